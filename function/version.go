@@ -1,0 +1,46 @@
+// Package function holds what a function is: names, ARNs, qualifiers, versions and their limits. It does no I/O.
+package function
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrNotFound is the fact that no such function, version or alias exists.
+var ErrNotFound = errors.New("function not found")
+
+// Version is one version of a function as environments see it: never changed in place, a new value for every change.
+type Version struct {
+	Partition string // aws
+	Region    string
+	Account   string
+	Name      string
+	Number    string // $LATEST, or decimal
+	// Epoch grows with every change of code or configuration that environments must follow; two values of one (Name, Number) with
+	// the same Epoch are the same to an environment.
+	Epoch uint64
+
+	Runtime          string // nodejs22.x
+	Handler          string
+	Architecture     string // x86_64, arm64
+	Timeout          time.Duration
+	MemoryMiB        int
+	EphemeralMiB     int
+	Vars             map[string]string // the customer's environment variables
+	CodeSHA256       string            // lower-case hex of the SHA-256 of the package as uploaded
+	CodeSize         int64
+	LogFormat        string // Text, JSON
+	AppLogLevel      string // JSON only
+	SysLogLevel      string // JSON only
+	LogGroup         string // /aws/lambda/NAME unless configured
+	SnapStart        bool   // ApplyOn=PublishedVersions
+	InitWithoutLimit bool   // SnapStart and provisioned Init get max(130 s, Timeout)
+}
+
+// UnqualifiedARN is arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME.
+func (v *Version) UnqualifiedARN() string {
+	return "arn:" + v.Partition + ":lambda:" + v.Region + ":" + v.Account + ":function:" + v.Name
+}
+
+// ARN is the unqualified ARN and the version's number.
+func (v *Version) ARN() string { return v.UnqualifiedARN() + ":" + v.Number }

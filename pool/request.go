@@ -1,0 +1,79 @@
+// Package pool decides which environment takes which invoke: warm, cold or throttled.
+package pool
+
+import (
+	"fmt"
+
+	"thaw/function"
+)
+
+// Limits are what the control plane allows at the moment of a request.
+type Limits struct {
+	Reserved   int // the function's reserved concurrency; -1: none
+	Unreserved int // what all functions without a reservation may use together
+}
+
+// Request is one invocation, as the API resolved it.
+type Request struct {
+	Version       *function.Version
+	Limits        Limits
+	RequestID     string // UUID; the invoker's x-amzn-RequestId
+	InvokedARN    string // with the qualifier that the invoker used, if any
+	Event         []byte
+	ContentType   string // of the event; empty: application/json
+	ClientContext string // JSON text, decoded from base64
+	TraceID       string
+	Tail          bool // the result carries the last 4 KiB of the invocation's log; the answer waits for REPORT
+	// Stream, when set, receives a streamed answer as it comes; Result.Payload is then empty unless the function errs before its first byte.
+	Stream StreamSink
+}
+
+// StreamSink receives a streamed response. A call may block: that is the back pressure on the function. An error ends the
+// invocation's delivery, not the invocation.
+type StreamSink interface {
+	Head(contentType string) error
+	Chunk(b []byte) error // b is valid during the call only
+}
+
+// Result is how an invocation that reached the function ended. Platform failures before that are errors.
+type Result struct {
+	Payload       []byte
+	ContentType   string
+	FunctionError string // "" or Unhandled
+	LogTail       []byte // at most 4 KiB, not encoded; only with Request.Tail
+	// StreamError is how a streamed response broke off: error type and the error JSON; both empty when complete.
+	StreamErrorType    string
+	StreamErrorDetails string
+}
+
+// Reason is AWS's word for which limit was reached.
+type Reason string
+
+// The reasons of a 429.
+const (
+	ReservedConcurrency Reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+	AccountConcurrency  Reason = "ConcurrentInvocationLimitExceeded"
+)
+
+// ThrottledError refuses an invocation; nothing was run. HTTP 429 TooManyRequestsException.
+type ThrottledError struct {
+	Reason  Reason
+	Message string // empty: Rate Exceeded.
+}
+
+func (e *ThrottledError) Error() string { return fmt.Sprintf("throttled: %s", e.Reason) }
+
+// UnavailableError says that the platform, not the function, could not run the invocation.
+type UnavailableError struct {
+	Phase string // place, sandbox, init ...
+	Env   string
+	Err   error
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Env == "" {
+		return fmt.Sprintf("%s: %v", e.Phase, e.Err)
+	}
+	return fmt.Sprintf("%s of environment %s: %v", e.Phase, e.Env, e.Err)
+}
+func (e *UnavailableError) Unwrap() error { return e.Err }
