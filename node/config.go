@@ -1,0 +1,289 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything that can be set about a server. A field's tags are its name (flag --NAME, variable THAW_NAME, line NAME = VALUE
+// of the config file), its default, its unit where the type does not say it, and its meaning; nothing about a knob stands anywhere else.
+//
+// Default gives the defaults, Load the effective values; a Config made by Load also knows where each value came from (Values).
+type Config struct {
+	DataDir   string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
+	Listen    string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
+	AccountID string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
+	Sandbox   string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
+	Strict    bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
+	LogLevel  string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
+	LogFormat string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
+
+	Credentials     string `knob:"credentials" help:"file of access keys, in the form of ~/.aws/credentials; requests must then be signed with one of them"`
+	AccessKeyID     string `knob:"access-key-id" noflag:"yes" help:"one access key, with secret-access-key, instead of a credentials file"`
+	SecretAccessKey string `knob:"secret-access-key" noflag:"yes" secret:"yes" help:"the secret of access-key-id"`
+
+	Concurrency     int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
+	BlankSandboxes  int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
+	ColdStarts      int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
+	MemoryBudgetMiB int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
+	IdleExpiry      time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`
+	LogBoundMiB     int           `knob:"log-bound" default:"256" min:"1" unit:"MiB" help:"size at which a log group drops its oldest events"`
+	DrainTimeout    time.Duration `knob:"drain-timeout" default:"30s" min:"0s" help:"how long a stopping server waits for running invokes"`
+
+	from map[string]Origin // by knob; a missing one is the default
+	file string            // that was read
+}
+
+// Origin says where a value came from.
+type Origin string
+
+// The places a value can come from, later ones beat earlier ones.
+const (
+	FromDefault     Origin = "default"
+	FromFile        Origin = "config file"
+	FromEnvironment Origin = "environment"
+	FromFlag        Origin = "flag"
+)
+
+// Value is one effective value, as `thaw config` prints it.
+type Value struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	Unit     string `json:"unit,omitempty"`
+	Origin   Origin `json:"origin"`
+	Where    string `json:"where,omitempty"` // the variable, the flag or the file
+	Default  string `json:"default"`
+	Help     string `json:"help"`
+	NoFlag   bool   `json:"-"` // must not stand on a command line, where every user of the host can read it
+	Switch   bool   `json:"-"` // true or false
+}
+
+// Default is the configuration of a server that was told nothing.
+func Default() Config {
+	var c Config
+	for _, k := range knobs(&c) {
+		if err := k.set(k.def()); err != nil {
+			panic(fmt.Sprintf("default of %s: %v", k.name(), err)) // our own tag
+		}
+	}
+	return c
+}
+
+// DefaultDataDir is /var/lib/thaw for root, else thaw in the user's data folder (XDG_DATA_HOME, ~/.local/share).
+func DefaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/thaw"
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "thaw")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/tmp"
+	}
+	return filepath.Join(home, ".local", "share", "thaw")
+}
+
+// Sources are where Load looks, beside the defaults.
+type Sources struct {
+	File  string                      // path of a config file; empty: DATA-DIR/thaw.conf, if there is one
+	Env   func(string) (string, bool) // os.LookupEnv; nil: no variables
+	Flags map[string]string           // flags as given, by name without dashes
+}
+
+// Load gives the effective configuration, checked. Errors name the knob and where its value came from.
+func Load(src Sources) (Config, error) {
+	c := Default()
+	c.from = map[string]Origin{}
+	env := src.Env
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	// The data folder decides which file is read, so it is known first.
+	for _, k := range knobs(&c) {
+		if k.name() == "data-dir" {
+			if err := c.take(k, env, src.Flags); err != nil {
+				return c, err
+			}
+		}
+	}
+	path, asked := src.File, src.File != ""
+	if !asked {
+		path, asked = env("THAW_CONFIG")
+	}
+	if !asked {
+		path = filepath.Join(c.DataDir, "thaw.conf")
+	}
+	if err := c.readFile(path, asked); err != nil {
+		return c, err
+	}
+	for _, k := range knobs(&c) {
+		if err := c.take(k, env, src.Flags); err != nil {
+			return c, err
+		}
+	}
+	for name := range src.Flags {
+		if !known(name) {
+			return c, fmt.Errorf("unknown setting %q", name)
+		}
+	}
+	abs, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return c, fmt.Errorf("data folder %s: %w", c.DataDir, err)
+	}
+	c.DataDir = abs
+	return c, c.Validate()
+}
+
+// take sets a knob from its variable and its flag, if they are there.
+func (c *Config) take(k knob, env func(string) (string, bool), flags map[string]string) error {
+	if v, ok := env(k.variable()); ok {
+		if err := k.set(v); err != nil {
+			return fmt.Errorf("%s: %w", k.variable(), err)
+		}
+		c.from[k.name()] = FromEnvironment
+	}
+	if v, ok := flags[k.name()]; ok {
+		if err := k.set(v); err != nil {
+			return fmt.Errorf("--%s: %w", k.name(), err)
+		}
+		c.from[k.name()] = FromFlag
+	}
+	return nil
+}
+
+func (c *Config) readFile(path string, must bool) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && !must {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("config file: %w", err)
+	}
+	values, err := parseFile(string(text))
+	if err != nil {
+		return fmt.Errorf("config file %s: %w", path, err)
+	}
+	c.file = path
+	for _, k := range knobs(c) {
+		v, ok := values[k.name()]
+		if !ok || c.from[k.name()] != "" { // data-dir was decided by a variable or a flag
+			continue
+		}
+		if err := k.set(v); err != nil {
+			return fmt.Errorf("config file %s: %s: %w", path, k.name(), err)
+		}
+		c.from[k.name()] = FromFile
+	}
+	return nil
+}
+
+// parseFile reads lines of NAME = VALUE; empty lines and lines that begin with # are skipped.
+func parseFile(text string) (map[string]string, error) {
+	values := map[string]string{}
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("line %d: not of the form NAME = VALUE", i+1)
+		case !known(name):
+			return nil, fmt.Errorf("line %d: unknown setting %q", i+1, name)
+		}
+		if _, twice := values[name]; twice {
+			return nil, fmt.Errorf("line %d: %s is set twice", i+1, name)
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// Validate says what is wrong with the values, all at once.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, k := range knobs(c) {
+		if err := k.check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", k.name(), err))
+		}
+	}
+	if !filepath.IsAbs(c.DataDir) {
+		errs = append(errs, fmt.Errorf("data-dir: %q is no absolute path", c.DataDir))
+	}
+	if len(c.AccountID) != 12 || strings.Trim(c.AccountID, "0123456789") != "" {
+		errs = append(errs, fmt.Errorf("account-id: %q is not 12 digits", c.AccountID))
+	}
+	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
+		errs = append(errs, errors.New("access-key-id and secret-access-key go together"))
+	}
+	switch loopback, err := c.loopback(); {
+	case err != nil:
+		errs = append(errs, fmt.Errorf("listen: %w", err))
+	case !loopback && c.Credentials == "" && c.AccessKeyID == "":
+		errs = append(errs, fmt.Errorf("listen: %s can be reached from other hosts, and without credentials anybody there could run code here: "+
+			"give --credentials FILE (or THAW_ACCESS_KEY_ID and THAW_SECRET_ACCESS_KEY), or listen on 127.0.0.1", c.Listen))
+	}
+	return errors.Join(errs...)
+}
+
+// loopback says whether only this host can reach Listen.
+func (c *Config) loopback() (bool, error) {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return false, err
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return false, fmt.Errorf("%q is no port", port)
+	}
+	if host == "localhost" {
+		return true, nil
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback(), nil
+}
+
+// Level is LogLevel as log/slog knows it.
+func (c *Config) Level() slog.Level {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return slog.LevelInfo
+	}
+	return l
+}
+
+// Values lists every value and where it came from, in the order of the struct; secrets are masked.
+func (c *Config) Values() []Value {
+	var out []Value
+	for _, k := range knobs(c) {
+		v := Value{
+			Name: k.name(), Value: k.String(), Unit: k.field.Tag.Get("unit"), Origin: c.from[k.name()], Default: k.def(),
+			Help: k.field.Tag.Get("help"), NoFlag: k.field.Tag.Get("noflag") != "", Switch: k.field.Type.Kind() == reflect.Bool,
+		}
+		if k.field.Tag.Get("secret") != "" && v.Value != "" {
+			v.Value = "(set)"
+		}
+		switch v.Origin {
+		case FromEnvironment:
+			v.Where = k.variable()
+		case FromFlag:
+			v.Where = "--" + k.name()
+		case FromFile:
+			v.Where = c.file
+		default:
+			v.Origin = FromDefault
+		}
+		out = append(out, v)
+	}
+	return out
+}
