@@ -82,6 +82,9 @@ type Sandbox interface {
 	Exit() Exit
 	// Close ends the sandbox now and removes all that belongs to it. It waits until that is done.
 	Close() error
+	// HostPath is where the host has a path that a backend without Mounts makes itself (/tmp); isolating backends return
+	// their argument.
+	HostPath(inside string) string
 	// PIDs are host process ids of the sandbox, for ps and tests.
 	PIDs() []int
 	// Stages are how long the steps of Create took, in order.

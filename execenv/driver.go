@@ -1,0 +1,497 @@
+package execenv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"thaw/guest/wire"
+	"thaw/sandbox"
+)
+
+// errTimedOut is the outward name of a timeout. Source: recordings of the real service; spec Appendix B3.
+const errTimedOut = "Sandbox.Timedout"
+
+// driver performs the life of one environment. Everything in it belongs to its goroutine.
+type driver struct {
+	e  *Environment
+	id ID
+	o  Options
+
+	state   State
+	since   time.Time
+	created time.Time
+	moves   []Move
+	stopWhy string
+	failure error // why it goes without being asked
+
+	box    sandbox.Sandbox
+	pids   []int
+	out    *wire.Writer
+	made   chan madeSandbox
+	cancel context.CancelFunc
+	frames chan wire.Frame
+	exited <-chan struct{}
+	memory <-chan struct{}
+	closed chan struct{}
+	frozen bool
+
+	generation   uint64
+	phase        string // of the running Init
+	initFrom     time.Time
+	initTook     time.Duration // of a successful Init in phase init
+	initReported bool
+	initError    *initError
+	exit         *wire.Exited
+	limit        *time.Timer // deadline of the state
+	graceTimer   *time.Timer // freeze grace, or grace after init/error
+
+	attempt   *attempt
+	answer    Outcome // posted by the runtime, on its way to the caller
+	answerErr string  // error type of the posted error, for the log only
+	invokes   uint64
+	maxMemory int64
+}
+
+type madeSandbox struct {
+	box sandbox.Sandbox
+	err error
+}
+
+// initError is what a runtime posted to init/error.
+type initError struct {
+	errType, contentType string
+	body                 []byte
+}
+
+func newDriver(e *Environment) *driver {
+	now := time.Now()
+	return &driver{e: e, id: e.id, o: e.o, state: Creating, since: now, created: now, phase: phaseInit,
+		made: make(chan madeSandbox, 1), closed: make(chan struct{}), limit: stoppedTimer(), graceTimer: stoppedTimer()}
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+func (d *driver) run() {
+	ctx, cancel := context.WithTimeout(context.Background(), createLimit)
+	d.cancel = cancel
+	defer cancel()
+	go func() {
+		box, err := d.o.Backend.Create(ctx, sandbox.Spec{ID: sandbox.ID(d.id[:16]), MemoryMiB: d.o.Version.MemoryMiB, TmpMiB: d.o.Version.EphemeralMiB,
+			CPUs: d.o.CPUs, Mounts: d.o.Launch.Mounts})
+		d.made <- madeSandbox{box, err}
+	}()
+	for d.state != Gone {
+		d.step()
+	}
+	d.limit.Stop()
+	d.graceTimer.Stop()
+	if d.o.OnExit != nil {
+		d.o.OnExit()
+	}
+	d.o.Owner.Gone(d.e, d.failure)
+	close(d.e.done)
+	for { // an invocation that was assigned too late is told so
+		select {
+		case c := <-d.e.cmds:
+			d.refuse(c)
+		default:
+			return
+		}
+	}
+}
+
+func (d *driver) refuse(c command) {
+	if c.assign != nil {
+		c.assign.outcome <- Outcome{Err: ErrNotTaken}
+	}
+}
+
+// step waits for one thing to happen and does what follows from it.
+func (d *driver) step() {
+	select {
+	case f, ok := <-d.frames:
+		if !ok {
+			d.frames = nil
+			d.lost(errors.New("the guest closed its stream"))
+			return
+		}
+		d.frame(f)
+	case c := <-d.e.cmds:
+		switch {
+		case c.assign != nil:
+			d.assign(c.assign)
+		default:
+			if d.stopWhy == "" {
+				d.stopWhy = c.stop
+			}
+			d.handle(StopAsked)
+		}
+	case <-d.limit.C:
+		d.handle(LimitReached)
+	case <-d.graceTimer.C:
+		switch d.state {
+		case Parked:
+			d.handle(FreezeDue)
+		case Initializing, Reinitializing:
+			d.handle(InitEnded)
+		}
+	case m := <-d.made:
+		d.sandboxMade(m)
+	case <-d.exited:
+		d.exited = nil
+		d.lost(exitError(d.box.Exit()))
+	case <-d.memory:
+		d.handle(MemoryReached)
+	case <-d.closed:
+		d.handle(SandboxClosed)
+	}
+}
+
+func exitError(x sandbox.Exit) error {
+	switch {
+	case x.OutOfMemory:
+		return errSandboxMemory
+	case x.Err != nil:
+		return fmt.Errorf("sandbox ended: %w", x.Err)
+	}
+	return errors.New("sandbox ended")
+}
+
+var errSandboxMemory = errors.New("sandbox was killed at its memory limit")
+
+func (d *driver) lost(err error) {
+	if d.state == Stopping || d.state == Gone {
+		return
+	}
+	if d.frames != nil { // what the guest said before it went still counts
+		for {
+			select {
+			case f, ok := <-d.frames:
+				if !ok {
+					d.frames = nil
+				} else {
+					d.frame(f)
+					continue
+				}
+			default:
+			}
+			break
+		}
+	}
+	if d.state == Stopping || d.state == Gone {
+		return
+	}
+	if d.box != nil && err != errSandboxMemory && d.exited != nil { // the stream may end a moment before the sandbox is known to be gone
+		select {
+		case <-d.exited:
+			d.exited = nil
+			err = exitError(d.box.Exit())
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	d.failure = err
+	d.handle(SandboxExited)
+}
+
+func (d *driver) sandboxMade(m madeSandbox) {
+	if m.err != nil {
+		d.failure = m.err
+		if d.state == Creating {
+			d.handle(CreateFailed)
+		} else {
+			close(d.closed) // it was asked to go meanwhile; there is nothing to close
+		}
+		return
+	}
+	d.box = m.box
+	if d.state != Creating {
+		d.close()
+		return
+	}
+	d.observeStages()
+	d.pids = d.box.PIDs()
+	d.exited, d.memory = d.box.Exited(), d.box.MemoryExceeded()
+	d.out = wire.NewWriter(d.box.Conn())
+	frames := make(chan wire.Frame, 8)
+	d.frames = frames
+	go func() {
+		defer close(frames)
+		r := wire.NewReader(d.box.Conn())
+		for {
+			f, err := r.Next()
+			if err != nil {
+				return
+			}
+			select {
+			case frames <- f:
+			case <-d.e.done:
+				return
+			}
+		}
+	}()
+	// The guest's Hello is the proof that it is up; SandboxMade is handled when it has been read.
+}
+
+func (d *driver) observeStages() {
+	if d.o.Observe == nil {
+		return
+	}
+	for _, s := range d.box.Stages() {
+		d.o.Observe(s.Name, time.Duration(s.Seconds*float64(time.Second)))
+	}
+}
+
+// handle asks Next and performs what it says. A refused event is logged and changes nothing.
+func (d *driver) handle(ev Event) {
+	to, do, err := Next(d.state, ev)
+	if err != nil {
+		d.o.Log.Debug("event refused", "env", d.id, "event", ev, "state", d.state)
+		return
+	}
+	from := d.state
+	if to != from {
+		d.state = to
+		d.remember(from, to, ev)
+		if !keepsLimit(from, to) {
+			d.limit.Stop()
+		}
+		d.graceTimer.Stop()
+	}
+	for _, a := range do {
+		d.perform(a, ev)
+	}
+	if to != from {
+		if to == Parked {
+			d.graceTimer.Reset(d.o.FreezeGrace)
+		}
+		d.publish()
+	}
+}
+
+// keepsLimit says which moves go on under the running deadline: the answer does not end an invoke, the next call does.
+func keepsLimit(from, to State) bool { return from == Invoking && to == Responded }
+
+func (d *driver) perform(a Action, ev Event) {
+	switch a {
+	case StartRuntime:
+		d.startRuntime()
+	case EndInit:
+		d.endInit()
+	case ReportInit:
+		d.reportInit(ev)
+	case Offer:
+		d.o.Owner.Offered(d.e)
+	case Withdraw:
+		d.o.Owner.Withdrawn(d.e)
+	case Thaw:
+		d.thaw()
+	case Freeze:
+		d.freeze()
+	case SendInvoke:
+		d.sendInvoke()
+	case AnswerCaller:
+		d.answerCaller()
+	case FailInvoke:
+		d.failInvoke(ev)
+	case ReportInvoke:
+		d.reportInvoke(ev)
+	case KillProcesses:
+		d.initError = nil
+		d.send(wire.KindKill, wire.Kill{Generation: d.generation}, nil)
+		d.limit.Reset(killLimit)
+	case KillForMemory:
+		d.send(wire.KindOutOfMemory, nil, nil)
+	case CancelCreate:
+		d.cancel()
+	case CloseSandbox:
+		d.close()
+	case TellGone: // by run, when everything else is done
+	}
+}
+
+// send writes one frame; a broken stream is noticed by the reader.
+func (d *driver) send(kind wire.Kind, head any, body []byte) {
+	if d.out == nil {
+		return
+	}
+	if err := d.out.Send(kind, head, body); err != nil {
+		d.o.Log.Debug("message not sent", "env", d.id, "kind", kind, "error", err)
+	}
+}
+
+// close removes the sandbox beside the driver, which goes on telling late callers that it is leaving.
+func (d *driver) close() {
+	if d.box == nil {
+		if d.state == Stopping && d.failure != nil { // creation failed
+			close(d.closed)
+		}
+		return // sandboxMade closes what arrives
+	}
+	go func() {
+		if err := d.box.Close(); err != nil {
+			d.o.Log.Error("sandbox left something behind", "env", d.id, "error", err)
+		}
+		close(d.closed)
+	}()
+}
+
+func (d *driver) thaw() {
+	if !d.frozen {
+		return
+	}
+	if err := d.box.Thaw(); err != nil {
+		d.o.Log.Error("sandbox does not thaw", "env", d.id, "error", err)
+		return
+	}
+	d.frozen = false
+}
+
+func (d *driver) freeze() {
+	if err := d.box.Freeze(); err != nil {
+		d.o.Log.Warn("sandbox does not freeze", "env", d.id, "error", err)
+		return
+	}
+	d.frozen = true
+}
+
+func (d *driver) assign(inv *Invocation) {
+	if _, _, err := Next(d.state, Assigned); err != nil {
+		inv.outcome <- Outcome{Err: ErrNotTaken}
+		return
+	}
+	now := time.Now()
+	d.attempt = &attempt{Invocation: inv, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: inv.Tail}}
+	d.invokes++
+	d.handle(Assigned)
+}
+
+func (d *driver) sendInvoke() {
+	a := d.attempt
+	a.started = time.Now()
+	d.limit.Reset(time.Until(a.deadline))
+	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(),
+		FunctionARN: a.InvokedARN, TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
+	a.Event = nil // the guest has it
+	d.lineStart()
+}
+
+func (d *driver) answerCaller() {
+	a := d.attempt
+	a.settle(d.answer, statusSuccess, "")
+	d.answer = Outcome{}
+	if !a.Tail {
+		a.answer()
+	}
+}
+
+// errorBody is the body that the platform itself answers with. Source: spec 2.11; member order as recorded.
+func errorBody(errType, message, requestID string) []byte {
+	if requestID != "" {
+		message = "RequestId: " + requestID + " Error: " + message
+	} else {
+		message = "Error: " + message
+	}
+	b, _ := json.Marshal(struct {
+		Type    string `json:"errorType"`
+		Message string `json:"errorMessage"`
+	}{errType, message})
+	return b
+}
+
+// failInvoke makes the answer for a function that could not make one itself.
+func (d *driver) failInvoke(ev Event) {
+	a := d.attempt
+	if a == nil {
+		return
+	}
+	if a.started.IsZero() { // Init inside the invoke failed: START comes after INIT_REPORT. Source: spec 1.5
+		a.started = time.Now()
+		d.lineStart()
+	}
+	o := Outcome{ContentType: "application/json", FunctionError: unhandled}
+	status, errType, message := statusError, "Runtime.ExitError", ""
+	switch {
+	case ev == LimitReached:
+		status, errType = statusTimeout, errTimedOut
+		message = fmt.Sprintf("Task timed out after %.2f seconds", d.o.Version.Timeout.Seconds())
+	case d.initError != nil && len(d.initError.body) > 0:
+		o.Payload, o.ContentType, errType = d.initError.body, d.initError.contentType, d.initError.errType
+	case d.initError != nil:
+		errType, message = d.initError.errType, "Runtime failed to initialise"
+	case ev == RuntimeExited && d.exit != nil:
+		if d.exit.LaunchError != "" {
+			errType = d.exit.LaunchError
+		}
+		message = d.exit.Reason()
+	case ev == SandboxExited && errors.Is(d.failure, errSandboxMemory):
+		message = "Runtime exited with error: signal: killed"
+	default: // the sandbox went, or it was told to go
+		err := d.failure
+		if err == nil {
+			err = errors.New(d.stopWhy)
+		}
+		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: err}}, "failure", "Sandbox.Failure")
+		a.errType = "Sandbox.Failure"
+		d.endStream("Sandbox.Failure", errorBody("Sandbox.Failure", "the environment ended", a.RequestID))
+		if !a.Tail {
+			a.answer()
+		}
+		return
+	}
+	if o.Payload == nil {
+		o.Payload = errorBody(errType, message, a.RequestID)
+		d.lineFatal(message, errType)
+	}
+	if d.exit != nil && d.exit.OutOfMemory || errors.Is(d.failure, errSandboxMemory) {
+		errType = "Runtime.OutOfMemory" // of the REPORT line; the caller sees the exit. Source: spec 1.7
+	}
+	d.endStreamInto(&o, errType)
+	a.settle(o, status, errType)
+	if !a.Tail {
+		a.answer()
+	}
+}
+
+// reportInvoke ends the invocation: END, REPORT, and the answer of those who wanted the log with it.
+func (d *driver) reportInvoke(ev Event) {
+	a := d.attempt
+	if a == nil {
+		return
+	}
+	took := time.Since(a.started)
+	if !a.started.IsZero() && a.assigned.Before(a.started) && d.phase == phaseInvoke {
+		took = time.Since(a.assigned) // Init inside the invoke is part of its Duration. Source: spec 1.5
+	}
+	if a.status == statusTimeout || (ev == LimitReached && d.state == Resetting) {
+		took = d.o.Version.Timeout // what is printed and billed is the configured limit. Source: spec 1.5 notes
+	}
+	switch { // the runtime answered and then did not come back
+	case ev == LimitReached && a.status == statusSuccess:
+		a.status = statusTimeout
+	case ev == RuntimeExited && a.status == statusSuccess && d.exit != nil:
+		a.status, a.errType = statusError, "Runtime.ExitError"
+		if d.exit.OutOfMemory {
+			a.errType = "Runtime.OutOfMemory"
+		}
+	case !a.known:
+		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
+	}
+	if d.box != nil && ev != SandboxExited {
+		if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
+			d.maxMemory = used
+		}
+	}
+	if d.exit != nil && d.exit.OutOfMemory || errors.Is(d.failure, errSandboxMemory) {
+		d.maxMemory = max(d.maxMemory, int64(d.o.Version.MemoryMiB)<<20)
+	}
+	d.lineReport(took)
+	a.answer()
+	d.attempt, d.exit, d.phase = nil, nil, ""
+}

@@ -1,0 +1,197 @@
+package execenv
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"thaw/function"
+	"thaw/sandbox"
+)
+
+// ID names an environment: 32 hexadecimal digits, never used twice. It is also the last part of its log stream's name.
+type ID string
+
+// NewID draws an ID.
+func NewID() ID {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand
+	return ID(hex.EncodeToString(b[:]))
+}
+
+// Launch is how to run the function's runtime; paths are paths inside.
+type Launch struct {
+	Argv        []string // empty: the first of Candidates that exists
+	Candidates  []string
+	Mounts      []sandbox.Mount   // code, layers, interpreter, client; outer targets first
+	Vars        map[string]string // defaults that the customer may override
+	Reserved    map[string]string // values that he may not
+	Release     string            // nodejs:22.v1; empty: not known
+	ReleaseHash string            // 64 hexadecimal digits, for the runtime version ARN
+	LogFrames   bool
+}
+
+// Owner is told about an environment by its driver. Calls come from the driver's goroutine and must not block.
+type Owner interface {
+	// Offered: an invoke can be assigned now. The environment stays offered until it is assigned, withdrawn or gone.
+	Offered(e *Environment)
+	Withdrawn(e *Environment)
+	// Gone: nothing is left of it. err is why, when it was not asked to go.
+	Gone(e *Environment, err error)
+}
+
+// Limits of the life cycle. Source: Lambda Developer Guide, execution environment life cycle; spec 1.3, 1.5.
+const (
+	// initLimit bounds Init of on-demand environments. Past it we do not fail: Init runs again inside the first invoke, under the
+	// function's own timeout.
+	initLimit = 10 * time.Second
+	// longInitLimit is what SnapStart and provisioned Init get at least.
+	longInitLimit = 130 * time.Second
+	// initErrorGrace is how long a runtime that posted init/error has to exit by itself.
+	initErrorGrace = 500 * time.Millisecond
+	// killLimit bounds the wait for killed processes; past it the sandbox is discarded. The guest itself waits two seconds.
+	killLimit = 5 * time.Second
+	// createLimit bounds the making of a sandbox.
+	createLimit = 60 * time.Second
+)
+
+// Options are what an environment is made of.
+type Options struct {
+	Backend sandbox.Backend
+	Version *function.Version
+	Launch  Launch
+	Sink    LogSink
+	Owner   Owner
+	Log     *slog.Logger
+	// Stream is the name of the log stream, for AWS_LAMBDA_LOG_STREAM_NAME.
+	Stream string
+	// FreezeGrace is how long a parked environment stays thawed, so that back-to-back invokes pay for no freeze and no thaw. The service does
+	// not say how long it waits. 0 freezes at once.
+	FreezeGrace time.Duration
+	CPUs        float64                                // 0: no limit
+	Observe     func(stage string, took time.Duration) // one call per stage of a cold start; may be nil
+	// Credentials of the function's role, for the environment variables.
+	AccessKeyID, SecretAccessKey, SessionToken string
+	OnExit                                     func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
+}
+
+// Environment is the handle on one execution environment. Its driver runs until Gone has been told.
+type Environment struct {
+	id     ID
+	o      Options
+	cmds   chan command
+	done   chan struct{}
+	status atomic.Pointer[Status]
+}
+
+type command struct {
+	assign *Invocation
+	stop   string // reason
+}
+
+// Open starts the making of an environment and returns at once; ctx ends everything.
+func Open(id ID, o Options) *Environment {
+	e := &Environment{id: id, o: o, cmds: make(chan command, 4), done: make(chan struct{})}
+	d := newDriver(e)
+	d.publish()
+	go d.run()
+	return e
+}
+
+// ID returns the environment's name.
+func (e *Environment) ID() ID { return e.id }
+
+// Version returns what the environment runs.
+func (e *Environment) Version() *function.Version { return e.o.Version }
+
+// Done is closed after Owner.Gone has returned.
+func (e *Environment) Done() <-chan struct{} { return e.done }
+
+// Stop ends the environment now, whatever it does. The reason goes to the log.
+func (e *Environment) Stop(reason string) {
+	select {
+	case e.cmds <- command{stop: reason}:
+	case <-e.done:
+	}
+}
+
+// Invoke runs one invocation in an environment that was offered. The outcome arrives on the returned channel, exactly once.
+func (e *Environment) Invoke(inv *Invocation) <-chan Outcome {
+	inv.outcome = make(chan Outcome, 1)
+	select {
+	case e.cmds <- command{assign: inv}:
+	case <-e.done:
+		inv.outcome <- Outcome{Err: ErrNotTaken}
+	}
+	return inv.outcome
+}
+
+// Status is what the world may know of an environment.
+type Status struct {
+	ID          string
+	Sandbox     string // backend and id
+	Function    string
+	Qualifier   string
+	LogStream   string
+	State       string
+	Since       time.Time // of the state
+	Created     time.Time
+	Invokes     uint64
+	MemoryBytes int64 // most that its processes held at the end of an invoke
+	CodeSHA256  string
+	Epoch       uint64
+	Moves       []Move // the last ones, oldest first
+	PIDs        []int  // host processes of the sandbox
+	Stages      []sandbox.Stage
+}
+
+// Move is one step of a life.
+type Move struct {
+	At    time.Time
+	From  string
+	Event string
+	To    string
+	Took  time.Duration // how long From had lasted
+}
+
+// Status returns the last published copy.
+func (e *Environment) Status() Status { return *e.status.Load() }
+
+// keepMoves is how many moves a Status remembers.
+const keepMoves = 16
+
+func (d *driver) publish() {
+	s := &Status{ID: string(d.id), Function: d.o.Version.Name, Qualifier: d.o.Version.Number, LogStream: d.o.Stream, State: d.state.String(),
+		Since: d.since, Created: d.created, Invokes: d.invokes, MemoryBytes: d.maxMemory, CodeSHA256: d.o.Version.CodeSHA256,
+		Epoch: d.o.Version.Epoch, Moves: d.moves[:len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
+	if d.box != nil {
+		s.PIDs, s.Stages = d.pids, d.box.Stages()
+	}
+	d.e.status.Store(s)
+}
+
+func (d *driver) remember(from, to State, ev Event) {
+	now := time.Now()
+	took := now.Sub(d.since)
+	d.since = now
+	next := make([]Move, 0, keepMoves) // a fresh one: published copies share the old
+	next = append(next, d.moves[max(0, len(d.moves)-keepMoves+1):]...)
+	d.moves = append(next, Move{At: now, From: from.String(), Event: ev.String(), To: to.String(), Took: took})
+	if d.o.Log.Enabled(context.Background(), slog.LevelDebug) || to == Gone || ev == CreateFailed || ev == SandboxExited {
+		d.o.Log.Log(context.Background(), levelOf(ev, to), "environment moved", "env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number,
+			"from", from, "event", ev, "to", to, "duration", took)
+	}
+}
+
+func levelOf(ev Event, to State) slog.Level {
+	switch {
+	case ev == CreateFailed, ev == SandboxExited, ev == KillFailed:
+		return slog.LevelWarn
+	case to == Gone, ev == SandboxMade:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}

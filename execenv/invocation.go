@@ -1,0 +1,133 @@
+package execenv
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotTaken says that the environment could not take the invocation; nothing of it was run, another environment may.
+var ErrNotTaken = errors.New("environment can take no invoke")
+
+// Invocation is one attempt of one invocation, as an environment needs it. Its result is read from Outcome once.
+type Invocation struct {
+	RequestID     string
+	InvocationID  string // unique per attempt
+	InvokedARN    string
+	Event         []byte
+	ContentType   string
+	ClientContext string
+	TraceID       string
+	Tail          bool
+	Stream        StreamSink // nil: the answer is collected
+
+	outcome chan Outcome
+}
+
+// StreamSink receives a streamed response; see pool.StreamSink.
+type StreamSink interface {
+	Head(contentType string) error
+	Chunk(b []byte) error
+}
+
+// Outcome is how an invocation ended. Err is ErrNotTaken, or a *SandboxError when the platform failed it.
+type Outcome struct {
+	Payload            []byte
+	ContentType        string
+	FunctionError      string // "" or Unhandled
+	LogTail            []byte
+	Streamed           bool // the payload went through the sink
+	StreamErrorType    string
+	StreamErrorDetails string
+	Err                error
+}
+
+// SandboxError says that the sandbox, not the function, ended an invocation.
+type SandboxError struct {
+	Env   ID
+	Phase string
+	Err   error
+}
+
+func (e *SandboxError) Error() string {
+	return e.Phase + " in environment " + string(e.Env) + ": " + e.Err.Error()
+}
+func (e *SandboxError) Unwrap() error { return e.Err }
+
+// unhandled is the only function error that the service reports today. Source: spec 1.7 note 2.
+const unhandled = "Unhandled"
+
+// attempt is an invocation while an environment has it.
+type attempt struct {
+	*Invocation
+	assigned time.Time // when the environment took it
+	started  time.Time // when START was written; zero before
+	deadline time.Time
+	answered bool
+	outcome  Outcome // once known
+	known    bool
+	status   string // success, error, timeout
+	errType  string
+	tail     tailBuffer
+	pump     *pump  // streamed responses
+	collect  []byte // streamed response to a caller that wants it in one piece
+	tooLarge bool
+	produced int64
+
+	firstByte, lastByte time.Time
+}
+
+// settle fixes the outcome; the first one wins.
+func (a *attempt) settle(o Outcome, status, errType string) {
+	if a.known {
+		return
+	}
+	a.outcome, a.known, a.status, a.errType = o, true, status, errType
+}
+
+// answer hands the outcome to the caller, once.
+func (a *attempt) answer() {
+	if a.answered || !a.known {
+		return
+	}
+	a.answered = true
+	a.outcome.LogTail = a.tail.bytes()
+	if p := a.pump; p != nil {
+		o, ch := a.outcome, a.Invocation.outcome
+		o.Streamed = true
+		p.finish(func(delivered error) {
+			if delivered != nil && o.StreamErrorType == "" && !errors.Is(delivered, context.Canceled) {
+				o.StreamErrorType, o.StreamErrorDetails = errTypeTooLargeOr(delivered)
+			}
+			ch <- o
+		})
+		return
+	}
+	a.Invocation.outcome <- a.outcome
+}
+
+// tailBytes is how much of an invocation's log X-Amz-Log-Result carries. Source: Lambda API reference, Invoke, LogResult.
+const tailBytes = 4 << 10
+
+// tailBuffer keeps the last tailBytes of what is added to it; it does nothing unless on.
+type tailBuffer struct {
+	on  bool
+	buf []byte
+}
+
+func (t *tailBuffer) add(s string) {
+	if !t.on {
+		return
+	}
+	t.buf = append(t.buf, s...)
+	if len(t.buf) > 4*tailBytes {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
+	}
+}
+
+func (t *tailBuffer) bytes() []byte {
+	if !t.on {
+		return nil
+	}
+	return t.buf[max(0, len(t.buf)-tailBytes):]
+}

@@ -1,0 +1,108 @@
+package execenv
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"thaw/guest/wire"
+	"thaw/sandbox"
+)
+
+// Where things are inside a sandbox. Source: spec 6.2.
+const (
+	taskRoot   = "/var/task"
+	runtimeDir = "/var/runtime"
+	apiAddress = "127.0.0.1:9001"
+)
+
+// Limits of the runtime's processes. Source: Lambda quotas; recordings; spec 6.5.
+const (
+	openFiles = 1024
+	processes = 1024
+)
+
+// start is the message that runs the function's runtime, with paths as the sandbox has them.
+func (d *driver) start() wire.Start {
+	v, l, caps := d.o.Version, d.o.Launch, d.o.Backend.Capabilities()
+	at := func(p string) string { return p }
+	if !caps.Mounts {
+		mounts := append(slices.Clone(l.Mounts), sandbox.Mount{Source: d.box.HostPath("/tmp"), Target: "/tmp"})
+		at = func(p string) string { return sandbox.Translate(mounts, p) }
+	}
+	m := wire.Start{Generation: d.generation, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
+		LogFrames: l.LogFrames}
+	if caps.Isolates {
+		m.NProc = processes // on a shared host the limit would count other people's processes
+	}
+	if !caps.ManyPerHost {
+		m.APIHost = apiAddress
+	}
+	for _, a := range l.Argv {
+		m.Argv = append(m.Argv, paths(a, at))
+	}
+	for _, c := range l.Candidates {
+		m.Candidates = append(m.Candidates, at(c))
+	}
+	for k, val := range d.vars(at) {
+		m.Vars = append(m.Vars, k+"="+val)
+	}
+	slices.Sort(m.Vars)
+	return m
+}
+
+// paths translates a path, or a list of them as in PATH and a class path.
+func paths(list string, at func(string) string) string {
+	if !strings.Contains(list, "/") {
+		return list
+	}
+	parts := strings.Split(list, ":")
+	for i, p := range parts {
+		if strings.HasPrefix(p, "/") {
+			parts[i] = at(p)
+		}
+	}
+	return strings.Join(parts, ":")
+}
+
+// vars merges the environment variables: later ones win. Source: spec 6.1.
+func (d *driver) vars(at func(string) string) map[string]string {
+	v, l := d.o.Version, d.o.Launch
+	out := map[string]string{}
+	for k, val := range l.Vars {
+		out[k] = paths(val, at)
+	}
+	for k, val := range v.Vars {
+		if !strings.HasPrefix(k, "_") { // E-143
+			out[k] = val
+		}
+	}
+	for k, val := range map[string]string{
+		"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
+		"_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1", "_AWS_XRAY_DAEMON_PORT": "2000",
+		"AWS_ACCESS_KEY_ID": d.o.AccessKeyID, "AWS_SECRET_ACCESS_KEY": d.o.SecretAccessKey, "AWS_SESSION_TOKEN": d.o.SessionToken,
+	} {
+		out[k] = val
+	}
+	for k, val := range l.Reserved {
+		out[k] = paths(val, at)
+	}
+	for k, val := range map[string]string{
+		"_HANDLER": v.Handler, "AWS_REGION": v.Region, "AWS_DEFAULT_REGION": v.Region,
+		"AWS_LAMBDA_FUNCTION_NAME": v.Name, "AWS_LAMBDA_FUNCTION_VERSION": v.Number, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMiB),
+		"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_GROUP_NAME": v.LogGroup, "AWS_LAMBDA_LOG_STREAM_NAME": d.o.Stream,
+		"LAMBDA_TASK_ROOT": at(taskRoot), "LAMBDA_RUNTIME_DIR": at(runtimeDir),
+	} {
+		out[k] = val
+	}
+	if v.LogFormat == "JSON" {
+		out["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+		if v.AppLogLevel != "" {
+			out["AWS_LAMBDA_LOG_LEVEL"] = v.AppLogLevel
+		}
+	}
+	if !d.o.Backend.Capabilities().Mounts { // the host's /tmp is not this environment's
+		out["TMPDIR"] = at("/tmp")
+	}
+	return out
+}

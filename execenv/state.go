@@ -1,0 +1,239 @@
+// Package execenv is one execution environment: a sandbox, its runtime, and the life they lead together.
+//
+//	            SandboxMade           RuntimeParked
+//	Creating ---------------> Initializing ----------> Parked <---------------------------+
+//	                               |                    |  ^  FreezeDue                   |
+//	                     InitEnded |                    |  +-----------> Frozen           |
+//	                 or its limit  |           Assigned |                  | Assigned     | RuntimeParked
+//	                               v                    v                  v              |
+//	                           Resetting <--------- Invoking <-------------+              |
+//	          ProcessesKilled |    ^  exit, limit       | Answered                        |
+//	                          v    |                    v                                 |
+//	                        Cold   +---------------- Responded ---------------------------+
+//	                          | Assigned               ^
+//	                          v                        | (through Invoking)
+//	                      Reinitializing --------------+
+//
+//	from anywhere: StopAsked, SandboxExited -> Stopping -- SandboxClosed --> Gone
+//
+// Next decides and does nothing; one goroutine per environment, the driver, performs what Next says. The driver owns the sandbox
+// handle, the timers and the state; everybody else sees a published Status. No lock is held while the driver acts, so there is no
+// lock order to know here.
+package execenv
+
+import "fmt"
+
+// State is where an environment is in its life.
+type State uint8
+
+const (
+	// Creating: the sandbox is being made. Nothing of the function runs; this is not Init time.
+	Creating State = iota
+	// Initializing: the runtime was started for the first time and has not called next. The Init limit is running.
+	Initializing
+	// Parked: the runtime waits in next, and is not frozen yet. An invoke may be assigned without a thaw.
+	Parked
+	// Frozen: as Parked, and nothing in the sandbox runs.
+	Frozen
+	// Cold: the sandbox and its /tmp are there, no process of the function is: Init is pending and will run inside the next invoke.
+	Cold
+	// Reinitializing: an invoke was assigned to a Cold environment; Init runs inside it, under the function's own timeout.
+	Reinitializing
+	// Invoking: the runtime has the event. The caller waits.
+	Invoking
+	// Responded: the caller has been answered; the runtime has not called next again. The function's timeout still runs.
+	Responded
+	// Resetting: every process of the function is being killed; no invoke is in flight any more. The sandbox stays.
+	Resetting
+	// Stopping: the sandbox is being closed. Nothing is answered any more but what was in flight when it began.
+	Stopping
+	// Gone: nothing is left. No event is legal.
+	Gone
+	numStates
+)
+
+// Event is something that happened to an environment.
+type Event uint8
+
+const (
+	SandboxMade     Event = iota // the sandbox runs and its guest is listening
+	CreateFailed                 // there will be no sandbox
+	RuntimeParked                // the runtime called next
+	InitEnded                    // the runtime posted init/error and did not go within the grace
+	RuntimeExited                // the runtime process ended by itself
+	Answered                     // the runtime's response or error has been received completely
+	Assigned                     // the pool gave an invoke
+	LimitReached                 // the deadline of the state passed
+	FreezeDue                    // the environment stayed parked for the freeze grace
+	ProcessesKilled              // the guest says that no process is left
+	KillFailed                   // the guest says that some process would not go
+	MemoryReached                // the memory limit was reached
+	StopAsked                    // the pool lets it go: idle, superseded, reclaimed, drained
+	SandboxExited                // the sandbox or the stream to it ended by itself
+	SandboxClosed                // everything of the sandbox has been removed
+	numEvents
+)
+
+// Action is something the driver does because of a move.
+type Action uint8
+
+const (
+	StartRuntime  Action = iota // send Start; the Init limit begins, or the invoke's own limit goes on
+	EndInit                     // Init succeeded: note its duration
+	ReportInit                  // Init failed: INIT_REPORT with its phase
+	Offer                       // tell the pool that an invoke can be assigned
+	Withdraw                    // tell the pool that it cannot after all
+	Thaw                        // let the sandbox run
+	Freeze                      // stop everything in the sandbox
+	SendInvoke                  // START, then the event; the function's timeout begins unless it already runs
+	AnswerCaller                // hand over what the runtime posted
+	FailInvoke                  // answer for the function: it timed out, exited, or could not be initialised
+	ReportInvoke                // END and REPORT
+	KillProcesses               // send Kill; its own limit begins
+	KillForMemory               // send OutOfMemory
+	CancelCreate                // stop making the sandbox
+	CloseSandbox                // remove everything
+	TellGone                    // tell the pool; the driver ends
+	numActions
+)
+
+// BadMoveError refuses an event; the state is unchanged and nothing is to be done.
+type BadMoveError struct {
+	State State
+	Event Event
+}
+
+func (e *BadMoveError) Error() string { return fmt.Sprintf("%v in state %v", e.Event, e.State) }
+
+// Next is the whole life of an environment: no I/O, no clock, no lock.
+func Next(s State, e Event) (State, []Action, error) {
+	switch {
+	case s == Gone:
+		return Gone, nil, &BadMoveError{s, e}
+	case e == SandboxClosed:
+		if s != Stopping {
+			return s, nil, &BadMoveError{s, e}
+		}
+		return Gone, []Action{TellGone}, nil
+	case s == Stopping:
+		return stopping(e)
+	case e == StopAsked, e == SandboxExited:
+		return Stopping, leave(s), nil
+	case e == MemoryReached:
+		return memory(s)
+	}
+	switch s {
+	case Creating:
+		switch e {
+		case SandboxMade:
+			return Initializing, []Action{StartRuntime}, nil
+		case CreateFailed:
+			return Stopping, []Action{CloseSandbox}, nil
+		}
+	case Initializing:
+		switch e {
+		case RuntimeParked:
+			return Parked, []Action{EndInit, Offer}, nil
+		case InitEnded, RuntimeExited, LimitReached:
+			return Resetting, []Action{ReportInit, KillProcesses}, nil
+		}
+	case Parked:
+		switch e {
+		case Assigned:
+			return Invoking, []Action{SendInvoke}, nil
+		case FreezeDue:
+			return Frozen, []Action{Freeze}, nil
+		case RuntimeExited:
+			return Resetting, []Action{Withdraw, KillProcesses}, nil
+		}
+	case Frozen:
+		switch e {
+		case Assigned:
+			return Invoking, []Action{Thaw, SendInvoke}, nil
+		case RuntimeExited: // said before the freeze, read after it
+			return Resetting, []Action{Withdraw, Thaw, KillProcesses}, nil
+		}
+	case Cold:
+		if e == Assigned {
+			return Reinitializing, []Action{StartRuntime}, nil
+		}
+	case Reinitializing:
+		switch e {
+		case RuntimeParked:
+			return Invoking, []Action{EndInit, SendInvoke}, nil
+		case InitEnded, RuntimeExited, LimitReached:
+			return Resetting, []Action{ReportInit, FailInvoke, ReportInvoke, KillProcesses}, nil
+		}
+	case Invoking:
+		switch e {
+		case Answered:
+			return Responded, []Action{AnswerCaller}, nil
+		case RuntimeExited, LimitReached:
+			return Resetting, []Action{FailInvoke, ReportInvoke, KillProcesses}, nil
+		}
+	case Responded:
+		switch e {
+		case RuntimeParked:
+			return Parked, []Action{ReportInvoke, Offer}, nil
+		case RuntimeExited, LimitReached:
+			return Resetting, []Action{ReportInvoke, KillProcesses}, nil
+		}
+	case Resetting:
+		switch e {
+		case ProcessesKilled:
+			return Cold, []Action{Offer}, nil
+		case KillFailed, LimitReached:
+			return Stopping, []Action{CloseSandbox}, nil
+		case RuntimeExited, RuntimeParked, InitEnded, Answered: // said before it was killed
+			return Resetting, nil, nil
+		}
+	}
+	return s, nil, &BadMoveError{s, e}
+}
+
+// leave is what is owed on the way out of s.
+func leave(s State) []Action {
+	switch s {
+	case Creating:
+		return []Action{CancelCreate, CloseSandbox}
+	case Parked, Frozen, Cold:
+		return []Action{Withdraw, CloseSandbox}
+	case Reinitializing, Invoking:
+		return []Action{FailInvoke, ReportInvoke, CloseSandbox}
+	case Responded:
+		return []Action{ReportInvoke, CloseSandbox}
+	}
+	return []Action{CloseSandbox}
+}
+
+// stopping: what was under way may still be told, and no longer matters.
+func stopping(e Event) (State, []Action, error) {
+	if e == Assigned {
+		return Stopping, nil, &BadMoveError{Stopping, e}
+	}
+	return Stopping, nil, nil
+}
+
+// memory: whoever runs when the limit is reached is killed, as the kernel would do it; the exit that follows moves the state.
+func memory(s State) (State, []Action, error) {
+	switch s {
+	case Initializing, Parked, Reinitializing, Invoking, Responded:
+		return s, []Action{KillForMemory}, nil
+	case Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
+		return s, []Action{Thaw, KillForMemory}, nil
+	}
+	return s, nil, nil
+}
+
+var stateNames = [numStates]string{"Creating", "Initializing", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
+	"Responded", "Resetting", "Stopping", "Gone"}
+
+var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "InitEnded", "RuntimeExited", "Answered", "Assigned",
+	"LimitReached", "FreezeDue", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
+
+var actionNames = [numActions]string{"StartRuntime", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
+	"FailInvoke", "ReportInvoke", "KillProcesses", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
+
+func (s State) String() string  { return stateNames[s] }
+func (e Event) String() string  { return eventNames[e] }
+func (a Action) String() string { return actionNames[a] }
