@@ -1,0 +1,152 @@
+// Package embedded carries the two programs that the server hands to its sandboxes: the guest (PID 1 inside) and the helper that
+// is gVisor. Both are static executables for the architecture of the server, compressed, put in by `make build`.
+//
+// A plain `go build`, `go test` or `go run` carries none. There, and in every test, they are built from the source tree instead, so that
+// a test never runs last week's guest.
+package embedded
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// ErrMissing says that this executable carries no such program, and that there is no source to build it from.
+var ErrMissing = errors.New("this thaw was built without its guest programs: build it with `make build`")
+
+// Guest writes the guest into dir, named by its content, unless it is there, and returns its absolute path.
+func Guest(dir string) (string, error) { return put("thaw-guest", dir) }
+
+// Sandbox writes the gVisor helper into dir like Guest.
+func Sandbox(dir string) (string, error) { return put("thaw-sandbox", dir) }
+
+// Carried says whether the programs are inside this executable.
+func Carried() bool {
+	_, err := fs.Stat(files, packed("thaw-guest"))
+	return err == nil
+}
+
+func packed(name string) string { return "files/" + arch + "/" + name + ".zst" }
+
+func put(name, dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("folder for %s: %w", name, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("folder for %s: %w", name, err)
+	}
+	if testing.Testing() || !Carried() {
+		return fromSource(name, dir)
+	}
+	small, err := files.ReadFile(packed(name))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	// The compressed bytes name the file: an installed one is found without unpacking.
+	path := filepath.Join(dir, name+"-"+digest(small))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	r, err := zstd.NewReader(bytes.NewReader(small))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	defer r.Close()
+	return path, install(r, path)
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// install makes path appear complete and executable, or not at all, also when several servers do it at once.
+func install(r io.Reader, path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	_, err = io.Copy(f, r)
+	err = errors.Join(err, f.Chmod(0o755), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// fromSource builds a program with the flags of `make build`, in a cache that all tests share, and copies it into dir.
+func fromSource(name, dir string) (string, error) {
+	root, ok := sourceTree()
+	if !ok {
+		return "", fmt.Errorf("%s: %w", name, ErrMissing)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	cache = filepath.Join(cache, "thaw", digest([]byte(root)))
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	// go build leaves an up-to-date output alone, but two at once would write into each other's.
+	lock, err := os.OpenFile(filepath.Join(cache, name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("%s: lock: %w", name, err)
+	}
+	built := filepath.Join(cache, name)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, "./cmd/"+name)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s from source: %w\n%s", name, err, out)
+	}
+	f, err := os.Open(built)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	path := filepath.Join(dir, name+"-"+hex.EncodeToString(sum.Sum(nil)[:8]))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return path, install(f, path)
+}
+
+// sourceTree is the module that this executable was compiled from, if it is still there. A -trimpath build knows none.
+func sourceTree() (string, bool) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		return "", false
+	}
+	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	_, err := os.Stat(filepath.Join(root, "go.mod"))
+	return root, err == nil
+}
