@@ -1,0 +1,210 @@
+package pool
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"thaw/execenv"
+)
+
+// Retire lets every environment of a version below an epoch go, and sends those who wait for one back to resolve again. number "" means
+// all versions of the function. What runs finishes.
+func (p *Pool) Retire(unqualifiedARN, number string, beforeEpoch uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, s := range p.sets {
+		if key.function != unqualifiedARN || (number != "" && key.number != number) || key.epoch >= beforeEpoch {
+			continue
+		}
+		p.retireLocked(s)
+	}
+	if number != "" {
+		key := versionKey{unqualifiedARN, number}
+		p.floor[key] = max(p.floor[key], beforeEpoch)
+	}
+}
+
+func (p *Pool) retireLocked(s *set) {
+	s.retired = true
+	for _, w := range s.waiters {
+		w.got <- grant{err: ErrSuperseded}
+	}
+	s.waiters = nil
+	for _, m := range s.idle {
+		m.idle, m.stopping = false, true
+		go m.env.Stop("superseded")
+	}
+	s.idle = nil
+	p.dropEmptyLocked(s)
+}
+
+// expire ends what was idle for too long.
+func (p *Pool) expire() {
+	defer p.janitor.Done()
+	every := max(p.o.IdleExpiry/4, 10*time.Millisecond)
+	t := time.NewTicker(min(every, 5*time.Second))
+	defer t.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case now := <-t.C:
+			p.mu.Lock()
+			for _, s := range p.sets {
+				for len(s.idle) > 0 && now.Sub(s.idle[0].since) >= p.o.IdleExpiry { // oldest use first
+					p.letGoLocked(s.idle[0], "idle")
+				}
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *Pool) letGoLocked(m *member, reason string) {
+	p.unlistLocked(m)
+	m.stopping = true
+	go m.env.Stop(reason)
+}
+
+// Close drains: no invocation is taken any more, what runs finishes until ctx ends, and then everything goes. It returns when nothing is left.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		for _, s := range p.sets {
+			for _, w := range s.waiters {
+				w.got <- grant{err: ErrClosed}
+			}
+			s.waiters = nil
+			for len(s.idle) > 0 {
+				p.letGoLocked(s.idle[len(s.idle)-1], "drain")
+			}
+		}
+		for m := range p.members {
+			if m.starting && !m.stopping && m.env != nil { // nobody waits for it any more
+				m.stopping = true
+				go m.env.Stop("drain")
+			}
+		}
+		p.checkDrainedLocked()
+	}
+	p.mu.Unlock()
+	p.stop()
+	p.janitor.Wait()
+	select {
+	case <-p.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	var left []*execenv.Environment
+	for m := range p.members {
+		m.stopping = true
+		if m.env != nil {
+			left = append(left, m.env)
+		}
+	}
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, e := range left {
+		wg.Go(func() { e.Stop("drain limit reached"); <-e.Done() })
+	}
+	wg.Wait()
+	<-p.drained
+	return fmt.Errorf("drain: %w: %d environments were stopped at work", context.Cause(ctx), len(left))
+}
+
+// checkDrainedLocked notices that a closed pool has nothing left.
+func (p *Pool) checkDrainedLocked() {
+	if !p.closed || p.envs > 0 || len(p.inFlight) > 0 {
+		return
+	}
+	for _, s := range p.sets {
+		if s.wanted > 0 {
+			return
+		}
+	}
+	select {
+	case <-p.drained:
+	default:
+		close(p.drained)
+	}
+}
+
+// Environments returns what is known of every environment, in no order.
+func (p *Pool) Environments() []execenv.Status {
+	p.mu.Lock()
+	envs := make([]*execenv.Environment, 0, len(p.members))
+	for m := range p.members {
+		if m.env != nil {
+			envs = append(envs, m.env)
+		}
+	}
+	p.mu.Unlock()
+	out := make([]execenv.Status, 0, len(envs))
+	for _, e := range envs {
+		out = append(out, e.Status())
+	}
+	return out
+}
+
+// Counts are totals since the pool was opened, and what is there now.
+type Counts struct {
+	Cold, Warm, Throttled                 uint64
+	Environments, Idle, Waiting, InFlight int
+}
+
+// Counts returns the pool's numbers.
+func (p *Pool) Counts() Counts {
+	c := Counts{Cold: p.colds.Load(), Warm: p.warms.Load(), Throttled: p.throttles.Load()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.Environments = p.envs
+	for _, s := range p.sets {
+		c.Idle += len(s.idle)
+		c.Waiting += len(s.waiters)
+	}
+	for _, n := range p.inFlight {
+		c.InFlight += n
+	}
+	return c
+}
+
+// detachable stands between a running invocation and a caller who may leave: after detach the caller's sink is not touched any more.
+type detachable struct {
+	mu sync.Mutex
+	to StreamSink
+}
+
+func (d *detachable) Head(contentType string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.to == nil {
+		return context.Canceled
+	}
+	return d.to.Head(contentType)
+}
+
+func (d *detachable) Chunk(b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.to == nil {
+		return context.Canceled
+	}
+	return d.to.Chunk(b)
+}
+
+func (d *detachable) detach() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.to = nil
+}
+
+// newNonce makes Lambda-Runtime-Invocation-Id: unique for each attempt.
+func newNonce() string { return rand.Text() }

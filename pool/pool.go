@@ -1,0 +1,473 @@
+package pool
+
+// The pool is the owner of every environment. One lock guards who is idle, who waits and who is counted; nothing slow happens under it:
+// environments are started and stopped by goroutines of their own, and told about by their drivers' short calls.
+//
+//	Invoke -> limits -> an idle environment, most recently used first        -> its outcome
+//	                 -> else a place in the queue, and a start that is wanted -> admission -> memory -> Open
+//
+// A start that is no longer wanted when its turn comes (the queue was served by environments that came back) is not made.
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"thaw/execenv"
+	"thaw/function"
+)
+
+// ErrSuperseded says that the request's version was replaced before it could run: resolve it again.
+var ErrSuperseded = errors.New("version was superseded")
+
+// ErrClosed refuses invocations of a pool that drains.
+var ErrClosed = errors.New("the server is shutting down")
+
+// Starter makes environments. Open returns at once; failures arrive through the Owner.
+type Starter interface {
+	Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error)
+}
+
+// Options say what the pool may use.
+type Options struct {
+	Starter Starter
+	Log     *slog.Logger
+	// ColdStarts is how many environments may be initialising at once before more are admitted only as the cores are idle. 0: one per core.
+	ColdStarts int
+	// IdleExpiry ends environments that were not used for so long. The service says "a period". Default 10 minutes.
+	IdleExpiry time.Duration
+	// MaxEnvironments bounds how many there are, whatever the limits of functions say. Default 1,000.
+	MaxEnvironments int
+	Memory          Memory // nil: the host's
+	Cores           Cores  // nil: the host's
+}
+
+// Pool hands environments to invocations.
+type Pool struct {
+	o         Options
+	admission *admission
+	memory    *budget
+
+	mu         sync.Mutex
+	sets       map[setKey]*set
+	members    map[*member]bool
+	floor      map[versionKey]uint64 // versions below this epoch are superseded
+	inFlight   map[string]int        // by unqualified ARN
+	unreserved int                   // in flight of functions without a reservation
+	reserved   map[string]bool       // who was counted as reserved
+	envs       int
+	closed     bool
+	drained    chan struct{} // closed when closed and nothing is left
+
+	stop      context.CancelFunc
+	ctx       context.Context
+	janitor   sync.WaitGroup
+	colds     atomic.Uint64
+	warms     atomic.Uint64
+	throttles atomic.Uint64
+}
+
+type versionKey struct{ function, number string }
+
+type setKey struct {
+	versionKey
+	epoch uint64
+}
+
+// set is the environments of one version at one epoch.
+type set struct {
+	key     setKey
+	version *function.Version
+	idle    []*member // last one is the most recently used
+	waiters []*waiter // oldest first
+	wanted  int       // starts under way, not offered yet
+	all     int
+	retired bool
+}
+
+// member is one environment of a set.
+type member struct {
+	set      *set
+	env      *execenv.Environment // set before it is offered
+	starting bool                 // not offered yet
+	idle     bool
+	stopping bool // asked to go, or gone
+	gone     bool
+	since    time.Time // idle since
+}
+
+// waiter is an invocation without an environment.
+type waiter struct {
+	got chan grant // buffered
+}
+
+type grant struct {
+	m   *member
+	err error
+}
+
+// Open makes a pool; Close ends it.
+func Open(o Options) *Pool {
+	if o.IdleExpiry == 0 {
+		o.IdleExpiry = 10 * time.Minute
+	}
+	if o.MaxEnvironments == 0 {
+		o.MaxEnvironments = 1000
+	}
+	if o.Memory == nil {
+		o.Memory = hostMemory{}
+	}
+	if o.Cores == nil {
+		o.Cores = &hostCores{}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, inFlight: map[string]int{},
+		reserved: map[string]bool{}, drained: make(chan struct{}), ctx: ctx, stop: cancel}
+	p.admission = newAdmission(o.ColdStarts, o.Cores)
+	p.memory = &budget{source: o.Memory, pending: map[*member]int64{}}
+	p.janitor.Add(1)
+	go p.expire()
+	return p
+}
+
+// Invoke runs one invocation and returns how it ended. *ThrottledError and ErrSuperseded: nothing ran. When ctx ends, an invocation that has
+// reached a function goes on without its caller, as on the service; one that waits for an environment is forgotten.
+func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
+	release, err := p.admit(r)
+	if err != nil {
+		return nil, err
+	}
+	inv := &execenv.Invocation{RequestID: r.RequestID, InvocationID: newNonce(), InvokedARN: r.InvokedARN, Event: r.Event, ContentType: r.ContentType,
+		ClientContext: r.ClientContext, TraceID: r.TraceID, Tail: r.Tail}
+	var sink *detachable
+	if r.Stream != nil {
+		sink = &detachable{to: r.Stream}
+		inv.Stream = sink
+	}
+	for {
+		m, err := p.claim(ctx, r.Version)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		outcome := m.env.Invoke(inv)
+		select {
+		case o := <-outcome:
+			if errors.Is(o.Err, execenv.ErrNotTaken) {
+				continue // it went between the claim and the call: nothing of the invocation ran
+			}
+			release()
+			return result(r, o)
+		case <-ctx.Done():
+			sink.detach()
+			go func() { // it still counts against the limits while it runs
+				<-outcome
+				release()
+			}()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func result(r *Request, o execenv.Outcome) (*Result, error) {
+	if o.Err != nil {
+		var s *execenv.SandboxError
+		if errors.As(o.Err, &s) {
+			return nil, &UnavailableError{Phase: s.Phase, Env: string(s.Env), Err: s.Err}
+		}
+		return nil, &UnavailableError{Phase: "invoke", Err: o.Err}
+	}
+	if r.Stream != nil && !o.Streamed && o.FunctionError == "" { // a buffered response to a streaming caller goes as one block
+		if err := r.Stream.Head(o.ContentType); err != nil {
+			return nil, err
+		}
+		if err := r.Stream.Chunk(o.Payload); err != nil {
+			return nil, err
+		}
+		o.Payload = nil
+	}
+	return &Result{Payload: o.Payload, ContentType: o.ContentType, FunctionError: o.FunctionError, LogTail: o.LogTail,
+		StreamErrorType: o.StreamErrorType, StreamErrorDetails: o.StreamErrorDetails}, nil
+}
+
+// admit counts the invocation against reserved or account concurrency. release uncounts it.
+func (p *Pool) admit(r *Request) (release func(), err error) {
+	arn := r.Version.UnqualifiedARN()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	counted := r.Limits.Reserved < 0
+	switch {
+	case !counted && p.inFlight[arn] >= r.Limits.Reserved:
+		p.throttles.Add(1)
+		return nil, &ThrottledError{Reason: ReservedConcurrency}
+	case counted && p.unreserved >= r.Limits.Unreserved:
+		p.throttles.Add(1)
+		return nil, &ThrottledError{Reason: AccountConcurrency}
+	}
+	p.inFlight[arn]++
+	if counted {
+		p.unreserved++
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.inFlight[arn]--; p.inFlight[arn] == 0 {
+			delete(p.inFlight, arn)
+		}
+		if counted {
+			p.unreserved--
+		}
+		p.checkDrainedLocked()
+	}, nil
+}
+
+// claim returns an environment that nobody else has: an idle one, or the first that comes back or is made.
+func (p *Pool) claim(ctx context.Context, v *function.Version) (*member, error) {
+	key := keyOf(v)
+	p.mu.Lock()
+	if v.Epoch < p.floor[key.versionKey] {
+		p.mu.Unlock()
+		return nil, ErrSuperseded
+	}
+	s := p.setLocked(key, v)
+	if n := len(s.idle); n > 0 {
+		m := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		m.idle = false
+		p.mu.Unlock()
+		p.warms.Add(1)
+		return m, nil
+	}
+	w := &waiter{got: make(chan grant, 1)}
+	s.waiters = append(s.waiters, w)
+	start := s.wanted < len(s.waiters)
+	if start {
+		s.wanted++
+	}
+	p.mu.Unlock()
+	if start {
+		p.colds.Add(1)
+		go p.start(s)
+	}
+	select {
+	case g := <-w.got:
+		return g.m, g.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	s.forgetLocked(w)
+	p.mu.Unlock()
+	select {
+	case g := <-w.got: // it came in the same moment: give it back
+		if g.m != nil {
+			p.offered(g.m)
+		}
+	default:
+	}
+	return nil, context.Cause(ctx)
+}
+
+func keyOf(v *function.Version) setKey {
+	return setKey{versionKey{v.UnqualifiedARN(), v.Number}, v.Epoch}
+}
+
+func (p *Pool) setLocked(key setKey, v *function.Version) *set {
+	s := p.sets[key]
+	if s == nil {
+		s = &set{key: key, version: v}
+		p.sets[key] = s
+	}
+	return s
+}
+
+func (s *set) forgetLocked(w *waiter) {
+	for i, x := range s.waiters {
+		if x == w {
+			s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+// start makes one environment for a set, when its turn comes and if it is still wanted then.
+func (p *Pool) start(s *set) {
+	unwanted := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s.wanted > len(s.waiters) || s.retired || p.closed {
+			s.wanted--
+			p.dropEmptyLocked(s)
+			p.checkDrainedLocked()
+			return true
+		}
+		return false
+	}
+	done, err := p.admission.enter(p.ctx)
+	if err != nil {
+		p.startFailed(s, ErrClosed)
+		return
+	}
+	if unwanted() {
+		done()
+		return
+	}
+	need := int64(s.version.MemoryMiB) << 20
+	if err := p.makeRoom(s, need); err != nil {
+		done()
+		p.startFailed(s, err)
+		return
+	}
+	m := &member{set: s, starting: true}
+	p.mu.Lock()
+	s.all++
+	p.envs++
+	p.members[m] = true
+	p.memory.expect(m, need)
+	p.mu.Unlock()
+	o := &owner{p: p, m: m, admitted: sync.OnceFunc(done)}
+	env, err := p.o.Starter.Open(p.ctx, s.version, o)
+	if err != nil {
+		o.Gone(nil, &UnavailableError{Phase: "place", Err: err})
+		return
+	}
+	p.mu.Lock()
+	m.env = env
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		env.Stop("drain")
+	}
+}
+
+// startFailed answers the oldest waiter of the set: an environment that was wanted will not come.
+func (p *Pool) startFailed(s *set, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.wanted--
+	p.failOldestLocked(s, err)
+	p.dropEmptyLocked(s)
+	p.checkDrainedLocked()
+}
+
+func (p *Pool) failOldestLocked(s *set, err error) {
+	if len(s.waiters) == 0 || s.wanted >= len(s.waiters) {
+		return // somebody else's start serves it
+	}
+	if s.retired {
+		err = ErrSuperseded
+	}
+	w := s.waiters[0]
+	s.waiters = s.waiters[1:]
+	if t := (*ThrottledError)(nil); errors.As(err, &t) {
+		p.throttles.Add(1)
+	}
+	w.got <- grant{err: err}
+}
+
+// offered puts an environment where the next invocation finds it, or lets it go when nothing may run in it any more.
+func (p *Pool) offered(m *member) {
+	p.mu.Lock()
+	if m.stopping {
+		p.mu.Unlock()
+		return
+	}
+	s := m.set
+	p.readyLocked(m)
+	if s.retired || p.closed {
+		m.stopping = true
+		p.mu.Unlock()
+		go m.env.Stop("superseded or draining")
+		return
+	}
+	if len(s.waiters) > 0 {
+		w := s.waiters[0]
+		s.waiters = s.waiters[1:]
+		p.mu.Unlock()
+		w.got <- grant{m: m}
+		return
+	}
+	m.idle, m.since = true, time.Now()
+	s.idle = append(s.idle, m)
+	p.mu.Unlock()
+}
+
+// readyLocked ends the start of a member.
+func (p *Pool) readyLocked(m *member) {
+	p.memory.settled(m)
+	if m.starting {
+		m.starting = false
+		m.set.wanted--
+	}
+}
+
+func (p *Pool) unlistLocked(m *member) {
+	if !m.idle {
+		return
+	}
+	m.idle = false
+	for i, x := range m.set.idle {
+		if x == m {
+			m.set.idle = append(m.set.idle[:i], m.set.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+// owner hears of one environment until it is gone. Its driver may speak before Open has returned.
+type owner struct {
+	p        *Pool
+	m        *member
+	admitted func() // gives the place among the cold starts back
+}
+
+func (o *owner) Offered(e *execenv.Environment) {
+	o.admitted()
+	o.p.mu.Lock()
+	o.m.env = e
+	o.p.mu.Unlock()
+	o.p.offered(o.m)
+}
+
+func (o *owner) Withdrawn(*execenv.Environment) {
+	o.p.mu.Lock()
+	defer o.p.mu.Unlock()
+	o.p.unlistLocked(o.m)
+}
+
+// Gone forgets an environment; one that never became ready answers the invocation that it was meant for.
+func (o *owner) Gone(e *execenv.Environment, err error) {
+	o.admitted()
+	p, m := o.p, o.m
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, neverReady := m.set, m.starting
+	p.readyLocked(m)
+	p.unlistLocked(m)
+	m.stopping, m.gone = true, true
+	delete(p.members, m)
+	s.all--
+	p.envs--
+	if neverReady {
+		if err == nil {
+			err = errors.New("environment ended before it was ready")
+		}
+		if u := (*UnavailableError)(nil); !errors.As(err, &u) {
+			err = &UnavailableError{Phase: "create", Env: string(e.ID()), Err: err}
+		}
+		p.failOldestLocked(s, err)
+	}
+	p.dropEmptyLocked(s)
+	p.checkDrainedLocked()
+}
+
+func (p *Pool) dropEmptyLocked(s *set) {
+	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s {
+		delete(p.sets, s.key)
+	}
+}

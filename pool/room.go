@@ -1,0 +1,144 @@
+package pool
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Memory tells what the host can still give.
+type Memory interface {
+	// Available is how many bytes new environments may take, reserve deducted; negative when it is not known.
+	Available() int64
+}
+
+// budget knows what the host has and what was promised to environments that have not taken it yet. The pool's lock guards it.
+type budget struct {
+	source  Memory
+	pending map[*member]int64
+	sum     int64
+}
+
+func (b *budget) expect(m *member, n int64) { b.pending[m] = n; b.sum += n }
+
+func (b *budget) settled(m *member) { b.sum -= b.pending[m]; delete(b.pending, m) }
+
+var errNoRoom = errors.New("the host has no memory for another environment")
+
+// reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
+const reclaimWait = 3 * time.Second
+
+// makeRoom ends idle environments, least recently used first, until one more of need bytes fits. A *ThrottledError when it cannot.
+func (p *Pool) makeRoom(s *set, need int64) error {
+	deadline := time.Now().Add(reclaimWait)
+	for {
+		available := p.memory.source.Available()
+		p.mu.Lock()
+		fits := (available < 0 || available-p.memory.sum >= need) && p.envs < p.o.MaxEnvironments
+		if fits {
+			p.mu.Unlock()
+			return nil
+		}
+		victim := p.leastRecentLocked()
+		leaving := p.leavingLocked()
+		if victim != nil && leaving == 0 { // one at a time: each may be enough
+			p.letGoLocked(victim, "reclaimed")
+		}
+		p.mu.Unlock()
+		if (victim == nil && leaving == 0) || time.Now().After(deadline) {
+			p.o.Log.Warn("no room for another environment", "fn", s.version.Name, "available_bytes", available, "environments", p.envs)
+			return &ThrottledError{Reason: AccountConcurrency, Message: "Rate Exceeded."}
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-p.ctx.Done():
+			return ErrClosed
+		}
+	}
+}
+
+func (p *Pool) leastRecentLocked() *member {
+	var oldest *member
+	for _, s := range p.sets {
+		if len(s.idle) > 0 && (oldest == nil || s.idle[0].since.Before(oldest.since)) {
+			oldest = s.idle[0]
+		}
+	}
+	return oldest
+}
+
+// leavingLocked counts environments that were asked to go and are still there.
+func (p *Pool) leavingLocked() int {
+	n := 0
+	for m := range p.members {
+		if m.stopping {
+			n++
+		}
+	}
+	return n
+}
+
+// hostMemory reads the kernel's own estimate and keeps a reserve for everybody else: a twentieth of the whole, at least 256 MiB.
+type hostMemory struct{}
+
+func (hostMemory) Available() int64 {
+	total, available := int64(-1), int64(-1)
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return -1
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		var kib int64
+		switch {
+		case strings.HasPrefix(sc.Text(), "MemTotal:"):
+			fmt.Sscanf(sc.Text(), "MemTotal: %d kB", &kib)
+			total = kib << 10
+		case strings.HasPrefix(sc.Text(), "MemAvailable:"):
+			fmt.Sscanf(sc.Text(), "MemAvailable: %d kB", &kib)
+			available = kib << 10
+		}
+	}
+	if total < 0 || available < 0 {
+		return -1
+	}
+	return max(0, available-max(total/20, 256<<20))
+}
+
+// FixedMemory is a budget that the operator set: what environments of the pool may promise together, in bytes.
+type FixedMemory struct {
+	Bytes int64
+	Used  func() int64 // what they have now
+}
+
+// Available is the budget less what is used.
+func (m FixedMemory) Available() int64 { return max(0, m.Bytes-m.Used()) }
+
+// hostCores reads the kernel's account of the cores' time.
+type hostCores struct{ idle, total uint64 }
+
+// Idle compares with the last call.
+func (h *hostCores) Idle() float64 {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil || runtime.GOOS != "linux" {
+		return -1
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	var v [8]uint64
+	fmt.Sscanf(line, "cpu %d %d %d %d %d %d %d %d", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7])
+	var total uint64
+	for _, x := range v {
+		total += x
+	}
+	idle := v[3] + v[4] // idle and waiting for a disk
+	was := *h
+	h.idle, h.total = idle, total
+	if was.total == 0 || total <= was.total {
+		return -1
+	}
+	return float64(idle-was.idle) / float64(total-was.total)
+}
