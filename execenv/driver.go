@@ -134,6 +134,9 @@ func (d *driver) step() {
 			d.handle(StopAsked)
 		}
 	case <-d.limit.C:
+		if d.state == Creating {
+			d.failure = fmt.Errorf("the guest did not answer within %v", helloLimit)
+		}
 		d.handle(LimitReached)
 	case <-d.graceTimer.C:
 		switch d.state {
@@ -215,6 +218,7 @@ func (d *driver) sandboxMade(m madeSandbox) {
 		d.close()
 		return
 	}
+	d.limit.Reset(helloLimit)
 	d.observeStages()
 	d.pids = d.box.PIDs()
 	d.exited, d.memory = d.box.Exited(), d.box.MemoryExceeded()

@@ -54,6 +54,8 @@ const (
 	initErrorGrace = 500 * time.Millisecond
 	// killLimit bounds the wait for killed processes; past it the sandbox is discarded. The guest itself waits two seconds.
 	killLimit = 5 * time.Second
+	// helloLimit is how long a guest has to answer once its sandbox runs.
+	helloLimit = 30 * time.Second
 	// createLimit bounds the making of a sandbox.
 	createLimit = 60 * time.Second
 )

@@ -129,6 +129,8 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Initializing, []Action{StartRuntime}, nil
 		case CreateFailed:
 			return Stopping, []Action{CloseSandbox}, nil
+		case LimitReached: // the sandbox runs, its guest says nothing
+			return Stopping, []Action{CancelCreate, CloseSandbox}, nil
 		}
 	case Initializing:
 		switch e {

@@ -1,0 +1,157 @@
+package execenv
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"thaw/internal/golden"
+)
+
+func TestEveryMoveIsInTheTable(t *testing.T) {
+	var table strings.Builder
+	for s := range numStates {
+		for e := range numEvents {
+			to, do, err := Next(s, e)
+			refused := ""
+			if err != nil {
+				refused = " refused"
+				if to != s || len(do) > 0 {
+					t.Errorf("%v + %v was refused yet did something", s, e)
+				}
+			}
+			fmt.Fprintf(&table, "%v + %v -> %v %v%s\n", s, e, to, do, refused)
+		}
+	}
+	golden.Equal(t, "testdata/next.golden", table.String())
+}
+
+func TestEveryStateCanBeStoppedAndLosesItsSandbox(t *testing.T) {
+	for s := range numStates {
+		if s == Gone {
+			continue
+		}
+		for _, e := range []Event{StopAsked, SandboxExited} {
+			to, _, err := Next(s, e)
+			if err != nil || to != Stopping {
+				t.Errorf("%v + %v -> %v, %v; want Stopping", s, e, to, err)
+			}
+		}
+	}
+}
+
+func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
+	for _, s := range []State{Initializing, Reinitializing, Invoking, Responded, Resetting} {
+		if _, _, err := Next(s, LimitReached); err != nil {
+			t.Errorf("%v has no move for its limit", s)
+		}
+	}
+}
+
+// life follows what actions did to an environment, and says when an invariant broke.
+type life struct {
+	frozen, inFlight, answered, reported, offered, runs bool
+	closed, told                                        int
+}
+
+func (l *life) do(a Action, e Event) error {
+	switch a {
+	case Thaw:
+		l.frozen = false
+	case Freeze:
+		if l.inFlight {
+			return fmt.Errorf("freezes during an invoke")
+		}
+		l.frozen = true
+	case StartRuntime:
+		if l.runs {
+			return fmt.Errorf("starts a second runtime")
+		}
+		l.runs = true
+		if e == Assigned {
+			l.inFlight, l.answered, l.reported, l.offered = true, false, false, false
+		}
+	case SendInvoke:
+		if l.frozen {
+			return fmt.Errorf("sends an event into a frozen sandbox")
+		}
+		if e == Assigned {
+			if l.inFlight {
+				return fmt.Errorf("has two invokes in flight")
+			}
+			if !l.offered {
+				return fmt.Errorf("takes an invoke that it did not offer to take")
+			}
+			l.inFlight, l.answered, l.reported, l.offered = true, false, false, false
+		}
+	case AnswerCaller, FailInvoke:
+		if !l.inFlight || l.answered {
+			return fmt.Errorf("answers twice, or nobody")
+		}
+		l.answered = true
+	case ReportInvoke:
+		if !l.inFlight || !l.answered {
+			return fmt.Errorf("reports an invoke that was not answered")
+		}
+		l.inFlight, l.reported = false, true
+	case Offer:
+		if l.inFlight || l.offered {
+			return fmt.Errorf("offers itself while at work, or twice")
+		}
+		l.offered = true
+	case Withdraw:
+		if !l.offered {
+			return fmt.Errorf("withdraws what was not offered")
+		}
+		l.offered = false
+	case KillProcesses:
+		if l.inFlight {
+			return fmt.Errorf("kills with an invoke in flight")
+		}
+		l.runs = false
+	case CloseSandbox:
+		l.closed++
+	case TellGone:
+		l.told++
+	}
+	return nil
+}
+
+func TestRandomLivesKeepTheInvariants(t *testing.T) {
+	for seed := range uint64(20000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		s, l := Creating, &life{}
+		var story []string
+		for step := 0; s != Gone; step++ {
+			e := Event(r.IntN(int(numEvents)))
+			if step > 60 {
+				e = []Event{StopAsked, SandboxClosed}[step%2] // every path must end in Gone
+			}
+			to, do, err := Next(s, e)
+			if err != nil {
+				continue
+			}
+			story = append(story, fmt.Sprintf("%v + %v -> %v %v", s, e, to, do))
+			for _, a := range do {
+				if err := l.do(a, e); err != nil {
+					t.Fatalf("seed %d: %v: %v\n%s", seed, a, err, strings.Join(story, "\n"))
+				}
+			}
+			s = to
+			if step > 200 {
+				t.Fatalf("seed %d: no way to Gone\n%s", seed, strings.Join(story, "\n"))
+			}
+		}
+		if l.closed != 1 || l.told != 1 || l.inFlight {
+			t.Fatalf("seed %d: closed %d times, told %d times, in flight %v\n%s", seed, l.closed, l.told, l.inFlight, strings.Join(story, "\n"))
+		}
+	}
+}
+
+func TestNamesAreComplete(t *testing.T) {
+	if slices.Contains(stateNames[:], "") || slices.Contains(eventNames[:], "") || slices.Contains(actionNames[:], "") {
+		t.Error("a state, event or action has no name")
+	}
+}
