@@ -1,0 +1,201 @@
+// Package logstore keeps the output of functions: groups of streams of events on disk, in the shape of CloudWatch Logs, so that its API
+// can be laid over it.
+//
+//	DIR/GROUP/name                 the group's name, as given
+//	DIR/GROUP/0000000000000001.log events of all its streams, one JSON object a line, in the order of their IDs
+//
+// A group is a row of segments; when it outgrows its bound the oldest segment goes. Nothing is synced: what the kernel has
+// survives the death of the server at any moment, and a torn last line is cut off when the store is opened.
+//
+// # Owners and locks
+//
+// Append only puts an event into a queue. One goroutine, the writer, takes the queue to disk and is the only one that
+// changes files. Store.disk guards the groups and their segments, Store.mu the queue; disk is taken before mu.
+package logstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// Limits of memory and time between Append and disk.
+const (
+	flushAfter  = 50 * time.Millisecond // how long an event may wait in the queue
+	queueBytes  = 32 << 20              // of all streams together; beyond it events are dropped and counted
+	streamBytes = 8 << 20               // of one stream, so that a chatty function does not cost the others their lines
+	eventCost   = 128                   // what a queued event holds beside its message
+	maxMessage  = 256 << 10             // a longer message becomes several events
+	segments    = 8                     // a group's bound is this many segments
+	minSegment  = 4 << 10
+)
+
+// DefaultMaxBytes bounds a group when Options.MaxBytes is 0.
+const DefaultMaxBytes = 256 << 20
+
+// ErrNoGroup is the fact that nothing was ever written to a group.
+var ErrNoGroup = errors.New("no such log group")
+
+// Options of a store.
+type Options struct {
+	Dir      string // made if missing
+	MaxBytes int64  // of one group, on disk; 0: DefaultMaxBytes
+	Log      *slog.Logger
+}
+
+// Event is one line of a function, or one line of the platform about it.
+type Event struct {
+	ID      uint64 `json:"id,string"`   // unique in the store, growing in the order of Append, the same at every reading
+	Time    int64  `json:"timestamp"`   // Unix milliseconds, as the writer of the event gave it
+	Stream  string `json:"stream"`      //
+	Message string `json:"message"`     // without the newline that ended the line
+	Arrived int64  `json:"ingestionMs"` // Unix milliseconds of the Append
+}
+
+// Store is an open log folder. Its methods may be called from any goroutine.
+type Store struct {
+	dir      string
+	maxBytes int64
+	log      *slog.Logger
+
+	disk    sync.Mutex
+	groups  map[string]*group
+	failing bool // the last write went wrong
+
+	mu      sync.Mutex
+	queue   []queued
+	bytes   int64 // cost of queue
+	lossy   []*Stream
+	lastID  uint64
+	closed  bool
+	flushed chan struct{} // closed and replaced whenever something reached the disk
+
+	wake chan struct{}      // there is something in the queue
+	asks chan chan struct{} // flush now, and close this when done
+	stop chan struct{}
+	done chan struct{}
+
+	// delay stands for a slow disk in tests; nil otherwise.
+	delay func()
+}
+
+type queued struct {
+	to    *Stream
+	event Event
+}
+
+// Stream is one stream of a group, as its writer holds it.
+type Stream struct {
+	s           *Store
+	group, name string
+
+	// Under Store.mu.
+	bytes   int64
+	dropped int
+	closed  bool
+}
+
+// Open opens or makes the store in o.Dir. Close it.
+func Open(o Options) (*Store, error) {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("log folder: %w", err)
+	}
+	s := &Store{
+		dir: o.Dir, maxBytes: o.MaxBytes, log: o.Log, groups: map[string]*group{},
+		flushed: make(chan struct{}), wake: make(chan struct{}, 1), asks: make(chan chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if err := s.openGroups(); err != nil {
+		return nil, err
+	}
+	go s.write()
+	return s, nil
+}
+
+// Close takes what is queued to disk and ends the store. Later Appends are dropped.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if !was {
+		close(s.stop)
+	}
+	<-s.done
+	return nil
+}
+
+// Stream gives the writer's end of a stream; it need not exist, and there is no file before the first Append.
+func (s *Store) Stream(group, stream string) *Stream {
+	return &Stream{s: s, group: group, name: stream}
+}
+
+// Append records a message as of at. It never waits for the disk: where that is too slow the event is dropped, and an event of the
+// platform says later how many were.
+func (st *Stream) Append(at time.Time, message string) {
+	for len(message) > maxMessage {
+		n := cut(message)
+		st.append(at, message[:n])
+		message = message[n:]
+	}
+	st.append(at, message)
+}
+
+// cut is the largest border between characters that is not past maxMessage.
+func cut(message string) int {
+	for n := maxMessage; n > maxMessage-4; n-- {
+		if message[n]&0xC0 != 0x80 {
+			return n
+		}
+	}
+	return maxMessage // no UTF-8 at all
+}
+
+func (st *Stream) append(at time.Time, message string) {
+	s, cost := st.s, int64(len(message)+eventCost)
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || st.closed {
+		return
+	}
+	if s.bytes+cost > queueBytes || st.bytes+cost > streamBytes {
+		if st.dropped == 0 {
+			s.lossy = append(s.lossy, st)
+		}
+		st.dropped++
+		return
+	}
+	s.enqueueLocked(st, Event{Time: at.UnixMilli(), Message: message, Stream: st.name, Arrived: now.UnixMilli()}, now)
+	s.bytes += cost
+	st.bytes += cost
+	if len(s.queue) == 1 {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// enqueueLocked gives the event its ID: the time in nanoseconds, or the last ID and one, so that IDs also grow over a restart. s.mu is held.
+func (s *Store) enqueueLocked(st *Stream, e Event, now time.Time) {
+	s.lastID = max(s.lastID+1, uint64(now.UnixNano()))
+	e.ID = s.lastID
+	s.queue = append(s.queue, queued{st, e})
+}
+
+// Close ends the stream: what comes later is ignored. What was appended stays and is written.
+func (st *Stream) Close() {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.closed = true
+}

@@ -1,0 +1,279 @@
+package logstore
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Query says which events are wanted.
+type Query struct {
+	Group        string
+	StreamPrefix string    // empty: all streams
+	Streams      []string  // when not empty: only these
+	Since, Until time.Time // of Event.Time: Since <= Time < Until; zero: no bound
+	After        uint64    // only events with a larger ID: where a page ended
+	Limit        int       // 0: none
+	Newest       bool      // with Limit: the last ones instead of the first
+	Pattern      Pattern   // zero: everything
+}
+
+func (q *Query) wants(e *Event) bool {
+	return e.ID > q.After &&
+		strings.HasPrefix(e.Stream, q.StreamPrefix) &&
+		(len(q.Streams) == 0 || slices.Contains(q.Streams, e.Stream)) &&
+		(q.Since.IsZero() || e.Time >= q.Since.UnixMilli()) &&
+		(q.Until.IsZero() || e.Time < q.Until.UnixMilli()) &&
+		q.Pattern.Match(e.Message)
+}
+
+// mayHold says whether a segment can have a wanted event.
+func (q *Query) mayHold(seg *segment) bool {
+	return !seg.scanned ||
+		(q.Since.IsZero() || seg.last >= q.Since.UnixMilli()) && (q.Until.IsZero() || seg.first < q.Until.UnixMilli())
+}
+
+// Filter gives the events that q wants, in the order of their IDs, with what is still queued. ErrNoGroup when there is no such group.
+func (s *Store) Filter(ctx context.Context, q Query) ([]Event, error) {
+	if err := s.sync(ctx); err != nil {
+		return nil, err
+	}
+	var out []Event
+	r := &reader{s: s, q: q}
+	defer r.close()
+	for {
+		e, err := r.next(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			if q.Limit > 0 && len(out) > q.Limit {
+				out = out[len(out)-q.Limit:]
+			}
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+		out = append(out, e)
+		if q.Limit > 0 && !q.Newest && len(out) == q.Limit {
+			return out, nil
+		}
+		if q.Limit > 0 && len(out) == 2*q.Limit { // the newest are wanted: hold no more than twice as many
+			out = slices.Delete(out, 0, q.Limit)
+		}
+	}
+}
+
+// Follow gives the events that q wants, first those that are there and then each new one within some 100 ms, until ctx ends or q.Until
+// has passed for an event. A group that is not there yet is waited for. With Limit and Newest, Limit bounds the events that are
+// there; otherwise all events.
+func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if q.Newest && q.Limit > 0 {
+			old, err := s.Filter(ctx, q)
+			if err != nil && !errors.Is(err, ErrNoGroup) {
+				yield(Event{}, err)
+				return
+			}
+			for _, e := range old {
+				if !yield(e, nil) {
+					return
+				}
+				q.After = e.ID
+			}
+			q.Newest, q.Limit = false, 0
+		}
+		r, given := &reader{s: s, q: q}, 0
+		defer r.close()
+		for {
+			s.mu.Lock()
+			news, closed := s.flushed, s.closed
+			s.mu.Unlock()
+			for {
+				e, err := r.next(ctx)
+				if errors.Is(err, io.EOF) || errors.Is(err, ErrNoGroup) {
+					break
+				}
+				if err != nil {
+					if ctx.Err() == nil {
+						yield(Event{}, err)
+					}
+					return
+				}
+				if given++; !yield(e, nil) || given == q.Limit {
+					return
+				}
+			}
+			if closed {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-news:
+			case <-s.done:
+			}
+		}
+	}
+}
+
+// sync returns when all that was appended before is on disk.
+func (s *Store) sync(ctx context.Context) error {
+	ask := make(chan struct{})
+	select {
+	case s.asks <- ask:
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ask:
+	case <-s.done: // the writer flushed once more when it ended
+	}
+	return nil
+}
+
+// reader goes through the segments of a group. At the end it can be asked again later, and goes on from there.
+type reader struct {
+	s      *Store
+	q      Query
+	g      *group // that it reads; another one when the group was deleted and begun anew
+	num    uint64 // segment
+	offset int64
+	file   *os.File
+	lines  *bufio.Reader
+	limit  int64 // how much of the segment is known to be whole lines
+}
+
+// next gives the next wanted event, or io.EOF when there is none yet.
+func (r *reader) next(ctx context.Context) (Event, error) {
+	for {
+		if r.file == nil {
+			if err := r.open(); err != nil {
+				return Event{}, err
+			}
+		}
+		for r.offset < r.limit {
+			if ctx.Err() != nil {
+				r.close()
+				return Event{}, context.Cause(ctx)
+			}
+			line, err := r.lines.ReadSlice('\n')
+			if errors.Is(err, bufio.ErrBufferFull) {
+				var rest []byte
+				line = bytes.Clone(line)
+				rest, err = r.lines.ReadBytes('\n')
+				line = append(line, rest...)
+			}
+			if err != nil {
+				r.close()
+				return Event{}, fmt.Errorf("log group %s: segment %d: %w", r.q.Group, r.num, err)
+			}
+			r.offset += int64(len(line))
+			var rec record
+			if json.Unmarshal(line, &rec) != nil {
+				continue // a line that a crash of the machine spoiled; the rest is still good
+			}
+			if e := rec.event(); r.q.wants(&e) {
+				return e, nil
+			}
+		}
+		r.close()
+	}
+}
+
+func (r *reader) close() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+}
+
+// open finds the segment to read from: the one that it stood in when that has grown, else the next. io.EOF when there is nothing new.
+func (r *reader) open() error {
+	r.s.disk.Lock()
+	defer r.s.disk.Unlock()
+	g := r.s.groups[r.q.Group]
+	if g != r.g {
+		r.g, r.num, r.offset = g, 0, 0
+	}
+	if g == nil {
+		return fmt.Errorf("%s: %w", r.q.Group, ErrNoGroup)
+	}
+	for _, seg := range g.segs {
+		switch {
+		case seg.num < r.num, seg.num == r.num && r.offset >= seg.size:
+			continue
+		case seg.num > r.num:
+			r.num, r.offset = seg.num, 0
+		}
+		if !r.q.mayHold(seg) {
+			r.offset = seg.size
+			continue
+		}
+		f, err := os.Open(g.path(seg.num))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			_, err = f.Seek(r.offset, io.SeekStart)
+		}
+		if err != nil {
+			return fmt.Errorf("log group %s: %w", r.q.Group, err)
+		}
+		r.file, r.limit = f, seg.size
+		r.lines = bufio.NewReaderSize(io.LimitReader(f, seg.size-r.offset), 64<<10)
+		return nil
+	}
+	return io.EOF
+}
+
+// StreamInfo is what Streams says of one.
+type StreamInfo struct {
+	Name        string `json:"name"`
+	First       int64  `json:"first"` // Event.Time of its first and its last event still there
+	Last        int64  `json:"last"`
+	LastArrived int64  `json:"lastIngestionMs"`
+	Events      int    `json:"events"`
+}
+
+// Streams lists the streams that have events in a group, by name. It reads the whole group.
+func (s *Store) Streams(ctx context.Context, group string) ([]StreamInfo, error) {
+	if err := s.sync(ctx); err != nil {
+		return nil, err
+	}
+	found := map[string]*StreamInfo{}
+	r := &reader{s: s, q: Query{Group: group}}
+	defer r.close()
+	for {
+		e, err := r.next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		info := found[e.Stream]
+		if info == nil {
+			info = &StreamInfo{Name: e.Stream, First: e.Time}
+			found[e.Stream] = info
+		}
+		info.Last, info.LastArrived = e.Time, e.Arrived
+		info.Events++
+	}
+	var out []StreamInfo
+	for _, info := range found {
+		out = append(out, *info)
+	}
+	slices.SortFunc(out, func(a, b StreamInfo) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}

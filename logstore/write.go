@@ -1,0 +1,198 @@
+package logstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// record is an event as it stands in a segment.
+type record struct {
+	ID      uint64 `json:"i"`
+	Time    int64  `json:"t"`
+	Arrived int64  `json:"a"`
+	Stream  string `json:"s"`
+	Message string `json:"m"`
+}
+
+// write is the writer goroutine. It sleeps while the queue is empty.
+func (s *Store) write() {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.stop:
+			s.flush()
+			return
+		case ask := <-s.asks:
+			s.flush()
+			close(ask)
+		case <-s.wake:
+			gather := time.NewTimer(flushAfter)
+			select {
+			case <-gather.C:
+				s.flush()
+			case ask := <-s.asks:
+				s.flush()
+				close(ask)
+			case <-s.stop:
+				s.flush()
+				gather.Stop()
+				return
+			}
+			gather.Stop()
+		}
+	}
+}
+
+// flush takes the queue to disk.
+func (s *Store) flush() {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.delay != nil {
+		s.delay()
+	}
+	s.mu.Lock()
+	for _, st := range s.lossy {
+		now := time.Now()
+		s.enqueueLocked(st, Event{
+			Time: now.UnixMilli(), Arrived: now.UnixMilli(), Stream: st.name,
+			Message: fmt.Sprintf("[thaw] %d events dropped: the log folder was slower than the function", st.dropped),
+		}, now)
+		st.dropped = 0
+	}
+	s.lossy = nil
+	batch := s.queue
+	s.queue, s.bytes = nil, 0
+	for _, q := range batch {
+		q.to.bytes = 0
+	}
+	s.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	for _, part := range byGroup(batch) {
+		if err := s.writeGroup(part[0].to.group, part); err != nil {
+			if !s.failing { // once, not twenty times a second
+				s.log.Warn("function logs are dropped", "group", part[0].to.group, "events", len(part), "err", err)
+			}
+			s.failing = true
+			s.lose(part)
+		} else if s.failing {
+			s.failing = false
+			s.log.Info("function logs are kept again", "group", part[0].to.group)
+		}
+	}
+	s.mu.Lock()
+	close(s.flushed)
+	s.flushed = make(chan struct{})
+	s.mu.Unlock()
+}
+
+// lose counts events that could not be written, to be told in the next batch that can. It does not wake the writer: a
+// full disk would keep it busy.
+func (s *Store) lose(part []queued) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range part {
+		if q.to.dropped == 0 {
+			s.lossy = append(s.lossy, q.to)
+		}
+		q.to.dropped++
+	}
+}
+
+// byGroup splits a batch, keeping the order within each group.
+func byGroup(batch []queued) [][]queued {
+	at := map[string]int{}
+	var parts [][]queued
+	for _, q := range batch {
+		i, ok := at[q.to.group]
+		if !ok {
+			i = len(parts)
+			at[q.to.group] = i
+			parts = append(parts, nil)
+		}
+		parts[i] = append(parts[i], q)
+	}
+	return parts
+}
+
+// writeGroup appends events to the group's newest segment, turning to a new one where they fill it. s.disk is held.
+func (s *Store) writeGroup(name string, part []queued) error {
+	g, err := s.groupFor(name)
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	for len(part) > 0 {
+		seg := g.newest()
+		if seg == nil || seg.size >= s.segmentBytes() {
+			seg = g.begin()
+		}
+		buf = buf[:0]
+		for len(part) > 0 && seg.size+int64(len(buf)) < s.segmentBytes() {
+			e := part[0].event
+			line, err := json.Marshal(recordOf(e))
+			if err != nil {
+				return fmt.Errorf("event: %w", err)
+			}
+			buf = append(append(buf, line...), '\n')
+			seg.see(e)
+			part = part[1:]
+		}
+		if err := appendTo(g.path(seg.num), seg.size, buf); err != nil {
+			return err
+		}
+		seg.size += int64(len(buf))
+	}
+	return g.trim(s.maxBytes, s.log)
+}
+
+func recordOf(e Event) record {
+	return record{e.ID, e.Time, e.Arrived, e.Stream, e.Message}
+}
+
+func (r record) event() Event {
+	return Event{ID: r.ID, Time: r.Time, Arrived: r.Arrived, Stream: r.Stream, Message: r.Message}
+}
+
+// appendTo writes b at offset, or leaves the file as it was.
+func appendTo(path string, offset int64, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("segment: %w", err)
+	}
+	_, err = f.WriteAt(b, offset)
+	if err != nil {
+		err = fmt.Errorf("segment: %w", err)
+		if e := f.Truncate(offset); e != nil {
+			err = fmt.Errorf("%w; and cut it back: %w", err, e)
+		}
+	}
+	if e := f.Close(); err == nil && e != nil {
+		err = fmt.Errorf("segment: %w", e)
+	}
+	return err
+}
+
+func (s *Store) segmentBytes() int64 { return max(s.maxBytes/segments, minSegment) }
+
+// trim removes the oldest segments while the group is larger than its bound; the newest stays.
+func (g *group) trim(bound int64, log *slog.Logger) error {
+	var total int64
+	for _, seg := range g.segs {
+		total += seg.size
+	}
+	for total > bound && len(g.segs) > 1 {
+		old := g.segs[0]
+		if err := os.Remove(g.path(old.num)); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("oldest segment: %w", err)
+		}
+		log.Debug("log segment dropped", "group", g.name, "bytes", old.size)
+		total -= old.size
+		g.segs = g.segs[1:]
+	}
+	return nil
+}
