@@ -1,5 +1,12 @@
 // Package runtimes knows, for every runtime identifier of the API, which interpreter and which client serve it, where they come
 // from, and what to type when they are missing.
+//
+// An interpreter is the host's, or one that Install put into the data folder (Node). A client is ours (Node, embedded in this
+// binary), or AWS's own, unchanged, which Install fetches from its registry (Python, Java). OS-only runtimes (provided.*) have
+// neither: their functions bring a bootstrap.
+//
+// Ask the Registry for a Plan at every start of an environment: it is cheap (a few stat calls), and it follows what was installed or
+// upgraded meanwhile.
 package runtimes
 
 import (
@@ -9,31 +16,68 @@ import (
 )
 
 // Plan is how to run functions of one runtime: what to mount and what to start. Paths are paths inside the sandbox.
+//
+// A backend without mounts (sandbox.Capabilities.Mounts false) needs host paths instead: every element of what Command returns, and
+// every element of the ':'-separated lists in the variables of PathLists, is a plain path when it begins with '/', to be given
+// through sandbox.Translate. No other element begins with '/'.
+//
+// A Plan is shared: nobody may change its slices and maps.
 type Plan struct {
 	Identifier string   // nodejs22.x
 	Release    string   // nodejs:22.v1, for the INIT_START line
-	Argv       []string // empty for OS-only runtimes: Candidates are searched
+	Argv       []string // empty for OS-only runtimes: Candidates are searched. Command completes it
 	Candidates []string // bootstrap search order; only with empty Argv
 	Mounts     []sandbox.Mount
 	// Vars are the platform's unreserved defaults that a customer may override (PATH, LANG, TZ, NODE_PATH ...), and Reserved the
 	// runtime's own that he may not (AWS_EXECUTION_ENV ...). Names and values as recorded from the service where that makes sense.
 	Vars     map[string]string
 	Reserved map[string]string
-	// MemoryVars, when set, adds variables that depend on the memory size in MiB (a JVM's heap).
+	// MemoryArgv, when set, gives the arguments that depend on the memory size in MiB (a heap limit); they stand behind Argv[0].
 	MemoryArgv     func(memoryMiB int) []string
+	HandlerArgv    bool   // the client takes the handler as its last argument instead of from _HANDLER
 	LogFrames      bool   // the client writes framed records to _LAMBDA_TELEMETRY_LOG_FD
 	Identity       string // changes whenever any file above changes: part of a snapshot's key
 	ParksInRestore bool   // the client calls restore/next under SnapStart
+}
+
+// PathLists are the variables of Vars that hold ':'-separated lists of paths. TZ also begins with a colon and is none.
+var PathLists = []string{"PATH", "LD_LIBRARY_PATH", "NODE_PATH", "PYTHONPATH"}
+
+// Command is the whole command line for a function: Argv, completed by what depends on memory size and handler, and run by wrapper
+// (the value of the customer's AWS_LAMBDA_EXEC_WRAPPER; empty: none). It is nil for OS-only runtimes, which know no wrapper either.
+//
+// A wrapper that does not exist ends as it does on the service, where a shell runs it: exit status 127.
+// Source: AWS Lambda Developer Guide, "Modifying the runtime environment", wrapper scripts; exit status as recorded.
+func (p Plan) Command(memoryMiB int, handler, wrapper string) []string {
+	if len(p.Argv) == 0 {
+		return nil
+	}
+	var argv []string
+	if wrapper != "" {
+		argv = append(argv, "/bin/sh", "-c", `exec "$@"`, "bootstrap", wrapper)
+	}
+	argv = append(argv, p.Argv[0])
+	if p.MemoryArgv != nil {
+		argv = append(argv, p.MemoryArgv(memoryMiB)...)
+	}
+	argv = append(argv, p.Argv[1:]...)
+	if p.HandlerArgv {
+		argv = append(argv, handler)
+	}
+	return argv
 }
 
 // NotInstalledError says that a runtime identifier is known but cannot run here now.
 type NotInstalledError struct {
 	Identifier string
 	Missing    string // what is missing: "Node.js 22"
-	Install    string // what to type: "thaw runtime install nodejs22.x"
+	Install    string // what to type: "thaw runtime install nodejs22.x"; empty when nothing helps
 }
 
 func (e *NotInstalledError) Error() string {
+	if e.Install == "" {
+		return fmt.Sprintf("runtime %s cannot run here: %s is missing", e.Identifier, e.Missing)
+	}
 	return fmt.Sprintf("runtime %s is not installed: %s is missing; type: %s", e.Identifier, e.Missing, e.Install)
 }
 
