@@ -51,7 +51,7 @@ type Event struct {
 	ID      uint64 `json:"id,string"`   // unique in the store, growing in the order of Append, the same at every reading
 	Time    int64  `json:"timestamp"`   // Unix milliseconds, as the writer of the event gave it
 	Stream  string `json:"stream"`      //
-	Message string `json:"message"`     // without the newline that ended the line
+	Message string `json:"message"`     // as appended; a line of output ends in its newline
 	Arrived int64  `json:"ingestionMs"` // Unix milliseconds of the Append
 }
 
