@@ -1,0 +1,11 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// command makes one subcommand for an app.
+type command = func(*app) *cobra.Command
+
+// commands are the subcommands of thaw.
+var commands = []command{
+	configCommand, doctorCommand, invokeCommand, logsCommand, psCommand, versionCommand,
+}

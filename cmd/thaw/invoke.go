@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
+	"github.com/spf13/cobra"
+)
+
+// invokeAnswer is what -o json prints.
+type invokeAnswer struct {
+	StatusCode      int32           `json:"statusCode"`
+	ExecutedVersion string          `json:"executedVersion,omitempty"`
+	FunctionError   string          `json:"functionError,omitempty"`
+	Payload         json.RawMessage `json:"payload,omitempty"`     // when it is JSON
+	PayloadText     string          `json:"payloadText,omitempty"` // when it is not
+	Log             string          `json:"log,omitempty"`         // with --tail
+}
+
+func invokeCommand(a *app) *cobra.Command {
+	var (
+		t                  target
+		payload, qualifier string
+		tail               bool
+	)
+	cmd := &cobra.Command{
+		Use:   "invoke FUNCTION",
+		Short: "Invoke a function and print its answer",
+		Long: `Invokes a function by its name or ARN. Its answer goes to stdout, everything else to stderr.
+The exit code is 1 when the function answers with an error.`,
+		Args:    args(cobra.ExactArgs(1)),
+		Example: `thaw invoke hello --payload '{"name":"world"}' --tail`,
+	}
+	cmd.Flags().StringVarP(&payload, "payload", "p", "", "event: text, @FILE, or - for stdin")
+	cmd.Flags().StringVar(&qualifier, "qualifier", "", "version or alias")
+	cmd.Flags().BoolVar(&tail, "tail", false, "also print the end of the invocation's log")
+	t.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		event, err := a.readPayload(payload)
+		if err != nil {
+			return err
+		}
+		client, err := a.client(cmd, t)
+		if err != nil {
+			return err
+		}
+		in := &lambda.InvokeInput{FunctionName: &names[0], Payload: event}
+		if qualifier != "" {
+			in.Qualifier = &qualifier
+		}
+		if tail {
+			in.LogType = types.LogTypeTail
+		}
+		out, err := client.Invoke(cmd.Context(), in)
+		if err != nil {
+			return plainer(err)
+		}
+		return a.printAnswer(out)
+	}
+	return cmd
+}
+
+// readPayload gives what --payload stands for; nothing at all is an empty event.
+func (a *app) readPayload(payload string) ([]byte, error) {
+	switch {
+	case payload == "-":
+		b, err := io.ReadAll(a.in)
+		if err != nil {
+			return nil, fmt.Errorf("payload from stdin: %w", err)
+		}
+		return b, nil
+	case strings.HasPrefix(payload, "@"):
+		b, err := os.ReadFile(payload[1:])
+		if err != nil {
+			return nil, misuse{fmt.Errorf("payload: %w", err)}
+		}
+		return b, nil
+	}
+	return []byte(payload), nil
+}
+
+func (a *app) printAnswer(out *lambda.InvokeOutput) error {
+	answer := invokeAnswer{StatusCode: out.StatusCode, ExecutedVersion: aws.ToString(out.ExecutedVersion), FunctionError: aws.ToString(out.FunctionError)}
+	if json.Valid(out.Payload) {
+		answer.Payload = out.Payload
+	} else {
+		answer.PayloadText = string(out.Payload)
+	}
+	log, err := base64.StdEncoding.DecodeString(aws.ToString(out.LogResult))
+	if err != nil {
+		return fmt.Errorf("log of the answer: %w", err)
+	}
+	answer.Log = string(log)
+	if a.output == "text" {
+		a.words.Write(log)
+	}
+	if err := a.print(answer, func(w io.Writer) { fmt.Fprintf(w, "%s\n", out.Payload) }); err != nil {
+		return err
+	}
+	if answer.FunctionError != "" {
+		return fmt.Errorf("the function answered with an error: %s", answer.FunctionError)
+	}
+	return nil
+}
+
+// plainer is an API error without the client's layers around it.
+func plainer(err error) error {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
+	}
+	return err
+}

@@ -1,0 +1,144 @@
+// Thaw is the server and its command line. One file per command; they parse flags and print, the rest is done elsewhere.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the second one ends the process as it always does: whoever drains too long can be forced.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitMisuse = 2 // the command line or the configuration makes no sense
+)
+
+// misuse marks an error as the caller's: exit code 2.
+type misuse struct{ error }
+
+func (m misuse) Unwrap() error { return m.error }
+
+// silent is an error whose words have been printed already.
+var silent = errors.New("")
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, in io.Reader, out, words io.Writer) int {
+	root := newRoot(&app{out: out, words: words, in: in})
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(words)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case err == silent:
+		return exitFailed
+	case errors.As(err, new(misuse)):
+		fmt.Fprintf(words, "thaw: %v\n", err)
+		return exitMisuse
+	}
+	fmt.Fprintf(words, "thaw: %v\n", err)
+	return exitFailed
+}
+
+// app is what every command has at hand.
+type app struct {
+	in         io.Reader
+	out, words io.Writer
+	output     string // -o
+	configFile string
+	dataDir    string
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "thaw",
+		Short: "A self-hosted platform that speaks the AWS Lambda API",
+		Long: `thaw runs functions in isolated execution environments behind the AWS Lambda API.
+Clients work by setting an endpoint URL.`,
+		Example:           "thaw version",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misuse{fmt.Errorf("unknown command %q; type: thaw --help", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return nil
+		},
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "text" && a.output != "json" {
+				return misuse{fmt.Errorf("--output %s: neither text nor json", a.output)}
+			}
+			return nil
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return misuse{fmt.Errorf("%w; type: %s --help", err, cmd.CommandPath())}
+	})
+	root.SetUsageTemplate(usageTemplate)
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.output, "output", "o", "text", "form of what is printed: text or json")
+	flags.StringVar(&a.dataDir, "data-dir", "", "the server's data folder (default "+defaultDataDir()+", or THAW_DATA_DIR)")
+	flags.StringVar(&a.configFile, "config", "", "config file of NAME = VALUE lines (default DATA-DIR/thaw.conf, or THAW_CONFIG)")
+	for _, c := range commands {
+		root.AddCommand(c(a))
+	}
+	return root
+}
+
+// args checks the number of arguments; too many or too few are misuse.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := check(cmd, given); err != nil {
+			return misuse{fmt.Errorf("%w; type: %s --help", err, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// usageTemplate is cobra's, with the example at the end.
+const usageTemplate = `Usage:
+  {{if .Runnable}}{{.UseLine}}{{else}}{{.CommandPath}} COMMAND{{end}}
+{{- if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{- end}}
+{{- if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+{{- if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+
+Example:
+  {{.Example}}
+`

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thaw/admin"
+)
+
+func psCommand(a *app) *cobra.Command {
+	var moves int
+	cmd := &cobra.Command{
+		Use:     "ps [FUNCTION]",
+		Short:   "List the execution environments",
+		Args:    args(cobra.MaximumNArgs(1)),
+		Example: "thaw ps -o json",
+	}
+	cmd.Flags().IntVar(&moves, "moves", 3, "how many of the last moves to show")
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		server, _, err := a.server(cmd)
+		if err != nil {
+			return err
+		}
+		envs, err := server.Environments(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if len(names) == 1 {
+			envs = slices.DeleteFunc(envs, func(e admin.Environment) bool { return e.Function != names[0] })
+		}
+		slices.SortFunc(envs, func(x, y admin.Environment) int {
+			return cmp.Or(cmp.Compare(x.Function, y.Function), cmp.Compare(x.Qualifier, y.Qualifier), x.Created.Compare(y.Created))
+		})
+		return a.print(envs, func(w io.Writer) { table(w, psRows(envs, moves, time.Now())) })
+	}
+	return cmd
+}
+
+func psRows(envs []admin.Environment, moves int, now time.Time) [][]string {
+	rows := [][]string{{"ENV", "FUNCTION", "QUALIFIER", "STATE", "FOR", "AGE", "INVOKES", "MEMORY", "SANDBOX", "LAST MOVES"}}
+	for _, e := range envs {
+		rows = append(rows, []string{
+			short(e.ID), e.Function, e.Qualifier, e.State, ago(now.Sub(e.Since)), ago(now.Sub(e.Created)), itoa(e.Invokes),
+			mebibytes(e.MemoryBytes), e.Sandbox, trail(e, moves),
+		})
+	}
+	return rows
+}
+
+// trail is the last moves as one line: each state with how long it lasted, then the present one.
+func trail(e admin.Environment, n int) string {
+	last := e.Moves[max(0, len(e.Moves)-n):]
+	var parts []string
+	for _, m := range last {
+		parts = append(parts, m.From+" "+ago(time.Duration(m.Seconds*float64(time.Second))))
+	}
+	if len(last) > 0 {
+		parts = append(parts, last[len(last)-1].To)
+	}
+	return strings.Join(parts, " > ")
+}
