@@ -1,0 +1,69 @@
+# Everything that is typed for this project. `make` alone prints the targets.
+# GOFLAGS, GOPROXY and the other variables of the go command are taken from the environment as they are.
+
+SHELL   := /bin/bash
+ARCH    := $(shell go env GOARCH)
+RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATIC  := CGO_ENABLED=0
+STRIP   := -trimpath -ldflags '-s -w'
+OUT     := .cache/build
+# How long each fuzz target runs, and what the benchmarks repeat.
+FUZZTIME ?= 20s
+BENCHFLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint fuzz arm64 run clean need-demo need-test
+
+help: ## print the targets
+	@echo "make TARGET, with TARGET one of"
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/thaw: one file that carries the guest and the sandbox helper
+	@$(MAKE) --no-print-directory bin/thaw GOARCH=$(ARCH)
+
+# programs ARCH: the executables that thaw carries, packed where go:embed finds them.
+define programs
+	mkdir -p $(OUT)/$(1)
+	$(STATIC) GOARCH=$(1) go build $(STRIP) -o $(OUT)/$(1)/thaw-guest ./cmd/thaw-guest
+	$(STATIC) GOARCH=$(1) go build $(STRIP) -o $(OUT)/$(1)/thaw-sandbox ./cmd/thaw-sandbox
+	GOARCH= go run ./node/embedded/pack $(OUT)/$(1)/thaw-guest node/embedded/files/$(1)/thaw-guest.zst
+	GOARCH= go run ./node/embedded/pack $(OUT)/$(1)/thaw-sandbox node/embedded/files/$(1)/thaw-sandbox.zst
+endef
+
+.PHONY: bin/thaw
+bin/thaw:
+	$(call programs,$(ARCH))
+	$(STATIC) GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w -X main.release=$(RELEASE)' -o bin/thaw ./cmd/thaw
+
+demo: need-demo build ## set up what is missing, build, start a server and show functions running
+	bin/thaw demo
+
+test: need-test ## all tests, with the race detector where it pays
+	@scripts/test
+
+bench: need-demo build ## the tables of speed and memory
+	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
+	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
+
+lint: ## gofmt, go vet, staticcheck
+	@scripts/lint
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@scripts/fuzz $(FUZZTIME)
+
+arm64: ## build everything for arm64: bin/thaw-arm64
+	$(STATIC) GOARCH=arm64 go build ./...
+	$(call programs,arm64)
+	$(STATIC) GOARCH=arm64 go build -trimpath -ldflags '-s -w -X main.release=$(RELEASE)' -o bin/thaw-arm64 ./cmd/thaw
+
+run: build ## a server with the best sandbox of this machine, data in ./thaw-data
+	bin/thaw server --data-dir thaw-data
+
+need-demo:
+	@scripts/need node python3 java
+
+need-test:
+	@scripts/need gcc node python3 javac
+
+clean: ## remove what was built
+	rm -rf bin $(OUT) node/embedded/files/*/*.zst
