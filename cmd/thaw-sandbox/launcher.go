@@ -1,0 +1,283 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
+	"gvisor.dev/gvisor/runsc/config"
+	"gvisor.dev/gvisor/runsc/container"
+	gflag "gvisor.dev/gvisor/runsc/flag"
+	"gvisor.dev/gvisor/runsc/specutils"
+
+	"thaw/sandbox/gvisor/launch"
+)
+
+// A launcher is the parent of all sandboxes. Three kinds of goroutines: the reader (one, this one), the forker (one, which owns
+// the thread that every sandbox is forked from), and one for each other request.
+type launcher struct {
+	conn *net.UnixConn
+	null *os.File
+	fork chan forkJob
+
+	mu    sync.Mutex // guards boxes
+	boxes map[string]*box
+}
+
+// box is one sandbox as the launcher knows it.
+type box struct {
+	c      *container.Container
+	conf   *config.Config
+	shared string // mounted on itself; empty: not yet
+}
+
+type forkJob struct {
+	req   launch.Request
+	files []*os.File
+}
+
+func runLauncher() {
+	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
+	if err := launcherMain(); err != nil {
+		fmt.Fprintln(os.Stderr, "launcher:", err)
+		os.Exit(1)
+	}
+}
+
+func launcherMain() error {
+	for _, fd := range []int{launch.SocketFD, launch.RunFD, launch.LockFD} {
+		unix.CloseOnExec(fd)
+	}
+	// What the host mounts later must be seen here (a data folder on a disk mounted late); what is mounted here must not be seen there.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount namespace: %w", err)
+	}
+	f := os.NewFile(launch.SocketFD, "server")
+	c, err := net.FileConn(f)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	f.Close()
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return errors.New("descriptor 3 is no unix socket")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	l := &launcher{conn: conn, null: null, fork: make(chan forkJob), boxes: make(map[string]*box)}
+	go l.forker()
+	return l.serve()
+}
+
+// serve reads requests until the server is gone. Ending the process then ends every sandbox: they are attached to the forker's thread.
+func (l *launcher) serve() error {
+	buf := make([]byte, launch.MaxPacket)
+	oob := make([]byte, unix.CmsgSpace(16*4))
+	for {
+		n, oobn, _, _, err := l.conn.ReadMsgUnix(buf, oob)
+		if n == 0 || err != nil {
+			return nil
+		}
+		files, err := received(oob[:oobn])
+		if err != nil {
+			return err
+		}
+		var req launch.Request
+		if err := json.Unmarshal(buf[:n], &req); err != nil {
+			return fmt.Errorf("request: %w", err)
+		}
+		if req.Op == launch.OpCreate {
+			go func() { l.fork <- forkJob{req, files} }()
+			continue
+		}
+		closeAll(files)
+		go func() { l.reply(req, launch.Reply{}, l.do(req)) }()
+	}
+}
+
+func received(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("descriptors: %w", err)
+	}
+	var files []*os.File
+	for _, m := range msgs {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return nil, fmt.Errorf("descriptors: %w", err)
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+func (l *launcher) reply(req launch.Request, r launch.Reply, err error) {
+	r.Seq = req.Seq
+	if err != nil {
+		r.Err = err.Error()
+	}
+	b, _ := json.Marshal(r)
+	if len(b) > launch.MaxPacket {
+		b, _ = json.Marshal(launch.Reply{Seq: req.Seq, Err: r.Err[:1024]})
+	}
+	l.conn.Write(b) // the reader notices a server that is gone
+}
+
+// forker runs every OpCreate, one after another, on one thread that lives as long as the process: the kernel ends an
+// attached sandbox with the *thread* that forked it. One after another, because the library takes the child's standard streams from
+// os.Stdin, os.Stdout and os.Stderr.
+func (l *launcher) forker() {
+	runtime.LockOSThread()
+	for j := range l.fork {
+		r, err := l.create(j.req, j.files)
+		closeAll(j.files)
+		l.reply(j.req, r, err)
+	}
+}
+
+// gvisorConfig has a flag set of its own: gVisor's flags and flag.CommandLine do not mix.
+func gvisorConfig(c *launch.Create) (*config.Config, error) {
+	fs := gflag.NewFlagSet("runsc", gflag.ContinueOnError)
+	config.RegisterFlags(fs)
+	set := map[string]string{
+		"root":            fmt.Sprintf("/proc/self/fd/%d", launch.RunFD),
+		"platform":        "systrap",
+		"overlay2":        "none",   // the root is read-only
+		"host-settings":   "ignore", // the host's settings are the host's
+		"network":         "none",
+		"ignore-cgroups":  "true", // cgroup v1: the server makes the groups, and the forker is in them when it forks
+		"directfs":        "false",
+		"watchdog-action": "log",
+	}
+	if c.Network {
+		set["network"] = "sandbox"
+	}
+	if c.CgroupV2 != "" {
+		set["ignore-cgroups"] = "false"
+	}
+	if c.Debug != "" {
+		set["debug"], set["debug-log"] = "true", c.Debug+"/"
+	}
+	for k, v := range set {
+		if err := fs.Set(k, v); err != nil {
+			return nil, fmt.Errorf("gVisor option %s: %w", k, err)
+		}
+	}
+	return config.NewFromFlags(fs)
+}
+
+func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, error) {
+	c := req.Create
+	want := 4
+	if c != nil && c.Network {
+		want++
+	}
+	if c == nil || len(files) != want {
+		return launch.Reply{}, fmt.Errorf("create with %d descriptors", len(files))
+	}
+	conf, err := gvisorConfig(c)
+	if err != nil {
+		return launch.Reply{}, err
+	}
+	spec, err := specutils.ReadSpec(c.Bundle, conf)
+	if err != nil {
+		return launch.Reply{}, err
+	}
+	if c.Network {
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{
+			Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/self/fd/%d", files[4].Fd()),
+		})
+	}
+	if c.CgroupV2 != "" {
+		spec.Linux.CgroupsPath = c.CgroupV2
+	}
+	b := &box{conf: conf}
+	if err := shareMount(c.Shared); err != nil {
+		return launch.Reply{}, err
+	}
+	b.shared = c.Shared
+	b.c, err = l.newContainer(conf, spec, req.ID, c, files)
+	if err != nil {
+		unix.Unmount(b.shared, unix.MNT_DETACH)
+		return launch.Reply{}, err
+	}
+	l.mu.Lock()
+	l.boxes[req.ID] = b
+	l.mu.Unlock()
+	return launch.Reply{Sandbox: b.c.SandboxPid(), Gofer: b.c.GoferPid.Load()}, nil
+}
+
+// newContainer forks gofer and sandbox. It runs on the forker's thread.
+func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string, c *launch.Create, files []*os.File) (*container.Container, error) {
+	in, out, errOut := os.Stdin, os.Stdout, os.Stderr
+	os.Stdin, os.Stdout, os.Stderr = files[0], files[1], files[2]
+	defer func() { os.Stdin, os.Stdout, os.Stderr = in, out, errOut }()
+	if err := enter(c.Tasks); err != nil {
+		return nil, errors.Join(err, enter(c.Home))
+	}
+	ct, err := container.New(conf, container.Args{
+		ID: id, Spec: spec, BundleDir: c.Bundle, Attached: true,
+		PassFiles: map[int]*os.File{3: files[3]},
+	})
+	if homeErr := enter(c.Home); homeErr != nil {
+		err = errors.Join(err, homeErr)
+	}
+	if err == nil && c.Unified != "" {
+		err = moveAll(c.Tasks, c.Unified)
+	}
+	if err != nil && ct != nil {
+		ct.Destroy()
+		ct = nil
+	}
+	return ct, err
+}
+
+func (l *launcher) do(req launch.Request) error {
+	l.mu.Lock()
+	b := l.boxes[req.ID]
+	if req.Op == launch.OpDestroy {
+		delete(l.boxes, req.ID)
+	}
+	l.mu.Unlock()
+	if b == nil {
+		if req.Op == launch.OpDestroy {
+			return nil // it never came to be, or is gone already
+		}
+		return fmt.Errorf("no sandbox %s", req.ID)
+	}
+	switch req.Op {
+	case launch.OpStart:
+		return b.c.Start(b.conf)
+	case launch.OpBind:
+		return bindAll(req.Root, req.Mounts)
+	case launch.OpDestroy:
+		err := b.c.Destroy()
+		if uerr := unmountTree(b.shared); uerr != nil {
+			err = errors.Join(err, uerr)
+		}
+		return err
+	}
+	return fmt.Errorf("unknown request %q", req.Op)
+}

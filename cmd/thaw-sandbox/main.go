@@ -1,0 +1,50 @@
+// Command thaw-sandbox is the program behind every gVisor sandbox. The server writes it into its data folder and runs it as its launcher
+// (see package launch); everything else it does is asked for by gVisor itself, which runs its own program again under other names:
+//
+//	thaw-sandbox launch   the launcher
+//	runsc-sandbox         the user-space kernel of one sandbox
+//	runsc-gofer           the file server of one sandbox
+//	/proc/self/exe        a helper of runsc-sandbox that unmounts /proc
+//
+// It is a program of its own, not a face of the server, because starting it is paid three times for a sandbox: it links only what gVisor needs.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"gvisor.dev/gvisor/runsc/cli"
+	"gvisor.dev/gvisor/runsc/cmd"
+	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
+	"gvisor.dev/gvisor/runsc/cmd/util"
+)
+
+func main() {
+	switch os.Args[0] {
+	case "runsc-sandbox":
+		// gVisor clears the sandbox's environment, so GOGC would not reach it. A sandbox allocates little and lives long:
+		// at the default its own heap doubles before it is collected, in every sandbox.
+		debug.SetGCPercent(20)
+		loadSeccomp()
+		runGvisor()
+	case "runsc-gofer", "/proc/self/exe":
+		runGvisor()
+	}
+	if len(os.Args) == 2 && os.Args[1] == "launch" {
+		runLauncher()
+		return
+	}
+	fmt.Fprintln(os.Stderr, "thaw-sandbox is run by thaw server, not by hand")
+	os.Exit(2)
+}
+
+// runGvisor hands over to gVisor's own command line, with the three commands that it runs itself. It does not return.
+func runGvisor() {
+	cli.Run(nil, map[util.SubCommand]string{
+		new(sentrycmd.Boot):   "",
+		new(cmd.Gofer):        "",
+		new(sentrycmd.Umount): "",
+	}, nil)
+	os.Exit(128)
+}

@@ -1,0 +1,282 @@
+// Package gvisor runs each sandbox on gVisor, a kernel in user space: nothing of the host's kernel is offered to a function but what
+// that kernel itself needs, and no hardware virtualisation is asked for. It needs root.
+//
+// # Who does what
+//
+//	server process                                launcher process (thaw-sandbox, own mount namespace)
+//	  Backend: blanks, cgroups, networks,  ---->    gVisor's library: forks, starts, mounts, ends
+//	  freeze and thaw, memory                         |
+//	     |  one stream each                           +-- runsc-sandbox + runsc-gofer, one pair per sandbox
+//	     +----------------------------------------------> guest (PID 1 inside)
+//
+// The server does not link gVisor: see package launch for why. Freeze, thaw and memory go straight from the server to the cgroup files.
+//
+// # Blank sandboxes
+//
+// A sandbox is made, started and waits with its guest up before anybody asks for it. It knows no function: its root is a folder of
+// empty mount points inside a shared mount. Create takes a blank one, sets its limits and mounts the function's files in.
+//
+// # Owners and lock order
+//
+// Backend owns the launcher, the refill goroutine and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
+// one more. Backend.mu is taken before Sandbox.mu; neither is held over I/O, except Sandbox.freezeMu over a write to the freezer.
+package gvisor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"thaw/sandbox"
+	"thaw/sandbox/gvisor/launch"
+)
+
+// Options say where and how.
+type Options struct {
+	Dir        string // absolute; the backend's own folder, made if missing; one live backend per folder
+	SandboxExe string // absolute path of thaw-sandbox
+	GuestExe   string // absolute path of the static thaw-guest
+	Blank      int    // blank sandboxes kept ready; 0: DefaultBlank, negative: none
+	Network    Network
+	Log        *slog.Logger
+	Debug      bool // keep gVisor's debug logs in Dir/debug
+}
+
+// DefaultBlank is how many blank sandboxes are kept ready unless told otherwise: one to take and one being made.
+const DefaultBlank = 2
+
+// Network says what sandboxes reach.
+type Network struct {
+	Internet bool         // false: nothing but their own loopback
+	DNS      []netip.Addr // name servers; empty: those of the host that are not on its loopback
+}
+
+// Backend implements sandbox.Backend. It is opened with Open.
+type Backend struct {
+	opt    Options
+	log    *slog.Logger
+	lock   *os.File
+	runDir *os.File // gVisor's own state
+	groups *cgroups
+	skel   *skeleton
+	launch *launch.Launcher
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // refill, and sandboxes being made
+	refill chan struct{}  // capacity 1: look again
+	make   *semaphore.Weighted
+
+	mu     sync.Mutex // guards what follows
+	blanks []*Sandbox
+	live   map[*Sandbox]struct{} // blank ones too
+	closed bool
+	seq    uint64
+}
+
+// Open sweeps what an earlier server left in o.Dir and starts the backend. It waits, until ctx ends, for the last processes of an earlier
+// server to go; a folder in use by a live one is refused then.
+func Open(ctx context.Context, o Options) (*Backend, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("gvisor needs root")
+	}
+	if !filepath.IsAbs(o.Dir) {
+		return nil, fmt.Errorf("gvisor folder %q is not absolute", o.Dir)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Blank == 0 {
+		o.Blank = DefaultBlank
+	}
+	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), refill: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
+	if err := b.open(ctx); err != nil {
+		return nil, errors.Join(err, b.release())
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	if o.Blank > 0 {
+		b.wg.Add(1)
+		go b.keepBlanks()
+	}
+	return b, nil
+}
+
+func (b *Backend) open(ctx context.Context) (err error) {
+	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
+		return fmt.Errorf("gvisor folder: %w", err)
+	}
+	if b.lock, err = lockDir(ctx, filepath.Join(b.opt.Dir, "lock")); err != nil {
+		return err
+	}
+	if b.groups, err = openCgroups(dirHash(b.opt.Dir)); err != nil {
+		return err
+	}
+	if err := b.sweep(); err != nil {
+		return fmt.Errorf("sweep of %s: %w", b.opt.Dir, err)
+	}
+	for _, d := range []string{"run", "sandboxes"} {
+		if err := os.Mkdir(filepath.Join(b.opt.Dir, d), 0o711); err != nil {
+			return fmt.Errorf("gvisor folder: %w", err)
+		}
+	}
+	dns := b.opt.Network.DNS
+	if b.opt.Network.Internet && len(dns) == 0 {
+		dns = hostNameservers()
+		if len(dns) == 0 {
+			b.log.Warn("no name server outside the host's loopback is configured: names will not resolve in sandboxes")
+		}
+	}
+	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
+		return err
+	}
+	if b.runDir, err = os.Open(filepath.Join(b.opt.Dir, "run")); err != nil {
+		return fmt.Errorf("gvisor folder: %w", err)
+	}
+	return b.startLauncher()
+}
+
+func (b *Backend) startLauncher() error {
+	stderr, err := os.OpenFile(filepath.Join(b.opt.Dir, "launcher.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("launcher log: %w", err)
+	}
+	defer stderr.Close()
+	b.launch, err = launch.Open(b.opt.SandboxExe, b.runDir, b.lock, stderr)
+	return err
+}
+
+// release gives back all that open took, in reverse.
+func (b *Backend) release() error {
+	var errs []error
+	if b.launch != nil {
+		errs = append(errs, b.launch.Close())
+	}
+	if b.runDir != nil {
+		b.runDir.Close()
+	}
+	if b.groups != nil {
+		errs = append(errs, b.sweep())
+	}
+	if b.lock != nil {
+		os.Remove(b.lock.Name())
+		b.lock.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// Name implements sandbox.Backend.
+func (b *Backend) Name() string { return "gvisor" }
+
+// Capabilities implements sandbox.Backend.
+func (b *Backend) Capabilities() sandbox.Capabilities {
+	return sandbox.Capabilities{
+		Isolates: true, Mounts: true,
+		LimitsCPU: b.groups.hasCPU(), LimitsMem: b.groups.hasMemory(),
+		BlankReady: max(b.opt.Blank, 0), UID: userID, GID: groupID,
+	}
+}
+
+// Create implements sandbox.Backend.
+func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	for _, m := range spec.Mounts {
+		if err := checkMount(m); err != nil {
+			return nil, err
+		}
+	}
+	clock := newStages()
+	s, err := b.take(ctx, clock)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.bind(ctx, spec, clock); err != nil {
+		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", spec.ID, err), s.Close())
+	}
+	return s, nil
+}
+
+// take returns a blank sandbox that is ready, or makes one.
+func (b *Backend) take(ctx context.Context, clock *stages) (*Sandbox, error) {
+	for {
+		b.mu.Lock()
+		if b.closed {
+			b.mu.Unlock()
+			return nil, sandbox.ErrClosed
+		}
+		var s *Sandbox
+		if n := len(b.blanks); n > 0 {
+			s = b.blanks[0]
+			b.blanks = append(b.blanks[:0], b.blanks[1:]...)
+		}
+		if s == nil {
+			b.wg.Add(1)
+		}
+		b.mu.Unlock()
+		if s == nil {
+			defer b.wg.Done()
+			if err := b.make.Acquire(ctx, 1); err != nil {
+				return nil, fmt.Errorf("sandbox: %w", context.Cause(ctx))
+			}
+			defer b.make.Release(1)
+			clock.mark("wait for a core")
+			return b.makeBlank(ctx, clock)
+		}
+		b.lookAgain()
+		if s.ended() { // a blank that died while it waited is nobody's loss
+			b.log.Warn("blank sandbox ended by itself", "sandbox", s.name, "err", s.Exit().Err)
+			s.Close()
+			continue
+		}
+		clock.mark("blank")
+		return s, nil
+	}
+}
+
+func (b *Backend) lookAgain() {
+	select {
+	case b.refill <- struct{}{}:
+	default:
+	}
+}
+
+// newName returns a name for a sandbox that no other ever had: blanks are made before they are anybody's.
+func (b *Backend) newName() string {
+	var r [4]byte
+	rand.Read(r[:])
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seq++
+	return fmt.Sprintf("s%d-%s", b.seq, hex.EncodeToString(r[:]))
+}
+
+// Close implements sandbox.Backend.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	var all []*Sandbox
+	for s := range b.live {
+		all = append(all, s)
+	}
+	b.mu.Unlock()
+	b.cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(all))
+	for i, s := range all {
+		wg.Go(func() { errs[i] = s.Close() })
+	}
+	wg.Wait()
+	b.wg.Wait() // those being made see closed and undo themselves
+	return errors.Join(append(errs, b.release())...)
+}

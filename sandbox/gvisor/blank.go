@@ -1,0 +1,224 @@
+package gvisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/sandbox"
+	"thaw/sandbox/gvisor/launch"
+)
+
+// blankLimit bounds the making of one blank sandbox, which takes some 60 ms on an idle machine and seconds on a drowning one.
+const blankLimit = time.Minute
+
+// retryPause is how long the refill rests after a blank could not be made.
+const retryPause = 2 * time.Second
+
+// keepBlanks makes blank sandboxes, one at a time so that it leaves the cores to those who are waiting for theirs.
+func (b *Backend) keepBlanks() {
+	defer b.wg.Done()
+	for {
+		b.mu.Lock()
+		short := len(b.blanks) < b.opt.Blank
+		b.mu.Unlock()
+		if !short {
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-b.refill:
+			}
+			continue
+		}
+		if b.ctx.Err() != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeoutCause(b.ctx, blankLimit, errors.New("a blank sandbox took too long"))
+		s, err := b.makeBlank(ctx, newStages())
+		cancel()
+		if err != nil {
+			if b.ctx.Err() == nil {
+				b.log.Warn("blank sandbox", "err", err)
+			}
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-time.After(retryPause):
+			}
+			continue
+		}
+		b.mu.Lock()
+		closed := b.closed
+		if !closed {
+			b.blanks = append(b.blanks, s)
+		}
+		b.mu.Unlock()
+		if closed {
+			s.Close()
+		}
+	}
+}
+
+// step is one named part of making a sandbox. What it makes is recorded in the Sandbox at once, so that Close undoes half-made ones, too.
+type step struct {
+	name string
+	do   func(*Sandbox, context.Context) error
+}
+
+// created are the steps to a sandbox that exists and has not started; a restore goes on from here. started are those from there to
+// a guest that waits.
+var (
+	created = []step{
+		{"root", (*Sandbox).makeFiles},
+		{"cgroup", (*Sandbox).makeGroup},
+		{"network", (*Sandbox).makeNetwork},
+		{"processes", (*Sandbox).makeProcesses},
+	}
+	started = []step{
+		{"start", (*Sandbox).start},
+		{"guest", (*Sandbox).awaitGuest},
+	}
+)
+
+// makeBlank makes a sandbox for nobody yet.
+func (b *Backend) makeBlank(ctx context.Context, clock *stages) (*Sandbox, error) {
+	s := &Sandbox{
+		b: b, name: b.newName(),
+		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
+	}
+	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil, sandbox.ErrClosed
+	}
+	b.live[s] = struct{}{}
+	b.mu.Unlock()
+	for _, steps := range [][]step{created, started} {
+		for _, st := range steps {
+			err := ctx.Err()
+			if err == nil {
+				err = st.do(s, ctx)
+			}
+			if err != nil {
+				return nil, errors.Join(resource(st.name, err), s.Close())
+			}
+			clock.mark(st.name)
+		}
+	}
+	return s, nil
+}
+
+// resource tells an exhausted host from a broken one.
+func resource(stepName string, err error) error {
+	wrapped := fmt.Errorf("blank sandbox: %s: %w", stepName, err)
+	for errno, what := range map[unix.Errno]string{
+		unix.ENOMEM: "memory", unix.EAGAIN: "processes", unix.ENOSPC: "disk", unix.EDQUOT: "disk", unix.EMFILE: "files", unix.ENFILE: "files",
+	} {
+		if errors.Is(err, errno) {
+			return &sandbox.ResourceError{Resource: what, Err: wrapped}
+		}
+	}
+	return wrapped
+}
+
+func (s *Sandbox) root() string { return filepath.Join(s.dir, "mnt", "root") }
+
+func (s *Sandbox) makeFiles(context.Context) error {
+	if err := os.MkdirAll(s.root(), 0o755); err != nil {
+		return err
+	}
+	if err := s.b.skel.makeRoot(s.root()); err != nil {
+		return err
+	}
+	return writeSpec(s.dir, s.root())
+}
+
+func (s *Sandbox) makeGroup(context.Context) (err error) {
+	s.group, err = s.b.groups.make(s.name)
+	return err
+}
+
+func (s *Sandbox) makeNetwork(context.Context) error { return nil }
+
+// makeProcesses has the launcher fork the sandbox, with the host's end of the stream kept here.
+func (s *Sandbox) makeProcesses(ctx context.Context) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	host, guest := os.NewFile(uintptr(fds[0]), "stream"), os.NewFile(uintptr(fds[1]), "stream of the guest")
+	defer guest.Close()
+	defer host.Close() // FileConn duplicates
+	conn, err := net.FileConn(host)
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	s.conn = conn.(*net.UnixConn)
+	// gVisor gives the standard streams to the user it runs as: /dev/null would be nobody's on the whole host.
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("stdin: %w", err)
+	}
+	end.Close()
+	defer stdin.Close()
+	out, in, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	defer in.Close()
+	s.console = newConsole(out)
+
+	c := &launch.Create{Bundle: s.dir, Shared: filepath.Join(s.dir, "mnt"), Attached: true}
+	if s.b.opt.Debug {
+		c.Debug = filepath.Join(s.b.opt.Dir, "debug")
+	}
+	s.group.into(c)
+	files := []*os.File{stdin, in, in, guest}
+	s.launched = true
+	rep, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
+	if err != nil {
+		return err
+	}
+	return s.watch(rep.Sandbox)
+}
+
+func (s *Sandbox) start(ctx context.Context) error {
+	_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpStart, ID: s.name})
+	return err
+}
+
+// awaitGuest returns when the guest has said something. Its Hello is left in the stream for the owner.
+func (s *Sandbox) awaitGuest(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	rc, err := s.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var one [1]byte
+	var n int
+	var perr error
+	if err := rc.Read(func(fd uintptr) bool {
+		n, _, perr = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return perr != unix.EAGAIN && perr != unix.EINTR
+	}); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("guest: %w", err)
+	}
+	if perr != nil || n == 0 {
+		return fmt.Errorf("guest went before it said anything: %s", s.console.tail())
+	}
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	return s.group.rest()
+}

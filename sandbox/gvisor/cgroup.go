@@ -1,0 +1,305 @@
+package gvisor
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/sandbox/gvisor/launch"
+)
+
+// cgroupParent is the folder, in every hierarchy, under which all groups of all servers of a host lie: thaw/HASH/NAME, HASH
+// of the backend's folder, NAME of the sandbox.
+const cgroupParent = "thaw"
+
+// controllers that a sandbox is put under where they exist.
+var controllers = []string{"memory", "cpu", "pids", "freezer"}
+
+// cgroups are the host's hierarchies as one backend uses them. Three layouts exist: version 1 (one hierarchy for each controller), version 2 (one
+// for all), and both mounted, where the controllers stand in version 1 and the version 2 hierarchy can do nothing but freeze and kill.
+type cgroups struct {
+	hash    string
+	v1      map[string]string // controller -> mount
+	v2      string            // mount; empty: none
+	v2has   map[string]bool   // controllers of v2
+	home    []string          // tasks files of the server's own groups in v1
+	created []string          // parent folders, to be removed at the end where empty
+}
+
+func openCgroups(hash string) (*cgroups, error) {
+	c := &cgroups{hash: hash, v1: make(map[string]string), v2has: make(map[string]bool)}
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("cgroups: %w", err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		// ID parent major:minor root mount options [optional] - type source super-options. Source: proc_pid_mountinfo(5).
+		left, right, ok := strings.Cut(sc.Text(), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 5 || len(r) < 3 {
+			continue
+		}
+		switch r[0] {
+		case "cgroup2":
+			c.v2 = l[4]
+		case "cgroup":
+			for _, o := range strings.Split(r[2], ",") {
+				for _, name := range controllers {
+					if o == name {
+						c.v1[name] = l[4]
+					}
+				}
+			}
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return nil, fmt.Errorf("cgroups: %w", err)
+	}
+	if c.v2 != "" {
+		b, _ := os.ReadFile(filepath.Join(c.v2, "cgroup.controllers"))
+		for _, name := range strings.Fields(string(b)) {
+			c.v2has[name] = true
+		}
+	}
+	if err := c.findHome(); err != nil {
+		return nil, err
+	}
+	return c, c.makeParents()
+}
+
+// findHome finds the server's own groups in the hierarchies of version 1, where the launcher goes back to.
+func (c *cgroups) findHome() error {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	own := make(map[string]string)
+	for line := range strings.Lines(string(b)) {
+		// ID:controller,controller:path
+		p := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(p) == 3 {
+			for _, name := range strings.Split(p[1], ",") {
+				own[name] = p[2]
+			}
+		}
+	}
+	for _, mount := range c.v1mounts() {
+		for name, m := range c.v1 {
+			if m == mount {
+				tasks := filepath.Join(mount, own[name], "tasks")
+				if _, err := os.Stat(tasks); err != nil { // a container that sees only its part of the hierarchy
+					tasks = filepath.Join(mount, "tasks")
+				}
+				c.home = append(c.home, tasks)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// v1mounts are the mounts of version 1, each once, in a fixed order: controllers may share one.
+func (c *cgroups) v1mounts() []string {
+	var out []string
+	seen := make(map[string]bool)
+	for _, name := range controllers {
+		if m, ok := c.v1[name]; ok && !seen[m] {
+			seen[m] = true
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (c *cgroups) mounts() []string {
+	m := c.v1mounts()
+	if c.v2 != "" {
+		m = append(m, c.v2)
+	}
+	return m
+}
+
+func (c *cgroups) makeParents() error {
+	for _, m := range c.mounts() {
+		p := filepath.Join(m, cgroupParent, c.hash)
+		if err := os.MkdirAll(p, 0o755); err != nil {
+			return fmt.Errorf("cgroups: %w", err)
+		}
+		if m != c.v2 || len(c.v1) > 0 {
+			continue
+		}
+		// Controllers are handed down level by level. Where the root has processes of its own and is not the real root (a
+		// container), that is refused: then there are no limits, and Capabilities say so.
+		for _, dir := range []string{m, filepath.Dir(p), p} {
+			for name := range c.v2has {
+				os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
+			}
+		}
+		b, _ := os.ReadFile(filepath.Join(p, "cgroup.subtree_control"))
+		c.v2has = make(map[string]bool)
+		for _, name := range strings.Fields(string(b)) {
+			c.v2has[name] = true
+		}
+	}
+	return nil
+}
+
+func (c *cgroups) onlyV2() bool    { return len(c.v1) == 0 && c.v2 != "" }
+func (c *cgroups) hasMemory() bool { return c.v1["memory"] != "" || (c.onlyV2() && c.v2has["memory"]) }
+func (c *cgroups) hasCPU() bool    { return c.v1["cpu"] != "" || (c.onlyV2() && c.v2has["cpu"]) }
+
+// group is one sandbox's place in every hierarchy.
+type group struct {
+	c    *cgroups
+	name string
+	rel  string // below a hierarchy's mount
+}
+
+func (c *cgroups) make(name string) (*group, error) {
+	g := &group{c: c, name: name, rel: filepath.Join(cgroupParent, c.hash, name)}
+	if c.onlyV2() {
+		return g, os.Mkdir(filepath.Join(c.v2, g.rel), 0o755)
+	}
+	for _, m := range c.mounts() {
+		if err := os.Mkdir(filepath.Join(m, g.rel), 0o755); err != nil {
+			return g, fmt.Errorf("cgroup: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// into tells the launcher where the sandbox's processes go.
+func (g *group) into(c *launch.Create) {
+	if g.c.onlyV2() {
+		c.CgroupV2 = "/" + g.rel
+		return
+	}
+	for _, m := range g.c.v1mounts() {
+		c.Tasks = append(c.Tasks, filepath.Join(m, g.rel, "tasks"))
+	}
+	c.Home = g.c.home
+	if g.c.v2 != "" {
+		c.Unified = filepath.Join(g.c.v2, g.rel, "cgroup.procs")
+	}
+}
+
+// file is the path of a control file; of the hierarchy of a controller in version 1, or of version 2.
+func (g *group) file(controller, name string) string {
+	if m, ok := g.c.v1[controller]; ok {
+		return filepath.Join(m, g.rel, name)
+	}
+	return filepath.Join(g.c.v2, g.rel, name)
+}
+
+func (g *group) write(controller, name, value string) error {
+	if err := os.WriteFile(g.file(controller, name), []byte(value), 0); err != nil {
+		return fmt.Errorf("cgroup %s %s: %w", name, value, err)
+	}
+	return nil
+}
+
+// pids are all processes in the group, whatever they are.
+func (g *group) pids() []int {
+	if g == nil {
+		return nil
+	}
+	return pidsIn(g.file("pids", "cgroup.procs"))
+}
+
+func pidsIn(path string) []int {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, f := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// kill ends every process in the group, frozen or not. It does not wait.
+func (g *group) kill() { killGroup(g.c, g.rel) }
+
+func killGroup(c *cgroups, rel string) {
+	if c.v2 != "" {
+		os.WriteFile(filepath.Join(c.v2, rel, "cgroup.kill"), []byte("1"), 0) // reaches frozen processes; since Linux 5.14
+	}
+	for _, m := range c.mounts() {
+		for _, pid := range pidsIn(filepath.Join(m, rel, "cgroup.procs")) {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	if m := c.v1["memory"]; m != "" { // whoever waits for memory must run to die
+		os.WriteFile(filepath.Join(m, rel, "memory.oom_control"), []byte("0"), 0)
+	}
+	if m := c.v1["freezer"]; m != "" { // a killed process that the v1 freezer holds dies when it thaws
+		os.WriteFile(filepath.Join(m, rel, "freezer.state"), []byte("THAWED"), 0)
+	}
+	if c.v2 != "" {
+		os.WriteFile(filepath.Join(c.v2, rel, "cgroup.freeze"), []byte("0"), 0)
+	}
+}
+
+// removeLimit bounds the wait for the last process of a killed group.
+const removeLimit = 10 * time.Second
+
+// remove deletes the group. Its processes have been killed; the last may still be on their way out.
+func (g *group) remove() error { return removeGroup(g.c, g.rel) }
+
+func removeGroup(c *cgroups, rel string) error {
+	deadline := time.Now().Add(removeLimit)
+	for _, m := range c.mounts() {
+		dir := filepath.Join(m, rel)
+		for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+			err := unix.Rmdir(dir)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+				return fmt.Errorf("cgroup %s: %w", dir, err)
+			}
+			killGroup(c, rel)
+			time.Sleep(pause)
+		}
+	}
+	return nil
+}
+
+// sweep removes every group below the backend's own parents, and the parents where nobody else uses them.
+func (c *cgroups) sweep() error {
+	var errs []error
+	for _, m := range c.mounts() {
+		ents, err := os.ReadDir(filepath.Join(m, cgroupParent, c.hash))
+		if err != nil {
+			continue
+		}
+		for _, e := range ents {
+			if e.IsDir() {
+				rel := filepath.Join(cgroupParent, c.hash, e.Name())
+				killGroup(c, rel)
+				errs = append(errs, removeGroup(c, rel))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *cgroups) removeParents() {
+	for _, m := range c.mounts() {
+		unix.Rmdir(filepath.Join(m, cgroupParent, c.hash))
+		unix.Rmdir(filepath.Join(m, cgroupParent)) // fails while another server is there
+	}
+}

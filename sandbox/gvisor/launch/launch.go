@@ -1,0 +1,69 @@
+// Package launch is how the server speaks to its launcher: the one process that is parent to every gVisor sandbox.
+//
+// gVisor's library makes its caller part of the sandbox's making: it passes on the caller's standard streams, changes the caller's
+// resource limits, marks all its descriptors, mounts into its mount namespace, and ties the sandbox to the thread that forked it. So none of it runs
+// in the server. A launcher does it, in a mount namespace of its own: whatever it mounts is invisible to the host and gone with it.
+//
+//	server --- SOCK_SEQPACKET ---> thaw-sandbox launch ---> runsc-sandbox, runsc-gofer (children, one pair per sandbox)
+//
+// The launcher ends when the server's end of the socket closes, and the kernel ends its children with it. That holds when the server
+// is killed, too.
+//
+// Each request and each reply is one packet of JSON; descriptors travel beside it. Replies come in any order.
+package launch
+
+import "thaw/sandbox"
+
+// Descriptors that the launcher finds open when it starts.
+const (
+	SocketFD = 3 // the launcher's end of the socket
+	RunFD    = 4 // folder for gVisor's own state and control sockets; used as /proc/self/fd/4, for socket paths are short
+	LockFD   = 5 // the lock of the data folder: held until the last of server and launcher is gone
+)
+
+// MaxPacket bounds a request or a reply, in bytes.
+const MaxPacket = 128 << 10
+
+// Op says what is asked.
+type Op string
+
+// The steps of a sandbox's life that need the launcher. Create leaves a sandbox that has not started: Start starts it, and a
+// restore from a snapshot would take its place.
+const (
+	OpCreate  Op = "create"
+	OpStart   Op = "start"
+	OpBind    Op = "bind"
+	OpDestroy Op = "destroy"
+)
+
+// Request is one packet to the launcher.
+type Request struct {
+	Seq    uint64          `json:"seq"`
+	Op     Op              `json:"op"`
+	ID     string          `json:"id"`
+	Create *Create         `json:"create,omitempty"`
+	Root   string          `json:"root,omitempty"` // OpBind: host folder that is the sandbox's root
+	Mounts []sandbox.Mount `json:"mounts,omitempty"`
+}
+
+// Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout and stderr, the guest's
+// end of its stream, and, with Network, the network namespace.
+type Create struct {
+	Bundle   string   `json:"bundle"`           // absolute; holds config.json
+	Shared   string   `json:"shared"`           // folder that becomes a shared mount; the root of the sandbox lies in it
+	Network  bool     `json:"net"`              // false: loopback only
+	Tasks    []string `json:"tasks,omitempty"`  // cgroup v1: tasks files to be born into, one per hierarchy
+	Home     []string `json:"home,omitempty"`   // cgroup v1: the same of the launcher, to go back to
+	CgroupV2 string   `json:"v2,omitempty"`     // cgroup v2 only: path of the group below the hierarchy's mount
+	Unified  string   `json:"uni,omitempty"`    // both versions mounted: cgroup.procs of the v2 group, which only freezes
+	Debug    string   `json:"debug,omitempty"`  // folder for gVisor's debug logs; empty: none
+	Attached bool     `json:"attach,omitempty"` // end the sandbox with the launcher; always set by the server
+}
+
+// Reply answers one request.
+type Reply struct {
+	Seq     uint64 `json:"seq"`
+	Err     string `json:"err,omitempty"`
+	Sandbox int    `json:"pid,omitempty"` // OpCreate: process ids as the host sees them
+	Gofer   int    `json:"gofer,omitempty"`
+}

@@ -1,0 +1,246 @@
+package gvisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/sandbox"
+	"thaw/sandbox/gvisor/launch"
+)
+
+// closeLimit bounds the launcher's part of ending a sandbox. Past it, Close goes on without.
+const closeLimit = 30 * time.Second
+
+// Sandbox implements sandbox.Sandbox. While it is blank it has no ID.
+type Sandbox struct {
+	b    *Backend
+	name string // of its folder, cgroups and gVisor container
+	dir  string
+
+	// Set by the steps of makeBlank, in order; nil or false where a step was not reached.
+	group    *group
+	conn     *net.UnixConn
+	console  *console
+	launched bool // the launcher may know it
+	watching bool
+
+	id     sandbox.ID
+	spec   sandbox.Spec
+	stages []sandbox.Stage
+
+	exited   chan struct{} // closed by the watcher when the sandbox's process has ended
+	exceeded chan struct{}
+	closing  chan struct{} // closed when Close begins
+	gone     chan struct{} // closed when Close is done
+	closeErr error         // valid once gone is closed
+
+	mu     sync.Mutex // guards what follows
+	exit   sandbox.Exit
+	closed bool
+
+	freezeMu sync.Mutex // one change of the freezer at a time; guards frozen
+	frozen   bool
+
+	memory memory
+	wg     sync.WaitGroup // watchers
+}
+
+// checkMount refuses what no backend promises.
+func checkMount(m sandbox.Mount) error {
+	if !path.IsAbs(m.Source) || path.Clean(m.Target) != m.Target {
+		return fmt.Errorf("mount %s at %s: paths must be absolute and clean", m.Source, m.Target)
+	}
+	for _, r := range sandbox.Roots {
+		if m.Target == r || strings.HasPrefix(m.Target, r+"/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("mount %s at %s: no folder for it", m.Source, m.Target)
+}
+
+// bind makes a blank sandbox that of spec.
+func (s *Sandbox) bind(ctx context.Context, spec sandbox.Spec, clock *stages) error {
+	s.id, s.spec = spec.ID, spec
+	if err := s.limit(); err != nil {
+		return err
+	}
+	clock.mark("limits")
+	if len(spec.Mounts) > 0 {
+		if _, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpBind, ID: s.name, Root: s.root(), Mounts: spec.Mounts}); err != nil {
+			return err
+		}
+	}
+	clock.mark("mounts")
+	s.stages = clock.list
+	return nil
+}
+
+// watch starts the goroutine that notices the end of the sandbox's process.
+func (s *Sandbox) watch(pid int) error {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("pidfd of %d: %w", pid, err)
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	rc, err := f.SyscallConn()
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("pidfd of %d: %w", pid, err)
+	}
+	s.watching = true
+	s.wg.Go(func() {
+		defer f.Close()
+		// A pidfd is readable when its process has ended. The launcher reaps it only when told to, so the pid stays ours.
+		rc.Read(func(fd uintptr) bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0 || (err != nil && err != unix.EINTR)
+		})
+		s.noteExit()
+	})
+	return nil
+}
+
+func (s *Sandbox) noteExit() {
+	oom := s.group.oomKilled()
+	s.mu.Lock()
+	s.exit = sandbox.Exit{Asked: s.closed, OutOfMemory: oom && !s.closed}
+	if !s.closed {
+		s.exit.Err = fmt.Errorf("sandbox ended by itself; its guest last said: %s", s.console.tail())
+	}
+	s.mu.Unlock()
+	close(s.exited)
+}
+
+func (s *Sandbox) ended() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// ID implements sandbox.Sandbox.
+func (s *Sandbox) ID() sandbox.ID { return s.id }
+
+// Conn implements sandbox.Sandbox.
+func (s *Sandbox) Conn() net.Conn { return s.conn }
+
+// MemoryExceeded implements sandbox.Sandbox.
+func (s *Sandbox) MemoryExceeded() <-chan struct{} { return s.exceeded }
+
+// Exited implements sandbox.Sandbox.
+func (s *Sandbox) Exited() <-chan struct{} { return s.exited }
+
+// Exit implements sandbox.Sandbox. It is the zero Exit until Exited is closed.
+func (s *Sandbox) Exit() sandbox.Exit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exit
+}
+
+// PIDs implements sandbox.Sandbox: the user-space kernel, its file server, and the processes that guest code runs in.
+func (s *Sandbox) PIDs() []int { return s.group.pids() }
+
+// HostPath implements sandbox.Sandbox: paths inside are real.
+func (s *Sandbox) HostPath(inside string) string { return inside }
+
+// Stages implements sandbox.Sandbox.
+func (s *Sandbox) Stages() []sandbox.Stage { return s.stages }
+
+// Freeze implements sandbox.Sandbox.
+func (s *Sandbox) Freeze() error { return s.setFrozen(true) }
+
+// Thaw implements sandbox.Sandbox.
+func (s *Sandbox) Thaw() error { return s.setFrozen(false) }
+
+func (s *Sandbox) setFrozen(want bool) error {
+	s.freezeMu.Lock()
+	defer s.freezeMu.Unlock()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return sandbox.ErrClosed
+	}
+	if s.frozen == want {
+		return nil
+	}
+	if err := s.group.setFrozen(want, s.closing); err != nil {
+		if want {
+			s.group.setFrozen(false, s.closing) // half-frozen is worse than running
+		}
+		return fmt.Errorf("sandbox %s: freezer: %w", s.id, err)
+	}
+	s.frozen = want
+	return nil
+}
+
+// Close implements sandbox.Sandbox.
+func (s *Sandbox) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		close(s.closing)
+		s.closeErr = s.destroy()
+		close(s.gone)
+	}
+	<-s.gone
+	return s.closeErr
+}
+
+// destroy undoes the steps of makeBlank, in reverse. Each undo runs whatever became of the others.
+func (s *Sandbox) destroy() error {
+	var errs []error
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.group != nil {
+		s.group.kill() // also what is frozen
+	}
+	if s.launched {
+		ctx, cancel := context.WithTimeoutCause(context.Background(), closeLimit, errors.New("the launcher does not end it"))
+		_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpDestroy, ID: s.name})
+		cancel()
+		if err != nil && !errors.Is(err, launch.ErrGone) { // gone: its sandboxes went with it
+			errs = append(errs, err)
+		}
+	}
+	s.wg.Wait()
+	if !s.watching {
+		close(s.exited)
+	}
+	if s.console != nil {
+		s.console.close()
+	}
+	if s.group != nil {
+		errs = append(errs, s.group.remove())
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		errs = append(errs, fmt.Errorf("folder: %w", err))
+	}
+	s.b.mu.Lock()
+	delete(s.b.live, s)
+	for i, o := range s.b.blanks {
+		if o == s {
+			s.b.blanks = append(s.b.blanks[:i], s.b.blanks[i+1:]...)
+			break
+		}
+	}
+	s.b.mu.Unlock()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close sandbox %s: %w", s.name, err)
+	}
+	return nil
+}
