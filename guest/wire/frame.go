@@ -74,7 +74,7 @@ func eofIsUnexpected(err error) error {
 type Writer struct {
 	mu  sync.Mutex
 	w   io.Writer
-	buf []byte // grows to one small frame; large bodies are written from where they are
+	buf []byte // queued frames; grows to one small frame more; large bodies are written from where they are
 }
 
 // NewWriter writes to w without delay: each Send is one write, or two when the body is large.
@@ -85,29 +85,15 @@ const smallBody = 64 << 10
 
 // Send writes one frame. head is a message struct, or nil. A frame over MaxFrame is refused with ErrFrame before a byte is written.
 func (w *Writer) Send(kind Kind, head any, body []byte) error {
-	var h []byte
-	if head != nil {
-		var err error
-		if h, err = json.Marshal(head); err != nil {
-			return fmt.Errorf("head of frame kind %d: %w", kind, err)
-		}
-	}
-	if 5+len(h)+len(body) > MaxFrame {
-		return fmt.Errorf("%w: %d bytes to send", ErrFrame, len(h)+len(body))
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b := w.buf[:0]
-	b = binary.BigEndian.AppendUint32(b, uint32(5+len(h)+len(body)))
-	b = append(b, byte(kind))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(h)))
-	b = append(b, h...)
-	large := len(body) > smallBody
-	if !large {
-		b = append(b, body...)
+	b, large, err := appendFrame(w.buf, kind, head, body)
+	if err != nil {
+		return err
 	}
-	if cap(b) <= 2*smallBody {
-		w.buf = b
+	w.buf = b[:0]
+	if cap(b) > 2*smallBody {
+		w.buf = nil
 	}
 	if _, err := w.w.Write(b); err != nil {
 		return err
@@ -118,6 +104,65 @@ func (w *Writer) Send(kind Kind, head any, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// Queue keeps a frame back until the next Send, which writes both at once. It is for small frames that another follows directly.
+func (w *Writer) Queue(kind Kind, head any, body []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, large, err := appendFrame(w.buf, kind, head, body)
+	if err != nil {
+		return err
+	}
+	if large {
+		b = append(b, body...)
+	}
+	w.buf = b
+	if len(b) <= smallBody {
+		return nil
+	}
+	return w.flushLocked()
+}
+
+// Flush writes what is queued.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flushLocked()
+}
+
+func (w *Writer) flushLocked() error {
+	b := w.buf
+	if len(b) == 0 {
+		return nil
+	}
+	w.buf = b[:0]
+	if cap(b) > 2*smallBody {
+		w.buf = nil
+	}
+	_, err := w.w.Write(b)
+	return err
+}
+
+// appendFrame puts a frame behind b; large: the body has still to follow.
+func appendFrame(b []byte, kind Kind, head any, body []byte) (_ []byte, large bool, err error) {
+	var h []byte
+	if head != nil {
+		if h, err = json.Marshal(head); err != nil {
+			return nil, false, fmt.Errorf("head of frame kind %d: %w", kind, err)
+		}
+	}
+	if 5+len(h)+len(body) > MaxFrame {
+		return nil, false, fmt.Errorf("%w: %d bytes to send", ErrFrame, len(h)+len(body))
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(5+len(h)+len(body)))
+	b = append(b, byte(kind))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(h)))
+	b = append(b, h...)
+	if large = len(body) > smallBody; !large {
+		b = append(b, body...)
+	}
+	return b, large, nil
 }
 
 func exitReason(e Exited) string {

@@ -37,8 +37,12 @@ const (
 	MaxPayload = 6*1024*1024 + 100
 	// MaxFrame bounds everything after the length field: a payload, a head and room for headers.
 	MaxFrame = MaxPayload + 1<<20
-	// MaxChunk is the largest body of a StreamChunk or Log frame that a sender makes.
+	// MaxChunk is the largest body of a StreamChunk or Log frame that a sender makes; a Log frame that holds one long line may
+	// have MaxLogEvent.
 	MaxChunk = 64 << 10
+	// MaxLogEvent is the largest log event. Longer lines and framed records come in pieces, each a Log frame of its own whose body does not
+	// end in a newline, but for the last. Source: Amazon CloudWatch Logs quotas: 256 KiB less 26 bytes.
+	MaxLogEvent = 256<<10 - 26
 	// StreamWindow is how many bytes of a streamed response the guest may send before the first Credit.
 	StreamWindow = 1 << 20
 )

@@ -1,0 +1,467 @@
+// Package guest is what PID 1 of a sandbox does: it starts the runtime, serves it the Lambda APIs, captures its output, reaps what
+// it leaves behind, and talks to the server over one stream (guest/wire). In the process sandbox it does the same as an ordinary process.
+//
+// # Goroutines and owners
+//
+//	reader    Run itself: reads the stream and never waits for a runtime. Start is done here; Kill is not, because it waits
+//	accept    one per listener; a goroutine per connection of the runtime (runtimeapi)
+//	pumps     one per output pipe; they sleep while drain does their work before each Ready
+//	reaper    collects whatever ends
+//
+// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu. What is said to the server goes through outbox, which holds everybody back
+// while the sandbox is being snapshotted.
+//
+// # What is not obvious
+//
+// The bytes that a runtime wrote before a call are in a pipe, the call is in a socket, and nothing orders the two. So a call's consequence
+// (Ready, Exited) is only sent after the pipes were found empty. And an exit is seen before the last bytes of the dead process's connections, so
+// Exited waits for their end.
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"thaw/guest/wire"
+	"thaw/runtimeapi"
+)
+
+// StreamFD is the descriptor of the stream.
+const StreamFD = 3
+
+// Guest is one running guest.
+type Guest struct {
+	box    *outbox
+	in     *wire.Reader
+	procs  *processes
+	asPID1 bool
+	stdin  *os.File
+
+	mu   sync.Mutex
+	gen  *generation
+	api  *listener
+	tmp  int64 // size of the mounted /tmp; 0: not mounted
+	work sync.WaitGroup
+
+	large atomic.Int64 // bytes of large bodies since memory was last given back
+}
+
+// generation is what lives from a Start to its Killed.
+type generation struct {
+	number uint64
+	api    *runtimeapi.API
+	out    *output
+	box    *outbox
+	guest  *Guest
+
+	mu     sync.Mutex
+	killed bool // asked for: its exit is no news
+	oom    bool
+	gone   chan struct{} // closed when the exit of the runtime was dealt with
+}
+
+// Main is the whole program: it serves the stream on descriptor 3 until that ends, kills everything, and returns the exit status.
+func Main() int {
+	tune()
+	syscall.CloseOnExec(StreamFD)
+	if err := syscall.SetNonblock(StreamFD, true); err != nil {
+		fmt.Fprintln(os.Stderr, "thaw-guest: descriptor 3 is no stream to a server:", err)
+		return 2
+	}
+	g, err := Open(os.NewFile(StreamFD, "stream"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "thaw-guest:", err)
+		return 1
+	}
+	ask := make(chan os.Signal, 1)
+	signal.Notify(ask, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go func() {
+		<-ask
+		g.procs.killAll()
+		os.Exit(143)
+	}()
+	err = g.Run()
+	if left := g.Close(); left > 0 && err == nil {
+		err = fmt.Errorf("%d processes do not end", left)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "thaw-guest:", err)
+		return 1
+	}
+	return 0
+}
+
+// tune makes the guest small. The sandbox's environment is the runtime's, so it is done here and not by variables. One processor: two
+// goroutines that talk to each other never need another thread woken, which is the dearest thing inside gVisor.
+func tune() {
+	debug.SetGCPercent(50)
+	setProcs()
+}
+
+// Open makes a guest on its end of the stream and says Hello.
+func Open(stream io.ReadWriter) (*Guest, error) {
+	procs, err := openProcesses()
+	if err != nil {
+		return nil, err
+	}
+	g := &Guest{box: newOutbox(stream), in: wire.NewReader(stream), procs: procs, asPID1: procs.alone}
+	if g.stdin, err = emptyInput(); err != nil {
+		procs.close()
+		return nil, err
+	}
+	if g.asPID1 {
+		noNewPrivileges()
+	}
+	if err := g.box.send(wire.KindHello, wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1}, nil); err != nil {
+		g.Close()
+		return nil, fmt.Errorf("hello to the server: %w", err)
+	}
+	return g, nil
+}
+
+// emptyInput is /dev/null, or a pipe that nobody writes to where there is none.
+func emptyInput() (*os.File, error) {
+	if f, err := os.Open(os.DevNull); err == nil {
+		return f, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("input of the runtime: %w", err)
+	}
+	w.Close()
+	return r, nil
+}
+
+// Run does what the server says until it says Exit or goes away: then nil. Close must follow.
+func (g *Guest) Run() error {
+	for {
+		f, err := g.in.Next()
+		if err != nil {
+			if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
+				return nil
+			}
+			return fmt.Errorf("stream from the server: %w", err)
+		}
+		if f.Kind == wire.KindExit {
+			return nil
+		}
+		if err := g.handle(f); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends everything, and returns how many processes did not end.
+func (g *Guest) Close() (left int) {
+	left = g.procs.killAll()
+	g.box.resume()
+	g.work.Wait()
+	g.mu.Lock()
+	if g.gen != nil {
+		g.gen.api.Close()
+		g.gen.out.close()
+	}
+	if g.api != nil {
+		g.api.change(nil)
+		g.api.close()
+	}
+	g.mu.Unlock()
+	g.procs.close()
+	g.stdin.Close()
+	return left
+}
+
+// handle does one thing that the server asked for. An error is the end of the stream.
+func (g *Guest) handle(f wire.Frame) error {
+	switch f.Kind {
+	case wire.KindStart:
+		var s wire.Start
+		if err := f.Decode(&s); err != nil {
+			return err
+		}
+		if err := g.start(&s); err != nil {
+			return g.fault("start", err)
+		}
+	case wire.KindInvoke:
+		var i wire.Invoke
+		if err := f.Decode(&i); err != nil {
+			return err
+		}
+		g.note(len(f.Body))
+		api := g.current()
+		if api == nil {
+			return g.fault("invoke "+i.RequestID, errors.New("no runtime was started"))
+		}
+		api.Deliver(i, f.Body)
+	case wire.KindKill:
+		var k wire.Kill
+		if err := f.Decode(&k); err != nil {
+			return err
+		}
+		g.work.Go(func() { g.kill(k) })
+	case wire.KindCredit:
+		var c wire.Credit
+		if err := f.Decode(&c); err != nil {
+			return err
+		}
+		if api := g.current(); api != nil {
+			api.Credit(c.RequestID, c.Bytes)
+		}
+	case wire.KindOutOfMemory:
+		g.outOfMemory()
+	case wire.KindPing:
+		var p wire.Ping
+		if err := f.Decode(&p); err != nil {
+			return err
+		}
+		return g.box.send(wire.KindPong, p, nil)
+	case wire.KindCredentials:
+		var c wire.Credentials
+		if err := f.Decode(&c); err != nil {
+			return err
+		}
+		if api := g.current(); api != nil {
+			api.SetCredentials(c)
+		}
+	case wire.KindQuiesce:
+		if api := g.current(); api != nil {
+			api.BlockCredentials()
+		}
+		return g.box.quiesce()
+	case wire.KindRestored:
+		var r wire.Restored
+		if err := f.Decode(&r); err != nil {
+			return err
+		}
+		return g.restored(&r)
+	default:
+		return g.fault(fmt.Sprintf("frame of kind %d", f.Kind), errors.New("unknown kind"))
+	}
+	return nil
+}
+
+func (g *Guest) fault(doing string, err error) error {
+	return g.box.send(wire.KindFault, wire.Fault{Doing: doing, Text: err.Error()}, nil)
+}
+
+func (g *Guest) current() *runtimeapi.API {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gen == nil {
+		return nil
+	}
+	return g.gen.api
+}
+
+// start begins a generation. A runtime that cannot be launched is no fault: it is an exit that says so.
+func (g *Guest) start(s *wire.Start) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gen != nil {
+		return fmt.Errorf("generation %d: generation %d has not ended", s.Generation, g.gen.number)
+	}
+	if err := g.mountTmp(s.TmpBytes); err != nil {
+		return err
+	}
+	if err := limits(s); err != nil {
+		return err
+	}
+	if s.UID == 0 && g.asPID1 {
+		if err := boundCapabilities(); err != nil {
+			return err
+		}
+	}
+	if err := g.listenLocked(s.APIHost); err != nil {
+		return err
+	}
+	sources := []wire.LogSource{wire.LogStdout, wire.LogStderr}
+	if s.LogFrames {
+		sources = append(sources, wire.LogFrame)
+	}
+	out, ends, err := newOutput(g.box, sources...)
+	if err != nil {
+		return err
+	}
+	defer closeAll(ends)
+
+	gen := &generation{number: s.Generation, out: out, box: g.box, guest: g, gone: make(chan struct{})}
+	token := newToken()
+	gen.api = runtimeapi.New(runtimeapi.Options{
+		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials,
+	})
+	g.gen = gen
+	g.api.begin(gen.api)
+	out.start()
+	vars := environment(s, g.api.addr.String(), token)
+
+	// The runtime may call before Started is out: nobody else speaks until it is.
+	g.box.lock()
+	var run launched
+	g.procs.fork(func() int {
+		run, err = launch(s, vars, append([]*os.File{g.stdin}, ends...))
+		return run.pid
+	}, func(status syscall.WaitStatus) {
+		g.work.Go(func() { gen.exited(status) })
+	})
+	if run.pid > 0 {
+		sent := g.box.w.Send(wire.KindStarted, wire.Started{Generation: s.Generation, APIHost: g.api.addr.String()}, nil)
+		g.box.mu.Unlock()
+		return sent
+	}
+	g.box.mu.Unlock()
+
+	e := wire.Exited{Generation: s.Generation, Code: run.status}
+	var refused *launchError
+	if errors.As(err, &refused) {
+		e.Code, e.LaunchError, e.LaunchText = 1, refused.errorType, refused.text
+	} else if err != nil {
+		e.Code, e.LaunchError, e.LaunchText = 1, runtimeapi.RuntimeInvalidEntrypoint, err.Error()
+	}
+	if run.line != "" {
+		out.say(run.line)
+	}
+	close(gen.gone)
+	return g.box.send(wire.KindExited, e, nil)
+}
+
+// listenLocked makes the address, or keeps the one that is there.
+func (g *Guest) listenLocked(host string) error {
+	if g.api != nil && (host == "" || host == g.api.addr.String()) {
+		return nil
+	}
+	if g.api != nil {
+		g.api.close()
+		g.api = nil
+	}
+	var err error
+	g.api, err = listen(host)
+	return err
+}
+
+// exited deals with the end of the runtime.
+func (n *generation) exited(status syscall.WaitStatus) {
+	defer close(n.gone)
+	n.mu.Lock()
+	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom}
+	killed := n.killed
+	n.mu.Unlock()
+	if killed {
+		return
+	}
+	if status.Signaled() {
+		e.Code, e.Signal = -1, int(status.Signal())
+	} else {
+		e.Code = status.ExitStatus()
+	}
+	// Its connections end with it, unless a child has inherited one.
+	const lastWords = 100 * time.Millisecond
+	enough := make(chan struct{})
+	timer := time.AfterFunc(lastWords, func() { close(enough) })
+	n.api.Idle(enough)
+	timer.Stop()
+	n.out.finish()
+	n.box.send(wire.KindExited, e, nil)
+}
+
+// kill ends a generation.
+func (g *Guest) kill(k wire.Kill) {
+	g.mu.Lock()
+	gen := g.gen
+	g.mu.Unlock()
+	answer := wire.Killed{Generation: k.Generation}
+	if gen != nil && gen.number == k.Generation {
+		gen.mu.Lock()
+		again := gen.killed
+		gen.killed = true
+		gen.mu.Unlock()
+		if again {
+			return
+		}
+		if k.TermMs > 0 {
+			g.procs.signalGroup(syscall.SIGTERM)
+			timer := time.NewTimer(time.Duration(k.TermMs) * time.Millisecond)
+			select {
+			case <-gen.gone:
+			case <-timer.C:
+			}
+			timer.Stop()
+		}
+		answer.Left = g.procs.killAll()
+		if answer.Left == 0 {
+			<-gen.gone
+		}
+		// Only now: closing earlier would answer parked calls, and clients complain about that.
+		gen.api.Close()
+		g.api.end()
+		gen.out.close()
+		g.mu.Lock()
+		g.gen = nil
+		g.mu.Unlock()
+		g.note(freeAbove)
+		g.giveBack()
+	}
+	g.box.send(wire.KindKilled, answer, nil)
+}
+
+// outOfMemory ends the runtime as the kernel would at the limit.
+func (g *Guest) outOfMemory() {
+	g.mu.Lock()
+	gen := g.gen
+	g.mu.Unlock()
+	if gen == nil {
+		return
+	}
+	gen.mu.Lock()
+	gen.oom = true
+	gen.mu.Unlock()
+	g.procs.signalGroup(syscall.SIGKILL)
+}
+
+// restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.
+func (g *Guest) restored(r *wire.Restored) error {
+	mixEntropy(r.Entropy)
+	g.box.resume()
+	if api := g.current(); api != nil {
+		return api.Restored(r.Credentials)
+	}
+	return nil
+}
+
+// Send is runtimeapi.Host.
+func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
+	n.guest.note(len(body))
+	return n.box.send(kind, head, body)
+}
+
+// SendReady is runtimeapi.Host: output first.
+func (n *generation) SendReady(r wire.Ready) error {
+	n.out.drain()
+	err := n.box.send(wire.KindReady, r, nil)
+	n.guest.giveBack()
+	return err
+}
+
+// freeAbove is from how many bytes of large bodies on memory is given back to the kernel after an invocation: they would lie around in
+// a frozen sandbox, where no collector runs.
+const freeAbove = 1 << 20
+
+func (g *Guest) note(n int) {
+	if n >= 256<<10 {
+		g.large.Add(int64(n))
+	}
+}
+
+func (g *Guest) giveBack() {
+	if g.large.Load() >= freeAbove {
+		g.large.Store(0)
+		go debug.FreeOSMemory()
+	}
+}

@@ -1,0 +1,209 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/guest/wire"
+)
+
+// output captures what the processes of one generation write. Each pipe has a goroutine that reads it when there is something;
+// drain reads all of them now, so that what was written before a call is sent before the call's consequences.
+// Reading and queueing happen under mu, so that the order of a pipe's bytes is kept whoever reads.
+type output struct {
+	box *outbox
+
+	mu      sync.Mutex
+	sources []*source
+	buf     []byte
+	polled  []unix.PollFd
+
+	done sync.WaitGroup
+}
+
+// source is one pipe.
+type source struct {
+	which  wire.LogSource
+	r      *os.File
+	raw    syscall.RawConn
+	fd     int
+	lines  lines
+	frames logFrames
+	ended  bool
+}
+
+// pipeBytes is what a pipe holds unless its writer enlarged it.
+const pipeBytes = 64 << 10
+
+// newOutput makes a pipe per source and returns the ends for the processes, in that order. They are the caller's to close.
+func newOutput(box *outbox, sources ...wire.LogSource) (*output, []*os.File, error) {
+	o := &output{box: box}
+	var ends []*os.File
+	fail := func(err error) (*output, []*os.File, error) {
+		for _, s := range o.sources {
+			s.r.Close()
+		}
+		closeAll(ends)
+		return nil, nil, fmt.Errorf("pipe for output: %w", err)
+	}
+	for _, which := range sources {
+		var p [2]int
+		if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
+			return fail(err)
+		}
+		// Only our end does not block: the processes expect ordinary pipes.
+		syscall.SetNonblock(p[0], true)
+		s := &source{which: which, r: os.NewFile(uintptr(p[0]), string(which)), fd: p[0]}
+		o.sources = append(o.sources, s)
+		ends = append(ends, os.NewFile(uintptr(p[1]), string(which)))
+		var err error
+		if s.raw, err = s.r.SyscallConn(); err != nil {
+			return fail(err)
+		}
+	}
+	return o, ends, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// start begins to read.
+func (o *output) start() {
+	for _, s := range o.sources {
+		o.done.Go(func() { o.pump(s) })
+	}
+}
+
+func (o *output) pump(s *source) {
+	for ended := false; !ended; {
+		err := s.raw.Read(func(uintptr) bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			n := o.readLocked(s, pipeBytes)
+			if n > 0 {
+				o.box.flush()
+			}
+			ended = s.ended
+			return n > 0 || ended
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readLocked reads once, at most limit bytes, and queues what is complete. 0: there is nothing now, or never again.
+func (o *output) readLocked(s *source, limit int) int {
+	if s.ended {
+		return 0
+	}
+	if o.buf == nil {
+		o.buf = make([]byte, pipeBytes)
+	}
+	for {
+		n, err := syscall.Read(s.fd, o.buf[:min(limit, len(o.buf))])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return 0
+		case err != nil || n == 0:
+			s.ended = true
+			o.flushLocked(s)
+			return 0
+		}
+		now := time.Now().UnixMicro()
+		if s.which == wire.LogFrame {
+			s.frames.write(o.buf[:n], now, o.record)
+		} else {
+			s.lines.write(o.buf[:n], o.text(s, now))
+		}
+		return n
+	}
+}
+
+func (o *output) record(h wire.LogHead, b []byte) { o.box.queue(wire.KindLog, h, b) }
+
+func (o *output) text(s *source, now int64) func([]byte) {
+	return func(b []byte) { o.record(wire.LogHead{Source: s.which, UnixMicros: now}, b) }
+}
+
+func (o *output) flushLocked(s *source) {
+	now := time.Now().UnixMicro()
+	s.lines.flush(o.text(s, now))
+	s.frames.flush(now, o.record)
+	o.box.flush()
+}
+
+// drain queues what the pipes hold now. One system call finds out that they hold nothing, which is the usual case. A process that goes
+// on writing cannot keep it busy: of each pipe it reads what was there when it looked.
+func (o *output) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.polled == nil {
+		o.polled = make([]unix.PollFd, len(o.sources))
+	}
+	for i, s := range o.sources {
+		o.polled[i] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
+		if s.ended {
+			o.polled[i].Fd = -1
+		}
+	}
+	if n, err := unix.Poll(o.polled, 0); err == nil && n == 0 {
+		return
+	}
+	for _, s := range o.sources {
+		held := pipeBytes
+		if !s.ended {
+			if n, err := unix.IoctlGetInt(s.fd, unix.TIOCINQ); err == nil {
+				held = max(n, 1) // 1: to see the end
+			}
+		}
+		for held > 0 {
+			n := o.readLocked(s, held)
+			if n == 0 {
+				break
+			}
+			held -= n
+		}
+	}
+}
+
+// say queues a line of ours, as if the runtime had written it to stderr.
+func (o *output) say(line string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.record(wire.LogHead{Source: wire.LogStderr, UnixMicros: time.Now().UnixMicro()}, []byte(line+"\n"))
+}
+
+// finish sends what is there, also a line without end. Processes that live on may write more.
+func (o *output) finish() {
+	o.drain()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.sources {
+		o.flushLocked(s)
+	}
+}
+
+// close ends the capture and waits for its goroutines.
+func (o *output) close() {
+	o.finish()
+	for _, s := range o.sources {
+		s.r.Close()
+	}
+	o.done.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.sources {
+		s.ended = true
+	}
+}

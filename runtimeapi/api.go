@@ -1,0 +1,249 @@
+// Package runtimeapi is the HTTP address that a sandbox's processes talk to: the Runtime API (2018-06-01) with its SnapStart calls
+// and the credentials endpoint (2021-04-23). The Extensions, Logs and Telemetry APIs belong on the same listener: see routes.go.
+//
+// # Life of a runtime
+//
+//	Started --next--> Ready --event--> Running --response--> InvocationResponse ------.
+//	  |  |              ^                 `------error-----> InvocationErrorResponse --+
+//	  |  |              `------------next------------- RuntimeResponseSentState <-----'
+//	  |  `--restore/next--> RestoreReady --restored--> Restoring --next--> Ready
+//	  |                                                   `--restore/error, init/error--> RuntimeRestoreErrorState
+//	  `--init/error--> InitError
+//
+// Next is that diagram as a function; testdata/next.golden is its whole table.
+//
+// # Why an HTTP server of its own
+//
+// Every invocation makes three HTTP exchanges here, inside a sandbox whose kernel may be a program (gVisor), where a system
+// call or a wake-up costs several times what it costs natively. net/http reads each connection from two goroutines (one watches
+// for the peer's end while a handler runs), so that each parked next call costs extra wake-ups, and it keeps 8 KiB of buffers and
+// a megabyte of code per sandbox. The server here does per exchange what cannot be left out: one read for a request, one write
+// for an answer, on the goroutine that has the news. A next call parks without a goroutine of its own waiting for the event: whoever
+// brings the event writes it to the parked connection, while the connection's goroutine is already reading what comes next, which
+// is also how a poller that went away is noticed. Measured natively, next + response with a small event, client included:
+// see BenchmarkExchange beside BenchmarkExchangeNetHTTP.
+//
+// # Owners
+//
+// An API is one generation of processes. Serve runs on the connection's own goroutine. mu guards the state; a conn's wmu is
+// held while something is written to it and is taken after mu, never the other way round. Nothing is sent to the Host under mu.
+package runtimeapi
+
+import (
+	"sync"
+
+	"thaw/guest/wire"
+)
+
+// Host is the other side of the wall, as the API sees it.
+type Host interface {
+	// Send passes a message on; it may block. An error means that the host is gone.
+	Send(kind wire.Kind, head any, body []byte) error
+	// SendReady passes Ready on, behind all output that the runtime's processes have written so far.
+	SendReady(wire.Ready) error
+}
+
+// Options are what an API is made of.
+type Options struct {
+	Generation  uint64
+	SnapStart   bool   // restore/next, restore/error and the credentials endpoint exist
+	Token       string // that the credentials endpoint asks for
+	Host        Host
+	Credentials wire.Credentials
+}
+
+// invocation is the one that is current or waits to be.
+type invocation struct {
+	wire.Invoke
+	event []byte
+}
+
+// API serves one generation of a sandbox's processes.
+type API struct {
+	generation uint64
+	snapStart  bool
+	token      string
+	host       Host
+
+	mu       sync.Mutex
+	changed  sync.Cond // credit, credentials or closed changed
+	state    State
+	current  *invocation // handed out; kept until the runtime calls next again
+	waiting  *invocation // arrived while nobody was parked
+	parked   []*conn     // in a next call, oldest first
+	restorer *conn       // parked in restore/next
+	conns    map[*conn]struct{}
+	release  string // the runtime's User-Agent
+	gotAgent bool
+	told     bool  // the first Ready went out
+	credit   int64 // bytes of the current streamed response that the host will take
+	creds    wire.Credentials
+	blocked  bool // credentials are being swapped
+	closed   bool
+
+	done chan struct{} // closed by Close
+}
+
+// New makes the API of one generation. It starts nothing.
+func New(o Options) *API {
+	a := &API{generation: o.Generation, snapStart: o.SnapStart, token: o.Token, host: o.Host, creds: o.Credentials, conns: map[*conn]struct{}{}, done: make(chan struct{})}
+	a.changed.L = &a.mu
+	return a
+}
+
+// State is where the runtime stands.
+func (a *API) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state
+}
+
+// Deliver hands an event to the parked runtime, or keeps it for the next call. The event is not copied.
+// It never waits for the runtime: what does not fit into the connection at once is written by a goroutine.
+func (a *API) Deliver(i wire.Invoke, event []byte) {
+	in := &invocation{i, event}
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return
+	}
+	to, verdict := Next(a.state, Delivered)
+	c := a.unparkLocked()
+	if verdict == Refuse || c == nil {
+		a.waiting = in
+		a.mu.Unlock()
+		return
+	}
+	a.state, a.current = to, in
+	a.mu.Unlock()
+	c.release(renderEvent(in))
+}
+
+// unparkLocked takes a poller: the newest, because an older one may be a client that gave up waiting.
+// Those whose client has closed its sending half come last.
+func (a *API) unparkLocked() *conn {
+	for _, half := range []bool{false, true} {
+		for i := len(a.parked) - 1; i >= 0; i-- {
+			if c := a.parked[i]; c.half == half {
+				a.parked = append(a.parked[:i], a.parked[i+1:]...)
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// Credit says that the host will take n bytes more of the streamed response of a request.
+func (a *API) Credit(requestID string, n int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current != nil && a.current.RequestID == requestID {
+		a.credit += n
+		a.changed.Broadcast()
+	}
+}
+
+// BlockCredentials holds calls of the credentials endpoint from now until Restored.
+func (a *API) BlockCredentials() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.blocked = true
+}
+
+// SetCredentials changes what the credentials endpoint serves.
+func (a *API) SetCredentials(c wire.Credentials) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.creds = c
+}
+
+// Restored puts new credentials in place and then answers a parked restore/next. A runtime that is parked in
+// invocation/next hears nothing; the host is told that it is ready.
+func (a *API) Restored(c wire.Credentials) error {
+	a.mu.Lock()
+	a.creds, a.blocked = c, false
+	a.changed.Broadcast()
+	if to, verdict := Next(a.state, Released); verdict == Answer {
+		a.state = to
+		restorer := a.restorer
+		a.restorer = nil
+		a.mu.Unlock()
+		if restorer != nil {
+			restorer.release([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
+		}
+		return nil
+	}
+	ready := a.state == Ready
+	a.mu.Unlock()
+	if ready {
+		return a.host.SendReady(wire.Ready{Generation: a.generation, Next: wire.NextInvocation})
+	}
+	return nil
+}
+
+// Close ends all connections and waits of this generation. What a connection's goroutine does afterwards reaches nobody.
+func (a *API) Close() {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return
+	}
+	a.closed = true
+	close(a.done)
+	conns := make([]*conn, 0, len(a.conns))
+	for c := range a.conns {
+		conns = append(conns, c)
+	}
+	a.parked, a.restorer, a.current, a.waiting = nil, nil, nil, nil
+	a.changed.Broadcast()
+	a.mu.Unlock()
+	for _, c := range conns {
+		c.s.Close()
+	}
+}
+
+// Idle waits until the runtime's side has closed all connections, so that all that it sent was dealt with. It stops waiting when
+// stop is closed, and says whether it saw the end.
+func (a *API) Idle(stop <-chan struct{}) bool {
+	gone := make(chan struct{})
+	defer close(gone)
+	go func() {
+		select {
+		case <-stop:
+			a.mu.Lock()
+			a.changed.Broadcast()
+			a.mu.Unlock()
+		case <-gone:
+		}
+	}()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for {
+		open := 0
+		for c := range a.conns {
+			if !c.half {
+				open++
+			}
+		}
+		if open == 0 || a.closed {
+			return true
+		}
+		select {
+		case <-stop:
+			return false
+		default:
+		}
+		a.changed.Wait()
+	}
+}
+
+// send passes a message of this generation on, unless the generation has ended.
+func (a *API) send(kind wire.Kind, head any, body []byte) error {
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return nil
+	}
+	return a.host.Send(kind, head, body)
+}

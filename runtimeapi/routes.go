@@ -1,0 +1,303 @@
+package runtimeapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"thaw/guest/wire"
+)
+
+const (
+	version       = "/2018-06-01"
+	invocations   = version + "/runtime/invocation/"
+	credentialsAt = "/2021-04-23/credentials"
+)
+
+// route answers one call. An error ends the connection.
+//
+// The Extensions API (/2020-01-01/extension/...), the Logs API (/2020-08-15/logs) and the Telemetry API (/2022-07-01/telemetry) are
+// cases of this switch when they come: one listener serves them all, because clients build every URL from one variable.
+func (a *API) route(c *conn, q *request) error {
+	a.noteAgent(q)
+	method, handle := "", a.missing
+	switch path := q.path; {
+	case path == invocations+"next":
+		method, handle = "GET", a.next
+	case strings.HasPrefix(path, invocations):
+		id, call, ok := strings.Cut(path[len(invocations):], "/")
+		id = unescape(id)
+		switch {
+		case ok && call == "response":
+			method, handle = "POST", func(c *conn, q *request) error { return a.response(c, q, id) }
+		case ok && call == "error":
+			method, handle = "POST", func(c *conn, q *request) error { return a.invocationError(c, q, id) }
+		}
+	case path == version+"/runtime/init/error":
+		method, handle = "POST", a.initError
+	case path == version+"/runtime/restore/next" && a.snapStart:
+		method, handle = "GET", a.restoreNext
+	case path == version+"/runtime/restore/error" && a.snapStart:
+		method, handle = "POST", a.restoreError
+	case path == version+"/ping":
+		method, handle = "GET", a.ping
+	case path == credentialsAt && a.snapStart:
+		method, handle = "GET", a.credentials
+	}
+	if method != "" && q.method != method {
+		r := failure(405, errMethodNotAllowed, "Method Not Allowed")
+		r.allow = method
+		return a.refuse(c, q, r)
+	}
+	return handle(c, q)
+}
+
+func (a *API) missing(c *conn, q *request) error {
+	return a.refuse(c, q, failure(404, errNotFound, "404 page not found"))
+}
+
+func (a *API) ping(c *conn, q *request) error {
+	return a.refuse(c, q, reply{status: 200, contentType: "text/plain; charset=utf-8", body: []byte("pong")})
+}
+
+// refuse answers a call without a look at its body. The body is read first, so that the connection stays usable whatever
+// the client has sent of it.
+func (a *API) refuse(c *conn, q *request, r reply) error {
+	if err := a.welcome(c, q); err != nil {
+		return err
+	}
+	if err := c.in.discard(q); err != nil {
+		return a.broken(c, err)
+	}
+	return a.answer(c, q, r)
+}
+
+// answer writes the answer of a request whose body was read.
+func (a *API) answer(c *conn, q *request, r reply) error {
+	r.last = q.close
+	return c.write(r.render(q.method == "HEAD"), nil)
+}
+
+// broken ends a connection whose body broke off or was no body.
+func (a *API) broken(c *conn, err error) error {
+	r := failure(400, errTruncated, "HTTP request detected as truncated")
+	if errors.Is(err, errMalformed) {
+		r = failure(400, errBadRequest, "malformed request body")
+	}
+	r.last = true
+	c.write(r.render(false), nil)
+	return err
+}
+
+// welcome answers Expect: 100-continue.
+func (a *API) welcome(c *conn, q *request) error {
+	if !q.expect || q.length == 0 {
+		return nil
+	}
+	return c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
+}
+
+func forbidden(from State, e Event) reply {
+	return failure(403, errInvalidStateTransition, refusal(from, e))
+}
+
+// next answers GET /2018-06-01/runtime/invocation/next: it parks until there is an event. The first call ends Init. It may park for
+// days (frozen), so there are no deadlines.
+//
+// 200: the event, its bytes as given, at most wire.MaxPayload. While an event is outstanding it is answered at once, again.
+// 403 out of turn. Source: AWS Lambda Developer Guide, Runtime API, "Next invocation".
+func (a *API) next(c *conn, q *request) error {
+	if err := c.in.discard(q); err != nil {
+		return a.broken(c, err)
+	}
+	a.mu.Lock()
+	from := a.state
+	to, verdict := Next(from, CallNext)
+	a.state = to
+	switch verdict {
+	case Repeat:
+		in := a.current
+		a.mu.Unlock()
+		return c.write(renderEvent(in))
+	case Park, ParkToo:
+		ready := wire.Ready{Generation: a.generation, Next: wire.NextInvocation}
+		if a.current != nil {
+			ready.RequestID = a.current.RequestID
+			a.current = nil
+		}
+		ready.UserAgent = a.agentLocked()
+		if verdict == Park {
+			// Output is sent before the event of the next invocation can be: the host waits for Ready.
+			a.mu.Unlock()
+			if err := a.sendReady(ready); err != nil {
+				return err
+			}
+			a.mu.Lock()
+		}
+		if in := a.waiting; in != nil && a.state == Ready {
+			a.waiting = nil
+			a.state, _ = Next(a.state, Delivered)
+			a.current = in
+			a.mu.Unlock()
+			return c.write(renderEvent(in))
+		}
+		if a.closed {
+			a.mu.Unlock()
+			return io.ErrClosedPipe
+		}
+		a.parkLocked(c)
+		a.mu.Unlock()
+		return nil
+	}
+	a.mu.Unlock()
+	return a.answer(c, q, forbidden(from, CallNext))
+}
+
+// parkLocked holds a call. Pollers whose client has closed its sending half make way.
+func (a *API) parkLocked(c *conn) {
+	kept := a.parked[:0]
+	for _, p := range a.parked {
+		if p.half {
+			p.answered <- struct{}{}
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	c.parked = true
+	a.parked = append(kept, c)
+}
+
+// agentLocked is what the first Ready of a generation carries.
+func (a *API) agentLocked() string {
+	if a.told {
+		return ""
+	}
+	a.told = true
+	return a.release
+}
+
+func (a *API) sendReady(r wire.Ready) error {
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return io.ErrClosedPipe
+	}
+	return a.host.SendReady(r)
+}
+
+// restoreNext answers GET /2018-06-01/runtime/restore/next: it parks across the snapshot; the restored copy is answered 200 with an
+// empty body. Source: AWS Lambda Developer Guide, SnapStart runtime hooks for custom runtimes.
+func (a *API) restoreNext(c *conn, q *request) error {
+	if err := c.in.discard(q); err != nil {
+		return a.broken(c, err)
+	}
+	a.mu.Lock()
+	from := a.state
+	to, verdict := Next(from, CallRestoreNext)
+	if verdict != Park {
+		a.mu.Unlock()
+		return a.answer(c, q, forbidden(from, CallRestoreNext))
+	}
+	a.state, a.restorer, c.parked = to, c, true
+	ready := wire.Ready{Generation: a.generation, Next: wire.NextRestore, UserAgent: a.agentLocked()}
+	a.mu.Unlock()
+	return a.sendReady(ready)
+}
+
+// initError answers POST /2018-06-01/runtime/init/error. While restoring it is restore/error, for old clients.
+// The body goes to the invoker as it is, as JSON when it is JSON.
+func (a *API) initError(c *conn, q *request) error { return a.fatal(c, q, CallInitError) }
+
+// restoreError answers POST /2018-06-01/runtime/restore/error.
+func (a *API) restoreError(c *conn, q *request) error { return a.fatal(c, q, CallRestoreError) }
+
+func (a *API) fatal(c *conn, q *request, e Event) error {
+	a.mu.Lock()
+	from := a.state
+	a.mu.Unlock()
+	if _, verdict := Next(from, e); verdict == Refuse {
+		return a.refuse(c, q, forbidden(from, e))
+	}
+	if err := a.welcome(c, q); err != nil {
+		return err
+	}
+	body, err := c.in.whole(q, wire.MaxPayload)
+	if errors.Is(err, errTooLarge) {
+		return a.answer(c, q, tooLarge())
+	} else if err != nil {
+		return a.broken(c, err)
+	}
+	a.mu.Lock()
+	from = a.state
+	to, verdict := Next(from, e)
+	a.state = to
+	a.mu.Unlock()
+	if verdict == Refuse { // another connection was faster
+		return a.answer(c, q, forbidden(from, e))
+	}
+	head := wire.ErrorHead{Generation: a.generation, ErrorType: FilterErrorType(q.header("lambda-runtime-function-error-type")), ContentType: "application/octet-stream"}
+	if json.Valid(body) {
+		head.ContentType = "application/json"
+	}
+	kind := wire.KindInitError
+	if to == RestoreError {
+		kind = wire.KindRestoreError
+	}
+	if err := a.send(kind, head, body); err != nil {
+		return a.answer(c, q, failure(500, errInternal, "Internal Server Error"))
+	}
+	return a.answer(c, q, accepted)
+}
+
+// credentials answers GET /2021-04-23/credentials to whoever knows the token. It waits while credentials are being swapped.
+// Source: AWS's container credentials provider; aws-lambda-runtime-interface-emulator, rapi/handler/credentials.go.
+func (a *API) credentials(c *conn, q *request) error {
+	if err := c.in.discard(q); err != nil {
+		return a.broken(c, err)
+	}
+	a.mu.Lock()
+	for a.blocked && !a.closed {
+		a.changed.Wait()
+	}
+	have, closed := a.creds, a.closed
+	a.mu.Unlock()
+	if closed {
+		return io.ErrClosedPipe
+	}
+	if a.token == "" || q.header("authorization") != a.token || have.AccessKeyID == "" {
+		return a.answer(c, q, failure(404, errNotFound, "cannot get credentials for the provided token"))
+	}
+	body, err := json.Marshal(struct {
+		AccessKeyID     string `json:"AccessKeyId"`
+		SecretAccessKey string
+		Token           string
+		Expiration      string
+	}{have.AccessKeyID, have.SecretAccessKey, have.SessionToken, time.Unix(have.ExpirationUnix, 0).UTC().Format(time.RFC3339)})
+	if err != nil {
+		return a.answer(c, q, failure(500, errInternal, "Internal Server Error"))
+	}
+	return a.answer(c, q, reply{status: 200, contentType: "application/json", body: body})
+}
+
+// noteAgent keeps the runtime's name from its first request.
+// Source: aws-lambda-runtime-interface-emulator, internal/lambda/appctx, rapi/middleware.
+func (a *API) noteAgent(q *request) {
+	const limit = 128
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.gotAgent {
+		return
+	}
+	agent, _, _ := strings.Cut(q.header("user-agent"), " ")
+	if agent == "" {
+		return
+	}
+	a.gotAgent = true
+	if features := q.header("lambda-runtime-features"); features != "" {
+		agent += " (" + features + ")"
+	}
+	a.release = agent[:min(len(agent), limit)]
+}

@@ -1,0 +1,226 @@
+// Bootstrap is the function of the conformance suite: a small runtime that does what its event says. It is static, so that it runs in a sandbox that has
+// nothing else, and it speaks the Runtime API itself, so that a test sees exactly the calls that it expects.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+var (
+	api   = "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/"
+	spins atomic.Uint64
+	ticks atomic.Uint64
+	kept  []byte
+	count int
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		child(os.Args[1])
+		return
+	}
+	if os.Getenv("CRASH_AT_INIT") != "" {
+		code, _ := strconv.Atoi(os.Getenv("CRASH_AT_INIT"))
+		fmt.Print("last words")
+		os.Exit(code)
+	}
+	if os.Getenv("HELLO") != "" {
+		fmt.Println("hello from init")
+		fmt.Fprintln(os.Stderr, "hello from stderr")
+	}
+	for {
+		resp, err := http.Get(api + "invocation/next")
+		check(err)
+		event, err := io.ReadAll(resp.Body)
+		check(err)
+		resp.Body.Close()
+		id := resp.Header.Get("Lambda-Runtime-Aws-Request-Id")
+		verb, arg, _ := strings.Cut(string(event), " ")
+		if verb == "stream" {
+			stream(id, arg)
+			continue
+		}
+		post("invocation/"+id+"/response", handle(verb, arg, event))
+	}
+}
+
+func post(path string, body []byte) {
+	resp, err := http.Post(api+path, "application/octet-stream", bytes.NewReader(body))
+	check(err)
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bootstrap:", err)
+		os.Exit(70)
+	}
+}
+
+// handle does what an event asks for.
+func handle(verb, arg string, event []byte) []byte {
+	switch verb {
+	case "count": // memory
+		count++
+		return []byte(strconv.Itoa(count))
+	case "print":
+		n, _ := strconv.Atoi(arg)
+		for i := range n {
+			fmt.Println("line", i)
+		}
+		return nil
+	case "spin": // a busy thread and a timer
+		go func() {
+			for {
+				spins.Add(1)
+			}
+		}()
+		go func() {
+			for range time.Tick(time.Millisecond) {
+				ticks.Add(1)
+			}
+		}()
+		return nil
+	case "spins":
+		return fmt.Append(nil, spins.Load(), " ", ticks.Load())
+	case "clock":
+		var now syscall.Timespec
+		syscall.Syscall(syscall.SYS_CLOCK_GETTIME, 1, pointer(&now), 0)
+		return fmt.Append(nil, now.Nano())
+	case "write":
+		path, text, _ := strings.Cut(arg, " ")
+		return answer(os.WriteFile(path, []byte(text), 0o644))
+	case "read":
+		b, err := os.ReadFile(arg)
+		if err != nil {
+			return answer(err)
+		}
+		return b
+	case "stat":
+		info, err := os.Stat(arg)
+		if err != nil {
+			return answer(err)
+		}
+		return []byte(info.Mode().String())
+	case "ls":
+		entries, err := os.ReadDir(arg)
+		if err != nil {
+			return answer(err)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return []byte(strings.Join(names, " "))
+	case "daemon": // a descendant that left its session and has no parent
+		cmd := exec.Command("/proc/self/exe", "daemonise")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return answer(err)
+		}
+		return out
+	case "alloc":
+		n, _ := strconv.Atoi(arg)
+		kept = make([]byte, n<<20)
+		for i := 0; i < len(kept); i += 4096 {
+			kept[i] = 1
+		}
+		return nil
+	case "fill": // a file of so many MiB
+		path, size, _ := strings.Cut(arg, " ")
+		n, _ := strconv.Atoi(size)
+		f, err := os.Create(path)
+		if err != nil {
+			return answer(err)
+		}
+		defer f.Close()
+		block := bytes.Repeat([]byte{1}, 1<<20)
+		for range n {
+			if _, err := f.Write(block); err != nil {
+				return answer(err)
+			}
+		}
+		return []byte("ok")
+	case "exit":
+		code, _ := strconv.Atoi(arg)
+		os.Exit(code)
+	case "signal":
+		sig, _ := strconv.Atoi(arg)
+		syscall.Kill(os.Getpid(), syscall.Signal(sig))
+		select {}
+	case "whoami":
+		var nofile syscall.Rlimit
+		syscall.Getrlimit(syscall.RLIMIT_NOFILE, &nofile)
+		dir, _ := os.Getwd()
+		input, err := io.ReadAll(os.Stdin)
+		return fmt.Append(nil, os.Getuid(), " ", os.Getgid(), " ", nofile.Cur, "/", nofile.Max, " ", dir, " ", len(input), " ", err)
+	case "caps":
+		b, _ := os.ReadFile("/proc/self/status")
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "CapEff:") || strings.HasPrefix(line, "CapPrm:") {
+				return []byte(strings.TrimSpace(line))
+			}
+		}
+	case "env":
+		return []byte(strings.Join(os.Environ(), "\n"))
+	case "big":
+		n, _ := strconv.Atoi(arg)
+		return bytes.Repeat([]byte{'x'}, n)
+	}
+	return event
+}
+
+func answer(err error) []byte {
+	if err != nil {
+		return []byte("error: " + err.Error())
+	}
+	return []byte("ok")
+}
+
+// stream answers with so many bytes, a piece at a time.
+func stream(id, arg string) {
+	n, _ := strconv.Atoi(arg)
+	r, w := io.Pipe()
+	req, err := http.NewRequest("POST", api+"invocation/"+id+"/response", r)
+	check(err)
+	req.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+	req.Header.Set("Content-Type", "text/plain")
+	go func() {
+		for left := n; left > 0; {
+			piece := bytes.Repeat([]byte{'s'}, min(left, 10_000))
+			w.Write(piece)
+			left -= len(piece)
+		}
+		w.Close()
+	}()
+	resp, err := http.DefaultClient.Do(req)
+	check(err)
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+}
+
+// child is what descendants do.
+func child(what string) {
+	switch what {
+	case "daemonise": // the middle one, which goes at once
+		cmd := exec.Command("/proc/self/exe", "sleep")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		check(cmd.Start())
+		fmt.Print(cmd.Process.Pid)
+	case "sleep":
+		for {
+			time.Sleep(time.Hour)
+		}
+	}
+}

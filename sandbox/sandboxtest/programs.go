@@ -1,0 +1,58 @@
+package sandboxtest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// built are the programs of one test binary: built once, removed by Main or at the process's end by nobody, which is why they live in one folder
+// that the first test's cleanup removes when the package has finished.
+var built struct {
+	once       sync.Once
+	dir        string
+	guest, run string
+	err        error
+}
+
+// Programs returns the paths of a fresh thaw-guest and of the suite's bootstrap program, both static. Build them with RunMain's cleanup in mind.
+func programs(t testing.TB) (guest, bootstrap string) {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "sandboxtest-"); built.err != nil {
+			return
+		}
+		build := func(pkg string) string {
+			out := filepath.Join(built.dir, filepath.Base(pkg))
+			cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if text, err := cmd.CombinedOutput(); err != nil && built.err == nil {
+				built.err = err
+				t.Logf("%s: %s", cmd, text)
+			}
+			return out
+		}
+		built.guest, built.run = build("thaw/cmd/thaw-guest"), build("thaw/sandbox/sandboxtest/bootstrap")
+		os.Chmod(built.dir, 0o755)
+	})
+	if built.err != nil {
+		t.Fatalf("build the programs of the suite: %v", built.err)
+	}
+	return built.guest, built.run
+}
+
+// GuestExe is the path of a thaw-guest built from this tree, for the open function of Run.
+func GuestExe(t testing.TB) string {
+	t.Helper()
+	guest, _ := programs(t)
+	return guest
+}
+
+// RemovePrograms removes what was built. TestMain calls it after m.Run.
+func RemovePrograms() {
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+}
