@@ -1,0 +1,91 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+)
+
+const nodeEcho = `exports.handler = async (event) => event;`
+
+//go:embed echo/main.go
+var copySource []byte
+
+// create makes a function of one file and waits until it is active.
+func (s *server) create(ctx context.Context, name string, rt types.Runtime, handler, file string, content []byte) error {
+	var pkg bytes.Buffer
+	z := zip.NewWriter(&pkg)
+	h := &zip.FileHeader{Name: file, Method: zip.Deflate}
+	h.SetMode(0o755)
+	w, err := z.CreateHeader(h)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("package of %s: %w", name, err)
+	}
+	_, err = s.client.CreateFunction(ctx, &lambda.CreateFunctionInput{
+		FunctionName: &name, Runtime: rt, Handler: &handler, Role: aws.String("arn:aws:iam::000000000000:role/bench"),
+		Code: &types.FunctionCode{ZipFile: pkg.Bytes()}, Timeout: aws.Int32(60), MemorySize: aws.Int32(512),
+	})
+	if err != nil {
+		return err
+	}
+	return lambda.NewFunctionActiveV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, time.Minute)
+}
+
+// node makes the echo of the tables, on the Node.js that the host has.
+func (s *server) node(ctx context.Context, name string) error {
+	rt, err := hostNode(ctx)
+	if err != nil {
+		return err
+	}
+	return s.create(ctx, name, rt, "index.handler", "index.js", []byte(nodeEcho))
+}
+
+func hostNode(ctx context.Context) (types.Runtime, error) {
+	out, err := exec.CommandContext(ctx, "node", "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("node: %w", err)
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(string(out)), "v"), ".")
+	return types.Runtime("nodejs" + major + ".x"), nil
+}
+
+// copier makes a function that copies its event without looking at it, so that the platform's own share shows.
+func (s *server) copier(ctx context.Context, name string) error {
+	dir, err := os.MkdirTemp("", "thaw-bench-echo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	src := filepath.Join(dir, "main.go")
+	if err := os.WriteFile(src, copySource, 0o644); err != nil {
+		return err
+	}
+	bin := filepath.Join(dir, "bootstrap")
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", bin, src)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("echo program: %w\n%s", err, out)
+	}
+	content, err := os.ReadFile(bin)
+	if err != nil {
+		return err
+	}
+	return s.create(ctx, name, types.RuntimeProvidedal2023, "bootstrap", "bootstrap", content)
+}
