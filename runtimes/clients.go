@@ -1,0 +1,131 @@
+package runtimes
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+//go:embed nodejs/*.cjs
+var nodeFiles embed.FS
+
+//go:embed python/bootstrap.py
+var pythonBootstrap []byte
+
+// nodeMemory bounds V8's heap, so that it collects before the sandbox's limit is reached.
+// Source: the bootstrap in AWS's Node base images: 90% for the old generation, 5% for each half of the young one.
+func nodeMemory(memoryMiB int) []string {
+	return []string{"--expose-gc", "--max-semi-space-size=" + strconv.Itoa(max(memoryMiB*5/100, 1)), "--max-old-space-size=" + strconv.Itoa(memoryMiB*90/100)}
+}
+
+// nodeClient writes our Node client below the data folder, once for each content, and returns its folder.
+func (r *Registry) nodeClient() (string, error) {
+	files := map[string][]byte{}
+	err := fs.WalkDir(nodeFiles, "nodejs", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := nodeFiles.ReadFile(path)
+		files[d.Name()] = b
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("client for Node: %w", err)
+	}
+	// The module by which functions reach the SnapStart hooks: require('thaw-snapstart'), found through NODE_PATH.
+	files["node_modules/thaw-snapstart/index.js"] = []byte("'use strict';\nmodule.exports = globalThis.awslambda.snapStart;\n")
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
+		h.Write(files[name])
+	}
+	dir := filepath.Join(r.dir, "nodejs-"+hex.EncodeToString(h.Sum(nil))[:12])
+	return dir, r.makeFolder(dir, func(tmp string) error {
+		for name, b := range files {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(tmp, name)), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(tmp, name), b, 0o644); err != nil {
+				return err
+			}
+		}
+		// Where the service's Node runtimes keep the certificates for NODE_EXTRA_CA_CERTS.
+		return os.Symlink("/etc/ssl/certs/ca-certificates.crt", filepath.Join(tmp, "ca-cert.pem"))
+	})
+}
+
+// pythonClient puts AWS's client, as it was installed in wheels, together with our bootstrap, and compiles it: the folder is read-only
+// in a sandbox, so that Python could not keep what it compiles there.
+func (r *Registry) pythonClient(facts pythonFacts, wheels string) (string, error) {
+	h := sha256.New()
+	h.Write(pythonBootstrap)
+	fmt.Fprintln(h, facts.Version)
+	dir := filepath.Join(r.dir, "client-"+filepath.Base(wheels)+"-"+hex.EncodeToString(h.Sum(nil))[:12])
+	return dir, r.makeFolder(dir, func(tmp string) error {
+		if err := linkTree(wheels, tmp); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(tmp, "bootstrap.py"), pythonBootstrap, 0o644); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*probeLimit)
+		defer cancel()
+		// unchecked-hash: a snapshot's clock or a copied folder must not make Python compile again.
+		out, err := exec.CommandContext(ctx, facts.Executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+			"-s", tmp, "-p", runtimeDir, tmp).CombinedOutput()
+		if err != nil {
+			r.log.Warn("client for Python not compiled; it starts slower", "version", facts.Version, "err", err, "output", string(out))
+		}
+		return nil
+	})
+}
+
+// makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A folder that is
+// there already is right, because its name holds the hash of its content.
+func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
+	if isFolder(dir) {
+		return nil
+	}
+	tmp, err := os.MkdirTemp(r.dir, ".tmp-"+filepath.Base(dir)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := fill(tmp); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(dir), err)
+	}
+	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) && !isFolder(dir) {
+		return err
+	}
+	return nil
+}
+
+// linkTree makes to a copy of from, out of hard links.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil || rel == "." {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		return os.Link(path, filepath.Join(to, rel))
+	})
+}

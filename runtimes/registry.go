@@ -1,0 +1,181 @@
+package runtimes
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Options of Open.
+type Options struct {
+	Dir string       // folder for what Install fetches and for our own clients; made when missing
+	Log *slog.Logger // nil: silent
+}
+
+// Registry answers for all runtimes of this host. Its methods may be called from any goroutine.
+type Registry struct {
+	dir string
+	log *slog.Logger
+
+	mu     sync.Mutex
+	plans  map[string]plannedAt // by identifier
+	probes map[string]probed    // by path of an interpreter
+}
+
+// plannedAt is a plan together with the state of the files it was made from.
+type plannedAt struct {
+	plan  Plan
+	parts parts
+	state string
+}
+
+// Open returns the registry of a folder, which it makes when it is missing. Nothing is fetched.
+func Open(o Options) (*Registry, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("runtimes folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("runtimes folder: %w", err)
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{dir: dir, log: log, plans: map[string]plannedAt{}, probes: map[string]probed{}}, nil
+}
+
+// Check says whether functions of this runtime and architecture can run here: nil, *NotInstalledError or *UnknownError.
+func (r *Registry) Check(identifier, architecture string) error {
+	_, err := r.Plan(identifier, architecture)
+	return err
+}
+
+// Plan says how to run functions of a runtime. architecture is x86_64 or arm64, empty for this host's.
+//
+// Managed runtimes run on this host's interpreter whatever the function's architecture: their code is text or bytecode, and the API's
+// default (x86_64) would otherwise shut out every arm64 host. OS-only functions are machine code and are refused.
+//
+// Errors: *UnknownError when the API knows no such identifier, *NotInstalledError when it cannot run here now.
+func (r *Registry) Plan(identifier, architecture string) (Plan, error) {
+	f, version, known := lookup(identifier)
+	if !known {
+		return Plan{}, &UnknownError{Identifier: identifier}
+	}
+	if f == provided && architecture != "" && architecture != hostArchitecture() {
+		return Plan{}, &NotInstalledError{Identifier: identifier, Missing: "a machine of architecture " + architecture}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p, ok := r.plans[identifier]; ok && stateOf(p.parts.watched()) == p.state {
+		return p.plan, nil
+	}
+	parts, err := r.partsLocked(identifier, f, version)
+	if err != nil {
+		delete(r.plans, identifier)
+		return Plan{}, err
+	}
+	state := stateOf(parts.watched())
+	plan := parts.plan
+	plan.Identity = identity(parts, state)
+	r.plans[identifier] = plannedAt{plan, parts, state}
+	return plan, nil
+}
+
+// parts is a plan in the making, with what Ls tells about it.
+type parts struct {
+	plan Plan
+
+	interpreter        string // host path; empty for OS-only runtimes
+	interpreterVersion string
+	interpreterSource  string // host, or the registry it came from
+	client             string // name of the client
+	clientVersion      string
+	clientSource       string
+	libraries          []string // host paths of every shared library that the interpreter needs
+}
+
+// watched are the host paths whose change makes another plan: the interpreter, its libraries, and each mounted file or folder.
+// A package manager replaces a file by renaming, which also changes the folder's time, so folders need not be walked.
+func (p parts) watched() []string {
+	var out []string
+	if p.interpreter != "" {
+		out = append(out, p.interpreter)
+	}
+	out = append(out, p.libraries...)
+	for _, m := range p.plan.Mounts {
+		out = append(out, m.Source)
+	}
+	return out
+}
+
+func (r *Registry) partsLocked(identifier string, f family, version string) (parts, error) {
+	switch f {
+	case nodejs:
+		return r.nodeLocked(identifier, version)
+	case python:
+		return r.pythonLocked(identifier, version)
+	case java:
+		return r.javaLocked(identifier, version)
+	case provided:
+		return r.providedLocked(identifier)
+	}
+	name := strings.TrimRight(identifier, "0123456789.x")
+	return parts{}, &NotInstalledError{Identifier: identifier, Missing: "support for " + name}
+}
+
+// Row is what is known of one runtime identifier.
+type Row struct {
+	Identifier         string `json:"identifier"`
+	Ready              bool   `json:"ready"`
+	Interpreter        string `json:"interpreter,omitempty"` // host path
+	InterpreterVersion string `json:"interpreterVersion,omitempty"`
+	InterpreterSource  string `json:"interpreterSource,omitempty"` // host, npm
+	Client             string `json:"client,omitempty"`
+	ClientVersion      string `json:"clientVersion,omitempty"`
+	ClientSource       string `json:"clientSource,omitempty"` // thaw, PyPI, Maven Central, function
+	Missing            string `json:"missing,omitempty"`
+	Install            string `json:"install,omitempty"` // what to type
+}
+
+// Ls tells for every identifier of the API, in the order of the API, what serves it or what to type. It may take a moment
+// the first time: interpreters are asked for their versions.
+func (r *Registry) Ls() []Row {
+	rows := make([]Row, 0, len(identifiers))
+	for _, id := range identifiers {
+		row := Row{Identifier: id}
+		err := r.Check(id, "")
+		r.mu.Lock()
+		p, ok := r.plans[id]
+		r.mu.Unlock()
+		if err == nil && ok {
+			p := p.parts
+			row.Ready = true
+			row.Interpreter, row.InterpreterVersion, row.InterpreterSource = p.interpreter, p.interpreterVersion, p.interpreterSource
+			row.Client, row.ClientVersion, row.ClientSource = p.client, p.clientVersion, p.clientSource
+		}
+		if missing, ok := err.(*NotInstalledError); ok {
+			row.Missing, row.Install = missing.Missing, missing.Install
+		} else if err != nil {
+			row.Missing = err.Error()
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// installed is the host folder of an installed component.
+func (r *Registry) installed(name string) (dir string, c component, ok bool) {
+	c, ok = componentFor(name)
+	if !ok {
+		return "", c, false
+	}
+	dir = filepath.Join(r.dir, c.folder())
+	if _, err := os.Stat(dir); err != nil {
+		return dir, c, false
+	}
+	return dir, c, true
+}
