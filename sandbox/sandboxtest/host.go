@@ -22,11 +22,17 @@ type Host struct {
 
 	mu     sync.Mutex
 	news   sync.Cond
-	frames []wire.Frame // not yet taken, logs excepted
+	frames []Frame // not yet taken, logs excepted
 	logs   []Record
 	all    []string // kinds in order, for failure messages
 	err    error    // the stream's end
 	done   chan struct{}
+}
+
+// Frame is what the guest said, and how many Log frames it had sent before.
+type Frame struct {
+	wire.Frame
+	LogsBefore int
 }
 
 // Record is one Log frame.
@@ -59,7 +65,7 @@ func (h *Host) read() {
 			}
 			h.logs = append(h.logs, Record{head, string(f.Body)})
 		default:
-			h.frames = append(h.frames, f)
+			h.frames = append(h.frames, Frame{f, len(h.logs)})
 		}
 		if len(h.all) < 200 {
 			h.all = append(h.all, fmt.Sprintf("%d%s", f.Kind, f.Head))
@@ -98,9 +104,9 @@ func (h *Host) until(what string, cond func() bool) {
 }
 
 // Take waits for the next frame that is no log, which must be of that kind, and unpacks its head.
-func (h *Host) Take(kind wire.Kind, head any) wire.Frame {
+func (h *Host) Take(kind wire.Kind, head any) Frame {
 	h.t.Helper()
-	var f wire.Frame
+	var f Frame
 	h.until(fmt.Sprintf("frame of kind %d", kind), func() bool {
 		if len(h.frames) == 0 {
 			return false
@@ -120,9 +126,9 @@ func (h *Host) Take(kind wire.Kind, head any) wire.Frame {
 }
 
 // TakeAny waits for the next frame that is no log.
-func (h *Host) TakeAny() wire.Frame {
+func (h *Host) TakeAny() Frame {
 	h.t.Helper()
-	var f wire.Frame
+	var f Frame
 	h.until("a frame", func() bool {
 		if len(h.frames) == 0 {
 			return false

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +22,25 @@ func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 		run  func(*testing.T, *suite)
 	}{
 		{"an event goes in and the response comes out", roundTrip},
+		{"payloads up to the limit pass, larger responses are refused", payloadLimit},
+		{"a streamed response flows as fast as it is taken", streaming},
+		{"output comes before the call that follows it", outputOrder},
+		{"exits and signals are reported with the last words", exits},
+		{"what cannot be launched is an exit that says why", launchErrors},
+		{"the runtime has its user, folder, limits and an empty input", insideView},
+		{"freeze stops threads and timers, thaw lets them go on", freezing},
+		{"kill leaves no descendant, keeps /tmp and loses memory", killing},
+		{"a kill with patience lets the runtime handle SIGTERM", terminating},
+		{"out of memory ends the runtime", outOfMemory},
+		{"mounts are read-only", readOnly},
+		{"files of the host are not there", noHostFiles},
+		{"/tmp has its size and mode", tmpSize},
+		{"a sandbox whose stream ends goes away", streamEnd},
+		{"a sandbox whose guest dies says so", guestDeath},
+		{"close works at any moment, more than once", closing},
+		{"twenty sandboxes at once keep to themselves", twenty},
+		{"names are checked", names},
+		{"nothing is left behind", leaks},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
@@ -108,13 +126,4 @@ func (s *suite) running(t testing.TB) *box {
 	x.Start(x.start(1))
 	x.Ready()
 	return x
-}
-
-func roundTrip(t *testing.T, s *suite) {
-	x := s.running(t)
-	for _, event := range []string{"echo one", "", "echo \x00\xff not UTF-8", strings.Repeat("large ", 1_000_000)} {
-		if got := string(x.Invoke("r", []byte(event))); got != event {
-			t.Errorf("got %.40q (%d bytes), want %.40q", got, len(got), event)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -33,6 +34,18 @@ func main() {
 		code, _ := strconv.Atoi(os.Getenv("CRASH_AT_INIT"))
 		fmt.Print("last words")
 		os.Exit(code)
+	}
+	if os.Getenv("ON_TERM") != "" {
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, syscall.SIGTERM)
+		go func() {
+			<-term
+			fmt.Println("terminated")
+			os.Exit(0)
+		}()
+	}
+	if os.Getenv("IGNORE_TERM") != "" {
+		signal.Ignore(syscall.SIGTERM)
 	}
 	if os.Getenv("HELLO") != "" {
 		fmt.Println("hello from init")
@@ -130,6 +143,11 @@ func handle(verb, arg string, event []byte) []byte {
 			return answer(err)
 		}
 		return out
+	case "alive":
+		pid, _ := strconv.Atoi(arg)
+		return answer(syscall.Kill(pid, 0))
+	case "hang":
+		select {}
 	case "alloc":
 		n, _ := strconv.Atoi(arg)
 		kept = make([]byte, n<<20)
