@@ -67,6 +67,7 @@ type Backend struct {
 	lock   *os.File
 	runDir *os.File // gVisor's own state
 	groups *cgroups
+	nets   *networks // nil: loopback only
 	skel   *skeleton
 	launch *launch.Launcher
 
@@ -135,6 +136,7 @@ func (b *Backend) open(ctx context.Context) (err error) {
 			b.log.Warn("no name server outside the host's loopback is configured: names will not resolve in sandboxes")
 		}
 	}
+	b.openNetwork()
 	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
 		return err
 	}
@@ -142,6 +144,26 @@ func (b *Backend) open(ctx context.Context) (err error) {
 		return fmt.Errorf("gvisor folder: %w", err)
 	}
 	return b.startLauncher()
+}
+
+// openNetwork sweeps the network and, when it is wanted, sets it up. A host where that cannot be done has sandboxes without: many functions need none.
+func (b *Backend) openNetwork() {
+	n, err := newNetworks(b.opt.Dir, b.groups.hash)
+	if err == nil {
+		err = n.sweep()
+	}
+	if err == nil && b.opt.Network.Internet {
+		if err = n.open(); err == nil {
+			b.nets = n
+			return
+		}
+	}
+	if n != nil {
+		err = errors.Join(err, n.close())
+	}
+	if err != nil {
+		b.log.Warn("sandboxes have no network but their loopback", "err", err)
+	}
 }
 
 func (b *Backend) startLauncher() error {
@@ -163,8 +185,12 @@ func (b *Backend) release() error {
 	if b.runDir != nil {
 		b.runDir.Close()
 	}
+	if b.nets != nil {
+		errs = append(errs, b.nets.close())
+	}
 	if b.groups != nil {
 		errs = append(errs, b.sweep())
+		b.groups.removeParents()
 	}
 	if b.lock != nil {
 		os.Remove(b.lock.Name())

@@ -145,7 +145,12 @@ func (s *Sandbox) makeGroup(context.Context) (err error) {
 	return err
 }
 
-func (s *Sandbox) makeNetwork(context.Context) error { return nil }
+func (s *Sandbox) makeNetwork(context.Context) (err error) {
+	if s.b.nets != nil {
+		s.net, err = s.b.nets.make()
+	}
+	return err
+}
 
 // makeProcesses has the launcher fork the sandbox, with the host's end of the stream kept here.
 func (s *Sandbox) makeProcesses(ctx context.Context) error {
@@ -181,6 +186,10 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 	}
 	s.group.into(c)
 	files := []*os.File{stdin, in, in, guest}
+	if s.net != nil {
+		c.Network = true
+		files = append(files, s.net.ns)
+	}
 	s.launched = true
 	rep, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
 	if err != nil {

@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 // build compiles thaw-sandbox and the test's guest.
 func build(tb testing.TB) (sandboxExe, guest string) {
 	tb.Helper()
+	if exe := os.Getenv("THAW_GVISOR_TEST_EXE"); exe != "" { // a child of a test that has built them
+		return exe, os.Getenv("THAW_GVISOR_TEST_GUEST")
+	}
 	programs.once.Do(func() {
 		programs.dir, programs.err = os.MkdirTemp("", "thaw-gvisor-test-")
 		if programs.err != nil {
@@ -123,6 +126,12 @@ func create(tb testing.TB, b *Backend, spec sandbox.Spec) *guestOf {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return adopt(tb, s, spec.TmpMiB)
+}
+
+// adopt says hello to the guest of a new sandbox and starts it.
+func adopt(tb testing.TB, s sandbox.Sandbox, tmpMiB int) *guestOf {
+	tb.Helper()
 	g := &guestOf{Sandbox: s, tb: tb, r: wire.NewReader(s.Conn()), w: wire.NewWriter(s.Conn())}
 	s.Conn().SetReadDeadline(time.Now().Add(patience))
 	var h wire.Hello
@@ -130,7 +139,7 @@ func create(tb testing.TB, b *Backend, spec sandbox.Spec) *guestOf {
 	if h.PID != 1 {
 		tb.Errorf("guest is process %d inside, want 1", h.PID)
 	}
-	g.send(wire.KindStart, wire.Start{Generation: 1, TmpBytes: int64(spec.TmpMiB) << 20}, "")
+	g.send(wire.KindStart, wire.Start{Generation: 1, TmpBytes: int64(tmpMiB) << 20}, "")
 	g.expect(wire.KindStarted)
 	return g
 }
@@ -174,4 +183,21 @@ func (g *guestOf) must(format string, args ...any) string {
 
 func childMain() bool { return false }
 
-func sandboxSpec() sandbox.Spec { return sandbox.Spec{} }
+// until waits for a condition.
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+func awaitBlanks(tb testing.TB, b *Backend) {
+	tb.Helper()
+	until(tb, "as many blank sandboxes as asked for", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.blanks) >= b.opt.Blank
+	})
+}

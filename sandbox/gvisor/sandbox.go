@@ -28,6 +28,7 @@ type Sandbox struct {
 
 	// Set by the steps of makeBlank, in order; nil or false where a step was not reached.
 	group    *group
+	net      *network // nil: loopback only
 	conn     *net.UnixConn
 	console  *console
 	launched bool // the launcher may know it
@@ -223,6 +224,9 @@ func (s *Sandbox) destroy() error {
 	}
 	if s.console != nil {
 		s.console.close()
+	}
+	if s.net != nil {
+		errs = append(errs, s.net.close())
 	}
 	if s.group != nil {
 		errs = append(errs, s.group.remove())

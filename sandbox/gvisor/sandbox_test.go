@@ -2,11 +2,13 @@ package gvisor
 
 import (
 	"testing"
+
+	"thaw/sandbox"
 )
 
 func TestCreateEchoFreezeThawClose(t *testing.T) {
 	b := open(t, nil)
-	g := create(t, b, sandboxSpec())
+	g := create(t, b, sandbox.Spec{})
 	if got := g.must("echo hello"); got != "echo hello" {
 		t.Errorf("echo answered %q", got)
 	}

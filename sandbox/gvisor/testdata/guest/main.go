@@ -136,7 +136,7 @@ func do(words []string, event []byte) ([]byte, error) {
 		}
 		return nil, nil
 	case "dial": // network address: says what it was told, or the error
-		c, err := net.DialTimeout(words[1], words[2], 3*time.Second)
+		c, err := net.DialTimeout(words[1], words[2], time.Second)
 		if err != nil {
 			return nil, err
 		}
@@ -149,6 +149,22 @@ func do(words []string, event []byte) ([]byte, error) {
 			return buf[:n], err
 		}
 		return io.ReadAll(c)
+	case "listen":
+		l, err := net.Listen("tcp", words[1])
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(c, "guest")
+				c.Close()
+			}
+		}()
+		return nil, nil
 	case "addrs":
 		as, err := net.InterfaceAddrs()
 		return []byte(fmt.Sprint(as)), err

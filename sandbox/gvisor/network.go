@@ -1,0 +1,397 @@
+package gvisor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// # How a sandbox reaches the internet
+//
+//	in the sandbox          its namespace        the host
+//	198.19.255.2/30  ---->  eth0 === veth ====>  tw HASH SLOT --> rewrite source to 198.18.0.0/15 + slot --> filter --> masquerade --> uplink
+//
+// Inside, every sandbox has the same address, so that a snapshot of one fits any other. Outside each has its own: the first rule a packet
+// meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks raw Ethernet on eth0; the namespace's own
+// network stack has no address and sees nothing. Neither side asks for addresses (ARP): both know each other's, for they are the same everywhere, too.
+//
+// All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has them, and private networks rarely do.
+var (
+	insideAddr  = netip.MustParsePrefix("198.19.255.2/30")
+	gatewayAddr = netip.MustParseAddr("198.19.255.1")
+	insideMAC   = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x02}
+	gatewayMAC  = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x01}
+	outsideBase = netip.MustParseAddr("198.18.0.0")
+)
+
+// Each backend of a host has a block of 2^blockBits outside addresses; the last block of the /15 is the inside's.
+const (
+	blockBits = 12
+	blocks    = 1 << (17 - blockBits)
+)
+
+// networks makes the network of each sandbox. One mutex for all: the kernel's own lock for devices is one, too.
+type networks struct {
+	hash  string
+	state string // file that tells the next server which settings to put back
+	host  *netlink.Handle
+	nft   *ruleset
+	base  uint32 // first outside address
+
+	mu        sync.Mutex // guards what follows
+	used      map[int]bool
+	forwarded []string // devices whose forwarding we switched on
+}
+
+// network is that of one sandbox.
+type network struct {
+	n      *networks
+	slot   int
+	device string   // on the host
+	ns     *os.File // namespace
+}
+
+// newNetworks only takes hold of the host's network: sweep cleans it, open sets it up, close does the first and lets go.
+func newNetworks(dir, hash string) (*networks, error) {
+	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	return &networks{hash: hash, state: filepath.Join(dir, "network"), host: host, used: make(map[int]bool)}, nil
+}
+
+func (n *networks) open() (err error) {
+	if n.base, err = n.chooseBlock(); err != nil {
+		return err
+	}
+	if n.nft, err = openRuleset(n.hash, n.prefix(), toAddr(n.base), 32-blockBits); err != nil {
+		return err
+	}
+	return n.forwardUplinks()
+}
+
+// prefix begins the name of every device of this backend. A name has at most 15 bytes.
+func (n *networks) prefix() string { return "tw" + n.hash }
+
+func toAddr(v uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], v)
+	return netip.AddrFrom4(b)
+}
+
+// chooseBlock finds a block of addresses that no route of the host leads to.
+func (n *networks) chooseBlock() (uint32, error) {
+	routes, err := n.host.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return 0, fmt.Errorf("routes: %w", err)
+	}
+	b4 := outsideBase.As4()
+	first := binary.BigEndian.Uint32(b4[:])
+	var h uint32
+	fmt.Sscanf(n.hash, "%x", &h)
+	for i := range uint32(blocks - 1) {
+		base := first + (h+i)%(blocks-1)<<blockBits
+		block := netip.PrefixFrom(toAddr(base), 32-blockBits)
+		free := true
+		for _, r := range routes {
+			if r.Dst == nil {
+				continue
+			}
+			ones, _ := r.Dst.Mask.Size()
+			a, ok := netip.AddrFromSlice(r.Dst.IP.To4())
+			if ok && ones > 0 && netip.PrefixFrom(a, ones).Overlaps(block) {
+				free = false
+			}
+		}
+		if free {
+			return base, nil
+		}
+	}
+	return 0, fmt.Errorf("every block of %v/15 is in use on this host", outsideBase)
+}
+
+// make makes the network of one sandbox.
+func (n *networks) make() (_ *network, err error) {
+	if err := n.forwardUplinks(); err != nil { // they may have changed
+		return nil, err
+	}
+	n.mu.Lock()
+	slot := 1
+	for n.used[slot] {
+		slot++
+	}
+	if slot >= 1<<blockBits-1 {
+		n.mu.Unlock()
+		return nil, fmt.Errorf("all %d addresses are in use: %w", slot-1, unix.EAGAIN)
+	}
+	n.used[slot] = true
+	n.mu.Unlock()
+	w := &network{n: n, slot: slot, device: fmt.Sprintf("%s%03x", n.prefix(), slot)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.ns, err = newNamespace(); err != nil {
+		return nil, err
+	}
+	if err := w.makeLink(); err != nil {
+		return nil, err
+	}
+	outside := toAddr(n.base + uint32(slot))
+	if err := w.route(outside); err != nil {
+		return nil, err
+	}
+	return w, n.nft.add(w.device, outside)
+}
+
+// newNamespace makes a network namespace without IPv6. It lives as long as the file or a process in it.
+func newNamespace() (*os.File, error) {
+	runtime.LockOSThread()
+	old, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, fmt.Errorf("network namespace: %w", err)
+	}
+	defer old.Close()
+	ns, err := netns.New() // enters it
+	if err == nil {
+		for _, dev := range []string{"all", "default"} {
+			if e := writeSysctl("ipv6", dev, "disable_ipv6", "1"); e != nil && !errors.Is(e, os.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	if back := netns.Set(old); back != nil {
+		// The thread stays locked and dies with its goroutine: nobody may run on it in the wrong namespace.
+		return nil, fmt.Errorf("back to the host's network namespace: %w", errors.Join(back, err))
+	}
+	runtime.UnlockOSThread()
+	if err != nil {
+		if ns.IsOpen() {
+			ns.Close()
+		}
+		return nil, fmt.Errorf("network namespace: %w", err)
+	}
+	return os.NewFile(uintptr(ns), "network namespace"), nil
+}
+
+// writeSysctl sets /proc/sys/net/FAMILY/conf/DEVICE/KEY of the calling thread's namespace.
+func writeSysctl(family, device, key, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys/net", family, "conf", device, key), []byte(value), 0)
+}
+
+// makeLink joins namespace and host.
+func (w *network) makeLink() error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.HardwareAddr, attrs.MTU = w.device, gatewayMAC, w.n.mtu()
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName, veth.PeerHardwareAddr, veth.PeerNamespace, veth.PeerMTU = "eth0", insideMAC, netlink.NsFd(w.ns.Fd()), uint32(attrs.MTU)
+	if err := w.n.host.LinkAdd(veth); err != nil {
+		return fmt.Errorf("veth: %w", err)
+	}
+	in, err := netlink.NewHandleAt(netns.NsHandle(w.ns.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink inside: %w", err)
+	}
+	defer in.Close()
+	lo, err := in.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("loopback inside: %w", err)
+	}
+	eth, err := in.LinkByName("eth0")
+	if err != nil {
+		return fmt.Errorf("eth0 inside: %w", err)
+	}
+	ip := net.IPNet{IP: insideAddr.Addr().AsSlice(), Mask: net.CIDRMask(insideAddr.Bits(), 32)}
+	for _, do := range []func() error{
+		func() error { return in.LinkSetUp(lo) },
+		func() error { return in.AddrAdd(eth, &netlink.Addr{IPNet: &ip}) },
+		func() error { return in.LinkSetUp(eth) },
+		func() error {
+			return in.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gatewayAddr.AsSlice()})
+		},
+		func() error { return in.NeighAdd(neighbour(eth, gatewayAddr, gatewayMAC)) },
+	} {
+		if err := do(); err != nil {
+			return fmt.Errorf("network inside: %w", err)
+		}
+	}
+	return nil
+}
+
+func neighbour(l netlink.Link, a netip.Addr, mac net.HardwareAddr) *netlink.Neigh {
+	return &netlink.Neigh{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT, IP: a.AsSlice(), HardwareAddr: mac}
+}
+
+// route leads the sandbox's outside address to its device.
+func (w *network) route(outside netip.Addr) error {
+	host := w.n.host
+	l, err := host.LinkByName(w.device)
+	if err != nil {
+		return fmt.Errorf("veth: %w", err)
+	}
+	if err := writeSysctl("ipv6", w.device, "disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("veth without IPv6: %w", err)
+	}
+	if err := writeSysctl("ipv4", w.device, "forwarding", "1"); err != nil {
+		return fmt.Errorf("forwarding of %s: %w", w.device, err)
+	}
+	if err := host.LinkSetUp(l); err != nil {
+		return fmt.Errorf("veth: %w", err)
+	}
+	dst := net.IPNet{IP: outside.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	if err := host.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: &dst, Scope: netlink.SCOPE_LINK}); err != nil {
+		return fmt.Errorf("route to sandbox: %w", err)
+	}
+	if err := host.NeighAdd(neighbour(l, outside, insideMAC)); err != nil {
+		return fmt.Errorf("neighbour: %w", err)
+	}
+	return nil
+}
+
+// close removes the network. The device inside goes with the one outside.
+func (w *network) close() error {
+	var errs []error
+	if w.n.nft != nil {
+		errs = append(errs, w.n.nft.remove(w.device))
+	}
+	if l, err := w.n.host.LinkByName(w.device); err == nil {
+		if err := w.n.host.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
+			errs = append(errs, fmt.Errorf("veth %s: %w", w.device, err))
+		}
+	}
+	if w.ns != nil {
+		w.ns.Close()
+	}
+	w.n.mu.Lock()
+	delete(w.n.used, w.slot)
+	w.n.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// uplinks are the devices that default routes leave by.
+func (n *networks) uplinks() ([]netlink.Link, error) {
+	routes, err := n.host.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	var links []netlink.Link
+	seen := make(map[int]bool)
+	for _, r := range routes {
+		if r.Dst != nil && !r.Dst.IP.IsUnspecified() {
+			continue
+		}
+		hops := []int{r.LinkIndex}
+		for _, h := range r.MultiPath {
+			hops = append(hops, h.LinkIndex)
+		}
+		for _, i := range hops {
+			if i == 0 || seen[i] {
+				continue
+			}
+			seen[i] = true
+			l, err := n.host.LinkByIndex(i)
+			if err != nil {
+				return nil, fmt.Errorf("uplink: %w", err)
+			}
+			links = append(links, l)
+		}
+	}
+	return links, nil
+}
+
+// mtu is the smallest of the uplinks', so that nothing has to be cut on the way out.
+func (n *networks) mtu() int {
+	mtu := 1500
+	links, _ := n.uplinks()
+	for _, l := range links {
+		if m := l.Attrs().MTU; m > 0 && m < mtu {
+			mtu = m
+		}
+	}
+	return mtu
+}
+
+// forwardUplinks switches forwarding on for the uplinks only, not for the host: a packet is forwarded when the device it came in by allows
+// it, and answers come in by the uplinks. What such a device would forward beside our answers is dropped (ruleset.guard): the host
+// becomes nobody's router.
+func (n *networks) forwardUplinks() error {
+	links, err := n.uplinks()
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range links {
+		name := l.Attrs().Name
+		b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv4/conf", name, "forwarding"))
+		if err != nil {
+			return fmt.Errorf("forwarding of %s: %w", name, err)
+		}
+		if strings.TrimSpace(string(b)) == "1" {
+			continue
+		}
+		if err := n.nft.guard(name); err != nil {
+			return err
+		}
+		// First the note, then the deed: the next server must know, whatever happens to this one.
+		if err := os.WriteFile(n.state, []byte(strings.Join(append(n.forwarded, name), "\n")), 0o600); err != nil {
+			return fmt.Errorf("network state: %w", err)
+		}
+		n.forwarded = append(n.forwarded, name)
+		if err := writeSysctl("ipv4", name, "forwarding", "1"); err != nil {
+			return fmt.Errorf("forwarding of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// sweep puts back what this backend, or an earlier one of its folder, changed on the host.
+func (n *networks) sweep() error {
+	var errs []error
+	if b, err := os.ReadFile(n.state); err == nil {
+		for _, name := range strings.Fields(string(b)) {
+			if err := writeSysctl("ipv4", name, "forwarding", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("forwarding of %s: %w", name, err))
+			}
+		}
+	}
+	links, err := n.host.LinkList()
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("devices: %w", err))...)
+	}
+	for _, l := range links {
+		if strings.HasPrefix(l.Attrs().Name, n.prefix()) {
+			if err := n.host.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
+				errs = append(errs, fmt.Errorf("device %s: %w", l.Attrs().Name, err))
+			}
+		}
+	}
+	errs = append(errs, removeRuleset(n.hash))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := os.Remove(n.state); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("network state: %w", err)
+	}
+	return nil
+}
+
+func (n *networks) close() error {
+	err := n.sweep()
+	n.host.Close()
+	return err
+}
