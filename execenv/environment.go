@@ -29,6 +29,7 @@ type Launch struct {
 	Mounts      []sandbox.Mount   // code, layers, interpreter, client; outer targets first
 	Vars        map[string]string // defaults that the customer may override
 	Reserved    map[string]string // values that he may not
+	PathLists   []string          // names of Vars that hold ':'-separated lists of paths
 	Release     string            // nodejs:22.v1; empty: not known
 	ReleaseHash string            // 64 hexadecimal digits, for the runtime version ARN
 	LogFrames   bool
@@ -142,6 +143,7 @@ type Status struct {
 	Since       time.Time // of the state
 	Created     time.Time
 	Invokes     uint64
+	MemoryMiB   int   // limit
 	MemoryBytes int64 // most that its processes held at the end of an invoke
 	CodeSHA256  string
 	Epoch       uint64
@@ -168,7 +170,7 @@ const keepMoves = 16
 func (d *driver) publish() {
 	s := &Status{ID: string(d.id), Function: d.o.Version.Name, Qualifier: d.o.Version.Number, LogStream: d.o.Stream, State: d.state.String(),
 		Since: d.since, Created: d.created, Invokes: d.invokes, MemoryBytes: d.maxMemory, CodeSHA256: d.o.Version.CodeSHA256,
-		Epoch: d.o.Version.Epoch, Moves: d.moves[:len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
+		Epoch: d.o.Version.Epoch, MemoryMiB: d.o.Version.MemoryMiB, Moves: d.moves[:len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
 	if d.box != nil {
 		s.PIDs, s.Stages = d.pids, d.box.Stages()
 	}

@@ -1,6 +1,7 @@
 package execenv
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,10 @@ func (d *driver) vars(at func(string) string) map[string]string {
 	v, l := d.o.Version, d.o.Launch
 	out := map[string]string{}
 	for k, val := range l.Vars {
-		out[k] = paths(val, at)
+		if slices.Contains(l.PathLists, k) {
+			val = paths(val, at)
+		}
+		out[k] = val
 	}
 	for k, val := range v.Vars {
 		if !strings.HasPrefix(k, "_") { // E-143
@@ -84,9 +88,7 @@ func (d *driver) vars(at func(string) string) map[string]string {
 	} {
 		out[k] = val
 	}
-	for k, val := range l.Reserved {
-		out[k] = paths(val, at)
-	}
+	maps.Copy(out, l.Reserved)
 	for k, val := range map[string]string{
 		"_HANDLER": v.Handler, "AWS_REGION": v.Region, "AWS_DEFAULT_REGION": v.Region,
 		"AWS_LAMBDA_FUNCTION_NAME": v.Name, "AWS_LAMBDA_FUNCTION_VERSION": v.Number, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMiB),

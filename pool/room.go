@@ -44,12 +44,12 @@ func (p *Pool) makeRoom(s *set, need int64) error {
 			return nil
 		}
 		victim := p.leastRecentLocked()
-		leaving := p.leavingLocked()
-		if victim != nil && leaving == 0 { // one at a time: each may be enough
+		coming := p.comingLocked()
+		if victim != nil && coming == 0 { // one at a time: each may be enough
 			p.letGoLocked(victim, "reclaimed")
 		}
 		p.mu.Unlock()
-		if (victim == nil && leaving == 0) || time.Now().After(deadline) {
+		if (victim == nil && coming == 0) || time.Now().After(deadline) {
 			p.o.Log.Warn("no room for another environment", "fn", s.version.Name, "available_bytes", available, "environments", p.envs)
 			return &ThrottledError{Reason: AccountConcurrency, Message: "Rate Exceeded."}
 		}
@@ -71,11 +71,11 @@ func (p *Pool) leastRecentLocked() *member {
 	return oldest
 }
 
-// leavingLocked counts environments that were asked to go and are still there.
-func (p *Pool) leavingLocked() int {
+// comingLocked counts environments that will give their memory back, or be idle, in a moment.
+func (p *Pool) comingLocked() int {
 	n := 0
 	for m := range p.members {
-		if m.stopping {
+		if m.stopping || m.ending {
 			n++
 		}
 	}
