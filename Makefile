@@ -33,7 +33,7 @@ endef
 .PHONY: bin/thaw
 bin/thaw:
 	$(call programs,$(ARCH))
-	$(STATIC) GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w -X main.release=$(RELEASE)' -o bin/thaw ./cmd/thaw
+	$(STATIC) GOARCH=$(ARCH) go build -trimpath -ldflags '-s -w -X thaw/node.Version=$(RELEASE)' -o bin/thaw ./cmd/thaw
 
 demo: need-demo build ## set up what is missing, build, start a server and show functions running
 	bin/thaw demo
@@ -54,7 +54,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 arm64: ## build everything for arm64: bin/thaw-arm64
 	$(STATIC) GOARCH=arm64 go build ./...
 	$(call programs,arm64)
-	$(STATIC) GOARCH=arm64 go build -trimpath -ldflags '-s -w -X main.release=$(RELEASE)' -o bin/thaw-arm64 ./cmd/thaw
+	$(STATIC) GOARCH=arm64 go build -trimpath -ldflags '-s -w -X thaw/node.Version=$(RELEASE)' -o bin/thaw-arm64 ./cmd/thaw
 
 run: build ## a server with the best sandbox of this machine, data in ./thaw-data
 	bin/thaw server --data-dir thaw-data

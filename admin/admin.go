@@ -54,7 +54,8 @@ type Environment struct {
 	Since       time.Time `json:"since"`   // of the state
 	Created     time.Time `json:"created"` //
 	Invokes     uint64    `json:"invokes"`
-	MemoryBytes int64     `json:"memoryBytes"`
+	MemoryMiB   int       `json:"memoryMiB"`   // limit
+	MemoryBytes int64     `json:"memoryBytes"` // most that was held at the end of an invoke
 	Sandbox     string    `json:"sandbox"`
 	LogStream   string    `json:"logStream"`
 	CodeSHA256  string    `json:"codeSha256"`
@@ -82,7 +83,7 @@ type Move struct {
 func environment(s execenv.Status) Environment {
 	e := Environment{
 		ID: s.ID, Function: s.Function, Qualifier: s.Qualifier, State: s.State, Since: s.Since, Created: s.Created, Invokes: s.Invokes,
-		MemoryBytes: s.MemoryBytes, Sandbox: s.Sandbox, LogStream: s.LogStream, CodeSHA256: s.CodeSHA256, Epoch: s.Epoch, PIDs: s.PIDs,
+		MemoryMiB: s.MemoryMiB, MemoryBytes: s.MemoryBytes, Sandbox: s.Sandbox, LogStream: s.LogStream, CodeSHA256: s.CodeSHA256, Epoch: s.Epoch, PIDs: s.PIDs,
 	}
 	for _, m := range s.Moves {
 		e.Moves = append(e.Moves, Move{m.At, m.From, m.Event, m.To, m.Took.Seconds()})

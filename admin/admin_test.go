@@ -207,3 +207,23 @@ func TestSocket(t *testing.T) {
 		}
 	})
 }
+
+func TestClaim(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Claim(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Claim(dir)
+	var running *RunningError
+	if !errors.As(err, &running) || running.PID != os.Getpid() {
+		t.Errorf("claimed twice: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if release, err = Claim(dir); err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	release()
+}

@@ -1,0 +1,43 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Claim takes a data folder for this process, before anything in it is opened: two servers on one folder would ruin its records. The kernel lets
+// go of the claim when the process ends, however it ends. *RunningError when another process has it.
+func Claim(dataDir string) (release func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(dataDir, "thaw.lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("claim of the data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("claim of the data folder: %w", err)
+		}
+		running := &RunningError{DataDir: dataDir}
+		if b, err := io.ReadAll(f); err == nil {
+			running.PID, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		return nil, running
+	}
+	// The file stays when the claim ends: removing it would let two claimants hold two files of one name.
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("claim of the data folder: %w", err)
+	}
+	return f.Close, nil
+}
