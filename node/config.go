@@ -55,15 +55,15 @@ const (
 
 // Value is one effective value, as `thaw config` prints it.
 type Value struct {
-	Name     string `json:"name"`
-	Value    string `json:"value"`
-	Unit     string `json:"unit,omitempty"`
-	Origin   Origin `json:"origin"`
-	Where    string `json:"where,omitempty"` // the variable, the flag or the file
-	Default  string `json:"default"`
-	Help     string `json:"help"`
-	NoFlag   bool   `json:"-"` // must not stand on a command line, where every user of the host can read it
-	Switch   bool   `json:"-"` // true or false
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Unit    string `json:"unit,omitempty"`
+	Origin  Origin `json:"origin"`
+	Where   string `json:"where,omitempty"` // the variable, the flag or the file
+	Default string `json:"default"`
+	Help    string `json:"help"`
+	NoFlag  bool   `json:"-"` // must not stand on a command line, where every user of the host can read it
+	Switch  bool   `json:"-"` // true or false
 }
 
 // Default is the configuration of a server that was told nothing.

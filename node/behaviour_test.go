@@ -1,0 +1,460 @@
+package node
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+)
+
+func decode64(s string) string {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return "not base64: " + s
+	}
+	return string(b)
+}
+
+// nodeRuntime is the identifier that the host's own Node.js serves.
+func nodeRuntime(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("node", "--version").Output()
+	if err != nil {
+		t.Skip("Node.js is not installed")
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(string(out)), "v"), ".")
+	return "nodejs" + major + ".x"
+}
+
+// node deploys index.js.
+func (s *server) js(code string, opts ...option) *deployed {
+	s.t.Helper()
+	return s.deploy(nodeRuntime(s.t), map[string]string{"index.js": code}, opts...)
+}
+
+// C-069, C-072, E-011, E-113: a cold and a warm invoke, and what they leave in the log.
+func TestColdAndWarm(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`let n = 0; console.log('loaded'); exports.handler = async (e) => ({ n: ++n, e })`)
+		if got := f.invoke(`{"a":1}`).ok(t); got != `{"n":1,"e":{"a":1}}` {
+			t.Fatalf("cold: %s", got)
+		}
+		a := f.tail(`{}`)
+		if got := a.ok(t); got != `{"n":2,"e":{}}` {
+			t.Fatalf("warm, in the same environment: %s", got)
+		}
+		if a.version != "$LATEST" || a.status != 200 {
+			t.Errorf("version %q status %d", a.version, a.status)
+		}
+		for _, want := range []string{"START RequestId: ", "END RequestId: ", "REPORT RequestId: ", "Memory Size: 256 MB", "Billed Duration: "} {
+			if !strings.Contains(a.log, want) {
+				t.Errorf("tail has no %q:\n%s", want, a.log)
+			}
+		}
+		if strings.Contains(a.log, "Init Duration") {
+			t.Errorf("a warm REPORT has an Init Duration:\n%s", a.log)
+		}
+		log := f.logs("INIT_START", "loaded", "Init Duration")
+		if !strings.HasPrefix(log[0], "INIT_START Runtime Version: nodejs:") {
+			t.Errorf("the first line is %q", log[0])
+		}
+		if all := strings.Join(log, "\n"); strings.Contains(all, "INIT_REPORT") {
+			t.Errorf("a successful init on demand has an INIT_REPORT:\n%s", all)
+		}
+	})
+}
+
+// C-073, E-045: an error of the handler leaves the environment as it is.
+func TestHandlerError(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`let n = 0; exports.handler = async (e) => { n++; if (e.fail) throw new RangeError('too ' + n); return n }`)
+		f.invoke(`{"fail":true}`).failed(t, "RangeError", "too 1")
+		if got := f.invoke(`{}`).ok(t); got != "2" {
+			t.Errorf("the next invoke has n = %s; want 2, in the same environment", got)
+		}
+	})
+}
+
+// E-064, E-065, C-075: the runtime exits, or is killed, in an invoke; the next invoke finds a fresh one.
+func TestRuntimeExit(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`let n = 0; exports.handler = async (e) => { n++; if ('exit' in e) process.exit(e.exit); if (e.kill) process.kill(process.pid, e.kill); return n }`)
+		f.invoke(`{}`).ok(t)
+		f.invoke(`{"exit":0}`).failed(t, "Runtime.ExitError", "Error: Runtime exited without providing a reason")
+		a := f.tail(`{"exit":7}`)
+		a.failed(t, "Runtime.ExitError", "Error: Runtime exited with error: exit status 7")
+		if !strings.Contains(a.log, "Status: error\tError Type: Runtime.ExitError") {
+			t.Errorf("REPORT:\n%s", a.log)
+		}
+		f.invoke(`{"kill":"SIGKILL"}`).failed(t, "Runtime.ExitError", "Error: Runtime exited with error: signal: killed")
+		f.invoke(`{"kill":"SIGSEGV"}`).failed(t, "Runtime.ExitError", "signal: segmentation fault")
+		if got := f.invoke(`{}`).ok(t); got != "1" {
+			t.Errorf("memory survived the exit: n = %s", got)
+		}
+	})
+}
+
+// E-062, E-063, C-074: a timeout resets: memory is fresh, /tmp is not.
+func TestTimeout(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`const fs = require('fs'), os = require('os'), path = require('path'); let n = 0
+			const file = path.join(os.tmpdir(), 'kept')
+			exports.handler = async (e) => { n++
+				if (e.hang) { fs.writeFileSync(file, 'here'); await new Promise(() => setInterval(() => {}, 1000)) }
+				return { n, kept: fs.existsSync(file) && fs.readFileSync(file, 'utf8') } }`, timeout(1))
+		f.invoke(`{}`).ok(t)
+		a := f.tail(`{"hang":true}`)
+		a.failed(t, "Sandbox.Timedout", "Error: Task timed out after 1.00 seconds")
+		for _, want := range []string{"Task timed out after 1.00 seconds", "Status: timeout", "Duration: 1000.00 ms\tBilled Duration: 1000 ms"} {
+			if !strings.Contains(a.log, want) {
+				t.Errorf("tail has no %q:\n%s", want, a.log)
+			}
+		}
+		if got := f.invoke(`{}`).ok(t); got != `{"n":1,"kept":"here"}` {
+			t.Errorf("after the reset: %s", got)
+		}
+	})
+}
+
+// E-009, E-010, E-014: an init that fails is repeated inside the invoke and answers it.
+func TestInitError(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`throw new TypeError('no good')`)
+		f.invoke(`{}`).failed(t, "TypeError", "no good")
+		log := strings.Join(f.logs("REPORT RequestId"), "\n")
+		for _, want := range []string{"Phase: init\tStatus: error", "Phase: invoke\tStatus: error"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("log has no %q:\n%s", want, log)
+			}
+		}
+		if strings.Index(log, "Phase: invoke") > strings.Index(log, "START RequestId") {
+			t.Errorf("INIT_REPORT of the repetition comes after START:\n%s", log)
+		}
+	})
+}
+
+// E-015: exit during init.
+func TestInitExit(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		s.js(`process.exit(0)`).invoke(`{}`).failed(t, "Runtime.ExitError", "Error: Runtime exited without providing a reason")
+		s.js(`process.exit(9)`).invoke(`{}`).failed(t, "Runtime.ExitError", "Error: Runtime exited with error: exit status 9")
+	})
+}
+
+// E-008, E-009: an init of more than ten seconds is cut off and runs again inside the invoke, under the function's timeout.
+func TestInitTimeout(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		t.Parallel()
+		f := s.js(`const fs = require('fs'), os = require('os'), path = require('path'); const mark = path.join(os.tmpdir(), 'second')
+			if (!fs.existsSync(mark)) { fs.writeFileSync(mark, ''); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000) }
+			exports.handler = async () => 'in the end'`, timeout(20))
+		if got := f.invoke(`{}`).ok(t); got != `"in the end"` {
+			t.Errorf("answer %s", got)
+		}
+		log := strings.Join(f.logs("REPORT RequestId"), "\n")
+		if !strings.Contains(log, "INIT_REPORT Init Duration: 10") || !strings.Contains(log, "Phase: init\tStatus: timeout") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
+
+// E-145: what the handler left running stands still between invokes and goes on in the next; the monotonic clock goes on.
+func TestFreeze(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`let ticks = 0; setInterval(() => ticks++, 5); let fired = 0
+			exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false
+				if (e.timer) setTimeout(() => fired++, e.timer)
+				setTimeout(() => cb(null, { ticks, fired, mono: performance.now(), wall: Date.now() }), e.wait || 0) }`)
+		type state struct {
+			Ticks, Fired int
+			Mono, Wall   float64
+		}
+		get := func(event string) (v state) {
+			t.Helper()
+			if err := json.Unmarshal([]byte(f.invoke(event).ok(t)), &v); err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		first := get(`{"wait":200,"timer":400}`)
+		if first.Ticks < 5 {
+			t.Errorf("%d ticks in 200 ms of work", first.Ticks)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		second := get(`{}`)
+		if grown := second.Ticks - first.Ticks; grown > 20 {
+			t.Errorf("%d ticks while frozen for 1.5 s", grown)
+		}
+		if d := (second.Mono - first.Mono) - (second.Wall - first.Wall); d < -50 || d > 50 {
+			t.Errorf("the monotonic clock lost %.1f ms against the wall clock", -d)
+		}
+		third := get(`{"wait":100}`)
+		if third.Fired != 1 {
+			t.Errorf("the timer that ran out while frozen fired %d times", third.Fired)
+		}
+	})
+}
+
+// Each of many callers at once gets its own answer, and each environment one invoke at a time.
+func TestOverlappingInvokes(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`let inside = 0; exports.handler = async (e) => { if (++inside > 1) throw new Error('two at once')
+			await new Promise(r => setTimeout(r, e.ms)); inside--; return e.id }`, memory(128))
+		for _, n := range []int{4, 32, 200} {
+			ms := 300
+			if n == 200 {
+				ms = 20 // so that few environments serve many
+			}
+			f.callers(n, ms)
+		}
+	})
+}
+
+// callers invokes n times at once.
+func (f *deployed) callers(n, ms int) {
+	f.t.Helper()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			a := f.invoke(fmt.Sprintf(`{"id":%d,"ms":%d}`, i, ms))
+			if a.err != nil || a.functionError != "" || a.body != strconv.Itoa(i) {
+				f.t.Errorf("%d of %d: got %q %s %v", i, n, a.body, a.functionError, a.err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Payload borders. C-076, C-078, E-030, E-031.
+func TestPayloads(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`exports.handler = async (e) => e && e.size !== undefined ? 'x'.repeat(e.size) : (typeof e === 'string' ? e.length : e)`, memory(512))
+		if got := f.invoke(``).ok(t); got != "{}" {
+			t.Errorf("no payload arrives as %s", got)
+		}
+		const limit = 6291556
+		big := `"` + strings.Repeat("a", 6291456-2) + `"`
+		if got := f.invoke(big).ok(t); got != strconv.Itoa(6291456-2) {
+			t.Errorf("an event of 6 MB: %s", got)
+		}
+		var tooLarge *types.RequestTooLargeException
+		if a := f.invoke(`"` + strings.Repeat("a", limit) + `"`); !errors.As(a.err, &tooLarge) {
+			t.Errorf("an event over the limit: %v", a.err)
+		}
+		if got := f.invoke(fmt.Sprintf(`{"size":%d}`, limit-2)).ok(t); len(got) != limit {
+			t.Errorf("the largest response has %d bytes", len(got))
+		}
+		f.invoke(fmt.Sprintf(`{"size":%d}`, limit-1)).failed(t, "Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size (6291556 bytes).")
+		f.invoke(`{"size":1}`).ok(t)
+		var bad *types.InvalidRequestContentException
+		for name, event := range map[string]string{"broken JSON": `{"a":`, "invalid UTF-8": "\"\xff\xfe\""} {
+			if a := f.invoke(event); a.err != nil && !errors.As(a.err, &bad) {
+				t.Errorf("%s: %v", name, a.err)
+			} else if a.err == nil && name == "broken JSON" {
+				t.Errorf("%s was accepted: %s", name, a.body)
+			}
+		}
+		deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
+		if a := f.invoke(deep); a.err != nil || a.functionError != "" || a.body != deep {
+			t.Errorf("deeply nested: %v %s", a.err, a.functionError)
+		}
+	})
+}
+
+// An update under load: whoever is answered after the update went live is answered by the new code.
+func TestUpdateNeverRunsOldCode(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`exports.handler = async () => 1`)
+		f.invoke(`{}`).ok(t)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if a := f.invoke(`{}`); a.err != nil || a.functionError != "" {
+						t.Errorf("during the update: %v %s %s", a.err, a.functionError, a.body)
+						return
+					}
+				}
+			})
+		}
+		ctx := context.Background()
+		for version := 2; version <= 4; version++ {
+			code := zipOf(t, map[string]string{"index.js": fmt.Sprintf(`exports.handler = async () => %d`, version)})
+			if _, err := f.client.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &f.name, ZipFile: code}); err != nil {
+				t.Fatal(err)
+			}
+			if err := lambda.NewFunctionUpdatedV2Waiter(f.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &f.name}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if got := f.invoke(`{}`).ok(t); got != strconv.Itoa(version) {
+					t.Errorf("after update %d went live: %s", version, got)
+				}
+			}
+		}
+		close(stop)
+		wg.Wait()
+	})
+}
+
+// C-105: reserved concurrency refuses with its reason.
+func TestReservedConcurrency(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`exports.handler = async (e) => { await new Promise(r => setTimeout(r, e.ms || 0)); return 'ok' }`)
+		ctx := context.Background()
+		put := func(n int32) {
+			t.Helper()
+			if _, err := f.client.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &f.name, ReservedConcurrentExecutions: &n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(0)
+		var throttled *types.TooManyRequestsException
+		if a := f.invoke(`{}`); !errors.As(a.err, &throttled) || throttled.Reason != types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded {
+			t.Fatalf("reserved 0: %v", a.err)
+		}
+		put(1)
+		f.invoke(`{}`).ok(t)
+		done := make(chan answer)
+		go func() { done <- f.invoke(`{"ms":1500}`) }()
+		refused := false
+		for end := time.Now().Add(time.Second); time.Now().Before(end) && !refused; time.Sleep(20 * time.Millisecond) {
+			a := f.invoke(`{}`)
+			refused = errors.As(a.err, &throttled)
+		}
+		if !refused {
+			t.Error("a second invoke was never refused beside the one that is allowed")
+		}
+		(<-done).ok(t)
+	})
+}
+
+// E-073: the memory limit kills the runtime, tells the caller, and the next invoke works.
+func TestMemoryLimit(t *testing.T) {
+	s := shared(t, "gvisor")
+	f := s.js(`exports.handler = async (e) => { if (!e.eat) return 'fine'; const held = []; for (;;) { held.push(Buffer.alloc(8 << 20, 1)); } }`, memory(128), timeout(60))
+	f.invoke(`{}`).ok(t)
+	a := f.tail(`{"eat":true}`)
+	a.failed(t, "Runtime.ExitError", "Runtime exited with error: signal: killed")
+	if !strings.Contains(a.log, "Error Type: Runtime.OutOfMemory") {
+		t.Errorf("REPORT:\n%s", a.log)
+	}
+	f.invoke(`{}`).ok(t)
+}
+
+// Inside of an isolating sandbox. E-136 to E-138, E-143.
+func TestInside(t *testing.T) {
+	s := shared(t, "gvisor")
+	f := s.js(`const fs = require('fs'), os = require('os')
+		const attempt = (f) => { try { return String(f()) } catch (e) { return e.code } }
+		exports.handler = async () => ({ user: os.userInfo().username, cwd: process.cwd(),
+			task: attempt(() => fs.writeFileSync('/var/task/x', '')), root: attempt(() => fs.writeFileSync('/x', '')), tmp: attempt(() => fs.writeFileSync('/tmp/x', '')),
+			tmpMode: (fs.statSync('/tmp').mode & 0o7777).toString(8), host: attempt(() => fs.readdirSync('/root')), home: attempt(() => fs.readdirSync('/home')),
+			pids: fs.readdirSync('/proc').filter(p => /^\d+$/.test(p)).length, hidden: process.env._SECRET === undefined, mine: process.env.MINE,
+			limits: fs.readFileSync('/proc/self/limits', 'utf8').match(/Max open files +(\d+) +(\d+)/).slice(1) })`,
+		vars(map[string]string{"MINE": "yes"}))
+	var got map[string]any
+	if err := json.Unmarshal([]byte(f.invoke(`{}`).ok(t)), &got); err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[string]any{"user": "sbx_user1051", "cwd": "/var/task", "task": "EROFS", "tmp": "undefined", "tmpMode": "1777", "hidden": true, "mine": "yes"} {
+		if got[k] != want {
+			t.Errorf("%s is %v; want %v", k, got[k], want)
+		}
+	}
+	for _, k := range []string{"root", "host", "home"} {
+		if v := fmt.Sprint(got[k]); !strings.HasPrefix(v, "E") {
+			t.Errorf("%s is open: %s", k, v)
+		}
+	}
+	if n, _ := got["pids"].(float64); n > 5 {
+		t.Errorf("%v processes are visible", n)
+	}
+	if fmt.Sprint(got["limits"]) != "[1024 1024]" {
+		t.Errorf("RLIMIT_NOFILE %v", got["limits"])
+	}
+}
+
+// Every runtime that is here answers, warm and cold, and reports an error. A missing one says what to type.
+func TestRuntimes(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		t.Run("python", func(t *testing.T) {
+			s := &server{t, s.node, s.client, s.kind}
+			f := s.deploy(installed(t, s, "python3."), map[string]string{"index.py": "import os\nn = 0\n" +
+				"def handler(e, c):\n    global n\n    n += 1\n    if e.get('fail'):\n        raise ValueError('bad %d' % n)\n    return {'n': n, 'name': c.function_name, 'left': c.get_remaining_time_in_millis() > 0}\n"})
+			if got := f.invoke(`{}`).ok(t); !strings.Contains(got, `"n": 1`) || !strings.Contains(got, f.name) {
+				t.Errorf("answer %s", got)
+			}
+			f.invoke(`{"fail":1}`).failed(t, "ValueError", "bad 2")
+		})
+		t.Run("shell", func(t *testing.T) {
+			s := &server{t, s.node, s.client, s.kind}
+			f := s.deploy("provided.al2023", map[string]string{"bootstrap": "#!/bin/sh\nexit 3\n"})
+			f.invoke(`{}`).failed(t, "Runtime.ExitError", "exit status 3")
+		})
+		t.Run("no bootstrap", func(t *testing.T) { // E-017
+			s := &server{t, s.node, s.client, s.kind}
+			s.deploy("provided.al2023", map[string]string{"other": ""}).invoke(`{}`).failed(t, "Runtime.InvalidEntrypoint", "")
+		})
+	})
+}
+
+// installed returns the first runtime identifier with the prefix that can run here.
+func installed(t testing.TB, s *server, prefix string) string {
+	t.Helper()
+	for _, row := range s.node.runtimes.Ls() {
+		if strings.HasPrefix(row.Identifier, prefix) && row.Ready {
+			return row.Identifier
+		}
+	}
+	t.Skipf("no %s runtime is installed", prefix)
+	return ""
+}
+
+// C-085, E-054: the first chunk arrives before the function ends.
+func TestStreaming(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`exports.handler = awslambda.streamifyResponse(async (e, out) => { out.write('first'); await new Promise(r => setTimeout(r, 700)); out.write(' second'); out.end() })`)
+		f.invoke(`{}`).ok(t)
+		began := time.Now()
+		out, err := f.client.InvokeWithResponseStream(context.Background(), &lambda.InvokeWithResponseStreamInput{FunctionName: &f.name, Payload: []byte(`{}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all string
+		var firstAfter time.Duration
+		for ev := range out.GetStream().Events() {
+			switch v := ev.(type) {
+			case *types.InvokeWithResponseStreamResponseEventMemberPayloadChunk:
+				if firstAfter == 0 {
+					firstAfter = time.Since(began)
+				}
+				all += string(v.Value.Payload)
+			case *types.InvokeWithResponseStreamResponseEventMemberInvokeComplete:
+				if v.Value.ErrorCode != nil {
+					t.Errorf("ended with %s %s", aws.ToString(v.Value.ErrorCode), aws.ToString(v.Value.ErrorDetails))
+				}
+			}
+		}
+		if took := time.Since(began); all != "first second" || took-firstAfter < 400*time.Millisecond {
+			t.Errorf("got %q; the first chunk came %v before the end", all, took-firstAfter)
+		}
+	})
+}

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+)
+
+// serveAsChild is the whole program of a test's server process: "KIND DIR" in, the address on stdout, until it is killed or drained.
+func serveAsChild(what string) {
+	kind, dir, _ := strings.Cut(what, " ")
+	n, err := Open(context.Background(), testConfig(kind, dir), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(n.Addr())
+	<-n.Drained()
+	if err := n.Close(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// child is a server in a process of its own.
+type child struct {
+	*server
+	cmd *exec.Cmd
+}
+
+func startChild(t *testing.T, kind, dir string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "THAW_TEST_SERVER="+kind+" "+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the server did not start: %v", err)
+	}
+	go io.Copy(io.Discard, out)
+	return &child{&server{t: t, client: clientOf(strings.TrimSpace(addr)), kind: kind}, cmd}
+}
+
+func (c *child) kill9() {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		c.t.Fatal(err)
+	}
+	c.cmd.Wait()
+}
+
+// Functions, versions, configuration and concurrency survive kill -9, and nothing of the old sandboxes does.
+func TestKill9(t *testing.T) {
+	for _, kind := range []string{"process", "gvisor"} {
+		t.Run(kind, func(t *testing.T) {
+			needRoot(t, kind)
+			dir := t.TempDir()
+			if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c := startChild(t, kind, dir)
+			defer func() { c.kill9() }()
+			ctx := context.Background()
+			code := zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => { if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return process.env.A }`})
+			_, err := c.client.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: aws.String("kept"), Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
+				Role: aws.String("arn:aws:iam::000000000000:role/r"), Code: &types.FunctionCode{ZipFile: code}, Timeout: aws.Int32(60),
+				Environment: &types.Environment{Variables: map[string]string{"A": "one"}}, Tags: map[string]string{"k": "v"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &deployed{c.server, "kept"}
+			f.wait()
+			if _, err := c.client.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: &f.name}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.client.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &f.name, ReservedConcurrentExecutions: aws.Int32(7)}); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.invoke(`{}`).ok(t); got != `"one"` {
+				t.Fatalf("before: %s", got)
+			}
+			go c.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &f.name, Payload: []byte(`{"ms":50000}`)})
+			time.Sleep(300 * time.Millisecond) // at work when it is killed
+			c.kill9()
+
+			c = startChild(t, kind, dir)
+			f = &deployed{c.server, "kept"}
+			got, err := c.client.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &f.name})
+			if err != nil {
+				t.Fatalf("after kill -9: %v", err)
+			}
+			if got.Concurrency == nil || aws.ToInt32(got.Concurrency.ReservedConcurrentExecutions) != 7 || got.Tags["k"] != "v" || got.Configuration.Environment.Variables["A"] != "one" {
+				t.Errorf("after kill -9: %+v", got)
+			}
+			resp, err := http.Get(*got.Code.Location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if !bytes.Equal(body, code) {
+				t.Errorf("the package has %d bytes; want the %d that were uploaded", len(body), len(code))
+			}
+			list, err := c.client.ListVersionsByFunction(ctx, &lambda.ListVersionsByFunctionInput{FunctionName: &f.name})
+			if err != nil || len(list.Versions) != 2 {
+				t.Errorf("versions: %v %+v", err, list)
+			}
+			if got := f.invoke(`{}`).ok(t); got != `"one"` {
+				t.Errorf("after: %s", got)
+			}
+			c.kill9()
+			left := func() []string { return leftovers(t, dir) }
+			for end := time.Now().Add(10 * time.Second); len(left()) > 0 && time.Now().Before(end) && kind == "process"; {
+				time.Sleep(20 * time.Millisecond) // a process sandbox has no sweeper but its own guest
+			}
+			n, err := Open(ctx, testConfig(kind, dir), slog.New(slog.DiscardHandler)) // sweeps
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Close(ctx); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if got := left(); len(got) > 0 {
+				t.Errorf("left behind:\n%s", strings.Join(got, "\n"))
+			}
+			c = startChild(t, kind, dir) // for the deferred kill
+		})
+	}
+}
+
+// leftovers lists processes, mounts and cgroups that name the data folder.
+func leftovers(t *testing.T, dir string) (left []string) {
+	t.Helper()
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range procs {
+		b, _ := os.ReadFile(p)
+		env, _ := os.ReadFile(filepath.Join(filepath.Dir(p), "environ"))
+		if bytes.Contains(b, []byte(dir)) || bytes.Contains(env, []byte(dir+"/")) {
+			left = append(left, "process "+strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, dir) {
+			left = append(left, "mount "+strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(left)
+	return left
+}
+
+// A second server on the same folder is refused while the first one runs.
+func TestOneServerPerFolder(t *testing.T) {
+	dir := t.TempDir()
+	s := openServer(t, "process", dir)
+	defer s.node.Close(context.Background())
+	if n, err := Open(context.Background(), testConfig("process", dir), slog.New(slog.DiscardHandler)); err == nil {
+		n.Close(context.Background())
+		t.Error("a second server opened the same folder")
+	}
+}

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"thaw/pool"
+)
+
+// metrics are what /metrics shows. Nothing is decided by them.
+type metrics struct {
+	registry *prometheus.Registry
+	stages   *prometheus.HistogramVec
+	invokes  *prometheus.HistogramVec
+}
+
+// Stages of a cold start, a closed set; a backend's own stages keep their names behind "sandbox".
+var stageNames = map[string]string{"place": "place", "guest up": "guest_up", "start runtime": "start_runtime", "init": "init"}
+
+func newMetrics(p func() pool.Counts) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "thaw_cold_start_stage_seconds", Help: "Time of each stage of a cold start.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}, []string{"stage"}),
+		invokes: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "thaw_invoke_seconds", Help: "Time of invocations from their arrival to their answer, by outcome.",
+			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 20)}, []string{"outcome"})}
+	m.registry.MustRegister(m.stages, m.invokes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), poolCollector(p))
+	return m
+}
+
+func (m *metrics) stage(name string, took time.Duration) {
+	label, ok := stageNames[name]
+	if !ok {
+		label = "sandbox"
+	}
+	m.stages.WithLabelValues(label).Observe(took.Seconds())
+}
+
+// poolCollector reads the pool's counts when it is scraped.
+type poolCollector func() pool.Counts
+
+var (
+	descCold         = prometheus.NewDesc("thaw_cold_starts_total", "Environments that were started for an invocation.", nil, nil)
+	descWarm         = prometheus.NewDesc("thaw_warm_invokes_total", "Invocations that found an environment ready.", nil, nil)
+	descThrottled    = prometheus.NewDesc("thaw_throttles_total", "Invocations refused with 429.", nil, nil)
+	descEnvironments = prometheus.NewDesc("thaw_environments", "Execution environments, in any state.", nil, nil)
+	descIdle         = prometheus.NewDesc("thaw_environments_idle", "Execution environments that an invocation would find ready.", nil, nil)
+	descWaiting      = prometheus.NewDesc("thaw_invokes_waiting", "Invocations that wait for an environment.", nil, nil)
+	descInFlight     = prometheus.NewDesc("thaw_invokes_in_flight", "Invocations that count against concurrency.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descCold, descWarm, descThrottled, descEnvironments, descIdle, descWaiting, descInFlight} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (p poolCollector) Collect(ch chan<- prometheus.Metric) {
+	c := p()
+	counter := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	gauge := func(d *prometheus.Desc, v int) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
+	}
+	counter(descCold, c.Cold)
+	counter(descWarm, c.Warm)
+	counter(descThrottled, c.Throttled)
+	gauge(descEnvironments, c.Environments)
+	gauge(descIdle, c.Idle)
+	gauge(descWaiting, c.Waiting)
+	gauge(descInFlight, c.InFlight)
+}

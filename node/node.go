@@ -1,0 +1,302 @@
+// Package node puts a server together: it is the only place that knows every package. Open starts everything in the order of its needs,
+// Close ends it in reverse. The end-to-end tests of the project live here.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"thaw/admin"
+	"thaw/api"
+	"thaw/blob"
+	"thaw/codepackage"
+	"thaw/internal/cleanup"
+	"thaw/jetstream"
+	"thaw/logstore"
+	"thaw/node/embedded"
+	"thaw/pool"
+	"thaw/runtimes"
+	"thaw/sandbox"
+	"thaw/sandbox/gvisor"
+	"thaw/sandbox/process"
+)
+
+// Node is a running server.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	started   time.Time
+	listener  net.Listener
+	http      *http.Server
+	api       *api.Server
+	admin     *admin.Server
+	pool      *pool.Pool
+	backend   sandbox.Backend
+	runtimes  *runtimes.Registry
+	logs      *logstore.Store
+	metrics   *metrics
+	drain     chan struct{} // closed when somebody asks for the end
+	drainOnce sync.Once
+	undo      cleanup.Stack // what Open has opened, closed in reverse
+	served    chan error
+}
+
+// Version of this build, for Health and `thaw version`.
+var Version = "0.1.0"
+
+// Open starts a server and returns when it answers.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: log, started: time.Now(), drain: make(chan struct{}), served: make(chan error, 1)}
+	if err := n.open(ctx); err != nil {
+		n.undo.Run()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) error {
+	cfg := n.cfg
+	dir := func(name string) string { return filepath.Join(cfg.DataDir, name) }
+	// Code and runtimes below it are read by sandboxes that run as somebody else; what is private has a mode of its own.
+	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	store, err := jetstream.Open(ctx, jetstream.Options{Dir: dir("records"), Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.undo.Add(func() error { store.Close(); return nil })
+	blobs, err := blob.Open(dir("blobs"))
+	if err != nil {
+		return err
+	}
+	n.undo.Add(blobs.Close)
+	codes, err := codepackage.Open(codepackage.Options{Dir: dir("code"), Source: blobs, Log: n.log})
+	if err != nil {
+		return err
+	}
+	if n.logs, err = logstore.Open(logstore.Options{Dir: dir("logs"), MaxBytes: int64(cfg.LogBoundMiB) << 20, Log: n.log}); err != nil {
+		return err
+	}
+	n.undo.Add(n.logs.Close)
+	if n.runtimes, err = runtimes.Open(runtimes.Options{Dir: dir("runtimes"), Log: n.log}); err != nil {
+		return err
+	}
+	if n.backend, err = openBackend(ctx, cfg, dir, n.log); err != nil {
+		return err
+	}
+	n.undo.Add(n.backend.Close)
+	if err := n.openPool(codes); err != nil {
+		return err
+	}
+	if err := n.openAPI(ctx, store, blobs, codes); err != nil {
+		return err
+	}
+	return n.listen()
+}
+
+// openBackend opens the sandboxes that the configuration asks for; auto takes the best that can run here.
+func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *slog.Logger) (sandbox.Backend, error) {
+	kind := cfg.Sandbox
+	if kind == "auto" {
+		kind = "gvisor"
+		if os.Geteuid() != 0 {
+			kind = "process"
+		}
+	}
+	guest, err := embedded.Guest(dir("bin"))
+	if err != nil {
+		return nil, err
+	}
+	if kind == "process" {
+		return process.Open(process.Options{Dir: dir("sandboxes-process"), GuestExe: guest, Log: log})
+	}
+	helper, err := embedded.Sandbox(dir("bin"))
+	if err != nil {
+		return nil, err
+	}
+	blank := cfg.BlankSandboxes
+	if blank == 0 {
+		blank = -1
+	}
+	b, err := gvisor.Open(ctx, gvisor.Options{Dir: dir("sandboxes-gvisor"), SandboxExe: helper, GuestExe: guest, Blank: blank,
+		Network: gvisor.Network{Internet: true}, Log: log})
+	if err != nil && cfg.Sandbox == "auto" {
+		log.Warn("gvisor cannot run here; functions run as plain processes, isolated from nothing; type: thaw doctor", "error", err)
+		return process.Open(process.Options{Dir: dir("sandboxes-process"), GuestExe: guest, Log: log})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; type: thaw doctor", err)
+	}
+	return b, nil
+}
+
+func (n *Node) openPool(codes codeDirs) error {
+	n.metrics = newMetrics(func() pool.Counts { return n.pool.Counts() })
+	var memory pool.Memory // the host's own
+	if n.cfg.MemoryBudgetMiB > 0 {
+		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
+	}
+	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
+		Starter: &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}})
+	n.undo.Add(func() error { // only when opening fails; Close drains first
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := n.pool.Close(ctx)
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	})
+	return nil
+}
+
+// promised is what all environments may hold together.
+func (n *Node) promised() int64 {
+	var sum int64
+	for _, e := range n.pool.Environments() {
+		sum += int64(e.MemoryMiB) << 20
+	}
+	return sum
+}
+
+func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.Store, codes *codepackage.Store) error {
+	keys, err := n.cfg.Keys()
+	if err != nil {
+		return err
+	}
+	loopback, err := n.cfg.loopback()
+	if err != nil {
+		return err
+	}
+	var who []api.Credential
+	for id, secret := range keys {
+		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
+	}
+	n.api, err = api.Open(ctx, api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics}, Runtimes: n.runtimes, Log: n.log,
+		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency})
+	if err != nil {
+		return err
+	}
+	n.undo.Add(func() error { n.api.Close(); return nil })
+	return nil
+}
+
+// timed measures invocations on their way to the pool.
+type timed struct {
+	*pool.Pool
+	m *metrics
+}
+
+func (t timed) Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error) {
+	began := time.Now()
+	res, err := t.Pool.Invoke(ctx, r)
+	outcome := "success"
+	switch {
+	case errors.As(err, new(*pool.ThrottledError)):
+		outcome = "throttled"
+	case err != nil:
+		outcome = "failed"
+	case res.FunctionError != "":
+		outcome = "function_error"
+	}
+	t.m.invokes.WithLabelValues(outcome).Observe(time.Since(began).Seconds())
+	return res, err
+}
+
+func (n *Node) listen() error {
+	l, err := net.Listen("tcp", n.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	n.listener = l
+	n.undo.Add(func() error { return ignoreClosed(l.Close()) })
+	mux := http.NewServeMux()
+	mux.Handle("/", n.api)
+	if ok, err := n.cfg.loopback(); err == nil && ok { // names of functions are nobody's business on an open network
+		mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}))
+	}
+	n.http = &http.Server{Handler: withMetrics(mux, n.api), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+	go func() { n.served <- n.http.Serve(l) }()
+	n.admin, err = admin.Open(admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain})
+	if err != nil {
+		return err
+	}
+	n.undo.Add(n.admin.Close)
+	n.log.Info("listening", "endpoint", n.Endpoint(), "sandbox", n.backend.Name(), "data", n.cfg.DataDir, "cores", runtime.GOMAXPROCS(0))
+	return nil
+}
+
+// withMetrics keeps the mux, which cleans paths, away from the API, which needs them as they were sent: signatures cover them.
+func withMetrics(mux *http.ServeMux, api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Addr is the host and port that the API listens on.
+func (n *Node) Addr() string { return n.listener.Addr().String() }
+
+// Endpoint is the URL of the API, for --endpoint-url.
+func (n *Node) Endpoint() string { return "http://" + n.Addr() }
+
+// Health says what this server is.
+func (n *Node) Health() admin.Health {
+	draining := false
+	select {
+	case <-n.drain:
+		draining = true
+	default:
+	}
+	return admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates,
+		Started: n.started, Account: n.cfg.AccountID, Signed: n.cfg.AccessKeyID != "" || n.cfg.Credentials != "", Draining: draining}
+}
+
+// AskDrain asks for the end of the server; whoever runs it sees Drained and calls Close.
+func (n *Node) AskDrain() { n.drainOnce.Do(func() { close(n.drain) }) }
+
+// Drained is closed when the end was asked for.
+func (n *Node) Drained() <-chan struct{} { return n.drain }
+
+// Close drains: new requests are refused, running invocations finish until ctx or the drain timeout ends, and then everything goes.
+func (n *Node) Close(ctx context.Context) error {
+	n.AskDrain()
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
+	defer cancel()
+	shut := make(chan error, 1)
+	go func() { shut <- n.http.Shutdown(ctx) }()
+	err := n.pool.Close(ctx)
+	if e := <-shut; e != nil {
+		err = errors.Join(err, fmt.Errorf("requests: %w", e), n.http.Close())
+	}
+	if e := <-n.served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, n.undo.Run())
+}

@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"thaw/execenv"
+	"thaw/function"
+	"thaw/logstore"
+	"thaw/runtimes"
+	"thaw/sandbox"
+)
+
+// vcpuMiB is the memory size that is worth one CPU. Source: Lambda Developer Guide, memory: "at 1,769 MB, a function has the equivalent of one vCPU".
+const vcpuMiB = 1769
+
+// freezeGrace is how long a parked environment stays thawed. Back-to-back invokes then pay for no freeze and no thaw; the service does
+// not say how long it waits itself.
+const freezeGrace = 2 * time.Millisecond
+
+// codeDirs gives unpacked code, kept until release.
+type codeDirs interface {
+	Dir(ctx context.Context, v *function.Version) (dir string, release func(), err error)
+}
+
+// starter makes environments for the pool: it finds the code and the runtime, and hands over to a driver.
+type starter struct {
+	backend  sandbox.Backend
+	runtimes *runtimes.Registry
+	code     codeDirs
+	logs     *logstore.Store
+	metrics  *metrics
+	log      *slog.Logger
+	strict   bool
+}
+
+// Open implements pool.Starter.
+func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
+	began := time.Now()
+	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	dir, release, err := s.code.Dir(ctx, v)
+	if err != nil {
+		return nil, fmt.Errorf("code of %s: %w", v.ARN(), err)
+	}
+	id := execenv.NewID()
+	stream := s.logs.Stream(v.LogGroup, streamName(began, v.Number, id))
+	s.metrics.stage("place", time.Since(began))
+	cred := newRoleKeys()
+	return execenv.Open(id, execenv.Options{
+		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
+		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage,
+		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
+		OnExit: func() {
+			release()
+			stream.Close()
+		},
+	}), nil
+}
+
+// cpus is the share of the host that a function may use. The service gives one CPU for each 1,769 MB and a part of one below that; here a
+// function gets at least one whole CPU unless the server is strict, because nobody is billed and everybody waits.
+func (s *starter) cpus(v *function.Version) float64 {
+	share := float64(v.MemoryMiB) / vcpuMiB
+	if s.strict {
+		return share
+	}
+	return max(1, share)
+}
+
+// streamName is the name of an environment's log stream. Source: spec control-plane 23.
+func streamName(at time.Time, version string, id execenv.ID) string {
+	return fmt.Sprintf("%s/[%s]%s", at.UTC().Format("2006/01/02"), version, id)
+}
+
+func launchOf(p runtimes.Plan, v *function.Version, codeDir string) execenv.Launch {
+	argv := p.Command(v.MemoryMiB, v.Handler, "") // the guest puts the customer's wrapper in front
+	sum := sha256.Sum256([]byte(p.Identity + p.Release))
+	mounts := append([]sandbox.Mount{{Source: codeDir, Target: "/var/task"}}, p.Mounts...)
+	return execenv.Launch{Argv: argv, Candidates: p.Candidates, Mounts: mounts, Vars: p.Vars, Reserved: p.Reserved, Release: p.Release,
+		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, PathLists: runtimes.PathLists}
+}
+
+// roleKeys stand where the service puts the credentials of the function's role. They open nothing: this server has no roles; code that only checks
+// for their presence works, and a function that needs real ones sets its own variables under other names.
+type roleKeys struct{ id, secret, token string }
+
+func newRoleKeys() roleKeys {
+	draw := func() string { return strings.ToUpper(string(execenv.NewID())) }
+	return roleKeys{id: "ASIA" + draw()[:16], secret: draw() + draw()[:8], token: draw() + draw()}
+}
