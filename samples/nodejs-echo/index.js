@@ -1,0 +1,2 @@
+// Gives back what it got: for measurements and for tests of payloads.
+exports.handler = async (event) => event;

@@ -1,0 +1,131 @@
+// Package samples carries sample functions, for the demonstration and for tests.
+//
+// They are embedded as source. Node, Python and shell functions are zipped as they are; those in Go and Java are compiled first,
+// with the host's toolchain.
+package samples
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Sample is one function, as it may be created.
+type Sample struct {
+	Name        string
+	Runtime     string // the identifier it was written for; NAME-hello of Node runs on every nodejs
+	Handler     string
+	Description string
+	TimeoutSec  int
+	MemoryMiB   int
+	Builds      string // what Zip needs on the host: "", "go", "javac"
+}
+
+var samples = []Sample{
+	{"nodejs-hello", "nodejs22.x", "index.handler", "greets, from Node", 3, 128, ""},
+	{"nodejs-esm", "nodejs22.x", "index.handler", "an ES module with a top-level await", 3, 128, ""},
+	{"nodejs-echo", "nodejs22.x", "index.handler", "gives back its event", 30, 256, ""},
+	{"nodejs-stream", "nodejs22.x", "index.handler", "streams its response", 10, 128, ""},
+	{"nodejs-error", "nodejs22.x", "index.handler", "fails in several ways", 3, 128, ""},
+	{"nodejs-timeout", "nodejs22.x", "index.handler", "takes longer than its timeout", 1, 128, ""},
+	{"nodejs-exit", "nodejs22.x", "index.handler", "ends its process", 3, 128, ""},
+	{"nodejs-background", "nodejs22.x", "index.handler", "counts in the background", 3, 128, ""},
+	{"python-hello", "python3.12", "lambda_function.handler", "greets, from Python", 3, 128, ""},
+	{"java-hello", "java17", "example.Hello::handle", "greets, from Java", 10, 512, "javac"},
+	{"go-hello", "provided.al2023", "bootstrap", "greets, from Go on aws-lambda-go", 3, 128, "go"},
+	{"shell-hello", "provided.al2023", "hello.handler", "greets, from a runtime in bash", 3, 128, ""},
+}
+
+//go:embed nodejs-* python-hello java-hello go-hello shell-hello
+var sources embed.FS
+
+// List returns every sample.
+func List() []Sample { return slices.Clone(samples) }
+
+// Get returns one sample.
+func Get(name string) (Sample, bool) {
+	i := slices.IndexFunc(samples, func(s Sample) bool { return s.Name == name })
+	if i < 0 {
+		return Sample{}, false
+	}
+	return samples[i], true
+}
+
+// Zip returns the deployment package of a sample, the same bytes at every call. Compiled ones take seconds and need what
+// Sample.Builds names; the error says so when it is missing.
+func Zip(name string) ([]byte, error) {
+	s, ok := Get(name)
+	if !ok {
+		return nil, fmt.Errorf("no sample %q", name)
+	}
+	from, err := fs.Sub(sources, name)
+	if err != nil {
+		return nil, fmt.Errorf("sample %s: %w", name, err)
+	}
+	if s.Builds != "" {
+		dir, err := os.MkdirTemp("", "thaw-sample-")
+		if err != nil {
+			return nil, fmt.Errorf("sample %s: %w", name, err)
+		}
+		defer os.RemoveAll(dir)
+		source, out := filepath.Join(dir, "source"), filepath.Join(dir, "out")
+		if err := os.CopyFS(source, from); err != nil {
+			return nil, fmt.Errorf("sample %s: %w", name, err)
+		}
+		if err := os.Mkdir(out, 0o755); err != nil {
+			return nil, fmt.Errorf("sample %s: %w", name, err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		if err := compile[s.Builds](ctx, source, out); err != nil {
+			return nil, fmt.Errorf("sample %s: %w", name, err)
+		}
+		from = os.DirFS(out)
+	}
+	b, err := pack(from)
+	if err != nil {
+		return nil, fmt.Errorf("sample %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// pack zips a folder. Programs are executable; times are fixed, so that the same files give the same hash.
+func pack(from fs.FS) ([]byte, error) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		head := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
+		head.SetMode(0o644)
+		if path.Base(name) == "bootstrap" {
+			head.SetMode(0o755)
+		}
+		file, err := w.CreateHeader(head)
+		if err != nil {
+			return err
+		}
+		body, err := fs.ReadFile(from, name)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(body)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
