@@ -1,0 +1,255 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"thaw/function"
+)
+
+// call is one request on its way through an operation.
+type call struct {
+	s      *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	op     *operation
+	id     string // request ID
+	region string
+	label  string // of the path, decoded
+	body   []byte
+	values url.Values // of the query, parsed on first use
+}
+
+const (
+	createLimit = function.MaxCreateBytes
+	// invokeLimit lets a body that is a little too large be read: its sender then sees our answer instead of a broken connection.
+	invokeLimit = function.MaxSyncPayload
+	bigBody     = 8 << 20
+	// maxBigBodies requests with a body of more than bigBody are read at the same time; the others wait.
+	maxBigBodies = 4
+	drainLimit   = 256 << 20 // of a body too large we swallow at most this much before we answer
+)
+
+var jsonType = []string{"application/json"}
+
+// newRequestID returns a random UUID, version 4.
+func newRequestID() string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails: documented
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	var t [36]byte
+	hex.Encode(t[0:8], b[0:4])
+	t[8] = '-'
+	hex.Encode(t[9:13], b[4:6])
+	t[13] = '-'
+	hex.Encode(t[14:18], b[6:8])
+	t[18] = '-'
+	hex.Encode(t[19:23], b[8:10])
+	t[23] = '-'
+	hex.Encode(t[24:36], b[10:16])
+	return string(t[:])
+}
+
+// answer takes the order of checks of the service: authentication, shape of the request, then the operation's own.
+func (c *call) answer() error {
+	path := c.r.URL.EscapedPath()
+	if strings.HasPrefix(path, codePath) {
+		return c.downloadCode(strings.TrimPrefix(path, codePath))
+	}
+	var label string
+	c.op, label = c.s.router.find(c.r.Method, path, c.r.URL.RawQuery)
+	if c.op == nil {
+		return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
+	}
+	a, err := c.s.auth.begin(c.r, c.s.Verify)
+	if err != nil {
+		return err
+	}
+	c.region = a.region
+	if c.region == "" {
+		c.region = c.s.Region
+	}
+	limit := c.op.limit
+	if limit == 0 {
+		limit = controlLimit
+	}
+	release, err := c.readBody(limit)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if c.s.Verify {
+		if err := c.s.auth.verify(c.r, a, c.body); err != nil {
+			return err
+		}
+	}
+	if c.op.serve == nil {
+		return notImplemented(c.op.name)
+	}
+	if strings.IndexByte(label, '%') >= 0 {
+		if label, err = url.PathUnescape(label); err != nil {
+			return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
+		}
+	}
+	c.label = label
+	return c.op.serve(c)
+}
+
+func (c *call) operation() string {
+	if c.op == nil {
+		return ""
+	}
+	return c.op.name
+}
+
+func noRelease() {}
+
+// readBody reads the whole body, at most limit bytes. release must be called when the body is not needed any more.
+func (c *call) readBody(limit int64) (release func(), err error) {
+	n := c.r.ContentLength
+	if n == 0 {
+		return noRelease, nil
+	}
+	if n > limit {
+		return nil, c.tooLarge(n)
+	}
+	release = noRelease
+	if n < 0 && limit > bigBody || n > bigBody {
+		select {
+		case c.s.bigBodies <- struct{}{}:
+			release = func() { <-c.s.bigBodies }
+		case <-c.r.Context().Done():
+			return nil, context.Cause(c.r.Context())
+		}
+	}
+	if n > 0 {
+		c.body = make([]byte, n)
+		if _, err := io.ReadFull(c.r.Body, c.body); err != nil {
+			release()
+			return nil, fail("SerializationException", "The body ended before its Content-Length.")
+		}
+		return release, nil
+	}
+	var b bytes.Buffer
+	read, err := io.Copy(&b, io.LimitReader(c.r.Body, limit+1))
+	if err != nil {
+		release()
+		return nil, fail("SerializationException", "The body could not be read.")
+	}
+	if read > limit {
+		release()
+		return nil, c.tooLarge(-1)
+	}
+	c.body = b.Bytes()
+	return release, nil
+}
+
+// tooLarge refuses a body by its operation's words. n is its size, negative when unknown. What the client still sends is swallowed, in
+// bounds: most clients read no answer before they have sent everything.
+func (c *call) tooLarge(n int64) error {
+	http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // then the client gets the answer by luck
+	swallowed, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, drainLimit))
+	c.w.Header().Set("Connection", "close")
+	if c.op.limit == invokeLimit {
+		if n < 0 {
+			n = swallowed + invokeLimit + 1
+		}
+		return fail("RequestTooLargeException", "%d byte payload is too large for the RequestResponse invocation type (limit %d bytes)", n, function.MaxSyncPayload)
+	}
+	limit := c.op.limit
+	if limit == 0 {
+		limit = controlLimit
+	}
+	return fail("RequestEntityTooLargeException", "Request must be smaller than %d bytes for the %s operation", limit, c.op.name)
+}
+
+// query returns a query parameter and whether it was given.
+func (c *call) query(name string) (string, bool) {
+	if c.r.URL.RawQuery == "" {
+		return "", false
+	}
+	if c.values == nil {
+		c.values = c.r.URL.Query()
+	}
+	v, ok := c.values[name]
+	if !ok {
+		return "", false
+	}
+	return v[0], true
+}
+
+// decode reads a JSON body into a request type. An empty body means {}. Unknown members are ignored.
+func (c *call) decode(into any) error {
+	if len(bytes.TrimSpace(c.body)) == 0 {
+		return nil
+	}
+	err := json.Unmarshal(c.body, into)
+	var typ *json.UnmarshalTypeError
+	var b64 base64.CorruptInputError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &typ):
+		return fail("SerializationException", "%s_VALUE can not be converted to %s", strings.ToUpper(typ.Value), wanted(typ.Type.Kind().String()))
+	case errors.As(err, &b64):
+		return fail("SerializationException", "Blob value can not be decoded as base64")
+	}
+	return fail("InvalidRequestContentException", "Could not parse request body into json: %v", err)
+}
+
+func wanted(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "an Integer"
+	case "bool":
+		return "a Boolean"
+	case "string":
+		return "a String"
+	case "slice":
+		return "a List"
+	}
+	return "a Structure"
+}
+
+// json answers with a value.
+func (c *call) json(status int, v any) error {
+	b, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	h := c.w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	c.w.WriteHeader(status)
+	c.w.Write(b) //nolint:errcheck // nobody to tell
+	return nil
+}
+
+// encode is json.Marshal without the escapes for HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func (c *call) empty(status int) error {
+	c.w.WriteHeader(status)
+	return nil
+}

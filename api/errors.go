@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"thaw/blob"
+	"thaw/codepackage"
+	"thaw/function"
+	"thaw/pool"
+	"thaw/runtimes"
+)
+
+// Error is an answer of the API other than success.
+type Error struct {
+	Code    string // exception name; the table kinds knows the rest of its form
+	Message string
+	Null    bool // the message is null, as recorded for foreign accounts
+	Reason  string
+	// RetryAfter, in seconds, goes into the header of that name when positive.
+	RetryAfter int
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// kind is the form in which an exception leaves: its status, the key of its message and its type. Framework errors have no type.
+// Source: the service's model, and answers recorded from it.
+type kind struct {
+	status int
+	key    string
+	typ    string
+}
+
+const (
+	user    = "User"
+	service = "Service"
+)
+
+var kinds = map[string]kind{
+	"InvalidParameterValueException":     {400, "message", user},
+	"ResourceNotFoundException":          {404, "Message", user},
+	"ResourceConflictException":          {409, "message", user},
+	"PreconditionFailedException":        {412, "message", user},
+	"TooManyRequestsException":           {429, "message", user},
+	"ServiceException":                   {500, "Message", service},
+	"CodeStorageExceededException":       {400, "message", user},
+	"CodeSigningConfigNotFoundException": {404, "Message", user},
+	"RequestTooLargeException":           {413, "message", user},
+	"InvalidRequestContentException":     {400, "message", user},
+	"InvalidRuntimeException":            {502, "Message", service},
+	"InvalidZipFileException":            {502, "Message", service},
+
+	"ValidationException":                 {400, "message", ""},
+	"SerializationException":              {400, "message", ""},
+	"AccessDeniedException":               {403, "message", ""},
+	"RequestEntityTooLargeException":      {413, "message", ""},
+	"UnknownOperationException":           {404, "message", ""},
+	"MissingAuthenticationTokenException": {403, "message", ""},
+	"IncompleteSignatureException":        {403, "message", ""},
+	"UnrecognizedClientException":         {403, "message", ""},
+	"InvalidSignatureException":           {403, "message", ""},
+
+	// Ours: the service has no word for what it always can.
+	"NotImplementedException": {501, "message", service},
+}
+
+func fail(code, format string, v ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, v...)}
+}
+
+func invalidParameter(format string, v ...any) *Error {
+	return fail("InvalidParameterValueException", format, v...)
+}
+
+func notFound(arn string) *Error {
+	return fail("ResourceNotFoundException", "Function not found: %s", arn)
+}
+
+func notImplemented(what string) *Error {
+	return fail("NotImplementedException", "%s is not implemented by this server yet.", what)
+}
+
+func updateInProgress(arn string) *Error {
+	return fail("ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
+}
+
+var errStaleRevision = fail("PreconditionFailedException",
+	"The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
+
+const badZip = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+// answerFor is the only place where a Go error becomes an answer. An unknown error is ours: the caller learns a request ID, the log
+// learns the rest. ours says that the error should be logged.
+func answerFor(err error) (answer *Error, ours bool) {
+	var (
+		known       *Error
+		throttled   *pool.ThrottledError
+		unavailable *pool.UnavailableError
+		invalid     *codepackage.InvalidError
+		unknown     *runtimes.UnknownError
+		missing     *runtimes.NotInstalledError
+	)
+	switch {
+	case errors.As(err, &known):
+		return known, false
+	case errors.As(err, &throttled):
+		message := throttled.Message
+		if message == "" {
+			message = "Rate Exceeded."
+		}
+		return &Error{Code: "TooManyRequestsException", Message: message, Reason: string(throttled.Reason), RetryAfter: 1}, false
+	case errors.As(err, &missing):
+		return fail("InvalidRuntimeException", "%v", missing), false
+	case errors.As(err, &unavailable):
+		return fail("ServiceException", "The function could not be run: %v", unavailable), true
+	case errors.Is(err, codepackage.ErrTooLarge):
+		return invalidParameter("Unzipped size must be smaller than %d bytes", function.MaxUnzippedBytes), false
+	case errors.Is(err, codepackage.ErrEmpty):
+		return invalidParameter("Uploaded file must be a non-empty zip"), false
+	case errors.As(err, &invalid):
+		if invalid.Entry == "" {
+			return invalidParameter("%s", badZip), false
+		}
+		return invalidParameter("%s (%v)", badZip, invalid), false
+	case errors.As(err, &unknown):
+		return unknownRuntime(unknown.Identifier), false
+	case errors.Is(err, blob.ErrNotFound):
+		return fail("ServiceException", "The code of the function is not there any more."), true
+	case errors.Is(err, context.Canceled):
+		return fail("ServiceException", "The request was given up."), false
+	}
+	return fail("ServiceException", "Service encountered an internal error. The server's log has the reason under this request ID."), true
+}
+
+// writeError answers err. Nothing may have been written yet.
+func (c *call) writeError(err error) {
+	e, ours := answerFor(err)
+	if ours {
+		c.s.Log.Error("request failed", "request_id", c.id, "operation", c.operation(), "error", err)
+	}
+	k, ok := kinds[e.Code]
+	if !ok {
+		k = kind{http.StatusInternalServerError, "message", service}
+	}
+	body := map[string]any{k.key: e.Message}
+	if e.Null {
+		body[k.key] = nil
+	}
+	if k.typ != "" {
+		body["Type"] = k.typ
+	}
+	if e.Reason != "" {
+		body["Reason"] = e.Reason
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		b = []byte("{}")
+	}
+	h := c.w.Header()
+	h["Content-Type"] = jsonType
+	h["X-Amzn-Errortype"] = []string{e.Code}
+	if e.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.Itoa(e.RetryAfter)}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	c.w.WriteHeader(k.status)
+	c.w.Write(b) //nolint:errcheck // nobody to tell
+}

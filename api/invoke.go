@@ -1,0 +1,213 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"thaw/function"
+	"thaw/pool"
+)
+
+// Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
+//
+// Supported: RequestResponse, DryRun, Tail, ClientContext, version numbers, trace ids.
+// Differs: an invocation of a function that is Pending waits for it; JSON is checked without AWS's limit of depth.
+// Missing (501): Event, tenants, durable executions; aliases.
+func (c *call) invoke() error {
+	q, err := c.invocation(false)
+	if err != nil || q == nil {
+		return err
+	}
+	result, err := c.s.Pool.Invoke(c.r.Context(), q)
+	if err != nil {
+		return c.invokeFailed(err)
+	}
+	h := c.w.Header()
+	h["X-Amz-Executed-Version"] = []string{q.Version.Number}
+	if result.FunctionError != "" {
+		h["X-Amz-Function-Error"] = []string{result.FunctionError}
+	}
+	if q.Tail {
+		h["X-Amz-Log-Result"] = []string{base64.StdEncoding.EncodeToString(result.LogTail)}
+	}
+	h["Content-Type"] = jsonType // whatever the runtime said: recorded
+	h["Content-Length"] = []string{strconv.Itoa(len(result.Payload))}
+	c.w.WriteHeader(http.StatusOK)
+	c.w.Write(result.Payload) //nolint:errcheck // nobody to tell
+	return nil
+}
+
+// invokeFailed leaves a caller who went away without an answer.
+func (c *call) invokeFailed(err error) error {
+	if c.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+// invocation reads what Invoke and InvokeWithResponseStream have in common, and waits until the function can serve. A nil request
+// without an error was answered already.
+func (c *call) invocation(stream bool) (*pool.Request, error) {
+	h := c.r.Header
+	var v violations
+	ref, qualifier := c.checkTarget(&v, readNames, c.label)
+	invocationType, logType := first(h["X-Amz-Invocation-Type"]), first(h["X-Amz-Log-Type"])
+	switch invocationType {
+	case "", "RequestResponse", "DryRun":
+	case "Event":
+		if !stream {
+			break
+		}
+		fallthrough
+	default:
+		if stream {
+			v.oneOf("invocationType", &invocationType, "RequestResponse", "DryRun")
+		} else {
+			v.oneOf("invocationType", &invocationType, "Event", "RequestResponse", "DryRun")
+		}
+	}
+	if logType != "" {
+		v.oneOf("logType", &logType, "None", "Tail")
+	}
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	t, err := c.resolve(ref, qualifier)
+	if err != nil {
+		return nil, err
+	}
+	e := c.s.view.Get(t.key)
+	if e == nil || versionOf(e, t.qualifier) == nil {
+		return nil, notFound(t.qualified())
+	}
+	switch {
+	case invocationType == "Event":
+		return nil, notImplemented("Asynchronous invocation (InvocationType Event)")
+	case h["X-Amz-Tenant-Id"] != nil:
+		return nil, notImplemented("Tenant isolation")
+	case h["X-Amz-Durable-Execution-Name"] != nil:
+		return nil, notImplemented("Durable execution")
+	}
+	if err := checkEvent(c.body); err != nil {
+		return nil, err
+	}
+	clientContext, err := readClientContext(first(h["X-Amz-Client-Context"]))
+	if err != nil {
+		return nil, err
+	}
+	if invocationType == "DryRun" {
+		return nil, c.empty(http.StatusNoContent)
+	}
+	serving, reserved, err := c.serving(t, e)
+	if err != nil {
+		return nil, err
+	}
+	q := &pool.Request{
+		Version:       serving,
+		Limits:        pool.Limits{Reserved: reserved, Unreserved: c.s.Concurrency - c.s.view.Reserved()},
+		RequestID:     c.id,
+		InvokedARN:    t.asNamed(),
+		Event:         c.body,
+		ContentType:   first(h["Content-Type"]),
+		ClientContext: clientContext,
+		TraceID:       first(h["X-Amzn-Trace-Id"]),
+		Tail:          logType == "Tail",
+	}
+	if len(q.Event) == 0 {
+		q.Event = []byte("{}")
+	}
+	return q, nil
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// serving returns what an invocation runs. One of a function that is Pending waits for it, in bounds.
+func (c *call) serving(t target, e *function.Entry) (v *function.Version, reserved int, err error) {
+	number := t.qualifier
+	if number == "" {
+		number = function.Latest
+	}
+	var timeout <-chan time.Time
+	for {
+		if v := e.Serving(number); v != nil {
+			reserved := -1
+			if n := e.Record.Reserved; n != nil {
+				reserved = *n
+			}
+			return v, reserved, nil
+		}
+		r := versionOf(e, t.qualifier)
+		if r == nil {
+			return nil, 0, notFound(t.qualified())
+		}
+		if r.Life == function.Failed {
+			return nil, 0, failedToServe(r)
+		}
+		if timeout == nil {
+			timer := time.NewTimer(c.s.PendingInvoke)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-e.Replaced():
+		case <-timeout:
+			return nil, 0, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
+		case <-c.s.ctx.Done():
+			return nil, 0, fail("ServiceException", "The server is stopping.")
+		case <-c.r.Context().Done():
+			return nil, 0, c.invokeFailed(c.r.Context().Err())
+		}
+		if e = c.s.view.Get(t.key); e == nil {
+			return nil, 0, notFound(t.qualified())
+		}
+	}
+}
+
+// failedToServe says why a Failed version cannot be invoked, in the word that the service has for the cause.
+func failedToServe(r *function.VersionRecord) error {
+	switch r.ReasonCode {
+	case "InvalidRuntime":
+		return fail("InvalidRuntimeException", "%s", r.Reason)
+	case "InvalidZipFileException":
+		return fail("InvalidZipFileException", "%s", r.Reason)
+	}
+	return fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Failed (%s)", r.Reason)
+}
+
+// checkEvent refuses an event that is no JSON. None at all is allowed and means {}.
+func checkEvent(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	if at, what := invalidJSON(body); what != "" {
+		return fail("InvalidRequestContentException", "Could not parse request body into json: Could not parse payload into json: %s at byte %d", what, at)
+	}
+	return nil
+}
+
+// readClientContext decodes the header. It must be base64 of JSON.
+func readClientContext(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	if len(s) > function.MaxClientContext {
+		return "", fail("InvalidRequestContentException", "Client context must be no more than %d bytes.", function.MaxClientContext)
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return "", fail("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
+	}
+	if _, what := invalidJSON(b); what != "" || len(b) == 0 {
+		return "", fail("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
+	}
+	return string(b), nil
+}

@@ -1,0 +1,184 @@
+package api
+
+import "strings"
+
+// operation is one row of the API: how a request for it looks, and who answers.
+type operation struct {
+	name   string
+	method string
+	path   string // labels in braces
+	query  string // name=value that a request must have, name alone that it must not have; empty: any
+	// serve answers; nil: the operation is known but not there yet (501).
+	serve func(*call) error
+	limit int64 // of the body in bytes; 0: controlLimit
+
+	segments []string // of the path, labels empty
+}
+
+const controlLimit = 6 << 20 // a body that holds no code and no event; ours
+
+// operations is every operation that the service has. Source: the service's model (botocore 1.43.11) and, for the resource policies,
+// the newer Go SDK.
+func operations() []*operation {
+	const (
+		code   = createLimit
+		invoke = invokeLimit
+	)
+	return []*operation{
+		{name: "CreateFunction", method: "POST", path: "/2015-03-31/functions", serve: (*call).createFunction, limit: code},
+		{name: "GetFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}", serve: (*call).getFunction},
+		{name: "GetFunctionConfiguration", method: "GET", path: "/2015-03-31/functions/{FunctionName}/configuration", serve: (*call).getFunctionConfiguration},
+		{name: "UpdateFunctionCode", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/code", serve: (*call).updateFunctionCode, limit: code},
+		{name: "UpdateFunctionConfiguration", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/configuration", serve: (*call).updateFunctionConfiguration},
+		{name: "ListFunctions", method: "GET", path: "/2015-03-31/functions", serve: (*call).listFunctions},
+		{name: "DeleteFunction", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}", serve: (*call).deleteFunction},
+		{name: "PublishVersion", method: "POST", path: "/2015-03-31/functions/{FunctionName}/versions", serve: (*call).publishVersion},
+		{name: "ListVersionsByFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}/versions", serve: (*call).listVersionsByFunction},
+		{name: "PutFunctionConcurrency", method: "PUT", path: "/2017-10-31/functions/{FunctionName}/concurrency", serve: (*call).putFunctionConcurrency},
+		{name: "GetFunctionConcurrency", method: "GET", path: "/2019-09-30/functions/{FunctionName}/concurrency", serve: (*call).getFunctionConcurrency},
+		{name: "DeleteFunctionConcurrency", method: "DELETE", path: "/2017-10-31/functions/{FunctionName}/concurrency", serve: (*call).deleteFunctionConcurrency},
+		{name: "GetAccountSettings", method: "GET", path: "/2016-08-19/account-settings", serve: (*call).getAccountSettings},
+		{name: "Invoke", method: "POST", path: "/2015-03-31/functions/{FunctionName}/invocations", serve: (*call).invoke, limit: invoke},
+		{name: "InvokeWithResponseStream", method: "POST", path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", serve: (*call).invokeWithResponseStream, limit: invoke},
+		{name: "TagResource", method: "POST", path: "/2017-03-31/tags/{Resource}", serve: (*call).tagResource},
+		{name: "UntagResource", method: "DELETE", path: "/2017-03-31/tags/{Resource}", serve: (*call).untagResource},
+		{name: "ListTags", method: "GET", path: "/2017-03-31/tags/{Resource}", serve: (*call).listTags},
+		{name: "GetFunctionCodeSigningConfig", method: "GET", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", serve: (*call).getFunctionCodeSigningConfig},
+		{name: "GetFunctionRecursionConfig", method: "GET", path: "/2024-08-31/functions/{FunctionName}/recursion-config", serve: (*call).getFunctionRecursionConfig},
+		{name: "PutFunctionRecursionConfig", method: "PUT", path: "/2024-08-31/functions/{FunctionName}/recursion-config", serve: (*call).putFunctionRecursionConfig},
+
+		{name: "AddLayerVersionPermission", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"},
+		{name: "AddPermission", method: "POST", path: "/2015-03-31/functions/{FunctionName}/policy"},
+		{name: "CheckpointDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint"},
+		{name: "CreateAlias", method: "POST", path: "/2015-03-31/functions/{FunctionName}/aliases"},
+		{name: "CreateCapacityProvider", method: "POST", path: "/2025-11-30/capacity-providers"},
+		{name: "CreateCodeSigningConfig", method: "POST", path: "/2020-04-22/code-signing-configs"},
+		{name: "CreateEventSourceMapping", method: "POST", path: "/2015-03-31/event-source-mappings"},
+		{name: "CreateFunctionUrlConfig", method: "POST", path: "/2021-10-31/functions/{FunctionName}/url"},
+		{name: "DeleteAlias", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "DeleteCapacityProvider", method: "DELETE", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
+		{name: "DeleteCodeSigningConfig", method: "DELETE", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
+		{name: "DeleteEventSourceMapping", method: "DELETE", path: "/2015-03-31/event-source-mappings/{UUID}"},
+		{name: "DeleteFunctionCodeSigningConfig", method: "DELETE", path: "/2020-06-30/functions/{FunctionName}/code-signing-config"},
+		{name: "DeleteFunctionEventInvokeConfig", method: "DELETE", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config"},
+		{name: "DeleteFunctionUrlConfig", method: "DELETE", path: "/2021-10-31/functions/{FunctionName}/url"},
+		{name: "DeleteLayerVersion", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"},
+		{name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"},
+		{name: "DeleteResourcePolicy", method: "DELETE", path: "/2026-07-09/resource-policy/{ResourceArn}"},
+		{name: "GetAlias", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "GetCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
+		{name: "GetCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
+		{name: "GetDurableExecution", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}"},
+		{name: "GetDurableExecutionHistory", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/history"},
+		{name: "GetDurableExecutionState", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/state"},
+		{name: "GetEventSourceMapping", method: "GET", path: "/2015-03-31/event-source-mappings/{UUID}"},
+		{name: "GetFunctionEventInvokeConfig", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config"},
+		{name: "GetFunctionScalingConfig", method: "GET", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config"},
+		{name: "GetFunctionUrlConfig", method: "GET", path: "/2021-10-31/functions/{FunctionName}/url"},
+		{name: "GetLayerVersion", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"},
+		{name: "GetLayerVersionByArn", method: "GET", path: "/2018-10-31/layers", query: "find=LayerVersion"},
+		{name: "GetLayerVersionPolicy", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"},
+		{name: "GetPolicy", method: "GET", path: "/2015-03-31/functions/{FunctionName}/policy"},
+		{name: "GetProvisionedConcurrencyConfig", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "List"},
+		{name: "GetResourcePolicy", method: "GET", path: "/2026-07-09/resource-policy/{ResourceArn}"},
+		{name: "GetRuntimeManagementConfig", method: "GET", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config"},
+		{name: "InvokeAsync", method: "POST", path: "/2014-11-13/functions/{FunctionName}/invoke-async"},
+		{name: "ListAliases", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases"},
+		{name: "ListCapacityProviders", method: "GET", path: "/2025-11-30/capacity-providers"},
+		{name: "ListCodeSigningConfigs", method: "GET", path: "/2020-04-22/code-signing-configs"},
+		{name: "ListDurableExecutionsByFunction", method: "GET", path: "/2025-12-01/functions/{FunctionName}/durable-executions"},
+		{name: "ListEventSourceMappings", method: "GET", path: "/2015-03-31/event-source-mappings"},
+		{name: "ListFunctionEventInvokeConfigs", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list"},
+		{name: "ListFunctionUrlConfigs", method: "GET", path: "/2021-10-31/functions/{FunctionName}/urls"},
+		{name: "ListFunctionVersionsByCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions"},
+		{name: "ListFunctionsByCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions"},
+		{name: "ListLayerVersions", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions"},
+		{name: "ListLayers", method: "GET", path: "/2018-10-31/layers", query: "find"},
+		{name: "ListProvisionedConcurrencyConfigs", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "List=ALL"},
+		{name: "PublishLayerVersion", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions", limit: code},
+		{name: "PutFunctionCodeSigningConfig", method: "PUT", path: "/2020-06-30/functions/{FunctionName}/code-signing-config"},
+		{name: "PutFunctionEventInvokeConfig", method: "PUT", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config"},
+		{name: "PutFunctionScalingConfig", method: "PUT", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config"},
+		{name: "PutProvisionedConcurrencyConfig", method: "PUT", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"},
+		{name: "PutResourcePolicy", method: "PUT", path: "/2026-07-09/resource-policy/{ResourceArn}"},
+		{name: "PutRuntimeManagementConfig", method: "PUT", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config"},
+		{name: "RemoveLayerVersionPermission", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}"},
+		{name: "RemovePermission", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}"},
+		{name: "SendDurableExecutionCallbackFailure", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail"},
+		{name: "SendDurableExecutionCallbackHeartbeat", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat"},
+		{name: "SendDurableExecutionCallbackSuccess", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed"},
+		{name: "StopDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/stop"},
+		{name: "UpdateAlias", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "UpdateCapacityProvider", method: "PUT", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
+		{name: "UpdateCodeSigningConfig", method: "PUT", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
+		{name: "UpdateEventSourceMapping", method: "PUT", path: "/2015-03-31/event-source-mappings/{UUID}"},
+		{name: "UpdateFunctionEventInvokeConfig", method: "POST", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config"},
+		{name: "UpdateFunctionUrlConfig", method: "PUT", path: "/2021-10-31/functions/{FunctionName}/url"},
+	}
+}
+
+// router finds the operation of a request by its method and its path as it was sent, still escaped.
+type router map[string][]*operation // by method and first segment, the date
+
+func newRouter() router {
+	r := router{}
+	for _, op := range operations() {
+		for i, s := range strings.Split(op.path[1:], "/") {
+			if i > 0 && strings.HasPrefix(s, "{") {
+				s = ""
+			}
+			op.segments = append(op.segments, s)
+		}
+		key := op.method + " " + op.segments[0]
+		r[key] = append(r[key], op)
+	}
+	return r
+}
+
+// find returns the operation and the label of its path, still escaped. No operation that is served has two labels.
+func (rt router) find(method, path, rawQuery string) (op *operation, label string) {
+	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/") // older clients send the collections with a slash behind
+	date, rest, _ := strings.Cut(path, "/")
+	for _, op := range rt[method+" "+date] {
+		label, ok := op.matches(rest)
+		if ok && matchesQuery(op.query, rawQuery) {
+			return op, label
+		}
+	}
+	return nil, ""
+}
+
+func (op *operation) matches(rest string) (label string, ok bool) {
+	for i, want := range op.segments[1:] {
+		got, tail, more := strings.Cut(rest, "/")
+		if last := i == len(op.segments)-2; last == more {
+			return "", false
+		}
+		switch {
+		case want != "":
+			if got != want {
+				return "", false
+			}
+		case got == "":
+			return "", false
+		case label == "":
+			label = got
+		}
+		rest = tail
+	}
+	return label, true
+}
+
+func matchesQuery(want, raw string) bool {
+	if want == "" {
+		return true
+	}
+	name, value, exact := strings.Cut(want, "=")
+	for kv := range strings.SplitSeq(raw, "&") {
+		k, v, _ := strings.Cut(kv, "=")
+		if k == name {
+			return exact && v == value
+		}
+	}
+	return !exact
+}

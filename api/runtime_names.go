@@ -1,0 +1,41 @@
+package api
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"thaw/runtimes"
+)
+
+// acceptedRuntimes is the set that the service prints when a runtime is unknown. Source: recorded answers of November 2025 and the
+// change log of the Go SDK since.
+var acceptedRuntimes = []string{
+	"nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x",
+	"python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.15",
+	"java8.al2", "java8.al2023", "java11", "java11.al2023", "java17", "java17.al2023", "java21", "java25",
+	"dotnet6", "dotnet8", "dotnet10", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided.al2", "provided.al2023",
+}
+
+// deprecatedRuntimes were accepted once. Source: recorded answers.
+var deprecatedRuntimes = []string{
+	"dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "go1.x", "java8", "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10",
+	"nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "provided", "python2.7", "python3.6", "python3.7", "ruby2.5", "ruby2.7",
+}
+
+func unknownRuntime(name string) *Error {
+	if slices.Contains(deprecatedRuntimes, name) {
+		return invalidParameter("The runtime parameter of %s is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.", name)
+	}
+	return invalidParameter("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(acceptedRuntimes, ", "))
+}
+
+// knownRuntime refuses identifiers that nothing can be done about. One that is only not installed is accepted: the function becomes
+// Failed and says what to type.
+func (s *Server) knownRuntime(name, architecture string) error {
+	var unknown *runtimes.UnknownError
+	if err := s.Runtimes.Check(name, architecture); errors.As(err, &unknown) {
+		return unknownRuntime(name)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+// Package api is the public HTTP API of AWS Lambda: one file per operation, errors mapped once in errors.go, every operation of the
+// service in operations.go, those that are not there yet included.
+//
+// A change goes: validate, write the record (function.Store), wait until the in-memory view has it, answer. What must be prepared
+// before it can serve (code unpacked, runtime found) is settled afterwards by one goroutine per function (settle.go), which also
+// continues after a restart what an earlier process began. Invocations read the view only: no store, no lock.
+//
+// Owner: a Server owns its watch of the store and its settling goroutines; Close stops and waits for both. Requests are the HTTP
+// server's: shut that down first. Lock order: reserveMu, stripe (mutate.go), codeMu.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"thaw/function"
+	"thaw/pool"
+)
+
+// Pool runs invocations; *pool.Pool is one.
+type Pool interface {
+	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, or the context's.
+	Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error)
+	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number is $LATEST, a
+	// version's, or empty for all. It does not wait.
+	Retire(unqualifiedARN, number string, beforeEpoch uint64)
+}
+
+// Runtimes knows which runtime identifiers there are. Errors of Check: *runtimes.UnknownError, *runtimes.NotInstalledError.
+type Runtimes interface {
+	Check(identifier, architecture string) error
+}
+
+// Blobs keeps code packages; *blob.Store is one.
+type Blobs interface {
+	Put(ctx context.Context, r io.Reader) (sha256 string, size int64, err error)
+	Open(ctx context.Context, sha256 string) (io.ReadCloser, error)
+	Delete(ctx context.Context, sha256 string) error
+	List(ctx context.Context, f func(sha256 string, size int64) bool) error
+}
+
+// Codes unpacks code packages; *codepackage.Store is one.
+type Codes interface {
+	Unpack(ctx context.Context, zip []byte) (sha256 string, release func(), err error)
+	Dir(ctx context.Context, v *function.Version) (dir string, release func(), err error)
+	Drop(sha256 string)
+	DropExcept(wanted func(sha256 string) bool)
+}
+
+// Credential is one pair of keys that requests may be signed with.
+type Credential struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	SessionToken    string // empty: none is wanted
+}
+
+// Options of a Server. Members without a stated default are required.
+type Options struct {
+	Store    function.Store
+	Blobs    Blobs
+	Codes    Codes
+	Pool     Pool
+	Runtimes Runtimes
+	Log      *slog.Logger
+
+	AccountID   string       // 12 digits
+	Region      string       // of requests that name none; empty: us-east-1
+	Credentials []Credential // who may sign
+	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
+	Verify bool
+	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for.
+	Strict      bool
+	Concurrency int // of the account; 0: 1000
+	// Settle is how long a change can be seen as Pending or InProgress at least; 0: 150 ms. AWS takes seconds.
+	Settle time.Duration
+	// PendingInvoke is how long an invocation waits for a function that is Pending; 0: 15 s.
+	PendingInvoke time.Duration
+	Now           func() time.Time // nil: time.Now
+}
+
+// Server is the API. It is an http.Handler.
+type Server struct {
+	Options
+	view   *function.View
+	router router
+	auth   *verifier
+	tokens tokens
+
+	ctx     context.Context // of background work: ends with Close
+	cancel  context.CancelCauseFunc
+	unwatch func()
+	work    sync.WaitGroup // settling goroutines
+
+	stripes [64]sync.Mutex // writers of one function, one at a time: mutate.go
+
+	settleMu sync.Mutex
+	settling map[function.Key]bool
+
+	reserveMu sync.Mutex // before a stripe
+
+	codeMu sync.Mutex     // held while a package is removed, so that it is not being taken into use
+	pins   map[string]int // packages that a request is about to use, by hash
+
+	bigBodies chan struct{} // bounds how many big bodies are in memory at once
+}
+
+// Open reads all functions, continues what an earlier process left unsettled, and returns a Server ready to serve. ctx bounds the
+// opening only.
+func Open(ctx context.Context, o Options) (*Server, error) {
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.Concurrency == 0 {
+		o.Concurrency = function.DefaultConcurrency
+	}
+	if o.Settle == 0 {
+		o.Settle = 150 * time.Millisecond
+	}
+	if o.PendingInvoke == 0 {
+		o.PendingInvoke = 15 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{
+		Options: o, view: function.NewView(), router: newRouter(), auth: newVerifier(o.Credentials, o.Now),
+		settling: map[function.Key]bool{}, pins: map[string]int{}, bigBodies: make(chan struct{}, maxBigBodies),
+	}
+	rand.Read(s.tokens.key[:]) //nolint:errcheck // never fails: documented
+	s.tokens.now = o.Now
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	var err error
+	if s.unwatch, err = o.Store.Watch(ctx, s.view.Apply); err != nil {
+		s.cancel(err)
+		return nil, fmt.Errorf("functions: %w", err)
+	}
+	s.view.Loaded()
+	if err := s.sweep(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	for _, e := range s.view.All() {
+		s.settleSoon(e.Record.Key)
+	}
+	return s, nil
+}
+
+// Close stops the background work and waits for it. What is unsettled is continued by the next Open.
+func (s *Server) Close() {
+	s.cancel(errClosed)
+	s.work.Wait()
+	s.unwatch()
+}
+
+var errClosed = fmt.Errorf("server is closing")
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{s: s, w: w, r: r, id: newRequestID()}
+	w.Header()["X-Amzn-Requestid"] = []string{c.id}
+	if err := c.answer(); err != nil {
+		c.writeError(err)
+	}
+}
+
+// sweep removes what a death between two writes left: versions that no function lists and packages that no version uses.
+func (s *Server) sweep(ctx context.Context) error {
+	for _, c := range s.view.Unlisted() {
+		if err := s.Store.DeleteVersion(ctx, c.Key, c.Incarnation, c.Number); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	wanted := map[string]bool{}
+	for _, e := range s.view.All() {
+		e.Codes(func(hash string) { wanted[hash] = true })
+	}
+	var unwanted []string
+	err := s.Blobs.List(ctx, func(hash string, _ int64) bool {
+		if !wanted[hash] {
+			unwanted = append(unwanted, hash)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, hash := range unwanted {
+		if err := s.Blobs.Delete(ctx, hash); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	s.Codes.DropExcept(func(hash string) bool { return wanted[hash] })
+	return nil
+}

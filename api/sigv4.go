@@ -1,0 +1,486 @@
+package api
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AWS Signature Version 4, as a server checks it. Source: AWS IAM User Guide, "Create a signed AWS API request", and the vectors of
+// awslabs/aws-c-auth.
+
+const (
+	algorithm = "AWS4-HMAC-SHA256"
+	amzTime   = "20060102T150405Z"
+	maxSkew   = 5 * time.Minute
+	maxKeys   = 256 // cached signing keys
+)
+
+// signature is what a request says about who signed it and how. The zero value: nothing.
+type signature struct {
+	accessKey, date, region, service string // of the scope
+	signedHeaders                    string
+	signature                        string
+	time                             string // as sent
+	query                            bool   // presigned
+	expires                          time.Duration
+	token                            string
+}
+
+// verifier checks signatures against a fixed set of credentials.
+type verifier struct {
+	credentials map[string]Credential
+	now         func() time.Time
+	keys        atomic.Pointer[map[scope][]byte] // signing keys; deriving one costs four MACs
+	mu          sync.Mutex                       // writers of keys
+}
+
+type scope struct{ accessKey, date, region, service string }
+
+func newVerifier(credentials []Credential, now func() time.Time) *verifier {
+	v := &verifier{credentials: make(map[string]Credential, len(credentials)), now: now}
+	for _, c := range credentials {
+		v.credentials[c.AccessKeyID] = c
+	}
+	v.keys.Store(&map[scope][]byte{})
+	return v
+}
+
+// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is read; without, it
+// takes the region if there is one and asks for nothing.
+func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
+	sig, err := readSignature(r)
+	if !strict {
+		if !validRegion(sig.region) {
+			sig.region = ""
+		}
+		return sig, nil
+	}
+	if err != nil {
+		return sig, err
+	}
+	return sig, v.precheck(&sig)
+}
+
+func validRegion(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func readSignature(r *http.Request) (signature, error) {
+	header := r.Header["Authorization"]
+	if len(header) == 0 || header[0] == "" {
+		if strings.Contains(r.URL.RawQuery, "X-Amz-Algorithm=") || strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+			return readQuerySignature(r.URL.Query())
+		}
+		return signature{}, fail("MissingAuthenticationTokenException", "Missing Authentication Token")
+	}
+	var sig signature
+	kind, fields, _ := strings.Cut(strings.TrimSpace(header[0]), " ")
+	if kind != algorithm {
+		return sig, incomplete("Authorization header requires the algorithm " + algorithm + ".")
+	}
+	var credential string
+	for f := range strings.SplitSeq(fields, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(f), "=")
+		switch name {
+		case "Credential":
+			credential = value
+		case "SignedHeaders":
+			sig.signedHeaders = value
+		case "Signature":
+			sig.signature = value
+		}
+	}
+	if sig.time = r.Header.Get("X-Amz-Date"); sig.time == "" {
+		if t, err := http.ParseTime(r.Header.Get("Date")); err == nil {
+			sig.time = t.UTC().Format(amzTime)
+		}
+	}
+	sig.token = r.Header.Get("X-Amz-Security-Token")
+	var missing []string
+	if credential == "" {
+		missing = append(missing, "Authorization header requires 'Credential' parameter.")
+	}
+	if sig.signature == "" {
+		missing = append(missing, "Authorization header requires 'Signature' parameter.")
+	}
+	if sig.signedHeaders == "" {
+		missing = append(missing, "Authorization header requires 'SignedHeaders' parameter.")
+	}
+	if sig.time == "" {
+		missing = append(missing, "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+	}
+	scoped := sig.setCredential(credential)
+	if len(missing) > 0 {
+		return sig, incomplete(strings.Join(missing, " "))
+	}
+	if !scoped {
+		return sig, incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.")
+	}
+	return sig, nil
+}
+
+func readQuerySignature(q url.Values) (signature, error) {
+	sig := signature{
+		query: true, signedHeaders: q.Get("X-Amz-SignedHeaders"), signature: q.Get("X-Amz-Signature"), time: q.Get("X-Amz-Date"), token: q.Get("X-Amz-Security-Token"),
+	}
+	scoped := sig.setCredential(q.Get("X-Amz-Credential"))
+	seconds, err := strconv.Atoi(q.Get("X-Amz-Expires"))
+	switch {
+	case q.Get("X-Amz-Algorithm") != algorithm:
+		return sig, incomplete("The query requires 'X-Amz-Algorithm' " + algorithm + ".")
+	case !scoped || sig.signedHeaders == "" || sig.signature == "" || sig.time == "":
+		return sig, incomplete("The query requires 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-SignedHeaders' and 'X-Amz-Signature'.")
+	case err != nil || seconds < 1 || seconds > 604800:
+		return sig, incomplete("The query requires 'X-Amz-Expires' from 1 to 604800.")
+	}
+	sig.expires = time.Duration(seconds) * time.Second
+	return sig, nil
+}
+
+func incomplete(message string) error {
+	return fail("IncompleteSignatureException", "%s", message)
+}
+
+// setCredential reads KEY/DATE/REGION/SERVICE/aws4_request. A key may hold slashes.
+func (sig *signature) setCredential(s string) bool {
+	p := strings.Split(s, "/")
+	n := len(p)
+	if n < 5 || p[n-1] != "aws4_request" {
+		return false
+	}
+	sig.accessKey = strings.Join(p[:n-4], "/")
+	sig.date, sig.region, sig.service = p[n-4], p[n-3], p[n-2]
+	return true
+}
+
+func badSignature(format string, v ...any) error {
+	return fail("InvalidSignatureException", format, v...)
+}
+
+func (v *verifier) precheck(sig *signature) error {
+	credential, ok := v.credentials[sig.accessKey]
+	if !ok || credential.SessionToken != "" && subtle.ConstantTimeCompare([]byte(credential.SessionToken), []byte(sig.token)) != 1 {
+		return fail("UnrecognizedClientException", "The security token included in the request is invalid.")
+	}
+	if sig.service != "lambda" {
+		return badSignature("Credential should be scoped to correct service: 'lambda'.")
+	}
+	if !validRegion(sig.region) {
+		return badSignature("Credential should be scoped to a valid region.")
+	}
+	t, err := time.Parse(amzTime, sig.time)
+	if err != nil {
+		return incomplete("Date must be in ISO-8601 'basic format'. Got '" + sig.time + "'.")
+	}
+	if sig.date != sig.time[:8] {
+		return badSignature("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '%s' != '%s', from '%s'.", sig.date, sig.time[:8], sig.time)
+	}
+	now := v.now().UTC()
+	if latest := now.Add(maxSkew); t.After(latest) {
+		return badSignature("Signature not yet current: %s is still later than %s (%s + 5 min.)", sig.time, latest.Format(amzTime), now.Format(amzTime))
+	}
+	if sig.query {
+		if end := t.Add(sig.expires); now.After(end) {
+			return badSignature("Signature expired: %s is now earlier than %s (presigned for %v)", end.Format(amzTime), now.Format(amzTime), sig.expires)
+		}
+		return nil
+	}
+	if earliest := now.Add(-maxSkew); t.Before(earliest) {
+		return badSignature("Signature expired: %s is now earlier than %s (%s - 5 min.)", sig.time, earliest.Format(amzTime), now.Format(amzTime))
+	}
+	return nil
+}
+
+const mismatch = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// verify recomputes the signature of a request whose signature begin has read and whose body is known.
+func (v *verifier) verify(r *http.Request, sig signature, body []byte) error {
+	hash, err := payloadHash(r, body)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(strings.Split(sig.signedHeaders, ";"), "host") {
+		return badSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+	}
+	key := v.signingKey(&sig)
+	path := rawPath(r)
+	if v.matches(r, &sig, key, canonicalURI(path, true), hash) {
+		return nil
+	}
+	// Some signers do not remove empty and dot segments, whatever the specification says. It makes no difference for other paths.
+	if plain := canonicalURI(path, false); plain != canonicalURI(path, true) && v.matches(r, &sig, key, plain, hash) {
+		return nil
+	}
+	return badSignature("%s", mismatch)
+}
+
+func (v *verifier) matches(r *http.Request, sig *signature, key []byte, uri, hash string) bool {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	b.WriteString(r.Method)
+	b.WriteByte('\n')
+	b.WriteString(uri)
+	b.WriteByte('\n')
+	query := canonicalQuery(r.URL.RawQuery, sig.query, false)
+	b.WriteString(query)
+	b.WriteByte('\n')
+	headersStart := b.Len()
+	canonicalHeaders(b, r, sig.signedHeaders)
+	b.WriteByte('\n')
+	b.WriteString(sig.signedHeaders)
+	b.WriteByte('\n')
+	b.WriteString(hash)
+	if sig.check(key, b.Bytes()) {
+		return true
+	}
+	if sig.query && sig.token != "" { // some services add the token after signing
+		tail := bytes.Clone(b.Bytes()[headersStart:])
+		b.Reset()
+		b.WriteString(r.Method + "\n" + uri + "\n" + canonicalQuery(r.URL.RawQuery, true, true) + "\n")
+		b.Write(tail)
+		return sig.check(key, b.Bytes())
+	}
+	return false
+}
+
+// check compares the signature that a canonical request would have with the one sent, in constant time.
+func (sig *signature) check(key, canonical []byte) bool {
+	sum := sha256.Sum256(canonical)
+	toSign := make([]byte, 0, 192)
+	toSign = append(toSign, algorithm...)
+	toSign = append(toSign, '\n')
+	toSign = append(toSign, sig.time...)
+	toSign = append(toSign, '\n')
+	toSign = append(toSign, sig.date...)
+	toSign = append(toSign, '/')
+	toSign = append(toSign, sig.region...)
+	toSign = append(toSign, '/')
+	toSign = append(toSign, sig.service...)
+	toSign = append(toSign, "/aws4_request\n"...)
+	toSign = hex.AppendEncode(toSign, sum[:])
+	var want [2 * sha256.Size]byte
+	hex.Encode(want[:], mac(key, toSign))
+	return subtle.ConstantTimeCompare(want[:], []byte(sig.signature)) == 1
+}
+
+func mac(key, data []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write(data)
+	return m.Sum(nil)
+}
+
+func (v *verifier) signingKey(sig *signature) []byte {
+	sc := scope{sig.accessKey, sig.date, sig.region, sig.service}
+	if key := (*v.keys.Load())[sc]; key != nil {
+		return key
+	}
+	key := mac([]byte("AWS4"+v.credentials[sig.accessKey].SecretAccessKey), []byte(sig.date))
+	key = mac(key, []byte(sig.region))
+	key = mac(key, []byte(sig.service))
+	key = mac(key, []byte("aws4_request"))
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	next := maps.Clone(*v.keys.Load())
+	if len(next) >= maxKeys { // yesterday's, and regions that somebody made up
+		clear(next)
+	}
+	next[sc] = key
+	v.keys.Store(&next)
+	return key
+}
+
+const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// payloadHash is the last line of the canonical request. A hash that the client states is checked against the body.
+func payloadHash(r *http.Request, body []byte) (string, error) {
+	stated := r.Header.Get("X-Amz-Content-Sha256")
+	if stated == "UNSIGNED-PAYLOAD" {
+		return stated, nil
+	}
+	hash := emptyHash
+	if len(body) > 0 {
+		sum := sha256.Sum256(body)
+		hash = hex.EncodeToString(sum[:])
+	}
+	if stated != "" && stated != hash {
+		return "", badSignature("%s", mismatch)
+	}
+	return hash, nil
+}
+
+// rawPath is the path as it was sent.
+func rawPath(r *http.Request) string {
+	p := r.RequestURI
+	if i := strings.IndexByte(p, '?'); i >= 0 {
+		p = p[:i]
+	}
+	if !strings.HasPrefix(p, "/") { // absolute form, by way of a proxy
+		p = r.URL.EscapedPath()
+	}
+	return p
+}
+
+// canonicalURI encodes a path, which is encoded already, once more. With normal, empty and dot segments are removed before.
+func canonicalURI(path string, normal bool) string {
+	if normal && (strings.Contains(path, "//") || strings.Contains(path, "/.")) {
+		var out []string
+		for s := range strings.SplitSeq(path, "/") {
+			switch s {
+			case "", ".":
+			case "..":
+				if len(out) > 0 {
+					out = out[:len(out)-1]
+				}
+			default:
+				out = append(out, s)
+			}
+		}
+		slash := strings.HasSuffix(path, "/") && len(out) > 0
+		path = "/" + strings.Join(out, "/")
+		if slash {
+			path += "/"
+		}
+	}
+	if path == "" {
+		return "/"
+	}
+	return escape(path, true)
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// escape percent-encodes everything but the unreserved characters, and slashes if they may stay.
+func escape(s string, slashes bool) string {
+	plain := func(c byte) bool {
+		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~' || slashes && c == '/'
+	}
+	i := 0
+	for i < len(s) && plain(s[i]) {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
+	b := make([]byte, 0, len(s)+16)
+	b = append(b, s[:i]...)
+	for ; i < len(s); i++ {
+		if c := s[i]; plain(c) {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
+		}
+	}
+	return string(b)
+}
+
+// canonicalQuery decodes, encodes and sorts the parameters. The signature itself is no part of what is signed.
+func canonicalQuery(raw string, presigned, dropToken bool) string {
+	if raw == "" {
+		return ""
+	}
+	type pair struct{ k, v string }
+	var pairs []pair
+	for kv := range strings.SplitSeq(raw, "&") {
+		if kv == "" {
+			continue
+		}
+		k, val, _ := strings.Cut(kv, "=")
+		k, val = reescape(k), reescape(val)
+		if presigned && (k == "X-Amz-Signature" || dropToken && k == "X-Amz-Security-Token") {
+			continue
+		}
+		pairs = append(pairs, pair{k, val})
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int {
+		if c := strings.Compare(a.k, b.k); c != 0 {
+			return c
+		}
+		return strings.Compare(a.v, b.v)
+	})
+	var b strings.Builder
+	for i, p := range pairs {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(p.k)
+		b.WriteByte('=')
+		b.WriteString(p.v)
+	}
+	return b.String()
+}
+
+func reescape(s string) string {
+	if u, err := url.QueryUnescape(s); err == nil {
+		s = u
+	}
+	return escape(s, false)
+}
+
+func canonicalHeaders(b *bytes.Buffer, r *http.Request, signed string) {
+	for name := range strings.SplitSeq(signed, ";") {
+		b.WriteString(name)
+		b.WriteByte(':')
+		switch name {
+		case "host":
+			b.WriteString(r.Host)
+		case "content-length":
+			if r.ContentLength >= 0 {
+				b.WriteString(strconv.FormatInt(r.ContentLength, 10))
+			}
+		case "transfer-encoding":
+			b.WriteString(strings.Join(r.TransferEncoding, ","))
+		default:
+			for i, value := range r.Header.Values(name) {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				collapse(b, value)
+			}
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// collapse writes a header value without spaces around it and with single ones inside.
+func collapse(b *bytes.Buffer, s string) {
+	s = strings.Trim(s, " \t")
+	if !strings.Contains(s, "  ") {
+		b.WriteString(s)
+		return
+	}
+	space := false
+	for i := range len(s) {
+		if s[i] == ' ' {
+			space = true
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteByte(s[i])
+	}
+}
