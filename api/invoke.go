@@ -112,7 +112,8 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 		RequestID:     c.id,
 		InvokedARN:    t.asNamed(),
 		Event:         c.body,
-		ContentType:   first(h["Content-Type"]),
+		// No ContentType: the event has just been found to be JSON, and the runtime is told so. Clients call it application/octet-stream (SDKs) or
+		// nothing at all, and AWS's Python client would hand anything but application/json to the handler as bytes.
 		ClientContext: clientContext,
 		TraceID:       first(h["X-Amzn-Trace-Id"]),
 		Tail:          logType == "Tail",
