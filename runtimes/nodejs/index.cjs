@@ -314,6 +314,7 @@ async function main() {
     die('Uncaught Exception', err, EXIT_EXCEPTION);
     return;
   }
+  await nextTurn(); // an unhandled rejection of the module's is told of before the next turn
   if (phase === 'dying') return;
   if (env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start') await hooksAndCheckpoint();
   await loop(handler);
