@@ -107,11 +107,11 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 		return nil, err
 	}
 	q := &pool.Request{
-		Version:       serving,
-		Limits:        pool.Limits{Reserved: reserved, Unreserved: c.s.Concurrency - c.s.view.Reserved()},
-		RequestID:     c.id,
-		InvokedARN:    t.asNamed(),
-		Event:         c.body,
+		Version:    serving,
+		Limits:     pool.Limits{Reserved: reserved, Unreserved: c.s.Concurrency - c.s.view.Reserved()},
+		RequestID:  c.id,
+		InvokedARN: t.asNamed(),
+		Event:      c.body,
 		// No ContentType: the event has just been found to be JSON, and the runtime is told so. Clients call it application/octet-stream (SDKs) or
 		// nothing at all, and AWS's Python client would hand anything but application/json to the handler as bytes.
 		ClientContext: clientContext,

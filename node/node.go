@@ -75,6 +75,11 @@ func (n *Node) open(ctx context.Context) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
+	release, err := admin.Claim(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	n.undo.Add(release)
 	store, err := jetstream.Open(ctx, jetstream.Options{Dir: dir("records"), Log: n.log})
 	if err != nil {
 		return err

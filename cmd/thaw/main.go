@@ -14,12 +14,32 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal the second one ends the process as it always does: whoever drains too long can be forced.
-	context.AfterFunc(ctx, stop)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
+	ctx, force, done := signals()
+	code := run(ctx, force, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	done()
 	os.Exit(code)
+}
+
+// signals gives two contexts: the first ends with the first SIGINT or SIGTERM (finish what runs), the second with the second (finish
+// now). A third ends the process as if nobody listened.
+func signals() (ctx, force context.Context, done func()) {
+	ctx, ask := context.WithCancel(context.Background())
+	force, insist := context.WithCancel(context.Background())
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	stop := make(chan struct{})
+	go func() {
+		for _, end := range []context.CancelFunc{ask, insist} {
+			select {
+			case <-got:
+				end()
+			case <-stop:
+				return
+			}
+		}
+		signal.Stop(got)
+	}()
+	return ctx, force, func() { close(stop); signal.Stop(got); ask(); insist() }
 }
 
 // Exit codes.
@@ -37,9 +57,9 @@ func (m misuse) Unwrap() error { return m.error }
 // silent is an error whose words have been printed already.
 var silent = errors.New("")
 
-// run is the whole program but for the process around it.
-func run(ctx context.Context, args []string, in io.Reader, out, words io.Writer) int {
-	root := newRoot(&app{out: out, words: words, in: in})
+// run is the whole program but for the process around it. When ctx ends the command finishes what it does; when force ends it stops now.
+func run(ctx, force context.Context, args []string, in io.Reader, out, words io.Writer) int {
+	root := newRoot(&app{force: force, out: out, words: words, in: in})
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -60,6 +80,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, words io.Writer)
 
 // app is what every command has at hand.
 type app struct {
+	force      context.Context
 	in         io.Reader
 	out, words io.Writer
 	output     string // -o

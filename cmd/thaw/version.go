@@ -7,11 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"thaw/node"
 	"thaw/node/embedded"
 )
-
-// release is set by the Makefile: what `git describe` says.
-var release = "devel"
 
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -26,7 +24,7 @@ func versionCommand(a *app) *cobra.Command {
 				OS      string `json:"os"`
 				Arch    string `json:"arch"`
 				Carries bool   `json:"carriesGuest"` // false: guest programs are built from source where they are needed
-			}{release, runtime.Version(), runtime.GOOS, runtime.GOARCH, embedded.Carried()}
+			}{node.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, embedded.Carried()}
 			return a.print(v, func(w io.Writer) { fmt.Fprintf(w, "thaw %s (%s, %s/%s)\n", v.Version, v.Go, v.OS, v.Arch) })
 		},
 	}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/spf13/cobra"
+
+	"thaw/admin"
+	"thaw/node"
+	"thaw/runtimes"
+)
+
+func demoCommand(a *app) *cobra.Command {
+	var keep bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show functions running: cold, warm, failing and timing out",
+		Long: `Starts a server in a temporary data folder with the best sandbox of this host, installs the runtimes' clients into it, creates sample
+functions and invokes them: cold, warm, with an error and with a timeout. Then everything is removed again.
+When a server already runs on the data folder given by --data-dir, that one is used, and only the functions are removed.`,
+		Args:    args(cobra.NoArgs),
+		Example: "thaw demo --sandbox process -o json",
+	}
+	cmd.Flags().BoolVar(&keep, "keep", false, "keep the server and the functions until Ctrl-C, to try them")
+	addSettings(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := a.settings(cmd)
+		if err != nil {
+			return err
+		}
+		err = a.demo(cmd.Context(), c, flagsOf(cmd), keep)
+		if interrupted(cmd.Context(), err) {
+			return errors.New("interrupted; nothing is left behind")
+		}
+		return err
+	}
+	return cmd
+}
+
+func flagsOf(cmd *cobra.Command) func(string) bool { return cmd.Flags().Changed }
+
+// demo shows the functions on the running server of c's data folder, or else on one of its own.
+func (a *app) demo(ctx context.Context, c node.Config, given func(string) bool, keep bool) (err error) {
+	if health, err := admin.Dial(c.DataDir).Health(ctx); err == nil && given("data-dir") {
+		return a.show(ctx, c, health, keep)
+	}
+	dir, err := os.MkdirTemp("", "thaw-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c.DataDir, a.dataDir = dir, dir
+	if !given("listen") {
+		c.Listen = "127.0.0.1:0"
+	}
+	if !given("log-level") {
+		c.LogLevel = "warn"
+	}
+	began := time.Now()
+	n, err := a.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		fmt.Fprintln(a.words, "\nThe server ends and its data folder is removed.")
+		err = errors.Join(err, n.Close(a.force))
+	}()
+	fmt.Fprintf(a.words, "server       %s, started in %s, data in %s\n", n.Endpoint(), ago(time.Since(began)), dir)
+	return a.show(ctx, c, n.Health(), keep)
+}
+
+// show creates the samples, runs them, prints what happened and removes them.
+func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep bool) (err error) {
+	isolation := "which isolates nothing: for your own code only"
+	if health.Isolates {
+		isolation = "which isolates"
+	}
+	fmt.Fprintf(a.words, "sandbox      %s, %s\n", health.Sandbox, isolation)
+	reg, err := openRuntimes(c)
+	if err != nil {
+		return err
+	}
+	id, secret, err := accessKey(c)
+	if err != nil {
+		return err
+	}
+	d := &demonstration{app: a, server: admin.Dial(c.DataDir), client: newClient(health.Endpoint, region(), id, secret)}
+	defer func() {
+		if !keep || err != nil {
+			err = errors.Join(err, d.clean())
+		}
+	}()
+	for _, do := range acts {
+		identifier, err := pickRuntime(ctx, reg, do.family, func(step string) { fmt.Fprintf(a.words, "runtime      %s\n", step) })
+		if err == nil {
+			err = d.run(ctx, do, identifier)
+		}
+		var missing *runtimes.NotInstalledError
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && (errors.As(err, &missing) || errors.As(err, new(unbuildableError))):
+			fmt.Fprintf(a.words, "%s is left out: %v\n", do.sample, err)
+		default:
+			return fmt.Errorf("%s: %w", do.sample, err)
+		}
+	}
+	if len(d.steps) == 0 {
+		return errors.New("no runtime can run here; type: thaw doctor")
+	}
+	if err := a.print(d.steps, func(w io.Writer) { fmt.Fprintln(w); table(w, stepRows(d.steps)) }); err != nil {
+		return err
+	}
+	a.next(health, d.steps[0], keep)
+	if keep {
+		<-ctx.Done()
+		err = d.clean()
+	}
+	return err
+}
+
+// preferred is what is taken of a family; without an entry it is the newest that is ready, or else can be fetched.
+var preferred = map[string]string{"provided": "provided.al2023"}
+
+// pickRuntime gives an identifier of a family that can run functions here, made ready if need be.
+func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, progress func(string)) (string, error) {
+	if p, ok := preferred[family]; ok {
+		return p, reg.Check(p, "")
+	}
+	ready, fetchable := "", ""
+	missing := &runtimes.NotInstalledError{Identifier: family}
+	for _, row := range reg.Ls() {
+		if !strings.HasPrefix(row.Identifier, family) || strings.Contains(row.Identifier, ".al") {
+			continue
+		}
+		switch {
+		case row.Ready:
+			ready = row.Identifier
+		case row.Install == "thaw runtime install "+row.Identifier && (family != "nodejs" || row.Identifier <= "nodejs22.x"):
+			fetchable = row.Identifier
+		default:
+			missing.Missing, missing.Install = row.Missing, row.Install
+		}
+	}
+	switch {
+	case ready != "":
+		return ready, nil
+	case fetchable == "":
+		return "", missing
+	}
+	return fetchable, reg.Install(ctx, fetchable, progress)
+}
+
+// next says what to type now; first is a step with a function that works here.
+func (a *app) next(health admin.Health, first step, keep bool) {
+	say := func(format string, args ...any) { fmt.Fprintf(a.words, "  "+format+"\n", args...) }
+	fmt.Fprintln(a.words, "\nWhat to type next:")
+	endpoint, name := "http://127.0.0.1:9600", "hello"
+	if keep {
+		endpoint, name = health.Endpoint, first.Function
+	} else {
+		say("bin/thaw demo --keep      # the same, and the server stays until Ctrl-C; or, in a terminal of its own:")
+		say("bin/thaw server           # a server with a data folder that stays; then:")
+	}
+	say("export AWS_REGION=%s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any", region())
+	if !keep && strings.HasPrefix(first.Runtime, "nodejs") {
+		say(`echo 'exports.handler = async (event) => ({ hello: event.name });' > index.js && python3 -m zipfile -c hello.zip index.js`)
+		say("aws lambda create-function --endpoint-url %s --function-name hello --runtime %s --handler index.handler --role arn:aws:iam::000000000000:role/any --zip-file fileb://hello.zip", endpoint, first.Runtime)
+	}
+	say(`aws lambda invoke --endpoint-url %s --function-name %s --cli-binary-format raw-in-base64-out --payload '{"name":"you"}' /dev/stdout`, endpoint, name)
+	if keep {
+		say("bin/thaw ps --data-dir %s; bin/thaw logs %s --data-dir %s", a.dataDir, name, a.dataDir)
+		return
+	}
+	say("bin/thaw ps; bin/thaw logs %s", name)
+}
+
+// demonstration is one showing of the samples.
+type demonstration struct {
+	app    *app
+	server *admin.Client
+	client *lambda.Client
+	made   []string // functions, to be removed
+	steps  []step
+}
+
+// clean removes the functions, also when the demonstration was interrupted.
+func (d *demonstration) clean() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var errs []error
+	for _, name := range d.made {
+		if _, err := d.client.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &name}); err != nil {
+			errs = append(errs, fmt.Errorf("remove %s: %w", name, plainer(err)))
+		}
+	}
+	d.made = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"thaw/node"
+	"thaw/runtimes"
+)
+
+func runtimeCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "runtime",
+		Short:   "Say what serves each runtime identifier, and install what is missing",
+		Args:    args(cobra.NoArgs),
+		Example: "thaw runtime ls",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(runtimeLsCommand(a), runtimeInstallCommand(a))
+	return cmd
+}
+
+// openRuntimes opens the registry in the data folder.
+func openRuntimes(c node.Config) (*runtimes.Registry, error) {
+	return runtimes.Open(runtimes.Options{Dir: filepath.Join(c.DataDir, "runtimes")})
+}
+
+func runtimeLsCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "List every runtime identifier with its interpreter and client",
+		Args:    args(cobra.NoArgs),
+		Example: "thaw runtime ls -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, c, err := a.server(cmd)
+			if err != nil {
+				return err
+			}
+			reg, err := openRuntimes(c)
+			if err != nil {
+				return err
+			}
+			list := reg.Ls()
+			return a.print(list, func(w io.Writer) { table(w, runtimeRows(list)) })
+		},
+	}
+}
+
+func runtimeRows(list []runtimes.Row) [][]string {
+	rows := [][]string{{"RUNTIME", "READY", "INTERPRETER", "CLIENT", "MISSING"}}
+	for _, r := range list {
+		ready, missing := "yes", ""
+		if !r.Ready {
+			ready, missing = "no", r.Missing
+		}
+		if r.Install != "" && !r.Ready {
+			missing += "; type: " + r.Install
+		}
+		rows = append(rows, []string{r.Identifier, ready, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), from(r.ClientVersion, r.Client, r.ClientSource), missing})
+	}
+	return rows
+}
+
+// from is a part of a runtime, its version and where it came from.
+func from(version, name, source string) string {
+	text := strings.TrimSpace(name + " " + version)
+	if source != "" {
+		text += " (" + source + ")"
+	}
+	return text
+}
+
+func runtimeInstallCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "install NAME...",
+		Short: "Put a runtime's interpreter and client into the data folder",
+		Long: `Fetches what a runtime needs from the public registries (npm, PyPI, Maven Central), in pinned versions whose hashes are
+checked, into the data folder. Nothing outside of it changes.`,
+		Args:    args(cobra.MinimumNArgs(1)),
+		Example: "thaw runtime install python3.11",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			_, c, err := a.server(cmd)
+			if err != nil {
+				return err
+			}
+			reg, err := openRuntimes(c)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := reg.Install(cmd.Context(), name, func(step string) { fmt.Fprintln(a.words, step) }); err != nil {
+					return fmt.Errorf("install %s: %w", name, err)
+				}
+			}
+			return nil
+		},
+	}
+}
