@@ -377,3 +377,6 @@ func install(t testing.TB, r *runtimes.Registry, name string) {
 		t.Skipf("install %s: %v", name, err)
 	}
 }
+
+// serverAt stands for a server that the test serves by hand.
+func serverAt(address string) *httptest.Server { return &httptest.Server{URL: "http://" + address} }

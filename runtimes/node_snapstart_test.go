@@ -1,0 +1,59 @@
+package runtimes_test
+
+import (
+	"testing"
+)
+
+const hooks = `
+const order = [];
+const { beforeCheckpoint, afterRestore } = awslambda.snapStart;
+beforeCheckpoint(() => { order.push('before 1') });
+beforeCheckpoint(async () => { await null; order.push('before 2') });
+afterRestore(async () => { await null; order.push('after 1') });
+afterRestore(() => { order.push('after 2') });
+exports.handler = async () => order;
+`
+
+var snapStart = map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+
+func TestNodeSnapStartHooks(t *testing.T) {
+	a := newAPI(t)
+	start(t, a, launch{plan: anyNode(t), task: write(t, js(hooks)), handler: "index.handler", vars: snapStart})
+	a.waitParked("restore/next")
+	close(a.restore)
+	a.waitParked("invocation/next")
+	if got := a.invoke(event{Body: `{}`}); got.Body != `["before 2","before 1","after 1","after 2"]` {
+		t.Errorf("hooks ran as %s", got.Body)
+	}
+}
+
+func TestNodeHooksDoNotRunWithoutSnapStart(t *testing.T) {
+	a := newAPI(t)
+	start(t, a, launch{plan: anyNode(t), task: write(t, js(hooks)), handler: "index.handler"})
+	a.waitParked("invocation/next")
+	if got := a.invoke(event{Body: `{}`}); got.Body != `[]` {
+		t.Errorf("hooks ran: %s", got.Body)
+	}
+}
+
+func TestNodeHookFailures(t *testing.T) {
+	for _, test := range []struct{ name, hook, path, typ string }{
+		{"before the checkpoint", "beforeCheckpoint", "init/error", "Runtime.BeforeCheckpointError"},
+		{"after the restore", "afterRestore", "restore/error", "Runtime.AfterRestoreError"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			close(a.restore)
+			p := start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart,
+				task: write(t, js(`require('thaw-snapstart').`+test.hook+`(async () => { throw new TypeError('hook') }); exports.handler = async () => 1`))})
+			got := a.next()
+			if got.Path != test.path || got.Header.Get("Lambda-Runtime-Function-Error-Type") != test.typ {
+				t.Errorf("got %s with type %q, want %s with %s", got.Path, got.Header.Get("Lambda-Runtime-Function-Error-Type"), test.path, test.typ)
+			}
+			if status := p.exitStatus(); status != 64 {
+				t.Errorf("exit status %d, want 64", status)
+			}
+		})
+	}
+}
