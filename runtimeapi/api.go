@@ -115,8 +115,9 @@ func (a *API) Deliver(i wire.Invoke, event []byte) {
 		return
 	}
 	a.state, a.current = to, in
+	head, rest := renderEvent(in)
 	a.mu.Unlock()
-	c.release(renderEvent(in))
+	c.release(head, rest)
 }
 
 // unparkLocked takes a poller: the newest, because an older one may be a client that gave up waiting.

@@ -130,7 +130,9 @@ func (r *reader) shrink() {
 func (r *reader) block(limit int) ([]byte, error) {
 	scanned := 0
 	for {
-		if n := endOfBlock(r.buf[r.head:r.tail], scanned); n >= 0 {
+		if n := endOfBlock(r.buf[r.head:r.tail], scanned); n > limit {
+			return nil, errHeadTooLarge
+		} else if n >= 0 {
 			b := r.buf[r.head : r.head+n]
 			r.head += n
 			return b, nil

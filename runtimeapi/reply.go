@@ -1,8 +1,8 @@
 package runtimeapi
 
 import (
-	"net/url"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -159,8 +159,19 @@ func quote(s string) []byte {
 
 // unescape decodes %XX in one path segment; what does not decode stays as it is.
 func unescape(s string) string {
-	if out, err := url.PathUnescape(s); err == nil {
-		return out
+	if strings.IndexByte(s, '%') < 0 {
+		return s
 	}
-	return s
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(n))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
 }

@@ -118,9 +118,9 @@ func (a *API) next(c *conn, q *request) error {
 	a.state = to
 	switch verdict {
 	case Repeat:
-		in := a.current
+		head, body := renderEvent(a.current)
 		a.mu.Unlock()
-		return c.write(renderEvent(in))
+		return c.write(head, body)
 	case Park, ParkToo:
 		ready := wire.Ready{Generation: a.generation, Next: wire.NextInvocation}
 		if a.current != nil {
@@ -140,8 +140,9 @@ func (a *API) next(c *conn, q *request) error {
 			a.waiting = nil
 			a.state, _ = Next(a.state, Delivered)
 			a.current = in
+			head, body := renderEvent(in)
 			a.mu.Unlock()
-			return c.write(renderEvent(in))
+			return c.write(head, body)
 		}
 		if a.closed {
 			a.mu.Unlock()
