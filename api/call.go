@@ -29,7 +29,8 @@ type call struct {
 	region string
 	label  string // of the path, decoded
 	body   []byte
-	values url.Values // of the query, parsed on first use
+	values url.Values   // of the query, parsed on first use
+	again  func() error // invocations only: resolve once more, into the same pool.Request
 }
 
 const (

@@ -22,7 +22,7 @@ func (c *call) invoke() error {
 	if err != nil || q == nil {
 		return err
 	}
-	result, err := c.s.Pool.Invoke(c.r.Context(), q)
+	result, err := c.run(q)
 	if err != nil {
 		return c.invokeFailed(err)
 	}
@@ -121,7 +121,41 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 	if len(q.Event) == 0 {
 		q.Event = []byte("{}")
 	}
+	c.again = func() error {
+		e := c.s.view.Get(t.key)
+		if e == nil {
+			return notFound(t.qualified())
+		}
+		serving, reserved, err := c.serving(t, e)
+		if err != nil {
+			return err
+		}
+		if serving.Epoch == q.Version.Epoch { // the pool knows of the change a moment before the view
+			select {
+			case <-e.Replaced():
+			case <-time.After(10 * time.Millisecond):
+			case <-c.r.Context().Done():
+				return c.invokeFailed(c.r.Context().Err())
+			}
+		}
+		q.Version, q.Limits.Reserved = serving, reserved
+		return nil
+	}
 	return q, nil
+}
+
+// run gives an invocation to the pool. One whose version was replaced before it could run, nothing of it having run, is resolved again: what is
+// live now is what it gets.
+func (c *call) run(q *pool.Request) (*pool.Result, error) {
+	for {
+		result, err := c.s.Pool.Invoke(c.r.Context(), q)
+		if !errors.Is(err, pool.ErrSuperseded) {
+			return result, err
+		}
+		if err := c.again(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func first(values []string) string {

@@ -20,7 +20,7 @@ func (c *call) invokeWithResponseStream() error {
 	}
 	out := &eventStream{c: c, version: q.Version.Number}
 	q.Stream = out
-	result, err := c.s.Pool.Invoke(c.r.Context(), q)
+	result, err := c.run(q)
 	if err != nil {
 		if !out.started() {
 			return c.invokeFailed(err)

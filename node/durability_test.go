@@ -84,10 +84,10 @@ func TestKill9(t *testing.T) {
 			c := startChild(t, kind, dir)
 			defer func() { c.kill9() }()
 			ctx := context.Background()
-			code := zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => { if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return process.env.A }`})
+			code := zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => { if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return process.env.MODE }`})
 			_, err := c.client.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: aws.String("kept"), Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
 				Role: aws.String("arn:aws:iam::000000000000:role/r"), Code: &types.FunctionCode{ZipFile: code}, Timeout: aws.Int32(60),
-				Environment: &types.Environment{Variables: map[string]string{"A": "one"}}, Tags: map[string]string{"k": "v"}})
+				Environment: &types.Environment{Variables: map[string]string{"MODE": "one"}}, Tags: map[string]string{"k": "v"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestKill9(t *testing.T) {
 			if err != nil {
 				t.Fatalf("after kill -9: %v", err)
 			}
-			if got.Concurrency == nil || aws.ToInt32(got.Concurrency.ReservedConcurrentExecutions) != 7 || got.Tags["k"] != "v" || got.Configuration.Environment.Variables["A"] != "one" {
+			if got.Concurrency == nil || aws.ToInt32(got.Concurrency.ReservedConcurrentExecutions) != 7 || got.Tags["k"] != "v" || got.Configuration.Environment.Variables["MODE"] != "one" {
 				t.Errorf("after kill -9: %+v", got)
 			}
 			resp, err := http.Get(*got.Code.Location)
