@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,8 +20,8 @@ import (
 	"thaw/sandbox/gvisor/launch"
 )
 
-// A launcher is the parent of all sandboxes. Three kinds of goroutines: the reader (one, this one), the forker (one, which owns
-// the thread that every sandbox is forked from), and one for each other request.
+// A launcher is the parent of all sandboxes. Three kinds of goroutines: the reader (one, this one), the forker (one), and one for each
+// other request.
 type launcher struct {
 	conn *net.UnixConn
 	null *os.File
@@ -79,7 +78,7 @@ func launcherMain() error {
 	return l.serve()
 }
 
-// serve reads requests until the server is gone. Ending the process then ends every sandbox: they are attached to the forker's thread.
+// serve reads requests until the server is gone. Ending the process then ends every sandbox: they are attached to it.
 func (l *launcher) serve() error {
 	buf := make([]byte, launch.MaxPacket)
 	oob := make([]byte, unix.CmsgSpace(16*4))
@@ -145,11 +144,10 @@ func (l *launcher) reply(req launch.Request, r launch.Reply, err error) {
 	l.conn.Write(b) // the reader notices a server that is gone
 }
 
-// forker runs every OpCreate, one after another, on one thread that lives as long as the process: the kernel ends an
-// attached sandbox with the *thread* that forked it. One after another, because the library takes the child's standard streams from
-// os.Stdin, os.Stdout and os.Stderr.
+// forker runs every OpCreate, one after another: the library takes the child's standard streams from os.Stdin, os.Stdout and os.Stderr,
+// and the child its cgroups from this process. (The kernel ends an attached sandbox with the *thread* that forked it. Go ends a thread only
+// when a goroutine ends that is locked to it, and none here does.)
 func (l *launcher) forker() {
-	runtime.LockOSThread()
 	for j := range l.fork {
 		r, err := l.create(j.req, j.files)
 		closeAll(j.files)
@@ -167,7 +165,7 @@ func gvisorConfig(c *launch.Create) (*config.Config, error) {
 		"overlay2":        "none",   // the root is read-only
 		"host-settings":   "ignore", // the host's settings are the host's
 		"network":         "none",
-		"ignore-cgroups":  "true", // cgroup v1: the server makes the groups, and the forker is in them when it forks
+		"ignore-cgroups":  "true", // but for v2 alone: the server makes the groups, and the forker is in them when it forks
 		"directfs":        "false",
 		"watchdog-action": "log",
 	}
@@ -229,12 +227,12 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 	return launch.Reply{Sandbox: b.c.SandboxPid(), Gofer: b.c.GoferPid.Load()}, nil
 }
 
-// newContainer forks gofer and sandbox. It runs on the forker's thread.
+// newContainer forks gofer and sandbox. Only the forker calls it.
 func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string, c *launch.Create, files []*os.File) (*container.Container, error) {
 	in, out, errOut := os.Stdin, os.Stdout, os.Stderr
 	os.Stdin, os.Stdout, os.Stderr = files[0], files[1], files[2]
 	defer func() { os.Stdin, os.Stdout, os.Stderr = in, out, errOut }()
-	if err := enter(c.Tasks); err != nil {
+	if err := enter(c.Groups); err != nil {
 		return nil, errors.Join(err, enter(c.Home))
 	}
 	ct, err := container.New(conf, container.Args{
@@ -243,9 +241,6 @@ func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string
 	})
 	if homeErr := enter(c.Home); homeErr != nil {
 		err = errors.Join(err, homeErr)
-	}
-	if err == nil && c.Unified != "" {
-		err = moveAll(c.Tasks, c.Unified)
 	}
 	if err != nil && ct != nil {
 		ct.Destroy()

@@ -80,6 +80,7 @@ type Backend struct {
 	mu     sync.Mutex // guards what follows
 	blanks []*Sandbox
 	live   map[*Sandbox]struct{} // blank ones too
+	ids    map[sandbox.ID]bool   // of those that are not blank, and of those being created
 	closed bool
 	seq    uint64
 }
@@ -99,7 +100,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	if o.Blank == 0 {
 		o.Blank = DefaultBlank
 	}
-	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), refill: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
+	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), refill: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.release())
 	}
@@ -212,21 +213,46 @@ func (b *Backend) Capabilities() sandbox.Capabilities {
 }
 
 // Create implements sandbox.Backend.
-func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sandbox, err error) {
+	if !validID(spec.ID) {
+		return nil, fmt.Errorf("sandbox name %q: only lower-case letters, digits and hyphens", spec.ID)
+	}
 	for _, m := range spec.Mounts {
 		if err := checkMount(m); err != nil {
 			return nil, err
 		}
 	}
+	b.mu.Lock()
+	taken := b.ids[spec.ID]
+	if !taken {
+		b.ids[spec.ID] = true
+	}
+	b.mu.Unlock()
+	if taken {
+		return nil, fmt.Errorf("sandbox %s is there already", spec.ID)
+	}
 	clock := newStages()
 	s, err := b.take(ctx, clock)
 	if err != nil {
+		b.mu.Lock()
+		delete(b.ids, spec.ID)
+		b.mu.Unlock()
 		return nil, err
 	}
+	s.id = spec.ID // Close gives it back from here on
 	if err := s.bind(ctx, spec, clock); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", spec.ID, err), s.Close())
 	}
 	return s, nil
+}
+
+func validID(id sandbox.ID) bool {
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return id != ""
 }
 
 // take returns a blank sandbox that is ready, or makes one.

@@ -141,8 +141,10 @@ func (s *Sandbox) makeFiles(context.Context) error {
 }
 
 func (s *Sandbox) makeGroup(context.Context) (err error) {
-	s.group, err = s.b.groups.make(s.name)
-	return err
+	if s.group, err = s.b.groups.make(s.name); err != nil {
+		return err
+	}
+	return s.group.limitProcesses()
 }
 
 func (s *Sandbox) makeNetwork(context.Context) (err error) {
@@ -191,11 +193,16 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 		files = append(files, s.net.ns)
 	}
 	s.launched = true
+	// Not to be given up: the launcher is in the sandbox's cgroups until it has answered.
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), blankLimit, errors.New("the launcher does not answer"))
+	defer cancel()
 	rep, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
 	if err != nil {
 		return err
 	}
-	return s.watch(rep.Sandbox)
+	s.pid = rep.Sandbox
+	// Without its file server a sandbox is of no use, and vice versa: the group goes with the first that ends.
+	return errors.Join(s.watch(rep.Sandbox, s.noteExit), s.watch(rep.Gofer, func() {}))
 }
 
 func (s *Sandbox) start(ctx context.Context) error {
@@ -229,5 +236,5 @@ func (s *Sandbox) awaitGuest(ctx context.Context) error {
 	if !stop() {
 		return context.Cause(ctx)
 	}
-	return s.group.rest()
+	return s.noteBaseline()
 }

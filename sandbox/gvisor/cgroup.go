@@ -29,8 +29,8 @@ type cgroups struct {
 	hash    string
 	v1      map[string]string // controller -> mount
 	v2      string            // mount; empty: none
-	v2has   map[string]bool   // controllers of v2
-	home    []string          // tasks files of the server's own groups in v1
+	v2has   map[string]bool   // controllers of v2, empty unless it is alone
+	home    []string          // cgroup.procs of the server's own groups, in the order of mounts
 	created []string          // parent folders, to be removed at the end where empty
 }
 
@@ -77,33 +77,34 @@ func openCgroups(hash string) (*cgroups, error) {
 	return c, c.makeParents()
 }
 
-// findHome finds the server's own groups in the hierarchies of version 1, where the launcher goes back to.
+// findHome finds the server's own groups, where the launcher goes back to.
 func (c *cgroups) findHome() error {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
-	own := make(map[string]string)
+	own := make(map[string]string) // mount -> path
 	for line := range strings.Lines(string(b)) {
-		// ID:controller,controller:path
+		// ID:controller,controller:path, and 0::path for version 2. Source: cgroups(7).
 		p := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(p) == 3 {
-			for _, name := range strings.Split(p[1], ",") {
-				own[name] = p[2]
+		if len(p) != 3 {
+			continue
+		}
+		if p[1] == "" {
+			own[c.v2] = p[2]
+		}
+		for _, name := range strings.Split(p[1], ",") {
+			if m, ok := c.v1[name]; ok {
+				own[m] = p[2]
 			}
 		}
 	}
-	for _, mount := range c.v1mounts() {
-		for name, m := range c.v1 {
-			if m == mount {
-				tasks := filepath.Join(mount, own[name], "tasks")
-				if _, err := os.Stat(tasks); err != nil { // a container that sees only its part of the hierarchy
-					tasks = filepath.Join(mount, "tasks")
-				}
-				c.home = append(c.home, tasks)
-				break
-			}
+	for _, m := range c.mounts() {
+		procs := filepath.Join(m, own[m], "cgroup.procs")
+		if _, err := os.Stat(procs); err != nil { // a container that sees only its part of the hierarchy
+			procs = filepath.Join(m, "cgroup.procs")
 		}
+		c.home = append(c.home, procs)
 	}
 	return nil
 }
@@ -184,13 +185,10 @@ func (g *group) into(c *launch.Create) {
 		c.CgroupV2 = "/" + g.rel
 		return
 	}
-	for _, m := range g.c.v1mounts() {
-		c.Tasks = append(c.Tasks, filepath.Join(m, g.rel, "tasks"))
+	for _, m := range g.c.mounts() {
+		c.Groups = append(c.Groups, filepath.Join(m, g.rel, "cgroup.procs"))
 	}
 	c.Home = g.c.home
-	if g.c.v2 != "" {
-		c.Unified = filepath.Join(g.c.v2, g.rel, "cgroup.procs")
-	}
 }
 
 // file is the path of a control file; of the hierarchy of a controller in version 1, or of version 2.

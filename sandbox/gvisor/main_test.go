@@ -17,6 +17,7 @@ import (
 
 	"thaw/guest/wire"
 	"thaw/sandbox"
+	"thaw/sandbox/sandboxtest"
 )
 
 // The programs are built once, by the first test that needs them.
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	code := 0
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(c int) { code = c }))
+	sandboxtest.RemovePrograms()
 	if programs.dir != "" {
 		os.RemoveAll(programs.dir)
 	}

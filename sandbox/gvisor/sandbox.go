@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type Sandbox struct {
 	console  *console
 	launched bool // the launcher may know it
 	watching bool
+	pid      int // of the user-space kernel
 
 	id     sandbox.ID
 	spec   sandbox.Spec
@@ -70,7 +72,7 @@ func checkMount(m sandbox.Mount) error {
 
 // bind makes a blank sandbox that of spec.
 func (s *Sandbox) bind(ctx context.Context, spec sandbox.Spec, clock *stages) error {
-	s.id, s.spec = spec.ID, spec
+	s.spec = spec
 	if err := s.limit(); err != nil {
 		return err
 	}
@@ -85,8 +87,8 @@ func (s *Sandbox) bind(ctx context.Context, spec sandbox.Spec, clock *stages) er
 	return nil
 }
 
-// watch starts the goroutine that notices the end of the sandbox's process.
-func (s *Sandbox) watch(pid int) error {
+// watch starts a goroutine that notices the end of one of the sandbox's two processes, and ends whatever is left then.
+func (s *Sandbox) watch(pid int, ended func()) error {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("pidfd of %d: %w", pid, err)
@@ -97,7 +99,9 @@ func (s *Sandbox) watch(pid int) error {
 		f.Close()
 		return fmt.Errorf("pidfd of %d: %w", pid, err)
 	}
-	s.watching = true
+	if pid == s.pid {
+		s.watching = true
+	}
 	s.wg.Go(func() {
 		defer f.Close()
 		// A pidfd is readable when its process has ended. The launcher reaps it only when told to, so the pid stays ours.
@@ -105,15 +109,19 @@ func (s *Sandbox) watch(pid int) error {
 			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 			return n > 0 || (err != nil && err != unix.EINTR)
 		})
-		s.noteExit()
+		s.group.kill()
+		ended()
+		if pid == s.pid { // reap it, without waiting for the owner
+			s.forget()
+		}
 	})
 	return nil
 }
 
 func (s *Sandbox) noteExit() {
-	oom := s.group.oomKilled()
+	oom := s.memory.killed.Load() || s.group.oomKilled()
 	s.mu.Lock()
-	s.exit = sandbox.Exit{Asked: s.closed, OutOfMemory: oom && !s.closed}
+	s.exit = sandbox.Exit{Asked: s.closed && !oom, OutOfMemory: oom}
 	if !s.closed {
 		s.exit.Err = fmt.Errorf("sandbox ended by itself; its guest last said: %s", s.console.tail())
 	}
@@ -150,7 +158,20 @@ func (s *Sandbox) Exit() sandbox.Exit {
 }
 
 // PIDs implements sandbox.Sandbox: the user-space kernel, its file server, and the processes that guest code runs in.
-func (s *Sandbox) PIDs() []int { return s.group.pids() }
+// The kernel comes first: with it the sandbox ends.
+func (s *Sandbox) PIDs() []int {
+	pids := s.group.pids()
+	slices.SortFunc(pids, func(a, b int) int {
+		switch {
+		case a == s.pid:
+			return -1
+		case b == s.pid:
+			return 1
+		}
+		return a - b
+	})
+	return pids
+}
 
 // HostPath implements sandbox.Sandbox: paths inside are real.
 func (s *Sandbox) HostPath(inside string) string { return inside }
@@ -170,7 +191,7 @@ func (s *Sandbox) setFrozen(want bool) error {
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
-	if closed {
+	if closed || s.ended() {
 		return sandbox.ErrClosed
 	}
 	if s.frozen == want {
@@ -201,6 +222,17 @@ func (s *Sandbox) Close() error {
 	return s.closeErr
 }
 
+// forget has the launcher end, reap and unmount the sandbox. A second time does nothing.
+func (s *Sandbox) forget() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), closeLimit, errors.New("the launcher does not end it"))
+	defer cancel()
+	_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpDestroy, ID: s.name})
+	if errors.Is(err, launch.ErrGone) { // its sandboxes went with it
+		return nil
+	}
+	return err
+}
+
 // destroy undoes the steps of makeBlank, in reverse. Each undo runs whatever became of the others.
 func (s *Sandbox) destroy() error {
 	var errs []error
@@ -211,12 +243,7 @@ func (s *Sandbox) destroy() error {
 		s.group.kill() // also what is frozen
 	}
 	if s.launched {
-		ctx, cancel := context.WithTimeoutCause(context.Background(), closeLimit, errors.New("the launcher does not end it"))
-		_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpDestroy, ID: s.name})
-		cancel()
-		if err != nil && !errors.Is(err, launch.ErrGone) { // gone: its sandboxes went with it
-			errs = append(errs, err)
-		}
+		errs = append(errs, s.forget())
 	}
 	s.wg.Wait()
 	if !s.watching {
@@ -236,6 +263,9 @@ func (s *Sandbox) destroy() error {
 	}
 	s.b.mu.Lock()
 	delete(s.b.live, s)
+	if s.id != "" {
+		delete(s.b.ids, s.id)
+	}
 	for i, o := range s.b.blanks {
 		if o == s {
 			s.b.blanks = append(s.b.blanks[:i], s.b.blanks[i+1:]...)

@@ -9,6 +9,8 @@
 // The launcher ends when the server's end of the socket closes, and the kernel ends its children with it. That holds when the server
 // is killed, too.
 //
+// While it forks a sandbox it is in that sandbox's cgroups: nobody may kill or freeze them before it has answered.
+//
 // Each request and each reply is one packet of JSON; descriptors travel beside it. Replies come in any order.
 package launch
 
@@ -52,10 +54,9 @@ type Create struct {
 	Bundle   string   `json:"bundle"`           // absolute; holds config.json
 	Shared   string   `json:"shared"`           // folder that becomes a shared mount; the root of the sandbox lies in it
 	Network  bool     `json:"net"`              // false: loopback only
-	Tasks    []string `json:"tasks,omitempty"`  // cgroup v1: tasks files to be born into, one per hierarchy
-	Home     []string `json:"home,omitempty"`   // cgroup v1: the same of the launcher, to go back to
-	CgroupV2 string   `json:"v2,omitempty"`     // cgroup v2 only: path of the group below the hierarchy's mount
-	Unified  string   `json:"uni,omitempty"`    // both versions mounted: cgroup.procs of the v2 group, which only freezes
+	Groups   []string `json:"groups,omitempty"` // cgroup.procs files of the groups to be born into: the launcher enters them to fork
+	Home     []string `json:"home,omitempty"`   // the same of its own groups, to go back to
+	CgroupV2 string   `json:"v2,omitempty"`     // in place of both where there is cgroup v2 only: path of the group below the hierarchy's mount
 	Debug    string   `json:"debug,omitempty"`  // folder for gVisor's debug logs; empty: none
 	Attached bool     `json:"attach,omitempty"` // end the sandbox with the launcher; always set by the server
 }
