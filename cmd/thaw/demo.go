@@ -56,7 +56,7 @@ func (a *app) demo(ctx context.Context, c node.Config, given func(string) bool, 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c.DataDir, a.dataDir = dir, dir
+	c.DataDir = dir
 	if !given("listen") {
 		c.Listen = "127.0.0.1:0"
 	}
@@ -117,7 +117,7 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	if err := a.print(d.steps, func(w io.Writer) { fmt.Fprintln(w); table(w, stepRows(d.steps)) }); err != nil {
 		return err
 	}
-	a.next(health, d.steps[0], keep)
+	a.next(health, c.DataDir, d.steps[0], keep)
 	if keep {
 		<-ctx.Done()
 		err = d.clean()
@@ -158,7 +158,7 @@ func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, pro
 }
 
 // next says what to type now; first is a step with a function that works here.
-func (a *app) next(health admin.Health, first step, keep bool) {
+func (a *app) next(health admin.Health, dataDir string, first step, keep bool) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.words, "  "+format+"\n", args...) }
 	fmt.Fprintln(a.words, "\nWhat to type next:")
 	endpoint, name := "http://127.0.0.1:9600", "hello"
@@ -175,7 +175,7 @@ func (a *app) next(health admin.Health, first step, keep bool) {
 	}
 	say(`aws lambda invoke --endpoint-url %s --function-name %s --cli-binary-format raw-in-base64-out --payload '{"name":"you"}' /dev/stdout`, endpoint, name)
 	if keep {
-		say("bin/thaw ps --data-dir %s; bin/thaw logs %s --data-dir %s", a.dataDir, name, a.dataDir)
+		say("bin/thaw ps --data-dir %s; bin/thaw logs %s --data-dir %s", dataDir, name, dataDir)
 		return
 	}
 	say("bin/thaw ps; bin/thaw logs %s", name)
