@@ -27,6 +27,7 @@ func main() {
 		// at the default its own heap doubles before it is collected, in every sandbox.
 		debug.SetGCPercent(20)
 		loadSeccomp()
+		hookMount()
 		runGvisor()
 	case "runsc-gofer", "/proc/self/exe":
 		runGvisor()

@@ -137,7 +137,11 @@ func (s *Sandbox) makeFiles(context.Context) error {
 	if err := s.b.skel.makeRoot(s.root()); err != nil {
 		return err
 	}
-	return writeSpec(s.dir, s.root())
+	tmp := filepath.Join(s.dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	return writeSpec(s.dir, s.root(), tmp)
 }
 
 func (s *Sandbox) makeGroup(context.Context) (err error) {

@@ -89,3 +89,16 @@ func untilFrozen(closing <-chan struct{}, frozen func() (bool, error), wait func
 		wait(min(left, 100*time.Millisecond))
 	}
 }
+
+// cpuTime is the processor time that the group has used.
+func (g *group) cpuTime() (time.Duration, error) {
+	if g.c.v2 != "" { // counted there in any layout
+		b, err := os.ReadFile(filepath.Join(g.c.v2, g.rel, "cpu.stat"))
+		if err != nil {
+			return 0, fmt.Errorf("processor time: %w", err)
+		}
+		us, err := sumFields(b, "usage_usec")
+		return time.Duration(us) * time.Microsecond, err
+	}
+	return 0, errors.New("processor time is counted by cgroup v2 only")
+}

@@ -117,8 +117,8 @@ func (s *skeleton) makeRoot(root string) error {
 	return nil
 }
 
-// writeSpec writes the config.json of a sandbox: the same for every one but for the path of its root.
-func writeSpec(bundle, root string) error {
+// writeSpec writes the config.json of a sandbox: the same for every one but for the path of its root and of the folder that holds the file with /tmp.
+func writeSpec(bundle, root, tmp string) error {
 	// What PID 1 may do, inside the sandbox's own kernel only: mount /tmp, become the function's user, end any process.
 	caps := []string{"CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE",
 		"CAP_SYS_RESOURCE", "CAP_SYS_PTRACE", "CAP_SYS_TIME", "CAP_NET_BIND_SERVICE"}
@@ -134,6 +134,13 @@ func writeSpec(bundle, root string) error {
 		},
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/tmp", Type: "bind", Source: tmp, Options: []string{"rw"}},
+		},
+		// The mount above is a tmpfs kept in a file in that folder, not the folder. Source: gVisor, runsc/boot/mount_hints.go.
+		Annotations: map[string]string{
+			"dev.gvisor.spec.mount.tmp.source": tmp,
+			"dev.gvisor.spec.mount.tmp.type":   "tmpfs",
+			"dev.gvisor.spec.mount.tmp.share":  "container",
 		},
 		Linux: &specs.Linux{
 			// netstack reads it: no IPv6 inside.
