@@ -32,9 +32,18 @@ func main() {
 	case "runsc-gofer", "/proc/self/exe":
 		runGvisor()
 	}
-	if len(os.Args) == 2 && os.Args[1] == "launch" {
-		runLauncher()
-		return
+	if len(os.Args) == 2 {
+		switch os.Args[1] {
+		case "launch":
+			runLauncher()
+			return
+		case "filters": // which compiled seccomp filters are in use; for tests and the curious
+			loadSeccomp()
+			for key := range precompiledPrograms {
+				fmt.Println(key)
+			}
+			return
+		}
 	}
 	fmt.Fprintln(os.Stderr, "thaw-sandbox is run by thaw server, not by hand")
 	os.Exit(2)

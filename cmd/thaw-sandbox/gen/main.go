@@ -6,8 +6,7 @@
 package main
 
 import (
-	"bytes"
-	"encoding/gob"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
 	"gvisor.dev/gvisor/pkg/sentry/platform"
 	fconfig "gvisor.dev/gvisor/runsc/boot/filter/config"
+
+	"thaw/cmd/thaw-sandbox/seccompfile"
 )
 
 func main() {
@@ -28,7 +29,7 @@ func main() {
 	}
 }
 
-// wanted are the keys of our sandboxes' options: the systrap platform, gVisor's own network stack, with and without direct access to the host's files.
+// wanted are the keys of our sandboxes' options: the systrap platform, gVisor's own network stack, files through the gofer only.
 func wanted() (map[string]bool, error) {
 	c, err := platform.Lookup("systrap")
 	if err != nil {
@@ -36,9 +37,7 @@ func wanted() (map[string]bool, error) {
 	}
 	keys := make(map[string]bool)
 	for _, info := range c.PrecompiledSeccompInfo() {
-		for _, direct := range []bool{false, true} {
-			keys[fconfig.Options{Platform: info, HostFilesystem: direct}.ConfigKey()] = true
-		}
+		keys[fconfig.Options{Platform: info}.ConfigKey()] = true
 	}
 	return keys, nil
 }
@@ -61,12 +60,16 @@ func generate(path string) error {
 	if len(keep) != len(keys) {
 		return fmt.Errorf("%d of %d filters found", len(keep), len(keys))
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(keep); err != nil {
+	release := seccompfile.Gvisor()
+	if release == "" {
+		return errors.New("this program does not know its release of gVisor")
+	}
+	b, err := seccompfile.Encode(seccompfile.File{Gvisor: release, Programs: keep})
+	if err != nil {
 		return err
 	}
 	for _, p := range keep {
 		fmt.Println(p.Name)
 	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	return os.WriteFile(path, b, 0o644)
 }
