@@ -54,7 +54,7 @@ func (s *Store) Begin(ctx context.Context, meta Meta) (*Writer, error) {
 	}
 	w := &Writer{s: s, ctx: ctx, m: &Manifest{Meta: meta}, refs: map[*pack]int{}, pending: map[pageHash]loc{}}
 	w.packs, w.pctx = errgroup.WithContext(ctx)
-	w.packs.SetLimit(s.opt.Workers)
+	w.packs.SetLimit(4 * s.opt.Workers) // most of them wait for the disk; the encoder lets only Workers compress
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[meta.ID] || s.manifests[meta.ID] != nil {
