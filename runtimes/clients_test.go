@@ -75,8 +75,17 @@ func greets(t *testing.T, a *api, who string, countsFrom int) {
 }
 
 func TestNodeReleases(t *testing.T) {
+	r, err := cache()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, id := range []string{"nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x"} {
 		t.Run(id, func(t *testing.T) {
+			if id != "nodejs22.x" && id != "nodejs24.x" { // fetched when missing; the others are tried where they are
+				if err := r.Check(id, ""); err != nil {
+					t.Skip(err)
+				}
+			}
 			plan := ready(t, id)
 			for _, sample := range []string{"nodejs-hello", "nodejs-esm", "nodejs-stream"} {
 				a := newAPI(t)
@@ -95,21 +104,15 @@ func TestNodeReleases(t *testing.T) {
 }
 
 func TestPython(t *testing.T) {
-	ran := 0
 	for _, id := range []string{"python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"} {
 		t.Run(id, func(t *testing.T) {
+			t.Parallel()
 			plan := ready(t, id)
 			a := newAPI(t)
 			p := start(t, a, launch{plan: plan, task: unpacked(t, "python-hello"), handler: "lambda_function.handler", frames: true})
 			greets(t, a, id, 1)
-			if out := p.out.String(); !strings.Contains(out, "hello "+id) {
-				t.Errorf("output: %q", out)
-			}
-			ran++
+			waitFor(t, p.out, "hello "+id)
 		})
-	}
-	if ran == 0 {
-		t.Skip("no Python here, or no registry")
 	}
 }
 
@@ -171,7 +174,6 @@ def handler(event, context):
 }
 
 func TestJava(t *testing.T) {
-	ran := 0
 	for _, id := range []string{"java17", "java21", "java25"} {
 		t.Run(id, func(t *testing.T) {
 			plan := ready(t, id)
@@ -179,11 +181,7 @@ func TestJava(t *testing.T) {
 			p := start(t, a, launch{plan: plan, task: unpacked(t, "java-hello"), handler: "example.Hello::handle", frames: true})
 			greets(t, a, id, 1)
 			waitFor(t, p.out, "hello "+id)
-			ran++
 		})
-	}
-	if ran == 0 {
-		t.Skip("no Java here, or no registry")
 	}
 }
 
@@ -223,15 +221,15 @@ public class Hooked implements Resource {
 	}
 }
 
+// The Java client tells of a class that it does not find at the first event, not at init.
 func TestJavaErrors(t *testing.T) {
 	plan := ready(t, "java17")
 	a := newAPI(t)
-	p := start(t, a, launch{plan: plan, task: unpacked(t, "java-hello"), handler: "example.Absent::handle"})
-	if got := a.next(); got.Path != "init/error" || got.Header.Get("Lambda-Runtime-Function-Error-Type") != "Runtime.BadFunctionCode" || !strings.Contains(got.Body, "Class not found: example.Absent") {
+	start(t, a, launch{plan: plan, task: unpacked(t, "java-hello"), handler: "example.Absent::handle"})
+	a.waitParked("invocation/next")
+	got := a.invoke(event{Body: `{}`})
+	if !strings.HasSuffix(got.Path, "/error") || got.Header.Get("Lambda-Runtime-Function-Error-Type") != "Runtime.BadFunctionCode" || !strings.Contains(got.Body, "Class not found: example.Absent") {
 		t.Errorf("got %s %v %s", got.Path, got.Header, got.Body)
-	}
-	if status := p.exitStatus(); status != 1 {
-		t.Errorf("exit status %d, want 1", status)
 	}
 }
 
@@ -253,6 +251,7 @@ func TestProvided(t *testing.T) {
 
 // AWS's own client for Node, unchanged, as the bootstrap of an OS-only function.
 func TestRIC(t *testing.T) {
+	t.Parallel() // compiling it takes minutes
 	r, err := cache()
 	if err != nil {
 		t.Fatal(err)
