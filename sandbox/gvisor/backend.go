@@ -69,7 +69,9 @@ type Backend struct {
 	groups *cgroups
 	nets   *networks // nil: loopback only
 	skel   *skeleton
-	launch *launch.Launcher
+
+	launchMu sync.Mutex // one start at a time; guards launch
+	launch   *launch.Launcher
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -144,7 +146,8 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if b.runDir, err = os.Open(filepath.Join(b.opt.Dir, "run")); err != nil {
 		return fmt.Errorf("gvisor folder: %w", err)
 	}
-	return b.startLauncher()
+	_, err = b.launcher()
+	return err
 }
 
 // openNetwork sweeps the network and, when it is wanted, sets it up. A host where that cannot be done has sandboxes without: many functions need none.
@@ -167,15 +170,31 @@ func (b *Backend) openNetwork() {
 	}
 }
 
-func (b *Backend) startLauncher() error {
-	stderr, err := os.OpenFile(filepath.Join(b.opt.Dir, "launcher.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+// launcher returns the launcher, a new one when the last has died: its sandboxes died with it, those to come need not.
+func (b *Backend) launcher() (*launch.Launcher, error) {
+	b.launchMu.Lock()
+	defer b.launchMu.Unlock()
+	if b.launch != nil {
+		select {
+		case <-b.launch.Gone():
+		default:
+			return b.launch, nil
+		}
+		said, _ := os.ReadFile(b.launcherLog())
+		b.log.Error("launcher died, and its sandboxes with it", "said", string(said[:min(len(said), 2000)]))
+		b.launch.Close()
+		b.launch = nil
+	}
+	stderr, err := os.OpenFile(b.launcherLog(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("launcher log: %w", err)
+		return nil, fmt.Errorf("launcher log: %w", err)
 	}
 	defer stderr.Close()
 	b.launch, err = launch.Open(b.opt.SandboxExe, b.runDir, b.lock, stderr)
-	return err
+	return b.launch, err
 }
+
+func (b *Backend) launcherLog() string { return filepath.Join(b.opt.Dir, "launcher.log") }
 
 // release gives back all that open took, in reverse.
 func (b *Backend) release() error {
@@ -194,6 +213,7 @@ func (b *Backend) release() error {
 		b.groups.removeParents()
 	}
 	if b.lock != nil {
+		os.Remove(b.launcherLog())
 		os.Remove(b.lock.Name())
 		b.lock.Close()
 	}

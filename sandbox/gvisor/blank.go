@@ -196,11 +196,13 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 		c.Network = true
 		files = append(files, s.net.ns)
 	}
-	s.launched = true
+	if s.launcher, err = s.b.launcher(); err != nil {
+		return err
+	}
 	// Not to be given up: the launcher is in the sandbox's cgroups until it has answered.
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), blankLimit, errors.New("the launcher does not answer"))
 	defer cancel()
-	rep, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
 	if err != nil {
 		return err
 	}
@@ -210,7 +212,7 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 }
 
 func (s *Sandbox) start(ctx context.Context) error {
-	_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpStart, ID: s.name})
+	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpStart, ID: s.name})
 	return err
 }
 

@@ -32,7 +32,7 @@ type Sandbox struct {
 	net      *network // nil: loopback only
 	conn     *net.UnixConn
 	console  *console
-	launched bool // the launcher may know it
+	launcher *launch.Launcher // that may know it
 	watching bool
 	pid      int // of the user-space kernel
 
@@ -78,7 +78,7 @@ func (s *Sandbox) bind(ctx context.Context, spec sandbox.Spec, clock *stages) er
 	}
 	clock.mark("limits")
 	if len(spec.Mounts) > 0 {
-		if _, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpBind, ID: s.name, Root: s.root(), Mounts: spec.Mounts}); err != nil {
+		if _, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpBind, ID: s.name, Root: s.root(), Mounts: spec.Mounts}); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (s *Sandbox) Close() error {
 func (s *Sandbox) forget() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), closeLimit, errors.New("the launcher does not end it"))
 	defer cancel()
-	_, err := s.b.launch.Call(ctx, launch.Request{Op: launch.OpDestroy, ID: s.name})
+	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpDestroy, ID: s.name})
 	if errors.Is(err, launch.ErrGone) { // its sandboxes went with it
 		return nil
 	}
@@ -242,7 +242,7 @@ func (s *Sandbox) destroy() error {
 	if s.group != nil {
 		s.group.kill() // also what is frozen
 	}
-	if s.launched {
+	if s.launcher != nil {
 		errs = append(errs, s.forget())
 	}
 	s.wg.Wait()

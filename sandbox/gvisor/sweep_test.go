@@ -1,0 +1,281 @@
+package gvisor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"thaw/sandbox"
+)
+
+// victimVar makes a test process the server that is going to be killed; its value is the backend's folder.
+const victimVar = "THAW_GVISOR_TEST_VICTIM"
+
+// victim opens a backend with sandboxes in every state, says so, and waits for its death.
+func victim(dir string) {
+	b, err := Open(context.Background(), Options{
+		Dir: dir, SandboxExe: os.Getenv("THAW_GVISOR_TEST_EXE"), GuestExe: os.Getenv("THAW_GVISOR_TEST_GUEST"), Blank: 1,
+		Network: Network{Internet: true}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		fmt.Println("victim:", err)
+		os.Exit(1)
+	}
+	for i := range 2 {
+		s, err := b.Create(context.Background(), sandbox.Spec{
+			ID: sandbox.ID(fmt.Sprintf("victim-%d", i)), MemoryMiB: 64, TmpMiB: 16, Mounts: []sandbox.Mount{{Source: "/usr/share", Target: "/opt"}},
+		})
+		if err != nil {
+			fmt.Println("victim:", err)
+			os.Exit(1)
+		}
+		if i == 0 {
+			if err := s.Freeze(); err != nil {
+				fmt.Println("victim:", err)
+				os.Exit(1)
+			}
+		}
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// traces are what sandboxes of a folder leave on a host: one line each.
+func traces(t *testing.T, dir string) []string {
+	t.Helper()
+	var list []string
+	exe, _ := build(t)
+	procs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		if target, err := os.Readlink(p + "/exe"); err == nil && target == exe {
+			list = append(list, "process "+p)
+		}
+	}
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if strings.Contains(sc.Text(), dir) {
+			list = append(list, "mount "+sc.Text())
+		}
+	}
+	hash := dirHash(dir)
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroupParent + "/" + hash + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroupParent + "/" + hash + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range append(groups, more...) {
+		list = append(list, "cgroup "+g)
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if strings.HasPrefix(l.Attrs().Name, "tw"+hash) {
+			list = append(list, "device "+l.Attrs().Name)
+		}
+	}
+	c, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := c.ListTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tb := range tables {
+		if tb.Name == tableName(hash) {
+			list = append(list, "table "+tb.Name)
+		}
+	}
+	ents, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, e := range ents {
+		list = append(list, "file "+e.Name())
+	}
+	return list
+}
+
+func TestAKilledServerIsSweptUp(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	exe, guest := build(t)
+	dir := filepath.Join(t.TempDir(), "gvisor")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), victimVar+"="+dir, "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "ready\n" {
+		t.Fatalf("the victim said %q: %v", line, err)
+	}
+	alive := traces(t, dir)
+	for _, kind := range []string{"process ", "cgroup ", "device ", "table ", "file "} {
+		if !slices.ContainsFunc(alive, func(s string) bool { return strings.HasPrefix(s, kind) }) {
+			t.Errorf("a running server shows no %s: the test looks in the wrong place", kind)
+		}
+	}
+	if slices.ContainsFunc(alive, func(s string) bool { return strings.HasPrefix(s, "mount ") }) {
+		t.Error("sandboxes' mounts are seen on the host")
+	}
+	if got := forwarding(t, "up0"); got != "1" {
+		t.Errorf("forwarding of up0 is %s", got)
+	}
+	t.Run("another server of the folder is refused while it lives", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if b, err := Open(ctx, Options{Dir: dir, SandboxExe: exe, GuestExe: guest}); err == nil {
+			b.Close()
+			t.Error("it opened")
+		}
+		if now := traces(t, dir); len(now) < len(alive) {
+			t.Errorf("it took something away: before %q, after %q", alive, now)
+		}
+	})
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	b, err := Open(testContext(t), Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: -1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := traces(t, dir)
+	for _, l := range left {
+		switch {
+		case strings.HasPrefix(l, "process "): // the new launcher
+			if l != fmt.Sprintf("process /proc/%d", b.launch.PID()) {
+				t.Errorf("left after the sweep: %s", l)
+			}
+		case strings.HasPrefix(l, "device "), strings.HasPrefix(l, "mount "), strings.HasPrefix(l, "table "):
+			t.Errorf("left after the sweep: %s", l)
+		}
+	}
+	for _, g := range b.groups.mounts() {
+		ents, err := filepath.Glob(filepath.Join(g, cgroupParent, b.groups.hash, "s*"))
+		if err != nil || len(ents) > 0 {
+			t.Errorf("left after the sweep: %q %v", ents, err)
+		}
+	}
+	if got := forwarding(t, "up0"); got != "0" {
+		t.Errorf("forwarding of up0 is %s after the sweep", got)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := traces(t, dir); len(left) > 0 {
+		t.Errorf("left after Close: %q", left)
+	}
+}
+
+func TestBlanksAreMadeAgain(t *testing.T) {
+	b := open(t, func(o *Options) { o.Blank = 2 })
+	for range 2 {
+		awaitBlanks(t, b)
+		before := blankNames(b)
+		g := create(t, b, sandbox.Spec{})
+		if !slices.Contains(before, g.Sandbox.(*Sandbox).name) {
+			t.Errorf("sandbox %s was not one of the blank ones %q", g.Sandbox.(*Sandbox).name, before)
+		}
+		if err := g.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("also one that died", func(t *testing.T) {
+		awaitBlanks(t, b)
+		b.mu.Lock()
+		victim := b.blanks[0]
+		b.mu.Unlock()
+		unix.Kill(victim.pid, unix.SIGKILL)
+		<-victim.Exited()
+		g := create(t, b, sandbox.Spec{})
+		if g.Sandbox.(*Sandbox) == victim {
+			t.Error("Create returned a dead one")
+		}
+		awaitBlanks(t, b)
+	})
+}
+
+func blankNames(b *Backend) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for _, s := range b.blanks {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func TestTheLaunchersDeathIsTheSandboxesEnd(t *testing.T) {
+	b := open(t, nil)
+	g := create(t, b, sandbox.Spec{})
+	unix.Kill(b.launch.PID(), unix.SIGKILL)
+	select {
+	case <-g.Exited():
+	case <-time.After(patience):
+		t.Fatal("the sandbox lives on")
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	again := create(t, b, sandbox.Spec{ID: "again"})
+	if got := again.must("echo alive"); got != "echo alive" {
+		t.Errorf("echo answered %q", got)
+	}
+}
+
+func TestTheGuestSeesNothingOfTheServer(t *testing.T) {
+	b := open(t, nil)
+	g := create(t, b, sandbox.Spec{})
+	t.Run("its open files are three pipes and its stream", func(t *testing.T) {
+		for line := range strings.Lines(g.must("stdio")) {
+			f := strings.Fields(line)
+			if len(f) == 2 && !strings.Contains("0 1 2 3", f[0]) && !strings.HasPrefix(f[1], "anon_inode") && !strings.HasPrefix(f[1], "/proc/") {
+				t.Errorf("descriptor %s", line)
+			}
+		}
+	})
+	t.Run("what it prints goes nowhere but to the console kept for its death", func(t *testing.T) {
+		g.must("print last words")
+		until(t, "the console has it", func() bool { return strings.Contains(g.Sandbox.(*Sandbox).console.tail(), "last words") })
+		g.send(10, nil, "") // wire.KindExit
+		<-g.Exited()
+		if e := g.Exit(); e.Err == nil || !strings.Contains(e.Err.Error(), "last words") {
+			t.Errorf("exit %+v does not quote the console", e)
+		}
+	})
+}
