@@ -238,11 +238,11 @@ func (f *fetcher) get(ctx context.Context, address, auth, accept string) (*http.
 	return nil, last
 }
 
-// authFor is the authorization for an address that the registry named: only for its own host, so that credentials go nowhere else.
+// authFor is the authorization for an address that the registry named: only for its own scheme and host, so that credentials go nowhere else.
 func (r registry) authFor(address string) string {
 	a, errA := url.Parse(address)
 	b, errB := url.Parse(r.url)
-	if errA != nil || errB != nil || a.Host != b.Host {
+	if errA != nil || errB != nil || a.Host != b.Host || a.Scheme != b.Scheme {
 		return ""
 	}
 	return r.authorization

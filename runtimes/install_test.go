@@ -1,0 +1,359 @@
+package runtimes
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// packages is a registry of npm, PyPI and Maven in one, with the files that the pins of a test name.
+type packages struct {
+	*httptest.Server
+	npm, wheel, jar []byte
+	requests        atomic.Int64
+	hang            chan struct{} // when set, a file is sent by half, then nothing until it is closed
+	html            bool          // the index speaks the old form
+	auth            string        // wanted
+}
+
+func (p *packages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.requests.Add(1)
+	if p.auth != "" && r.Header.Get("Authorization") != p.auth {
+		http.Error(w, "who are you", http.StatusUnauthorized)
+		return
+	}
+	file := func(b []byte) {
+		if p.hang != nil {
+			w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+			w.Write(b[:len(b)/2])
+			w.(http.Flusher).Flush()
+			select {
+			case <-p.hang:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		w.Write(b)
+	}
+	switch r.URL.Path {
+	case "/npm/tool":
+		fmt.Fprintf(w, `{"versions":{"1.2.3":{"dist":{"tarball":"%s/npm/tool/-/tool-1.2.3.tgz"}}}}`, p.URL)
+	case "/npm/tool/-/tool-1.2.3.tgz":
+		file(p.npm)
+	case "/simple/lib/":
+		if p.html {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, `<html><a href="../../files/lib-1.0-py3-none-any.whl#sha256=0&amp;x">lib-1.0-py3-none-any.whl</a></html>`)
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.pypi.simple.v1+json")
+		fmt.Fprint(w, `{"files":[{"filename":"lib-1.0-py3-none-any.whl","url":"../../files/lib-1.0-py3-none-any.whl"}]}`)
+	case "/files/lib-1.0-py3-none-any.whl":
+		file(p.wheel)
+	case "/maven2/g/a/1/a-1.jar":
+		file(p.jar)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// registryOfTest serves one package of each kind and points this process's configuration, in files, at it. The pins are the
+// package's for the length of the test.
+func registryOfTest(t *testing.T) *packages {
+	t.Helper()
+	p := &packages{npm: tarball(t, map[string]string{"package/bin/tool": "#!/bin/sh\n", "package/README": "x"}), wheel: wheel(t, "lib/__init__.py"), jar: []byte("jar")}
+	p.Server = httptest.NewServer(p)
+	t.Cleanup(p.Close)
+	home := t.TempDir()
+	for name, body := range map[string]string{
+		".npmrc":                "registry=" + p.URL + "/npm/\n",
+		".config/pip/pip.conf":  "[global]\nindex-url = " + p.URL + "/simple/\n",
+		".m2/settings.xml":      "<settings><mirrors><mirror><id>m</id><mirrorOf>central</mirrorOf><url>" + p.URL + "/maven2/</url></mirror></mirrors></settings>",
+		".config/irrelevant.rc": "x",
+	} {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("HOME", home)
+	for _, v := range []string{"npm_config_registry", "NPM_CONFIG_REGISTRY", "npm_config_userconfig", "NPM_CONFIG_USERCONFIG", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "XDG_CONFIG_HOME"} {
+		t.Setenv(v, "")
+	}
+	was := pins
+	t.Cleanup(func() { pins = was })
+	integrity := sha512.Sum512(p.npm)
+	pins = []pin{
+		{"npm", "mixed", "any", "tool", "1.2.3", "sha512-" + base64.StdEncoding.EncodeToString(integrity[:])},
+		{"pypi", "mixed", "any", "lib", "lib-1.0-py3-none-any.whl", sha256Pin(p.wheel)},
+		{"maven", "mixed", "any", "a", "g/a/1/a-1.jar", sha256Pin(p.jar)},
+	}
+	return p
+}
+
+func sha256Pin(b []byte) string {
+	h := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(h[:])
+}
+
+func tarball(t *testing.T, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	gz := gzip.NewWriter(&b)
+	w := tar.NewWriter(gz)
+	for name, body := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(body)), Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), gz.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func wheel(t *testing.T, names ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range names {
+		if _, err := w.Create(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func openTest(t *testing.T) *Registry {
+	t.Helper()
+	r, err := Open(Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// entries are what a registry's folder holds, without locks.
+func entries(t *testing.T, r *Registry) []string {
+	t.Helper()
+	list, err := os.ReadDir(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range list {
+		if !strings.HasPrefix(e.Name(), ".lock-") {
+			out = append(out, e.Name())
+		}
+	}
+	return out
+}
+
+func TestInstallFromConfiguredRegistries(t *testing.T) {
+	for _, html := range []bool{false, true} {
+		t.Run(fmt.Sprintf("html index %v", html), func(t *testing.T) {
+			p := registryOfTest(t)
+			p.html = html
+			r := openTest(t)
+			dir, err := r.installComponent(t.Context(), "mixed", func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{"bin/tool", "README", "lib/__init__.py", "lib/a-1.jar"} {
+				if !isFile(filepath.Join(dir, file)) {
+					t.Errorf("%s is not installed", file)
+				}
+			}
+			if info, err := os.Stat(filepath.Join(dir, "bin/tool")); err != nil || info.Mode()&0o111 == 0 {
+				t.Errorf("bin/tool is not executable: %v", err)
+			}
+			before := p.requests.Load()
+			if _, err := r.installComponent(t.Context(), "mixed", func(string) {}); err != nil || p.requests.Load() != before {
+				t.Errorf("a second installation asks the registry again: %v", err)
+			}
+		})
+	}
+}
+
+func TestInstallRefusesAnotherHash(t *testing.T) {
+	p := registryOfTest(t)
+	p.wheel = wheel(t, "lib/evil.py")
+	r := openTest(t)
+	_, err := r.installComponent(t.Context(), "mixed", func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "has another hash than the pinned sha256:") {
+		t.Errorf("got %v", err)
+	}
+	if left := entries(t, r); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestInterruptedInstallLeavesNothing(t *testing.T) {
+	p := registryOfTest(t)
+	p.hang = make(chan struct{})
+	r := openTest(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.installComponent(ctx, "mixed", func(string) {})
+		done <- err
+	}()
+	for p.requests.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want canceled", err)
+	}
+	if left := entries(t, r); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	// A process that was killed in the middle cannot tidy up; the next installation does.
+	c, _ := componentFor("mixed")
+	if err := os.MkdirAll(filepath.Join(r.dir, ".tmp-"+c.folder()+"-1", "half"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.hang = nil
+	if _, err := r.installComponent(t.Context(), "mixed", func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	if left := entries(t, r); len(left) != 1 || left[0] != c.folder() {
+		t.Errorf("the folder holds %v, want only %s", left, c.folder())
+	}
+}
+
+func TestConcurrentInstallsFetchOnce(t *testing.T) {
+	p := registryOfTest(t)
+	r := openTest(t)
+	other, err := Open(Options{Dir: r.dir}) // another process
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if _, err := []*Registry{r, other}[i%2].installComponent(t.Context(), "mixed", func(string) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := p.requests.Load(); n != 5 { // metadata and file of npm and PyPI, file of Maven
+		t.Errorf("%d requests for one installation, want 5", n)
+	}
+}
+
+func TestArchivesStayInTheirFolder(t *testing.T) {
+	for _, name := range []string{"package/../../evil", "package//etc/evil", "package/a/../../../evil"} {
+		dir := t.TempDir()
+		if err := untar(bytes.NewReader(tarball(t, map[string]string{name: "x"})), filepath.Join(dir, "in")); err == nil {
+			t.Errorf("tar entry %s was taken", name)
+		}
+		if list, _ := os.ReadDir(dir); len(list) > 0 {
+			t.Errorf("%s left %v", name, list)
+		}
+	}
+	for _, name := range []string{"../evil", "/etc/evil", "a/../../evil"} {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(wheel(t, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := unzip(f, t.TempDir()); err == nil {
+			t.Errorf("zip entry %s was taken", name)
+		}
+	}
+}
+
+func TestRegistryConfiguration(t *testing.T) {
+	home := t.TempDir()
+	put := func(name, body string) {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vars := map[string]string{"TOKEN": "secret"}
+	getenv := func(k string) string { return vars[k] }
+	if got := pypiIndexes(getenv, t.TempDir()); len(got) == 0 || got[0].url == "" {
+		t.Errorf("no index by default: %v", got)
+	}
+	put(".npmrc", "; comment\nregistry = https://npm.example/path/\n//npm.example/path/:_authToken=${TOKEN}\n")
+	if got := npmRegistry(getenv, home); got.url != "https://npm.example/path" || got.authorization != "Bearer secret" {
+		t.Errorf("npm: %+v", got)
+	}
+	put(".config/pip/pip.conf", "[global]\nindex-url = https://user:pass@pypi.example/simple/\n[other]\nindex-url = https://wrong.example\n")
+	if got := pypiIndexes(getenv, home); got[0].url != "https://pypi.example/simple" || got[0].authorization != "Basic "+base64.StdEncoding.EncodeToString([]byte("user:pass")) {
+		t.Errorf("pip: %+v", got)
+	}
+	put(".m2/settings.xml", `<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0"><servers><server><id>m</id><username>u</username><password>${env.TOKEN}</password></server></servers>
+		<mirrors><mirror><id>other</id><mirrorOf>*,!central</mirrorOf><url>https://wrong.example</url></mirror><mirror><id>m</id><mirrorOf>external:*</mirrorOf><url>https://maven.example/repo</url></mirror></mirrors></settings>`)
+	if got := mavenRepository(getenv, home); got.url != "https://maven.example/repo" || got.authorization != "Basic "+base64.StdEncoding.EncodeToString([]byte("u:secret")) {
+		t.Errorf("maven: %+v", got)
+	}
+	vars["npm_config_registry"] = "https://env.example/"
+	vars["PIP_INDEX_URL"] = "https://env.example/simple"
+	vars["PIP_EXTRA_INDEX_URL"] = "https://more.example/simple https://most.example/simple"
+	if got := npmRegistry(getenv, home); got.url != "https://env.example" || got.authorization != "" {
+		t.Errorf("npm's variable does not win, or took another registry's token: %+v", got)
+	}
+	if got := pypiIndexes(getenv, home); len(got) != 3 || got[0].url != "https://env.example/simple" || got[2].url != "https://most.example/simple" {
+		t.Errorf("pip's variables do not win: %+v", got)
+	}
+}
+
+// Credentials go to the registry's own host only.
+func TestCredentialsStayWithTheRegistry(t *testing.T) {
+	r := registry{url: "https://npm.example/path", authorization: "Bearer secret"}
+	if r.authFor("https://npm.example/path/x.tgz") == "" || r.authFor("https://cdn.example/x.tgz") != "" || r.authFor("http://npm.example:81/x") != "" {
+		t.Error("the authorization goes to another host, or not to the registry")
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add("[global]\nindex-url = https://pypi.example/simple\n")
+	f.Add("registry=https://npm.example/\n//npm.example/:_authToken=x")
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "settings")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		readSettings(path, func(section, key, value string) {
+			if strings.ContainsAny(section+key+value, "\n") || !strings.Contains(text, key) || !strings.Contains(text, value) {
+				t.Errorf("%q gives [%q] %q = %q", text, section, key, value)
+			}
+		})
+	})
+}
