@@ -264,4 +264,3 @@ func moveFile(from, to string) error {
 	}
 	return err
 }
-

@@ -75,10 +75,6 @@ func (r *Record) Move(e Event, now time.Time) ([]Step, error) {
 			s.ID = busy.ID
 		case StartVerifying, AbortMaking, DropNext:
 			s.ID = busy.id()
-			if a != StartVerifying {
-				// the pointer stays for a DropNext that follows
-				break
-			}
 		case RetireCurrent:
 			s.ID = r.Current.id()
 			r.Current = nil
@@ -86,6 +82,9 @@ func (r *Record) Move(e Event, now time.Time) ([]Step, error) {
 			s.ID = busy.id()
 			r.Current = busy
 			r.Failures = 0
+			if r.LastUsed.IsZero() {
+				r.LastUsed = now // idle time counts from here
+			}
 			if busy != nil {
 				r.MakeSeconds = append(r.MakeSeconds, busy.MakeSeconds)
 				r.MakeSeconds = append([]float64(nil), r.MakeSeconds[max(0, len(r.MakeSeconds)-5):]...)
