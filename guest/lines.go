@@ -19,6 +19,9 @@ func (l *lines) write(b []byte, emit func([]byte)) {
 		return
 	}
 	l.rest = append(l.rest, b...)
+	if len(l.rest) <= wire.MaxLogEvent && bytes.IndexByte(b, '\n') < 0 {
+		return // a long line in many small writes is not searched again and again
+	}
 	left := cut(l.rest, emit)
 	l.rest = l.rest[:copy(l.rest, left)]
 	if len(left) == 0 && cap(l.rest) > wire.MaxChunk {
