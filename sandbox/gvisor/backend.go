@@ -49,6 +49,8 @@ type Options struct {
 	Network    Network
 	Log        *slog.Logger
 	Debug      bool // keep gVisor's debug logs in Dir/debug
+
+	onlyV2 bool // for tests: see openCgroups
 }
 
 // DefaultBlank is how many blank sandboxes are kept ready unless told otherwise: one to take and one being made.
@@ -121,7 +123,7 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if b.lock, err = lockDir(ctx, filepath.Join(b.opt.Dir, "lock")); err != nil {
 		return err
 	}
-	if b.groups, err = openCgroups(dirHash(b.opt.Dir)); err != nil {
+	if b.groups, err = openCgroups(dirHash(b.opt.Dir), b.opt.onlyV2); err != nil {
 		return err
 	}
 	if err := b.sweep(); err != nil {
@@ -299,7 +301,7 @@ func (b *Backend) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 			}
 			defer b.make.Release(1)
 			clock.mark("wait for a core")
-			return b.makeBlank(ctx, clock)
+			return b.makeBlank(ctx, clock, false)
 		}
 		b.lookAgain()
 		if s.ended() { // a blank that died while it waited is nobody's loss

@@ -40,7 +40,7 @@ func (b *Backend) keepBlanks() {
 			return
 		}
 		ctx, cancel := context.WithTimeoutCause(b.ctx, blankLimit, errors.New("a blank sandbox took too long"))
-		s, err := b.makeBlank(ctx, newStages())
+		s, err := b.makeBlank(ctx, newStages(), true)
 		cancel()
 		if err != nil {
 			if b.ctx.Err() == nil {
@@ -86,10 +86,10 @@ var (
 	}
 )
 
-// makeBlank makes a sandbox for nobody yet.
-func (b *Backend) makeBlank(ctx context.Context, clock *stages) (*Sandbox, error) {
+// makeBlank makes a sandbox for nobody yet. A patient one leaves the processor to those for whom somebody waits.
+func (b *Backend) makeBlank(ctx context.Context, clock *stages, patient bool) (*Sandbox, error) {
 	s := &Sandbox{
-		b: b, name: b.newName(),
+		b: b, patient: patient, name: b.newName(),
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
@@ -148,7 +148,7 @@ func (s *Sandbox) makeGroup(context.Context) (err error) {
 	if s.group, err = s.b.groups.make(s.name); err != nil {
 		return err
 	}
-	return s.group.limitProcesses()
+	return errors.Join(s.group.limitProcesses(), s.group.claim(s.patient))
 }
 
 func (s *Sandbox) makeNetwork(context.Context) (err error) {

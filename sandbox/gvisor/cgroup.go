@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,8 @@ type cgroups struct {
 	created []string          // parent folders, to be removed at the end where empty
 }
 
-func openCgroups(hash string) (*cgroups, error) {
+// openCgroups finds the hierarchies and makes the parent groups. ignoreV1 is for tests: the host then looks like one of version 2.
+func openCgroups(hash string, ignoreV1 bool) (*cgroups, error) {
 	c := &cgroups{hash: hash, v1: make(map[string]string), v2has: make(map[string]bool)}
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -53,6 +55,9 @@ func openCgroups(hash string) (*cgroups, error) {
 		case "cgroup2":
 			c.v2 = l[4]
 		case "cgroup":
+			if ignoreV1 {
+				continue
+			}
 			for _, o := range strings.Split(r[2], ",") {
 				for _, name := range controllers {
 					if o == name {
@@ -70,6 +75,9 @@ func openCgroups(hash string) (*cgroups, error) {
 		for _, name := range strings.Fields(string(b)) {
 			c.v2has[name] = true
 		}
+	}
+	if c.v2 == "" && c.v1["freezer"] == "" {
+		return nil, errors.New("no cgroup hierarchy that freezes is mounted on this host: mount cgroup2 at /sys/fs/cgroup")
 	}
 	if err := c.findHome(); err != nil {
 		return nil, err
@@ -136,6 +144,13 @@ func (c *cgroups) makeParents() error {
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			return fmt.Errorf("cgroups: %w", err)
 		}
+		if m == c.v1["cpu"] {
+			for _, dir := range []string{filepath.Dir(p), p} {
+				if err := os.WriteFile(filepath.Join(dir, "cpu.shares"), []byte(strconv.Itoa(parentShares())), 0); err != nil {
+					return fmt.Errorf("cgroups: %w", err)
+				}
+			}
+		}
 		if m != c.v2 || len(c.v1) > 0 {
 			continue
 		}
@@ -146,6 +161,9 @@ func (c *cgroups) makeParents() error {
 				os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
 			}
 		}
+		for _, dir := range []string{filepath.Dir(p), p} { // absent without the controller
+			os.WriteFile(filepath.Join(dir, "cpu.weight"), []byte(strconv.Itoa(min(parentShares()*weightOne/sharesOne, 10000))), 0)
+		}
 		b, _ := os.ReadFile(filepath.Join(p, "cgroup.subtree_control"))
 		c.v2has = make(map[string]bool)
 		for _, name := range strings.Fields(string(b)) {
@@ -153,6 +171,34 @@ func (c *cgroups) makeParents() error {
 		}
 	}
 	return nil
+}
+
+// What counts as one ordinary claim on the processor, in the units of either version. Source: kernel documentation, cpu.shares and cpu.weight.
+const (
+	sharesOne = 1024
+	weightOne = 100
+)
+
+// parentShares is the claim of all sandboxes together. Left alone it would be that of a single thread of the server, which stands beside them:
+// two for every core lets neither starve the other.
+func parentShares() int { return 2 * sharesOne * runtime.NumCPU() }
+
+// patientPart is the part of an ordinary claim that a blank sandbox has while it is made for nobody yet.
+const patientPart = 10
+
+// claim sets how much of the processor the group gets when it is contended.
+func (g *group) claim(patient bool) error {
+	if !g.c.hasCPU() {
+		return nil
+	}
+	part := 1
+	if patient {
+		part = patientPart
+	}
+	if g.c.onlyV2() {
+		return g.write("cpu", "cpu.weight", strconv.Itoa(weightOne/part))
+	}
+	return g.write("cpu", "cpu.shares", strconv.Itoa(sharesOne/part))
 }
 
 func (c *cgroups) onlyV2() bool    { return len(c.v1) == 0 && c.v2 != "" }
@@ -168,9 +214,6 @@ type group struct {
 
 func (c *cgroups) make(name string) (*group, error) {
 	g := &group{c: c, name: name, rel: filepath.Join(cgroupParent, c.hash, name)}
-	if c.onlyV2() {
-		return g, os.Mkdir(filepath.Join(c.v2, g.rel), 0o755)
-	}
 	for _, m := range c.mounts() {
 		if err := os.Mkdir(filepath.Join(m, g.rel), 0o755); err != nil {
 			return g, fmt.Errorf("cgroup: %w", err)
@@ -181,10 +224,6 @@ func (c *cgroups) make(name string) (*group, error) {
 
 // into tells the launcher where the sandbox's processes go.
 func (g *group) into(c *launch.Create) {
-	if g.c.onlyV2() {
-		c.CgroupV2 = "/" + g.rel
-		return
-	}
 	for _, m := range g.c.mounts() {
 		c.Groups = append(c.Groups, filepath.Join(m, g.rel, "cgroup.procs"))
 	}
@@ -211,7 +250,7 @@ func (g *group) pids() []int {
 	if g == nil {
 		return nil
 	}
-	return pidsIn(g.file("pids", "cgroup.procs"))
+	return pidsIn(filepath.Join(g.c.mounts()[0], g.rel, "cgroup.procs"))
 }
 
 func pidsIn(path string) []int {

@@ -56,6 +56,11 @@ func (s *Sandbox) noteBaseline() (err error) {
 
 // limit sets the limits of the Spec.
 func (s *Sandbox) limit() error {
+	if s.patient {
+		if err := s.group.claim(false); err != nil {
+			return err
+		}
+	}
 	if err := s.group.limitCPU(s.spec.CPUs); err != nil {
 		return err
 	}
@@ -77,6 +82,9 @@ func (s *Sandbox) limit() error {
 
 // MemoryUsed implements sandbox.Sandbox.
 func (s *Sandbox) MemoryUsed() (int64, error) {
+	if !s.group.c.hasMemory() {
+		return 0, errors.New("memory is not counted on this host: it has no memory cgroup")
+	}
 	held, err := s.group.memoryHeld()
 	if err != nil {
 		return 0, err

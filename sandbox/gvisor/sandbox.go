@@ -27,6 +27,8 @@ type Sandbox struct {
 	name string // of its folder, cgroups and gVisor container
 	dir  string
 
+	patient bool // made with less claim on the processor
+
 	// Set by the steps of makeBlank, in order; nil or false where a step was not reached.
 	group    *group
 	net      *network // nil: loopback only

@@ -12,7 +12,16 @@ import (
 )
 
 func TestAFrozenSandboxUsesNoProcessor(t *testing.T) {
-	b := open(t, nil)
+	t.Run("with the host's cgroups", func(t *testing.T) { frozenUsesNoProcessor(t, open(t, nil)) })
+	t.Run("with cgroup version 2 alone", func(t *testing.T) {
+		frozenUsesNoProcessor(t, open(t, func(o *Options) { o.onlyV2 = true }))
+	})
+}
+
+func frozenUsesNoProcessor(t *testing.T, b *Backend) {
+	if b.groups.v2 == "" {
+		t.Skip("this host has no cgroup v2")
+	}
 	g := create(t, b, sandbox.Spec{})
 	g.must("spin 3")
 	cpu := func() time.Duration {

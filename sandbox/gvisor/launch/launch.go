@@ -56,7 +56,6 @@ type Create struct {
 	Network  bool     `json:"net"`              // false: loopback only
 	Groups   []string `json:"groups,omitempty"` // cgroup.procs files of the groups to be born into: the launcher enters them to fork
 	Home     []string `json:"home,omitempty"`   // the same of its own groups, to go back to
-	CgroupV2 string   `json:"v2,omitempty"`     // in place of both where there is cgroup v2 only: path of the group below the hierarchy's mount
 	Debug    string   `json:"debug,omitempty"`  // folder for gVisor's debug logs; empty: none
 	Attached bool     `json:"attach,omitempty"` // end the sandbox with the launcher; always set by the server
 }

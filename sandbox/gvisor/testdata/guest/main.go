@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -181,6 +182,13 @@ func do(words []string, event []byte) ([]byte, error) {
 			fmt.Fprintln(&b, e.Name(), l)
 		}
 		return b.Bytes(), err
+	case "run": // a program: how long it took
+		t := time.Now()
+		out, err := exec.Command(words[1], words[2:]...).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", err, out)
+		}
+		return []byte(fmt.Sprint(time.Since(t).Microseconds())), nil
 	case "print":
 		_, err := fmt.Println(strings.Join(words[1:], " "))
 		return nil, err
