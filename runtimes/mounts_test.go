@@ -176,6 +176,31 @@ print(sys.prefix, awslambdaric.__file__, len(ssl.create_default_context().get_ca
 			t.Skip("no Python is ready here")
 		}
 	})
+	t.Run("the system's own Python, without what else is in /usr", func(t *testing.T) {
+		anyPython(t) // whose client may serve it too
+		r, err := cache()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", "/usr/bin:/bin")
+		t.Setenv("HOME", t.TempDir())
+		r, err = runtimes.Open(runtimes.Options{Dir: r.Dir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"} {
+			plan, err := r.Plan(id, "")
+			if err != nil || !fileExists("/usr/bin/python"+strings.TrimPrefix(id, "python")) {
+				continue
+			}
+			script := `import sys, os, ssl, awslambdaric; print(sys.prefix, os.path.isdir("/usr/lib/python3"), len(os.listdir("/usr/lib")) < 5)`
+			if got := strings.TrimSpace(inRoot(t, plan, t.TempDir(), []string{plan.Argv[0], "-c", script})); got != "/var/lang False True" {
+				t.Errorf("%s: %s", id, got)
+			}
+			return
+		}
+		t.Skip("no /usr/bin/python3.X with a client here")
+	})
 	t.Run("Java", func(t *testing.T) {
 		ran := 0
 		for _, id := range []string{"java17", "java21", "java25"} {

@@ -48,6 +48,9 @@ func Open(o Options) (*Registry, error) {
 	return &Registry{dir: dir, log: log, plans: map[string]plannedAt{}, probes: map[string]probed{}}, nil
 }
 
+// Dir is the folder that the registry was opened with.
+func (r *Registry) Dir() string { return r.dir }
+
 // Check says whether functions of this runtime and architecture can run here: nil, *NotInstalledError or *UnknownError.
 func (r *Registry) Check(identifier, architecture string) error {
 	_, err := r.Plan(identifier, architecture)
