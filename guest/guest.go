@@ -69,7 +69,23 @@ type generation struct {
 }
 
 // Main is the whole program: it serves the stream on descriptor 3 until that ends, kills everything, and returns the exit status.
+//
+// The caller has locked itself to the program's first thread in its init. All that this thread does is fork: so the children of the guest are the
+// children of that thread, and whoever walks the process tree (sandbox/process, for every freeze) need not look at the others.
 func Main() int {
+	forks, status := make(chan func()), make(chan int)
+	go func() { status <- serve(forks) }()
+	for {
+		select {
+		case fork := <-forks:
+			fork()
+		case code := <-status:
+			return code
+		}
+	}
+}
+
+func serve(forks chan func()) int {
 	tune()
 	syscall.CloseOnExec(StreamFD)
 	if err := syscall.SetNonblock(StreamFD, true); err != nil {
@@ -81,6 +97,7 @@ func Main() int {
 		fmt.Fprintln(os.Stderr, "thaw-guest:", err)
 		return 1
 	}
+	g.procs.forker = forks
 	ask := make(chan os.Signal, 1)
 	signal.Notify(ask, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	go func() {

@@ -25,6 +25,8 @@ type processes struct {
 	watched int
 	exited  func(syscall.WaitStatus)
 
+	forker chan func() // what is to run on the program's first thread; nil: anywhere
+
 	sig  chan os.Signal
 	stop chan struct{}
 	done sync.WaitGroup
@@ -62,7 +64,16 @@ func (p *processes) close() {
 func (p *processes) fork(start func() (pid int), exited func(syscall.WaitStatus)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.watched, p.exited = start(), exited
+	if p.forker == nil {
+		p.watched, p.exited = start(), exited
+		return
+	}
+	done := make(chan struct{})
+	p.forker <- func() {
+		p.watched, p.exited = start(), exited
+		close(done)
+	}
+	<-done
 }
 
 // reap collects all that have ended. none: there is no process left.

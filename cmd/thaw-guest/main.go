@@ -3,8 +3,11 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"thaw/guest"
 )
+
+func init() { runtime.LockOSThread() }
 
 func main() { os.Exit(guest.Main()) }

@@ -11,14 +11,14 @@ import (
 // Descendants appends the process ids below pid to found, parents before children, without pid itself. It is a picture of a moving thing: a
 // process that forks meanwhile may have a child that is missing, so whoever must have all of them asks again until nothing is new.
 func Descendants(pid int, found []int) []int {
-	var s scanner
+	var s Scanner
 	start := len(found)
-	found, ok := s.children(pid, found)
+	found, ok := s.Children(pid, found)
 	if !ok {
 		return slow(pid, found[:start])
 	}
 	for i := start; i < len(found); i++ {
-		found, _ = s.children(found[i], found) // a process that has gone meanwhile has no children
+		found, _ = s.Children(found[i], found) // a process that has gone meanwhile has no children
 	}
 	return found
 }
@@ -33,11 +33,18 @@ func State(pid int) byte {
 	return 0
 }
 
-// scanner keeps its buffers between processes.
-type scanner struct{ dir, kids [4096]byte }
+// Scanner keeps its buffers between processes.
+type Scanner struct{ dir, kids [4096]byte }
 
-// children reads /proc/PID/task/*/children. ok: the kernel has such files (CONFIG_PROC_CHILDREN).
-func (s *scanner) children(pid int, found []int) (_ []int, ok bool) {
+// OfFirstThread appends the children that the first thread of a process has forked or adopted. ok: the process is there and the kernel
+// has such files (CONFIG_PROC_CHILDREN).
+func (s *Scanner) OfFirstThread(pid int, found []int) (_ []int, ok bool) {
+	id := strconv.Itoa(pid)
+	return s.kidsOf("/proc/"+id+"/task/"+id+"/children", found)
+}
+
+// Children appends the children of a process, all threads': /proc/PID/task/*/children. ok as for OfFirstThread.
+func (s *Scanner) Children(pid int, found []int) (_ []int, ok bool) {
 	base := "/proc/" + strconv.Itoa(pid) + "/task"
 	fd, err := syscall.Open(base, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -60,7 +67,7 @@ func (s *scanner) children(pid int, found []int) (_ []int, ok bool) {
 	}
 }
 
-func (s *scanner) kidsOf(path string, found []int) ([]int, bool) {
+func (s *Scanner) kidsOf(path string, found []int) ([]int, bool) {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return found, false

@@ -249,3 +249,25 @@ func BenchmarkFreezeThaw(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFreezeThawPlain is the usual case: the guest and a runtime, here a Go program with its threads.
+func BenchmarkFreezeThawPlain(b *testing.B) {
+	backend := open(b).(*Backend)
+	defer backend.Close()
+	sb, err := backend.Create(b.Context(), sandbox.Spec{ID: "plain"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := sandboxtest.NewHost(b, sb)
+	h.Hello()
+	h.Start(wire.Start{Generation: 1, Argv: []string{sandboxtest.BootstrapExe(b)}, Dir: "/", UID: -1})
+	h.Ready()
+	for b.Loop() {
+		if err := sb.Freeze(); err != nil {
+			b.Fatal(err)
+		}
+		if err := sb.Thaw(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +33,7 @@ type Sandbox struct {
 	asked  bool
 	frozen []int // who was stopped
 	pids   []int // scratch
+	scan   proctree.Scanner
 
 	once     sync.Once
 	closed   chan struct{}
@@ -99,7 +102,9 @@ func (s *Sandbox) wait() {
 
 // Freeze stops every process but the guest, which has nothing to do then. It returns when they do not run any more.
 //
-// Stopping who is known may race with a fork, so it looks again until everybody that it finds is stopped already.
+// Whoever is stopped has no more children, so each process is stopped first and asked for its children then. What can escape that is a process
+// whose parent ended before it was stopped: the guest has adopted it, so the guest's children are read once more in the end. The guest
+// forks from its first thread only, which also adopts; so that is one small file.
 func (s *Sandbox) Freeze() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,33 +116,77 @@ func (s *Sandbox) Freeze() error {
 	}
 	const patience = 2 * time.Second
 	deadline := time.Now().Add(patience)
-	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
-		s.pids = proctree.Descendants(s.guestPID(), s.pids[:0])
-		running := false
-		for _, pid := range s.pids {
-			// A stopped process is left alone, and so is one that has ended. The state is the first thread's: when
-			// that has stopped, the kernel has interrupted the others to stop them too.
-			switch proctree.State(pid) {
-			case 'T', 't', 'Z', 'X', 0:
-			default:
-				running = true
-				syscall.Kill(pid, syscall.SIGSTOP)
-			}
+	for {
+		pids, ok := s.scan.OfFirstThread(s.guestPID(), s.pids[:0])
+		if !ok {
+			return s.freezeSlowly(deadline)
 		}
-		if !running {
-			s.frozen = append(s.frozen[:0], s.pids...)
+		adopted := len(pids)
+		for i := 0; i < len(pids); i++ {
+			if !stop(pids[i], deadline) {
+				return s.notStopping(pids)
+			}
+			pids, _ = s.scan.Children(pids[i], pids)
+		}
+		all := len(pids)
+		pids, _ = s.scan.OfFirstThread(s.guestPID(), pids)
+		s.pids = pids
+		if slices.Equal(pids[all:], pids[:adopted]) {
+			s.frozen = append(s.frozen[:0], pids[:all]...)
 			return nil
 		}
 		if time.Now().After(deadline) {
-			for _, pid := range s.pids {
-				syscall.Kill(pid, syscall.SIGCONT)
-			}
-			return fmt.Errorf("freeze sandbox %s: its %d processes do not stop", s.id, len(s.pids))
-		}
-		if pause > 40*time.Microsecond {
-			time.Sleep(pause)
+			return s.notStopping(pids)
 		}
 	}
+}
+
+// stop stops one process and waits until it has stopped, or ended. The state is that of its first thread: when that has
+// stopped, the kernel has interrupted the others to stop them too.
+func stop(pid int, deadline time.Time) bool {
+	syscall.Kill(pid, syscall.SIGSTOP)
+	for round := 0; ; round++ {
+		switch proctree.State(pid) {
+		case 'T', 't', 'Z', 'X', 0:
+			return true
+		}
+		if round < 10 {
+			runtime.Gosched()
+			continue
+		}
+		time.Sleep(50 * time.Microsecond)
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// freezeSlowly is for kernels without lists of children: it looks at all processes until everybody that it finds is stopped already.
+func (s *Sandbox) freezeSlowly(deadline time.Time) error {
+	for known := -1; ; {
+		s.pids = proctree.Descendants(s.guestPID(), s.pids[:0])
+		if len(s.pids) == known {
+			s.frozen = append(s.frozen[:0], s.pids...)
+			return nil
+		}
+		known = len(s.pids)
+		for _, pid := range s.pids {
+			if !stop(pid, deadline) {
+				return s.notStopping(s.pids)
+			}
+		}
+		if time.Now().After(deadline) {
+			return s.notStopping(s.pids)
+		}
+	}
+}
+
+// notStopping lets everybody go on that was stopped in vain.
+func (s *Sandbox) notStopping(pids []int) error {
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
+	return fmt.Errorf("freeze sandbox %s: its %d processes do not stop", s.id, len(pids))
 }
 
 // Thaw lets everybody go on.

@@ -56,3 +56,10 @@ func RemovePrograms() {
 		os.RemoveAll(built.dir)
 	}
 }
+
+// BootstrapExe is the path of the suite's runtime.
+func BootstrapExe(t testing.TB) string {
+	t.Helper()
+	_, bootstrap := programs(t)
+	return bootstrap
+}
