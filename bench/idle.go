@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,10 +157,12 @@ func measureFrozen(ctx context.Context, o options, s *server) ([]result, error) 
 			return nil, fmt.Errorf("environment %s (%s) tells no processes", e.ID, e.State)
 		}
 		// The guest's children are in no list: take whoever is below as well.
-		pids := e.PIDs
+		pids := slices.Clone(e.PIDs)
 		for _, pid := range e.PIDs {
 			pids = append(pids, children(pid)...)
 		}
+		slices.Sort(pids)
+		pids = slices.Compact(pids)
 		used, err := share(ctx, pids, o.idle)
 		return []result{
 			{what: "environment with a busy timer, CPU", value: used, unit: "% of a core", aim: 0.1},

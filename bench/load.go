@@ -76,16 +76,14 @@ func (l *load) once() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "" {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
+		return answer{}, fmt.Errorf("answer %s %s: %s", resp.Status, resp.Header.Get("X-Amz-Function-Error"), text)
+	}
 	n, err := io.CopyBuffer(onlyWriter{io.Discard}, resp.Body, l.sink)
 	a := answer{time.Since(began), n, resp.Header.Get("X-Amz-Log-Result")}
 	resp.Body.Close()
-	if err != nil {
-		return a, err
-	}
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "" {
-		return a, fmt.Errorf("answer %s %s", resp.Status, resp.Header.Get("X-Amz-Function-Error"))
-	}
-	return a, nil
+	return a, err
 }
 
 // onlyWriter hides io.Discard's own buffers, which are small.

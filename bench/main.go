@@ -103,7 +103,8 @@ func bench(ctx context.Context, o options) (err error) {
 			fmt.Fprintf(os.Stderr, "bench: %s, %s\n", kind, t.name)
 			rs, e := t.measure(ctx, o, s)
 			if e != nil {
-				return errors.Join(fmt.Errorf("%s with the %s sandbox: %w", t.name, kind, e), s.stop())
+				err := s.stop()
+				return errors.Join(fmt.Errorf("%s with the %s sandbox: %w; the server said:\n%s", t.name, kind, e, s.words.Bytes()), err)
 			}
 			for i := range rs {
 				rs[i].table, rs[i].sandbox = t.name, kind

@@ -28,6 +28,7 @@ func main() {
 		debug.SetGCPercent(20)
 		loadSeccomp()
 		hookMount()
+		hookPlatform()
 		runGvisor()
 	case "runsc-gofer", "/proc/self/exe":
 		runGvisor()
