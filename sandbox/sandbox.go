@@ -48,9 +48,10 @@ type Capabilities struct {
 	LimitsCPU   bool
 	LimitsMem   bool
 	Snapshots   bool
-	BlankReady  int  // how many blank sandboxes it keeps
-	UID, GID    int  // whom the runtime runs as; -1: as the server does
-	ManyPerHost bool // several guests share the host's loopback: the guest must choose a free port
+	BlankReady  int    // how many blank sandboxes it keeps
+	SnapshotKey string // names all of the backend that a snapshot depends on: only under the same key can it be restored
+	UID, GID    int    // whom the runtime runs as; -1: as the server does
+	ManyPerHost bool   // several guests share the host's loopback: the guest must choose a free port
 }
 
 // Backend makes sandboxes. Open functions of the backends return a Backend that has already swept what an earlier server left.
@@ -60,6 +61,11 @@ type Backend interface {
 	// Create returns a running sandbox whose guest waits for Start; ctx bounds the creation only.
 	// *ResourceError when the host has no room for it now.
 	Create(ctx context.Context, spec Spec) (Sandbox, error)
+	// Restore returns a running sandbox that goes on where the snapshot was taken. Its guest waits for wire.Restored on a new stream.
+	// Mounts of the Spec must show what they showed then: nobody checks that here. ctx bounds the restore only. *SnapshotError, or *ResourceError.
+	Restore(ctx context.Context, spec Spec, src SnapshotSource) (Sandbox, error)
+	// Prepare begins a Restore for nobody yet: what is common to all restores of one snapshot is done, the rest waits for Claim.
+	Prepare(ctx context.Context, src SnapshotSource) (Parked, error)
 	// Close ends every sandbox that is left, and whatever the backend keeps for itself.
 	Close() error
 }
@@ -80,6 +86,10 @@ type Sandbox interface {
 	// Exited is closed when the sandbox has ended; Exit then says why.
 	Exited() <-chan struct{}
 	Exit() Exit
+	// Checkpoint saves the sandbox into sink. Its guest must have said wire.Quiesced: what is in the stream is lost to the copies. With
+	// leaveRunning it goes on afterwards; otherwise it has ended, as if closed, and only Close is left. An error ends it, too,
+	// unless it was running on. ctx bounds it. *SnapshotError.
+	Checkpoint(ctx context.Context, sink SnapshotSink, leaveRunning bool) error
 	// Close ends the sandbox now and removes all that belongs to it. It waits until that is done.
 	Close() error
 	// HostPath is where the host has a path that a backend without Mounts makes itself (/tmp); isolating backends return

@@ -36,6 +36,7 @@ type box struct {
 	c      *container.Container
 	conf   *config.Config
 	shared string // mounted on itself; empty: not yet
+	snap   snapshots
 }
 
 type forkJob struct {
@@ -99,8 +100,11 @@ func (l *launcher) serve() error {
 			go func() { l.fork <- forkJob{req, files} }()
 			continue
 		}
-		closeAll(files)
-		go func() { l.reply(req, launch.Reply{}, l.do(req)) }()
+		go func() {
+			r, err := l.do(req, files)
+			closeAll(files)
+			l.reply(req, r, err)
+		}()
 	}
 }
 
@@ -168,6 +172,8 @@ func gvisorConfig(c *launch.Create) (*config.Config, error) {
 		"ignore-cgroups":  "true",  // the server makes the groups, and the forker is in them when it forks
 		"directfs":        "false", // the sandbox process can open no file itself; costs a Python start-up nothing that could be measured
 		"watchdog-action": "log",
+		// All sandboxes have the same spec but for paths of the host: sandbox.Capabilities.SnapshotKey stands for it.
+		"restore-spec-validation": "ignore",
 	}
 	if c.Network {
 		set["network"] = "sandbox"
@@ -210,8 +216,13 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 		return launch.Reply{}, err
 	}
 	b.shared = c.Shared
-	b.c, err = l.newContainer(conf, spec, req.ID, c, files)
+	agent, err := b.snap.open()
+	if err == nil {
+		b.c, err = l.newContainer(conf, spec, req.ID, c, files, agent)
+		agent.Close()
+	}
 	if err != nil {
+		b.snap.close()
 		unix.Unmount(b.shared, unix.MNT_DETACH)
 		return launch.Reply{}, err
 	}
@@ -222,7 +233,7 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 }
 
 // newContainer forks gofer and sandbox. Only the forker calls it.
-func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string, c *launch.Create, files []*os.File) (*container.Container, error) {
+func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string, c *launch.Create, files []*os.File, agent *os.File) (*container.Container, error) {
 	in, out, errOut := os.Stdin, os.Stdout, os.Stderr
 	os.Stdin, os.Stdout, os.Stderr = files[0], files[1], files[2]
 	defer func() { os.Stdin, os.Stdout, os.Stderr = in, out, errOut }()
@@ -231,7 +242,7 @@ func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string
 	}
 	ct, err := container.New(conf, container.Args{
 		ID: id, Spec: spec, BundleDir: c.Bundle, Attached: true,
-		PassFiles: map[int]*os.File{3: files[3]},
+		PassFiles: map[int]*os.File{launch.StreamFD: files[3], launch.AgentFD: agent},
 	})
 	if homeErr := enter(c.Home); homeErr != nil {
 		err = errors.Join(err, homeErr)
@@ -243,7 +254,7 @@ func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string
 	return ct, err
 }
 
-func (l *launcher) do(req launch.Request) error {
+func (l *launcher) do(req launch.Request, files []*os.File) (r launch.Reply, err error) {
 	l.mu.Lock()
 	b := l.boxes[req.ID]
 	if req.Op == launch.OpDestroy {
@@ -252,21 +263,32 @@ func (l *launcher) do(req launch.Request) error {
 	l.mu.Unlock()
 	if b == nil {
 		if req.Op == launch.OpDestroy {
-			return nil // it never came to be, or is gone already
+			return r, nil // it never came to be, or is gone already
 		}
-		return fmt.Errorf("no sandbox %s", req.ID)
+		return r, fmt.Errorf("no sandbox %s", req.ID)
 	}
 	switch req.Op {
 	case launch.OpStart:
-		return b.c.Start(b.conf)
+		return r, b.c.Start(b.conf)
 	case launch.OpBind:
-		return bindAll(req.Root, req.Mounts)
+		return r, bindAll(req.Root, req.Mounts)
+	case launch.OpArm:
+		return r, b.arm()
+	case launch.OpGive:
+		return b.give(req, files)
+	case launch.OpRun:
+		return b.run(req)
+	case launch.OpSave:
+		return b.save(req, files)
+	case launch.OpTrim:
+		return r, b.snap.agent.Call("Agent.Trim", nil, nil)
 	case launch.OpDestroy:
 		err := b.c.Destroy()
+		b.snap.close()
 		if uerr := unmountTree(b.shared); uerr != nil {
 			err = errors.Join(err, uerr)
 		}
-		return err
+		return r, err
 	}
-	return fmt.Errorf("unknown request %q", req.Op)
+	return r, fmt.Errorf("unknown request %q", req.Op)
 }

@@ -29,6 +29,13 @@ func main() {
 		loadSeccomp()
 		hookMount()
 		hookPlatform()
+		installForkID()
+		if f := takeAgent(); f != nil {
+			if err := startAgent(f); err != nil {
+				fmt.Fprintln(os.Stderr, "agent:", err)
+				os.Exit(2)
+			}
+		}
 		runGvisor()
 	case "runsc-gofer", "/proc/self/exe":
 		runGvisor()

@@ -71,6 +71,7 @@ type Backend struct {
 	groups *cgroups
 	nets   *networks // nil: loopback only
 	skel   *skeleton
+	key    string // see snapshotKey
 
 	launchMu sync.Mutex // one start at a time; guards launch
 	launch   *launch.Launcher
@@ -79,10 +80,13 @@ type Backend struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // refill, and sandboxes being made
 	refill chan struct{}  // capacity 1: look again
+	rearm  chan struct{}  // the same for keepArmed
 	make   *semaphore.Weighted
 
 	mu     sync.Mutex // guards what follows
 	blanks []*Sandbox
+	armed  []*Sandbox            // blanks that wait for a snapshot
+	arming bool                  // keepArmed runs
 	live   map[*Sandbox]struct{} // blank ones too
 	ids    map[sandbox.ID]bool   // of those that are not blank, and of those being created
 	closed bool
@@ -104,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	if o.Blank == 0 {
 		o.Blank = DefaultBlank
 	}
-	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), refill: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
+	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), refill: make(chan struct{}, 1), rearm: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.release())
 	}
@@ -143,6 +147,9 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	}
 	b.openNetwork()
 	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
+		return err
+	}
+	if b.key, err = b.snapshotKey(); err != nil {
 		return err
 	}
 	if b.runDir, err = os.Open(filepath.Join(b.opt.Dir, "run")); err != nil {
@@ -231,34 +238,19 @@ func (b *Backend) Capabilities() sandbox.Capabilities {
 		Isolates: true, Mounts: true,
 		LimitsCPU: b.groups.hasCPU(), LimitsMem: b.groups.hasMemory(),
 		BlankReady: max(b.opt.Blank, 0), UID: userID, GID: groupID,
+		Snapshots: true, SnapshotKey: b.key,
 	}
 }
 
 // Create implements sandbox.Backend.
 func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sandbox, err error) {
-	if !validID(spec.ID) {
-		return nil, fmt.Errorf("sandbox name %q: only lower-case letters, digits and hyphens", spec.ID)
-	}
-	for _, m := range spec.Mounts {
-		if err := checkMount(m); err != nil {
-			return nil, err
-		}
-	}
-	b.mu.Lock()
-	taken := b.ids[spec.ID]
-	if !taken {
-		b.ids[spec.ID] = true
-	}
-	b.mu.Unlock()
-	if taken {
-		return nil, fmt.Errorf("sandbox %s is there already", spec.ID)
+	if err := b.reserve(spec); err != nil {
+		return nil, err
 	}
 	clock := newStages()
 	s, err := b.take(ctx, clock)
 	if err != nil {
-		b.mu.Lock()
-		delete(b.ids, spec.ID)
-		b.mu.Unlock()
+		b.unreserve(spec)
 		return nil, err
 	}
 	s.id = spec.ID // Close gives it back from here on
@@ -275,6 +267,31 @@ func validID(id sandbox.ID) bool {
 		}
 	}
 	return id != ""
+}
+
+// reserve checks a spec and takes its name. Close of the sandbox gives that back; unreserve does where none came to be.
+func (b *Backend) reserve(spec sandbox.Spec) error {
+	if !validID(spec.ID) {
+		return fmt.Errorf("sandbox name %q: only lower-case letters, digits and hyphens", spec.ID)
+	}
+	for _, m := range spec.Mounts {
+		if err := checkMount(m); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ids[spec.ID] {
+		return fmt.Errorf("sandbox %s is there already", spec.ID)
+	}
+	b.ids[spec.ID] = true
+	return nil
+}
+
+func (b *Backend) unreserve(spec sandbox.Spec) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.ids, spec.ID)
 }
 
 // take returns a blank sandbox that is ready, or makes one.
@@ -301,7 +318,7 @@ func (b *Backend) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 			}
 			defer b.make.Release(1)
 			clock.mark("wait for a core")
-			return b.makeBlank(ctx, clock, false)
+			return b.makeSandbox(ctx, clock, false, created, started)
 		}
 		b.lookAgain()
 		if s.ended() { // a blank that died while it waited is nobody's loss

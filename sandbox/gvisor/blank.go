@@ -40,7 +40,7 @@ func (b *Backend) keepBlanks() {
 			return
 		}
 		ctx, cancel := context.WithTimeoutCause(b.ctx, blankLimit, errors.New("a blank sandbox took too long"))
-		s, err := b.makeBlank(ctx, newStages(), true)
+		s, err := b.makeSandbox(ctx, newStages(), true, created, started)
 		cancel()
 		if err != nil {
 			if b.ctx.Err() == nil {
@@ -86,8 +86,8 @@ var (
 	}
 )
 
-// makeBlank makes a sandbox for nobody yet. A patient one leaves the processor to those for whom somebody waits.
-func (b *Backend) makeBlank(ctx context.Context, clock *stages, patient bool) (*Sandbox, error) {
+// makeSandbox makes a sandbox for nobody yet, as far as the steps go. A patient one leaves the processor to those for whom somebody waits.
+func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, parts ...[]step) (*Sandbox, error) {
 	s := &Sandbox{
 		b: b, patient: patient, name: b.newName(),
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
@@ -100,7 +100,7 @@ func (b *Backend) makeBlank(ctx context.Context, clock *stages, patient bool) (*
 	}
 	b.live[s] = struct{}{}
 	b.mu.Unlock()
-	for _, steps := range [][]step{created, started} {
+	for _, steps := range parts {
 		for _, st := range steps {
 			err := ctx.Err()
 			if err == nil {

@@ -119,10 +119,21 @@ func (s *skeleton) makeRoot(root string) error {
 
 // writeSpec writes the config.json of a sandbox: the same for every one but for the path of its root and of the folder that holds the file with /tmp.
 func writeSpec(bundle, root, tmp string) error {
+	b, err := json.Marshal(newSpec(root, tmp))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), b, 0o600); err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	return nil
+}
+
+func newSpec(root, tmp string) specs.Spec {
 	// What PID 1 may do, inside the sandbox's own kernel only: mount /tmp, become the function's user, end any process.
 	caps := []string{"CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE",
 		"CAP_SYS_RESOURCE", "CAP_SYS_PTRACE", "CAP_SYS_TIME", "CAP_NET_BIND_SERVICE"}
-	spec := specs.Spec{
+	return specs.Spec{
 		Version:  "1.2.0",
 		Hostname: "sandbox",
 		Root:     &specs.Root{Path: root, Readonly: true},
@@ -150,12 +161,4 @@ func writeSpec(bundle, root, tmp string) error {
 			},
 		},
 	}
-	b, err := json.Marshal(spec)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), b, 0o600); err != nil {
-		return fmt.Errorf("spec: %w", err)
-	}
-	return nil
 }

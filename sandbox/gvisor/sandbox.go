@@ -51,6 +51,7 @@ type Sandbox struct {
 	mu     sync.Mutex // guards what follows
 	exit   sandbox.Exit
 	closed bool
+	saving bool // it ends with its checkpoint
 
 	freezeMu sync.Mutex // one change of the freezer at a time; guards frozen
 	frozen   bool
@@ -123,8 +124,8 @@ func (s *Sandbox) watch(pid int, ended func()) error {
 func (s *Sandbox) noteExit() {
 	oom := s.memory.killed.Load() || s.group.oomKilled()
 	s.mu.Lock()
-	s.exit = sandbox.Exit{Asked: s.closed && !oom, OutOfMemory: oom}
-	if !s.closed {
+	s.exit = sandbox.Exit{Asked: (s.closed || s.saving) && !oom, OutOfMemory: oom}
+	if !s.closed && !s.saving {
 		s.exit.Err = fmt.Errorf("sandbox ended by itself; its guest last said: %s", s.console.tail())
 	}
 	s.mu.Unlock()
@@ -268,10 +269,9 @@ func (s *Sandbox) destroy() error {
 	if s.id != "" {
 		delete(s.b.ids, s.id)
 	}
-	for i, o := range s.b.blanks {
-		if o == s {
-			s.b.blanks = append(s.b.blanks[:i], s.b.blanks[i+1:]...)
-			break
+	for _, list := range []*[]*Sandbox{&s.b.blanks, &s.b.armed} {
+		if i := slices.Index(*list, s); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
 		}
 	}
 	s.b.mu.Unlock()

@@ -23,6 +23,19 @@ const (
 	LockFD   = 5 // the lock of the data folder: held until the last of server and launcher is gone
 )
 
+// AgentFD is the number under which gVisor is given the agent's socket, as if for the guest. The sandbox's process takes it away before gVisor sees it.
+const AgentFD = 1000
+
+// StreamFD is the number under which the guest finds its stream.
+const StreamFD = 3
+
+// Mark is a point that a restore has passed: seconds since OpGive, of wall clock and of the sandbox's processor time.
+type Mark struct {
+	Name string  `json:"name"`
+	Wall float64 `json:"wall"`
+	CPU  float64 `json:"cpu"`
+}
+
 // MaxPacket bounds a request or a reply, in bytes.
 const MaxPacket = 128 << 10
 
@@ -36,6 +49,16 @@ const (
 	OpStart   Op = "start"
 	OpBind    Op = "bind"
 	OpDestroy Op = "destroy"
+
+	// A restore, in place of OpStart. Arm: everything that is common to all restores; the reply comes when the sandbox waits for a
+	// snapshot. Give: a snapshot's files; its pages begin to load. Run: its kernel loads; the reply comes when the guest runs.
+	OpArm  Op = "arm"
+	OpGive Op = "give"
+	OpRun  Op = "run"
+	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, empty.
+	OpSave Op = "save"
+	// Trim has the sandbox give back memory that it does not need any more.
+	OpTrim Op = "trim"
 )
 
 // Request is one packet to the launcher.
@@ -45,7 +68,12 @@ type Request struct {
 	ID     string          `json:"id"`
 	Create *Create         `json:"create,omitempty"`
 	Root   string          `json:"root,omitempty"` // OpBind: host folder that is the sandbox's root
-	Mounts []sandbox.Mount `json:"mounts,omitempty"`
+	Mounts []sandbox.Mount `json:"mounts,omitempty"` // OpBind, OpRun
+
+	Key      string `json:"key,omitempty"`      // OpGive, OpSave: see sandbox.Capabilities.SnapshotKey
+	Progress bool   `json:"progress,omitempty"` // OpGive: a fourth descriptor tells how much of the pages has arrived
+	Resume   bool   `json:"resume,omitempty"`   // OpSave: the sandbox goes on
+	Baseline int64  `json:"baseline,omitempty"` // OpSave
 }
 
 // Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout and stderr, the guest's
@@ -66,4 +94,8 @@ type Reply struct {
 	Err     string `json:"err,omitempty"`
 	Sandbox int    `json:"pid,omitempty"` // OpCreate: process ids as the host sees them
 	Gofer   int    `json:"gofer,omitempty"`
+
+	Stage    string `json:"stage,omitempty"`    // of a sandbox.SnapshotError
+	Baseline int64  `json:"baseline,omitempty"` // OpGive: as it was given to OpSave
+	Marks    []Mark `json:"marks,omitempty"`    // OpRun
 }

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/state/stateipc"
+	"gvisor.dev/gvisor/pkg/unet"
+	"gvisor.dev/gvisor/pkg/urpc"
+
+	"thaw/sandbox/gvisor/launch"
+)
+
+// # How a sandbox is restored
+//
+// gVisor's restore asks a server for three files, over a protocol for checkpoints kept elsewhere (package stateipc). That server is in the
+// sandbox's own process, so that the pages of a function are charged to the function's cgroup, and nothing but the sandbox has to be scheduled:
+//
+//	launcher                    runsc-sandbox
+//	  Agent.Arm(socket)  ---->    Agent: serves the socket's end, knows no snapshot yet
+//	  containerManager.Restore -> gVisor: reads the header (ours, the same for all), starts the platform, installs seccomp, asks for more
+//	  Agent.Parked       ---->    returns now: everything that is the same for all restores is done
+//	  Agent.Give(files)  ---->    checks them; pages begin to load
+//	  Agent.Go           ---->    the kernel's state begins to load
+//	  <- containerManager.Restore returns: the guest runs
+//
+// The agent works under gVisor's own seccomp filter: nothing here may open, create or look up anything after Arm.
+
+// Agent answers the launcher (urpc allows no other exported methods on it).
+type Agent struct{ agent }
+
+type agent struct {
+	src source
+}
+
+// streamFD is the number that the guest's stream has in every sandbox's process: gVisor saves the number of a socket that the host gave, and at the
+// restore looks there for the socket's kind. Source: HostSender.afterLoad, pkg/sentry/socket/unix/transport/save_restore.go.
+const streamFD = 900
+
+// takeAgent removes the agent's socket from the descriptors that gVisor would give to the guest, and returns it. gVisor runs its program a second
+// time when it has set up the sandbox's root, with the flags that it was given; the socket is for that run.
+func takeAgent() *os.File {
+	if slices.Contains(os.Args, "--setup-root") && !slices.Contains(os.Args, "--apply-caps=true") {
+		return nil
+	}
+	var agent *os.File
+	var args []string
+	for _, a := range os.Args {
+		v, ok := strings.CutPrefix(a, "--pass-fd=")
+		if !ok {
+			args = append(args, a)
+			continue
+		}
+		for pair := range strings.SplitSeq(v, ",") {
+			host, guest, _ := strings.Cut(pair, ":")
+			fd, err := strconv.Atoi(host)
+			switch {
+			case err == nil && guest == strconv.Itoa(launch.AgentFD):
+				unix.CloseOnExec(fd)
+				agent = os.NewFile(uintptr(fd), "agent")
+				continue
+			case err == nil && guest == strconv.Itoa(launch.StreamFD) && unix.Dup3(fd, streamFD, unix.O_CLOEXEC) == nil:
+				unix.Close(fd)
+				pair = fmt.Sprintf("%d:%s", streamFD, guest)
+			}
+			args = append(args, "--pass-fd="+pair)
+		}
+	}
+	os.Args = args
+	return agent
+}
+
+// startAgent serves the launcher. Its goroutines live as long as the process.
+func startAgent(f *os.File) error {
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		return err
+	}
+	unix.CloseOnExec(fd)
+	f.Close()
+	sock, err := unet.NewSocket(fd)
+	if err != nil {
+		return err
+	}
+	a := new(Agent)
+	a.src.init()
+	srv := urpc.NewServer()
+	srv.Register(a)
+	srv.StartHandling(sock)
+	return nil
+}
+
+// ArmArgs begin a restore. The file is the server's end of the socket that gVisor's restore reads from.
+type ArmArgs struct {
+	urpc.FilePayload
+	Header []byte
+}
+
+// Arm is called before containerManager.Restore.
+func (a *Agent) Arm(args *ArmArgs, _ *struct{}) error {
+	fd, err := args.ReleaseFD(0)
+	if err != nil {
+		return err
+	}
+	a.src.head = args.Header
+	srv, err := stateipc.NewAsyncFileServer(&files{src: &a.src})
+	if err != nil {
+		fd.Close()
+		return err
+	}
+	sock, err := unet.NewSocket(fd.Release())
+	if err != nil {
+		return err
+	}
+	s := urpc.NewServer()
+	s.Register(srv)
+	s.StartHandling(sock)
+	return nil
+}
+
+// Parked returns when gVisor waits for what Give brings, or has failed.
+func (a *Agent) Parked(_, _ *struct{}) error {
+	a.src.mu.Lock()
+	defer a.src.mu.Unlock()
+	for !a.src.parked && a.src.err == nil {
+		a.src.news.Wait()
+	}
+	return a.src.err
+}
+
+// Abandon ends every wait of the agent's callers: the restore has ended.
+func (a *Agent) Abandon(_, _ *struct{}) error {
+	a.src.fail(fmt.Errorf("abandoned"))
+	return nil
+}
+
+// GiveArgs bring a snapshot: files state, pages_meta, pages, and with Progress a pipe on which arrives, in 8 bytes each, how much of the pages is there.
+type GiveArgs struct {
+	urpc.FilePayload
+	Progress bool
+	Key      string
+}
+
+// Give checks a snapshot and lets its pages load.
+func (a *Agent) Give(args *GiveArgs, out *Made) error {
+	m, err := a.src.give(args)
+	if err != nil {
+		a.src.fail(err)
+		return err
+	}
+	*out = *m
+	return nil
+}
+
+// Go lets the kernel's state load.
+func (a *Agent) Go(_, _ *struct{}) error {
+	a.src.mu.Lock()
+	defer a.src.mu.Unlock()
+	if a.src.made == nil {
+		return fmt.Errorf("nothing was given")
+	}
+	a.src.mark(markGo)
+	forkID.enter(a.src.made.Generation+1, a.src.made.Programs)
+	a.src.going = true
+	a.src.news.Broadcast()
+	return nil
+}
+
+// Marks are what a restore has passed, each with the time since Give and the processor time that the sandbox had used by then.
+func (a *Agent) Marks(_ *struct{}, out *[]launch.Mark) error {
+	a.src.mu.Lock()
+	defer a.src.mu.Unlock()
+	a.src.mark(markDone)
+	*out = a.src.marks
+	return nil
+}
+
+// Trim gives back what the restore needed once.
+func (a *Agent) Trim(_, _ *struct{}) error {
+	go debug.FreeOSMemory()
+	return nil
+}
+
+const (
+	markGive  = "given"
+	markGo    = "go"
+	markState = "state read"
+	markPages = "pages loaded"
+	markDone  = "running"
+)
+
+// mark records a point of a restore. The lock is held.
+func (s *source) mark(name string) {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts)
+	now := time.Now()
+	if name == markGive {
+		s.begin, s.cpu0 = now, ts.Nano()
+	}
+	s.marks = append(s.marks, launch.Mark{Name: name, Wall: now.Sub(s.begin).Seconds(), CPU: float64(ts.Nano()-s.cpu0) / 1e9})
+}
+
+// source is a snapshot as it is served to gVisor.
+type source struct {
+	mu      sync.Mutex // guards what follows
+	news    sync.Cond
+	head    []byte // set by Arm
+	parked  bool
+	given   bool
+	going   bool
+	drained bool // the state was read to its end
+	err     error
+
+	made   *Made
+	state  []byte // without its header
+	meta   []byte
+	pages  []byte // mapped
+	ready  int64  // bytes of pages that are there
+	copied int64
+	blocks []bool // checked
+
+	begin time.Time
+	cpu0  int64
+	marks []launch.Mark
+}
+
+func (s *source) init() { s.news.L = &s.mu }
+
+func (s *source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.news.Broadcast()
+}
+
+func (s *source) give(args *GiveArgs) (*Made, error) {
+	want := 3
+	if args.Progress {
+		want++
+	}
+	if len(args.Files) != want {
+		return nil, fmt.Errorf("%d descriptors", len(args.Files))
+	}
+	s.mu.Lock()
+	twice := s.given
+	s.given = true
+	if !twice {
+		s.mark(markGive)
+	}
+	s.mu.Unlock()
+	if twice {
+		return nil, fmt.Errorf("a snapshot was given before")
+	}
+	state, err := readAll(args.Files[0])
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	made, body, err := splitState(state)
+	if err != nil {
+		return nil, err
+	}
+	if err := made.fits(args.Key); err != nil {
+		return nil, err
+	}
+	meta, err := readAll(args.Files[1])
+	if err != nil {
+		return nil, fmt.Errorf("pages_meta: %w", err)
+	}
+	if err := made.check(body, meta); err != nil {
+		return nil, err
+	}
+	var pages []byte
+	if made.PagesSize > 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(args.Files[2].Fd()), &st); err != nil {
+			return nil, fmt.Errorf("pages: %w", err)
+		}
+		if st.Size != made.PagesSize {
+			return nil, fmt.Errorf("%w: pages of %d bytes where %d were saved", errDamaged, st.Size, made.PagesSize)
+		}
+		if pages, err = unix.Mmap(int(args.Files[2].Fd()), 0, int(made.PagesSize), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+			return nil, fmt.Errorf("pages: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made, s.state, s.meta, s.pages = made, body, meta, pages
+	s.blocks = make([]bool, len(made.PagesSums))
+	s.ready = made.PagesSize
+	if args.Progress {
+		s.ready = 0
+		fd, err := args.ReleaseFD(3)
+		if err != nil {
+			return nil, err
+		}
+		go s.follow(fd)
+	}
+	s.news.Broadcast()
+	return made, nil
+}
+
+func readAll(f *os.File) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	if st.Size > maxPart {
+		return nil, fmt.Errorf("%w: %d bytes", errDamaged, st.Size)
+	}
+	b := make([]byte, st.Size)
+	for n := 0; n < len(b); {
+		m, err := unix.Pread(int(f.Fd()), b[n:], int64(n))
+		if err != nil && err != unix.EINTR {
+			return nil, err
+		}
+		if m == 0 && err == nil {
+			return nil, fmt.Errorf("%w: it ended early", errDamaged)
+		}
+		n += max(m, 0)
+	}
+	return b, nil
+}
+
+// marshalHeader makes the head of every restore: what gVisor has to know before it asks for the kernel. Spaces pad it to the size of a read.
+func marshalHeader(metadata map[string]string) ([]byte, error) {
+	b, err := json.Marshal(metadata)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > headSize-16 {
+		return nil, fmt.Errorf("header of %d bytes", len(b))
+	}
+	return appendHeader(nil, b, headSize), nil
+}

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"encoding/binary"
+
+	"gvisor.dev/gvisor/pkg/hostarch"
+	"gvisor.dev/gvisor/pkg/sentry/kernel"
+	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
+)
+
+// installForkID replaces getpid. It is called before the kernel exists.
+func installForkID() {
+	sc := linux.AMD64.Table[39]
+	sc.Fn = forkID.getpid
+	linux.AMD64.Table[39] = sc
+	linux.AMD64.Init()
+}
+
+// returnAddress is where the C library's getpid goes back to: it pushes nothing, in glibc as in musl.
+func returnAddress(t *kernel.Task) (uint64, bool) {
+	var b [8]byte
+	if _, err := t.CopyInBytes(hostarch.Addr(t.Arch().Stack()), b[:]); err != nil {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b[:]), true
+}

@@ -1,0 +1,127 @@
+package gvisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"thaw/sandbox"
+	"thaw/sandbox/gvisor/launch"
+)
+
+// restoreLimit bounds one restore from the moment that it has a core, whatever the caller's patience: a sandbox that was given a snapshot
+// and has not started by then never will.
+const restoreLimit = time.Minute
+
+// armed are the steps, after created, to a sandbox that waits for a snapshot, whichever.
+var armed = []step{{"arm", (*Sandbox).arm}}
+
+func (s *Sandbox) arm(ctx context.Context) error {
+	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpArm, ID: s.name})
+	return err
+}
+
+// Restore implements sandbox.Backend.
+func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource) (sandbox.Sandbox, error) {
+	clock := newStages()
+	if err := b.reserve(spec); err != nil {
+		return nil, err
+	}
+	s, err := b.prepare(ctx, src, clock)
+	if err != nil {
+		b.unreserve(spec)
+		return nil, err
+	}
+	if err := s.claim(ctx, spec, clock); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Parked implements sandbox.Parked.
+type Parked struct{ s *Sandbox }
+
+// Prepare implements sandbox.Backend.
+func (b *Backend) Prepare(ctx context.Context, src sandbox.SnapshotSource) (sandbox.Parked, error) {
+	s, err := b.prepare(ctx, src, newStages())
+	if err != nil {
+		return nil, err
+	}
+	return &Parked{s}, nil
+}
+
+// Claim implements sandbox.Parked.
+func (p *Parked) Claim(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	if err := p.s.b.reserve(spec); err != nil {
+		return nil, errors.Join(err, p.s.Close())
+	}
+	if err := p.s.claim(ctx, spec, newStages()); err != nil {
+		return nil, err
+	}
+	return p.s, nil
+}
+
+// Close implements sandbox.Parked.
+func (p *Parked) Close() error { return p.s.Close() }
+
+// prepare takes a sandbox that waits for a snapshot and gives it this one: its pages begin to load.
+func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock *stages) (_ *Sandbox, err error) {
+	parts, err := openParts(src)
+	if err != nil {
+		return nil, &sandbox.SnapshotError{Stage: sandbox.StageSource, Err: err}
+	}
+	s, err := b.takeArmed(ctx, clock)
+	if err != nil {
+		if errors.Is(err, sandbox.ErrClosed) {
+			return nil, err
+		}
+		return nil, &sandbox.SnapshotError{Stage: sandbox.StageMake, Err: err}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the snapshot took too long to be taken in"))
+	defer cancel()
+	files, err := parts.files(s)
+	if err != nil {
+		return nil, s.snapshotFailed(sandbox.StageSource, err)
+	}
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: b.key, Progress: len(files) > len(sandbox.Parts)}, files...)
+	closeAll(files)
+	if err != nil {
+		return nil, s.snapshotFailed(rep.Stage, err)
+	}
+	s.memory.baseline = rep.Baseline
+	clock.mark("give")
+	return s, nil
+}
+
+// claim makes a sandbox that holds a snapshot that of spec, and lets it run.
+func (s *Sandbox) claim(ctx context.Context, spec sandbox.Spec, clock *stages) error {
+	s.id, s.spec = spec.ID, spec
+	if err := s.limit(); err != nil {
+		return s.snapshotFailed(sandbox.StageBind, err)
+	}
+	clock.mark("limits")
+	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the kernel took too long to load"))
+	defer cancel()
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpRun, ID: s.name, Root: s.root(), Mounts: spec.Mounts})
+	if err != nil {
+		return s.snapshotFailed(rep.Stage, err)
+	}
+	clock.mark("load")
+	for _, m := range rep.Marks {
+		clock.list = append(clock.list, sandbox.Stage{Name: "load: " + m.Name, Seconds: m.Wall}, sandbox.Stage{Name: "load: " + m.Name + ", cpu", Seconds: m.CPU})
+	}
+	s.stages = clock.list
+	return nil
+}
+
+// snapshotFailed ends a sandbox whose restore went wrong.
+func (s *Sandbox) snapshotFailed(stage string, err error) error {
+	if stage == "" {
+		stage = sandbox.StageLoad
+	}
+	if s.ended() {
+		err = fmt.Errorf("%w (%w)", err, s.Exit().Err)
+	}
+	return errors.Join(&sandbox.SnapshotError{Stage: stage, Err: err}, s.Close())
+}

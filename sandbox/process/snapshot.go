@@ -1,0 +1,22 @@
+package process
+
+import (
+	"context"
+
+	"thaw/sandbox"
+)
+
+// Restore implements sandbox.Backend: processes of the host cannot be saved.
+func (b *Backend) Restore(context.Context, sandbox.Spec, sandbox.SnapshotSource) (sandbox.Sandbox, error) {
+	return nil, sandbox.ErrNoSnapshots
+}
+
+// Prepare implements sandbox.Backend.
+func (b *Backend) Prepare(context.Context, sandbox.SnapshotSource) (sandbox.Parked, error) {
+	return nil, sandbox.ErrNoSnapshots
+}
+
+// Checkpoint implements sandbox.Sandbox.
+func (s *Sandbox) Checkpoint(context.Context, sandbox.SnapshotSink, bool) error {
+	return sandbox.ErrNoSnapshots
+}

@@ -1,0 +1,74 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// The parts of a snapshot, in the order in which a Sink is asked for them.
+const (
+	PartState     = "state"      // the kernel's objects, some 0.3 MB; begins with a JSON header that names what made it
+	PartPagesMeta = "pages_meta" // which page of memory lies where in PartPages, some KB
+	PartPages     = "pages"      // the memory itself, in whole pages of 4096 bytes; zero pages are left out
+)
+
+// Parts are all parts.
+var Parts = []string{PartState, PartPagesMeta, PartPages}
+
+// A SnapshotSink takes the parts of one snapshot as a Checkpoint writes them.
+type SnapshotSink interface {
+	// Create opens a part for writing; each is asked for once. A plain *os.File, empty, is written by the sandbox itself; any
+	// other writer gets the bytes in order, through a temporary file of the backend. Checkpoint closes the writer, whatever happens. What was
+	// written is a snapshot only once Checkpoint has returned nil.
+	Create(part string) (io.WriteCloser, error)
+}
+
+// A SnapshotSource gives the parts of one snapshot. Its readers stay valid until the Restore, or the Parked, that uses them has ended.
+type SnapshotSource interface {
+	Open(part string) (SnapshotPart, error)
+}
+
+// SnapshotPart is one part to be read. The owner of the source closes it.
+type SnapshotPart struct {
+	Size int64
+	// File is a plain local file that nobody writes any more: the fast way. The sandbox reads it itself, from its beginning. It may
+	// have been unlinked. nil where there is none.
+	File *os.File
+	// Reader is read from beginning to end, once, while the sandbox already loads what has arrived. It is used when File is nil.
+	Reader io.ReaderAt
+}
+
+// SnapshotError says at which stage a checkpoint or a restore ended. Nothing of the sandbox that was being restored is left.
+type SnapshotError struct {
+	Stage string // one of the Stage constants
+	Err   error
+}
+
+// Stages of a SnapshotError.
+const (
+	StageSave   = "save"   // the sandbox did not save itself
+	StageClock  = "clock"  // the saved clock was not found exactly once: a gVisor that we do not know
+	StageSink   = "sink"   // the sink refused a part, or its bytes
+	StageSource = "source" // the source refused a part, or its bytes
+	StageMake   = "make"   // no sandbox to restore into
+	StageHeader = "header" // made by something else (another gVisor, guest or processor), or not a snapshot
+	StageLoad   = "load"   // the snapshot is damaged, or does not fit
+	StageBind   = "bind"   // limits or mounts of the Spec
+)
+
+func (e *SnapshotError) Error() string { return fmt.Sprintf("snapshot: %s: %v", e.Stage, e.Err) }
+func (e *SnapshotError) Unwrap() error { return e.Err }
+
+// ErrNoSnapshots is the answer of a backend whose Capabilities.Snapshots is false.
+var ErrNoSnapshots = errors.New("this sandbox backend cannot take or restore snapshots")
+
+// A Parked is a sandbox half-way through the restore of one snapshot: its memory is loaded, its kernel is not, nothing in it runs. It holds about as much memory
+// as a restored one. A Parked that ended by itself says so at Claim.
+type Parked interface {
+	// Claim makes it the sandbox of spec and lets it run. The Parked is used up, also when it fails.
+	Claim(ctx context.Context, spec Spec) (Sandbox, error)
+	Close() error
+}
