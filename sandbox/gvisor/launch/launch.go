@@ -67,7 +67,7 @@ type Request struct {
 	Op     Op              `json:"op"`
 	ID     string          `json:"id"`
 	Create *Create         `json:"create,omitempty"`
-	Root   string          `json:"root,omitempty"` // OpBind: host folder that is the sandbox's root
+	Root   string          `json:"root,omitempty"`   // OpBind: host folder that is the sandbox's root
 	Mounts []sandbox.Mount `json:"mounts,omitempty"` // OpBind, OpRun
 
 	Key      string `json:"key,omitempty"`      // OpGive, OpSave: see sandbox.Capabilities.SnapshotKey
