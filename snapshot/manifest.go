@@ -48,6 +48,14 @@ type Meta struct {
 	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
+// KeyHash is the hash of its key; empty for no snapshot.
+func (m *Meta) KeyHash() KeyHash {
+	if m == nil {
+		return ""
+	}
+	return m.Key.Hash()
+}
+
 // Age is how old what it cached can be.
 func (m *Meta) Age(now time.Time) time.Duration { return now.Sub(m.Born) }
 

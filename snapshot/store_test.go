@@ -111,10 +111,14 @@ func TestRefusedWrites(t *testing.T) {
 	s := openStore(t, folder(t, t.TempDir()))
 	broken := errors.New("the sandbox died")
 	cases := map[string]func(w *snapshot.Writer) error{
-		"a name with a slash":   func(w *snapshot.Writer) error { return w.Add("../x", strings.NewReader("x")) },
-		"a hidden name":         func(w *snapshot.Writer) error { return w.Add(".sums", strings.NewReader("x")) },
-		"a source that breaks":  func(w *snapshot.Writer) error { return w.Add("x", io.MultiReader(strings.NewReader("x"), errReader{broken})) },
-		"one name for two":      func(w *snapshot.Writer) error { return errors.Join(w.Add("x", strings.NewReader("1")), w.Add("x", strings.NewReader("2"))) },
+		"a name with a slash": func(w *snapshot.Writer) error { return w.Add("../x", strings.NewReader("x")) },
+		"a hidden name":       func(w *snapshot.Writer) error { return w.Add(".sums", strings.NewReader("x")) },
+		"a source that breaks": func(w *snapshot.Writer) error {
+			return w.Add("x", io.MultiReader(strings.NewReader("x"), errReader{broken}))
+		},
+		"one name for two": func(w *snapshot.Writer) error {
+			return errors.Join(w.Add("x", strings.NewReader("1")), w.Add("x", strings.NewReader("2")))
+		},
 		"a commit after closed": func(w *snapshot.Writer) error { w.Close(); return errors.New("closed") },
 	}
 	for name, add := range cases {

@@ -1,0 +1,56 @@
+package snapshot
+
+import (
+	"bytes"
+	"testing"
+)
+
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(marshalIndex([]packIndex{{NewID(), make([]pageHash, 3)}, {NewID(), make([]pageHash, 1)}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		packs, err := parseIndex(b)
+		if err != nil {
+			return
+		}
+		if again := marshalIndex(packs); !bytes.Equal(again, b) {
+			t.Fatalf("%x became %x", b, again)
+		}
+	})
+}
+
+func TestRunsAreJoined(t *testing.T) {
+	m := &Manifest{Packs: []PackRef{{Pages: 10}, {Pages: 10}}}
+	var w runWriter
+	want := []run{{0, 3, 4}, {-1, 0, 3}, {0, 7, 1}, {1, 8, 2}, {1, 0, 1}, {-1, 0, 1}}
+	size := int64(0)
+	for _, r := range want {
+		for i := range r.count {
+			w.add(r.pack, r.slot+i)
+			size += PageSize
+		}
+	}
+	w.flush()
+	var got []run
+	if err := m.eachRun(&File{Size: size, Runs: w.b}, func(page int64, r run) { got = append(got, r) }); err != nil || len(got) != len(want) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Errorf("%v instead of %v", got[i], want[i])
+		}
+	}
+	for name, f := range map[string]File{
+		"too few pages":       {Size: size + 1, Runs: w.b},
+		"too many pages":      {Size: size - PageSize, Runs: w.b},
+		"a cut varint":        {Size: PageSize, Runs: []byte{0x80}},
+		"a run of none":       {Size: 0, Runs: []byte{0, 0}},
+		"a pack out of range": {Size: PageSize, Runs: []byte{3, 0, 1}},
+		"a slot out of range": {Size: PageSize, Runs: []byte{1, 10, 1}},
+		"a huge count":        {Size: PageSize, Runs: []byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}},
+	} {
+		if err := m.eachRun(&f, func(int64, run) {}); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
