@@ -87,7 +87,7 @@ type Backend struct {
 	blanks []*Sandbox
 	armed  []*Sandbox            // blanks that wait for a snapshot
 	arming bool                  // keepArmed runs
-	live   map[*Sandbox]struct{} // blank ones too
+	live   map[*Sandbox]struct{} // whole ones, also blank
 	ids    map[sandbox.ID]bool   // of those that are not blank, and of those being created
 	closed bool
 	seq    uint64
@@ -253,7 +253,9 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 		b.unreserve(spec)
 		return nil, err
 	}
+	b.mu.Lock()
 	s.id = spec.ID // Close gives it back from here on
+	b.mu.Unlock()
 	if err := s.bind(ctx, spec, clock); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", spec.ID, err), s.Close())
 	}
@@ -361,13 +363,13 @@ func (b *Backend) Close() error {
 		all = append(all, s)
 	}
 	b.mu.Unlock()
-	b.cancel()
+	b.cancel() // those being made see closed and undo themselves
 	var wg sync.WaitGroup
 	errs := make([]error, len(all))
 	for i, s := range all {
 		wg.Go(func() { errs[i] = s.Close() })
 	}
 	wg.Wait()
-	b.wg.Wait() // those being made see closed and undo themselves
+	b.wg.Wait()
 	return errors.Join(append(errs, b.release())...)
 }

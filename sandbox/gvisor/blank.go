@@ -54,14 +54,8 @@ func (b *Backend) keepBlanks() {
 			continue
 		}
 		b.mu.Lock()
-		closed := b.closed
-		if !closed {
-			b.blanks = append(b.blanks, s)
-		}
+		b.blanks = append(b.blanks, s) // also after Close, which has it among the living
 		b.mu.Unlock()
-		if closed {
-			s.Close()
-		}
 	}
 }
 
@@ -93,13 +87,6 @@ func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, 
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return nil, sandbox.ErrClosed
-	}
-	b.live[s] = struct{}{}
-	b.mu.Unlock()
 	for _, steps := range parts {
 		for _, st := range steps {
 			err := ctx.Err()
@@ -111,6 +98,16 @@ func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, 
 			}
 			clock.mark(st.name)
 		}
+	}
+	// Only now is it the backend's to close: until here it is that of this goroutine alone.
+	b.mu.Lock()
+	closed := b.closed
+	if !closed {
+		b.live[s] = struct{}{}
+	}
+	b.mu.Unlock()
+	if closed {
+		return nil, errors.Join(sandbox.ErrClosed, s.Close())
 	}
 	return s, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"thaw/sandbox"
 )
 
 // # What counts as a function's memory
@@ -75,6 +77,12 @@ func (s *Sandbox) limit() error {
 	if err := s.group.limitMemory(s.memory.limit); err != nil {
 		events.Close()
 		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		events.Close()
+		return sandbox.ErrClosed
 	}
 	s.wg.Go(func() { s.watchMemory(events) })
 	return nil
