@@ -133,7 +133,7 @@ func FuzzTags(f *testing.F) {
 			t.Fatalf("%v of %v: %v", tags, p, err)
 		}
 		a, _ := json.Marshal(p)
-		if b, _ := json.Marshal(again); string(a) != string(b) && p.Expiry(testTime, time.Time{}) != again.Expiry(testTime, time.Time{}) {
+		if b, _ := json.Marshal(again); string(a) != string(b) {
 			t.Fatalf("%s became %s", a, b)
 		}
 		for k, v := range tags {
