@@ -101,16 +101,37 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
 	if err := fill(tmp); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(dir), err)
+	}
+	if err := readableByAll(tmp); err != nil {
+		return err
 	}
 	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) && !isFolder(dir) {
 		return err
 	}
 	return nil
+}
+
+// readableByAll lets the sandbox's user read a folder, whatever umask it was made under.
+func readableByAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() | 0o444
+		if d.IsDir() || mode&0o100 != 0 {
+			mode |= 0o111
+		}
+		if mode == info.Mode().Perm() {
+			return nil
+		}
+		return os.Chmod(path, mode)
+	})
 }
 
 // linkTree makes to a copy of from, out of hard links.

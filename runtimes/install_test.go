@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // packages is a registry of npm, PyPI and Maven in one, with the files that the pins of a test name.
@@ -28,9 +30,9 @@ type packages struct {
 	*httptest.Server
 	npm, wheel, jar []byte
 	requests        atomic.Int64
-	hang            chan struct{} // when set, a file is sent by half, then nothing until it is closed
-	html            bool          // the index speaks the old form
-	auth            string        // wanted
+	hang            atomic.Bool // a file is sent by half, then nothing
+	html            bool        // the index speaks the old form
+	auth            string      // wanted
 }
 
 func (p *packages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -40,14 +42,11 @@ func (p *packages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	file := func(b []byte) {
-		if p.hang != nil {
+		if p.hang.Load() {
 			w.Header().Set("Content-Length", fmt.Sprint(len(b)))
 			w.Write(b[:len(b)/2])
 			w.(http.Flusher).Flush()
-			select {
-			case <-p.hang:
-			case <-r.Context().Done():
-			}
+			<-r.Context().Done()
 			return
 		}
 		w.Write(b)
@@ -216,7 +215,7 @@ func TestInstallRefusesAnotherHash(t *testing.T) {
 
 func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	p := registryOfTest(t)
-	p.hang = make(chan struct{})
+	p.hang.Store(true)
 	r := openTest(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -239,12 +238,50 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(r.dir, ".tmp-"+c.folder()+"-1", "half"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p.hang = nil
+	p.hang.Store(false)
 	if _, err := r.installComponent(t.Context(), "mixed", func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	if left := entries(t, r); len(left) != 1 || left[0] != c.folder() {
 		t.Errorf("the folder holds %v, want only %s", left, c.folder())
+	}
+}
+
+func TestOpenSweepsWhatKilledProcessesLeft(t *testing.T) {
+	dir := t.TempDir()
+	long, now := filepath.Join(dir, ".tmp-nodejs-1"), filepath.Join(dir, ".tmp-nodejs-2")
+	for _, path := range []string{long, now} {
+		if err := os.MkdirAll(filepath.Join(path, "half"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(long, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if isFolder(long) || !isFolder(now) {
+		t.Errorf("day-old folder there: %v, new one there: %v", isFolder(long), isFolder(now))
+	}
+}
+
+// The sandbox's user is not the one who installs.
+func TestInstalledFilesAreReadableByAll(t *testing.T) {
+	registryOfTest(t)
+	r := openTest(t)
+	was := unix.Umask(0o077) // no test of this package that runs in parallel makes files meanwhile
+	dir, err := r.installComponent(t.Context(), "mixed", func(string) {})
+	unix.Umask(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"": 0o755, "bin": 0o755, "bin/tool": 0o755, "README": 0o644} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%q has mode %v, want %v (%v)", name, info.Mode().Perm(), want, err)
+		}
 	}
 }
 

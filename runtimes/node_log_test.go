@@ -120,7 +120,9 @@ func TestNodeLogStdoutJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[7]), &object); err != nil || object.Message.An != "object" {
 		t.Errorf("an object is logged as %s", lines[7])
 	}
-	var alone struct{ Message struct{ ErrorType, ErrorMessage string } }
+	var alone struct {
+		Message struct{ ErrorType, ErrorMessage string }
+	}
 	if err := json.Unmarshal([]byte(lines[8]), &alone); err != nil || alone.Message.ErrorType != "RangeError" {
 		t.Errorf("an error alone is logged as %s", lines[8])
 	}

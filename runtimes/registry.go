@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Options of Open.
@@ -41,11 +42,33 @@ func Open(o Options) (*Registry, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("runtimes folder: %w", err)
 	}
+	if err := sweep(dir); err != nil {
+		return nil, err
+	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Registry{dir: dir, log: log, plans: map[string]plannedAt{}, probes: map[string]probed{}}, nil
+}
+
+// abandoned is the age at which a half-made folder can only be that of a process that was killed: the longest installation takes minutes.
+const abandoned = 6 * time.Hour
+
+// sweep removes what killed processes left half-made.
+func sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, ".tmp-*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > abandoned {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("sweep %s: %w", filepath.Base(path), err)
+			}
+		}
+	}
+	return nil
 }
 
 // Dir is the folder that the registry was opened with.
