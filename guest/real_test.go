@@ -158,6 +158,27 @@ func TestGoFunction(t *testing.T) {
 	}
 }
 
+// TestMemory: what large payloads took is given back when they are done, for a frozen sandbox collects no garbage.
+func TestMemory(t *testing.T) {
+	r := create(t, echoDir(t))
+	r.Start(r.start(1))
+	r.Ready()
+	event := append(append([]byte(`"`), bytes.Repeat([]byte("e"), wire.MaxPayload-2)...), '"')
+	for range 3 {
+		r.Invoke("large", event)
+	}
+	const limit = 12 << 20 // one event more than what an idle guest has
+	var held int64
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if held = rss(t, r.PIDs()[0]); held < limit {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the guest holds %d bytes after large invocations, want less than %d", held, limit)
+		}
+	}
+}
+
 const shellRuntime = `#!/bin/sh
 set -eu
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -111,7 +112,8 @@ func beServer(dir, guest string) {
 		panic(err)
 	}
 	json.NewEncoder(os.Stdout).Encode(sb.PIDs())
-	select {}
+	io.Copy(io.Discard, os.Stdin) // until the test ends, however it does
+	os.Exit(0)
 }
 
 // TestServerKilled: whatever dies by kill -9, nothing of a frozen sandbox with daemons is left, at once or when the folder is opened again.
@@ -122,6 +124,11 @@ func TestServerKilled(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "SERVER_DIR="+dir, "SERVER_GUEST="+sandboxtest.GuestExe(t))
 			cmd.Stderr = os.Stderr
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -137,7 +137,7 @@ func guestDeath(t *testing.T, s *suite) {
 func awaitGone(t testing.TB, pids []int) {
 	t.Helper()
 	for _, pid := range pids {
-		await(t, "no process is left", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+		await(t, "no process is left", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH || isZombie(pid) })
 	}
 }
 
