@@ -63,12 +63,20 @@ func TestCreateRefuses(t *testing.T) {
 		{"garbage, C-028", func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = []byte("garbage") }, invalid, "Could not unzip uploaded file. Please check your file, then try to upload again."},
 		{"an empty zip", func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = zipOf(t) }, invalid, "Uploaded file must be a non-empty zip"},
 		{"traversal", func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = zipOf(t, "ok", "", "../x", "") }, invalid, `Could not unzip uploaded file. Please check your file, then try to upload again. (package entry "../x": leaves the package)`},
-		{"too large unzipped, C-030", func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = zipOf(t, "a", strings.Repeat("\x00", 262144001)) }, invalid, "Unzipped size must be smaller than 262144000 bytes"},
-		{"too many variables, C-031", func(in *lambda.CreateFunctionInput) { in.Environment = &types.Environment{Variables: map[string]string{"B1": "<&>", "A1": big}} }, invalid,
+		{"too large unzipped, C-030", func(in *lambda.CreateFunctionInput) {
+			in.Code.ZipFile = zipOf(t, "a", strings.Repeat("\x00", 262144001))
+		}, invalid, "Unzipped size must be smaller than 262144000 bytes"},
+		{"too many variables, C-031", func(in *lambda.CreateFunctionInput) {
+			in.Environment = &types.Environment{Variables: map[string]string{"B1": "<&>", "A1": big}}
+		}, invalid,
 			`Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {"A1":"` + big + `","B1":"<&>"}`},
-		{"reserved variables", func(in *lambda.CreateFunctionInput) { in.Environment = &types.Environment{Variables: map[string]string{"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "y"}} }, invalid,
+		{"reserved variables", func(in *lambda.CreateFunctionInput) {
+			in.Environment = &types.Environment{Variables: map[string]string{"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "y"}}
+		}, invalid,
 			"Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: AWS_ACCESS_KEY_ID, AWS_REGION"},
-		{"names of variables", func(in *lambda.CreateFunctionInput) { in.Environment = &types.Environment{Variables: map[string]string{"1": "secret"}} }, validation,
+		{"names of variables", func(in *lambda.CreateFunctionInput) {
+			in.Environment = &types.Environment{Variables: map[string]string{"1": "secret"}}
+		}, validation,
 			"1 validation error detected: Value '*** Sensitive Data Redacted ***' at 'environment.variables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"},
 		{"an unknown runtime, C-032", func(in *lambda.CreateFunctionInput) { in.Runtime = "non-existent-runtime" }, invalid,
 			"Value non-existent-runtime at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs16.x, nodejs18.x, nodejs20.x, nodejs22.x, nodejs24.x, nodejs26.x, python3.8, python3.9, python3.10, python3.11, python3.12, python3.13, python3.14, python3.15, java8.al2, java8.al2023, java11, java11.al2023, java17, java17.al2023, java21, java25, dotnet6, dotnet8, dotnet10, ruby3.2, ruby3.3, ruby3.4, ruby4.0, provided.al2, provided.al2023] or be a valid ARN"},
@@ -77,11 +85,15 @@ func TestCreateRefuses(t *testing.T) {
 		{"a bad architecture, C-033", func(in *lambda.CreateFunctionInput) { in.Architectures = []types.Architecture{"X86_64"} }, validation, "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]"},
 		{"a bad role, C-033", func(in *lambda.CreateFunctionInput) { in.Role = aws.String("r1") }, validation, `1 validation error detected: Value 'r1' at 'role' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+`},
 		{"a bad SnapStart", func(in *lambda.CreateFunctionInput) { in.SnapStart = &types.SnapStart{ApplyOn: "invalidOption"} }, validation, "1 validation error detected: Value 'invalidOption' at 'snapStart.applyOn' failed to satisfy constraint: Member must satisfy enum value set: [PublishedVersions, None]"},
-		{"levels with text, C-125", func(in *lambda.CreateFunctionInput) { in.LoggingConfig = &types.LoggingConfig{LogFormat: "Text", SystemLogLevel: "INFO"} }, invalid, `LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to "JSON" and try again.`},
+		{"levels with text, C-125", func(in *lambda.CreateFunctionInput) {
+			in.LoggingConfig = &types.LoggingConfig{LogFormat: "Text", SystemLogLevel: "INFO"}
+		}, invalid, `LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to "JSON" and try again.`},
 		{"six layers", func(in *lambda.CreateFunctionInput) { in.Layers = make([]string, 6) }, invalid, "Cannot reference more than 5 layers."},
 		{"a layer", func(in *lambda.CreateFunctionInput) { in.Layers = []string{"arn:l"} }, invalid, "Layer version arn:l does not exist."},
 		{"51 tags, C-120", func(in *lambda.CreateFunctionInput) { in.Tags = tags }, invalid, "Number of tags exceeds resource tag limit."},
-		{"code in S3", func(in *lambda.CreateFunctionInput) { in.Code = &types.FunctionCode{S3Bucket: aws.String("b"), S3Key: aws.String("k")} }, "NotImplementedException", "Code from S3 (S3Bucket, S3Key): send the package itself as ZipFile; is not implemented by this server yet."},
+		{"code in S3", func(in *lambda.CreateFunctionInput) {
+			in.Code = &types.FunctionCode{S3Bucket: aws.String("b"), S3Key: aws.String("k")}
+		}, "NotImplementedException", "Code from S3 (S3Bucket, S3Key): send the package itself as ZipFile; is not implemented by this server yet."},
 		{"no code", func(in *lambda.CreateFunctionInput) { in.Code = &types.FunctionCode{} }, invalid, "Please provide a source for function code."},
 		{"several at once, C-014", func(in *lambda.CreateFunctionInput) { in.MemorySize, in.Timeout = aws.Int32(1), aws.Int32(901) }, validation,
 			"2 validation errors detected: Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900; Value '1' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"},
