@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -162,7 +163,7 @@ func (c *Config) take(k knob, env func(string) (string, bool), flags map[string]
 
 func (c *Config) readFile(path string, must bool) error {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && !must {
+	if !must && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 		return nil
 	}
 	if err != nil {

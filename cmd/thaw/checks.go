@@ -56,7 +56,7 @@ func checkGVisor(context.Context, node.Config) []finding {
 		}
 	}
 	// The namespaces of a sandbox, tried by a child that ends at once.
-	try := exec.Command("/proc/self/exe", "version")
+	try := exec.Command("true")
 	try.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET}
 	if err := try.Run(); err != nil {
 		return one(name, warn, fmt.Sprintf("namespaces are refused: %v", err), "sysctl -w user.max_net_namespaces=10000 user.max_mnt_namespaces=10000 user.max_pid_namespaces=10000")

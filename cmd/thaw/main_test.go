@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -115,7 +117,11 @@ func TestConfigTellsWhereValuesComeFrom(t *testing.T) {
 }
 
 func TestDoctorSaysHowToRepair(t *testing.T) {
-	t.Setenv("THAW_DATA_DIR", "/proc/nowhere/thaw") // where nobody can write
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("THAW_DATA_DIR", filepath.Join(file, "thaw")) // there can be no such folder
 	r := thaw(t.Context(), "doctor", "-o", "json")
 	var findings []finding
 	if err := json.Unmarshal([]byte(r.out), &findings); err != nil {

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"thaw/admin"
+	"thaw/samples"
+)
+
+// serving runs `thaw server` until the test ends, and gives its data folder.
+func serving(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("THAW_DATA_DIR", dir)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan result, 1)
+	go func() {
+		done <- thaw(ctx, "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", "process", "--log-level", "error")
+	}()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case r := <-done:
+			if r.code != exitOK {
+				t.Errorf("the server ended with %d: %s", r.code, r.words)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the server did not end within a minute of its interruption")
+		}
+	})
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		_, err := admin.Dial(dir).Health(t.Context())
+		if err == nil {
+			return dir
+		}
+		select {
+		case r := <-done:
+			done <- r
+			t.Fatalf("the server ended: %s", r.words)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server does not answer: %v", err)
+		}
+	}
+}
+
+// deploy creates a function that needs no interpreter but bash.
+func deploy(t *testing.T, dir, name string) {
+	t.Helper()
+	health, err := admin.Dial(dir).Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg, err := samples.Zip("shell-hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, role := "hello.handler", "arn:aws:iam::000000000000:role/test"
+	client := newClient(health.Endpoint, region(), "test", "test")
+	if _, err := client.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: &name, Runtime: types.RuntimeProvidedal2023,
+		Handler: &handler, Role: &role, Code: &types.FunctionCode{ZipFile: pkg}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lambda.NewFunctionActiveV2Waiter(client).Wait(t.Context(), &lambda.GetFunctionInput{FunctionName: &name}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExamples runs the example at the end of every command's help against a server with a function named hello, and the commands that
+// print also with -o json.
+func TestExamples(t *testing.T) {
+	dir := serving(t)
+	deploy(t, dir, "hello")
+	if r := thaw(t.Context(), "invoke", "hello", "--payload", "{}"); r.code != exitOK {
+		t.Fatal(r.words)
+	}
+	for _, c := range everyCommand(newRoot(&app{})) {
+		example := shellWords(t, c.Example)[1:]
+		switch c.CommandPath() {
+		case "thaw server", "thaw demo", "thaw runtime install":
+			continue // have tests of their own below
+		}
+		t.Run(c.CommandPath(), func(t *testing.T) {
+			r := thaw(t.Context(), example...)
+			if r.code != exitOK || r.out == "" {
+				t.Fatalf("exit %d\nstdout %q\nstderr %q", r.code, r.out, r.words)
+			}
+			if !c.HasParent() || c.HasSubCommands() {
+				return
+			}
+			r = thaw(t.Context(), append(example, "-o", "json")...)
+			for d := json.NewDecoder(strings.NewReader(r.out)); d.More(); {
+				var v any
+				if err := d.Decode(&v); err != nil {
+					t.Fatalf("-o json: %v in %q", err, r.out)
+				}
+			}
+			if r.code != exitOK || r.out == "" {
+				t.Errorf("-o json: exit %d, stderr %q", r.code, r.words)
+			}
+		})
+	}
+}
+
+func TestServerExample(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan result, 1)
+	example := shellWords(t, serverCommand(&app{}).Example)[1:]
+	go func() {
+		done <- thaw(ctx, append(example, "--listen", "127.0.0.1:0", "--sandbox", "process", "--log-level", "error")...)
+	}()
+	for {
+		if _, err := admin.Dial("thaw-data").Health(t.Context()); err == nil {
+			break
+		}
+		select {
+		case r := <-done:
+			t.Fatalf("exit %d: %s", r.code, r.words)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	r := thaw(t.Context(), append(example, "--listen", "127.0.0.1:0", "--sandbox", "process")...)
+	if r.code != exitFailed || !strings.Contains(r.words, "a server runs on") {
+		t.Errorf("a second server on the folder: exit %d, stderr %q", r.code, r.words)
+	}
+	stop()
+	if r := <-done; r.code != exitOK || r.out != "" {
+		t.Errorf("exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	if _, err := os.Stat("thaw-data/thaw.sock"); err == nil {
+		t.Error("the socket is still there")
+	}
+}
+
+func TestDrainEndsTheServer(t *testing.T) {
+	dir := t.TempDir()
+	done := make(chan result, 1)
+	go func() {
+		done <- thaw(context.Background(), "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", "process", "--log-level", "error")
+	}()
+	for admin.Dial(dir).Drain(t.Context()) != nil {
+		select {
+		case r := <-done:
+			t.Fatalf("exit %d: %s", r.code, r.words)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if r := <-done; r.code != exitOK {
+		t.Errorf("exit %d: %s", r.code, r.words)
+	}
+}
+
+func TestInvokeAndLogs(t *testing.T) {
+	dir := serving(t)
+	deploy(t, dir, "hello")
+	r := thaw(t.Context(), "invoke", "hello", "-p", `{"n":1}`, "--tail")
+	if r.code != exitOK || !strings.Contains(r.out, `"event":{"n":1}`) || !strings.Contains(r.words, "REPORT RequestId: ") {
+		t.Errorf("invoke: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	var answer invokeAnswer
+	r = thaw(t.Context(), "invoke", "hello", "-p", `{"n":1}`, "--tail", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &answer); err != nil || answer.StatusCode != 200 || answer.ExecutedVersion != "$LATEST" || !strings.Contains(answer.Log, "REPORT") {
+		t.Errorf("invoke -o json: %+v, error %v", answer, err)
+	}
+	r = thaw(t.Context(), "invoke", "nobody")
+	if r.code != exitFailed || r.out != "" || !strings.HasPrefix(r.words, "thaw: ResourceNotFoundException: ") {
+		t.Errorf("invoke of nothing: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	r = thaw(t.Context(), "logs", "hello", "--filter", "hello from bash", "-n", "1")
+	if r.code != exitOK || strings.Count(r.out, "\n") != 1 {
+		t.Errorf("logs: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	if r = thaw(t.Context(), "logs", "nobody"); r.code != exitFailed || !strings.Contains(r.words, "nothing was logged") {
+		t.Errorf("logs of nothing: exit %d, stderr %q", r.code, r.words)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, stop)
+	r = thaw(ctx, "logs", "hello", "-f")
+	if r.code != exitOK || strings.Count(r.out, "REPORT ") != 2 {
+		t.Errorf("logs -f until interrupted: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	r = thaw(t.Context(), "ps", "hello")
+	if r.code != exitOK || !strings.HasPrefix(r.out, "ENV ") || !strings.Contains(r.out, "$LATEST") {
+		t.Errorf("ps: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+}
