@@ -100,8 +100,9 @@ func (e *entry) verify(ctx context.Context) error {
 
 // sumPages sums size bytes from off, the start of a page.
 func sumPages(f *os.File, off, size int64) (sum uint64, err error) {
-	buf := blockBufs.Get().([]byte)
-	defer blockBufs.Put(buf)
+	pooled := blockBufs.Get().(*[]byte)
+	defer blockBufs.Put(pooled)
+	buf := *pooled
 	for size > 0 {
 		n := min(int64(len(buf)), size)
 		if _, err := f.ReadAt(buf[:n], off); err != nil {

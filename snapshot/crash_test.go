@@ -15,10 +15,10 @@ import (
 
 // crashStory is the life of two versions with refreshes, on a file system that may stop the world at any call. It returns at the first error.
 // what maps each snapshot that was ever committed or tried to its files.
-func crashStory(s *snapshot.Store, records snapshot.Records, what map[snapshot.ID]map[string][]byte) error {
+func crashStory(s *snapshot.Store, records snapshot.Records, steps int, what map[snapshot.ID]map[string][]byte) error {
 	ctx := context.Background()
 	memory := snapshottest.Memory(1, 60)
-	for step := range 5 {
+	for step := range steps {
 		v := 1 + step%2
 		files := map[string][]byte{"pages.img": snapshottest.Shifted(memory, uint64(step), 6, step), "state": snapshottest.Memory(uint64(20+step), 3)}
 		m := meta(v, uint64(step+1))
@@ -71,7 +71,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 			return records, what, err
 		}
 		defer s.Close()
-		return records, what, crashStory(s, records, what)
+		return records, what, crashStory(s, records, 4, what)
 	}
 	whole := faultfs.NewMem()
 	if _, _, err := story(whole); err != nil {
@@ -111,7 +111,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 				wantFiles(t, s, id, what[id])
 			}
 			// The life goes on, and leaves nothing that nobody needs.
-			if err := crashStory(s, records, what); err != nil {
+			if err := crashStory(s, records, 1, what); err != nil {
 				t.Fatalf("%s: afterwards: %v", name, err)
 			}
 			live, _ = snapshot.LiveIDs(ctx, records)

@@ -9,6 +9,22 @@
 //	                                       |
 //	sandbox <--Handle--- Cache (plain local files) <--packs, decoded in parallel
 //
+// # How a generation is made
+//
+//	Update(records, v, Move(RefreshDue))     the record names the next one: its ID, its generation
+//	... an environment runs Init, hooks, priming, and saves its memory ...
+//	w := store.Begin(ctx, meta)              with that ID; defer w.Close()
+//	w.Add(name, r)                           each file, at once if they come at once
+//	w.Commit(edit)                           durable
+//	cache.Adopt(ctx, id, paths)              when the files are on this disk anyway
+//	Update(records, v, Move(Made))
+//	... store.Verify, and one restore from cache.Open ...
+//	Update(records, v, Move(Verified))       current, in one compare-and-set
+//	Tidy(ctx, ...)                           the old one's pages go
+//
+// A restore asks Record.ForRestore, then cache.Open; *CorruptError means Move(Lost). A loop asks Record.Due when to wake and what
+// then to apply. At start a record that is Busy was interrupted: Move(MakeFailed).
+//
 // # What is on disk
 //
 // A file of a snapshot is cut into pages of 4 KiB. A page of zeros is not kept. Any other page is kept once, whoever has it: it is
@@ -21,6 +37,11 @@
 //	index/ID           sealed(zstd(packs and hashes))
 //	manifest/ID        sealed(zstd(JSON)), ID is the snapshot's
 //	tomb/ID            sealed(names of packs that a sweep is about to delete)
+//
+// What sharing gives depends on how snapshots came about. A refresh or version whose pages are equal, wherever they lie, costs what
+// differs. Two processes that were initialised apart are not such: of two Node heaps of 50 MB that differ in one line of
+// source 1 % of the pages were equal, 4 to 17 % without address randomisation and with seeds and collector fixed. Smaller or shifting units gave
+// less than compression does (5.9 : 1), a delta against the other heap 7 to 24 %.
 //
 // # Why a crash does no harm
 //

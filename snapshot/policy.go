@@ -139,7 +139,7 @@ func (e Prime) validate() error {
 		return fmt.Errorf("event %s has both a file and an event", e.Name)
 	case e.File != "":
 		if !validCodePath(e.File) {
-			return fmt.Errorf("event %s: malformed path %q: relative to the function's code, without ..", e.Name, e.File)
+			return fmt.Errorf("event %s: malformed path %q: relative to the function's code, without its parents", e.Name, e.File)
 		}
 	case len(e.Event) == 0:
 		return fmt.Errorf("event %s is not given: name a file (%s@FILE) or set the tag %s%s", e.Name, e.Name, TagEvent, e.Name)

@@ -47,7 +47,7 @@ func TestTags(t *testing.T) {
 		{"a count in words", map[string]string{snapshot.TagPrime: "a@x:many"}, snapshot.Policy{}, "not a number"},
 		{"too many in all", map[string]string{snapshot.TagPrime: "a@x:600 b@x:600"}, snapshot.Policy{}, "1200 invokes"},
 		{"too many events", map[string]string{snapshot.TagPrime: "a@x b@x c@x d@x e@x f@x g@x h@x i@x j@x k@x"}, snapshot.Policy{}, "more than 10"},
-		{"a file outside of the code", map[string]string{snapshot.TagPrime: "a@../../etc/passwd"}, snapshot.Policy{}, "without .."},
+		{"a file outside of the code", map[string]string{snapshot.TagPrime: "a@../../etc/passwd"}, snapshot.Policy{}, "without its parents"},
 		{"an absolute file", map[string]string{snapshot.TagPrime: "a@/etc/passwd"}, snapshot.Policy{}, "relative"},
 		{"no file behind the sign", map[string]string{snapshot.TagPrime: "a@"}, snapshot.Policy{}, "no file"},
 		{"a malformed name", map[string]string{snapshot.TagPrime: "a/b@x"}, snapshot.Policy{}, "malformed name"},

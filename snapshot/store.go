@@ -32,8 +32,8 @@ const formatText = "thaw snapshot store 1"
 var (
 	// ErrWrongKey: the blobs were written under another installation key. Nothing was changed.
 	ErrWrongKey = errors.New("the snapshot store belongs to another installation key")
-	// ErrSwept: another server deleted pages that a commit meant to share; make the snapshot again.
-	ErrSwept = errors.New("shared pages were deleted by another server meanwhile")
+	// ErrSwept: pages that a commit meant to share were deleted by another server, or found damaged; make the snapshot again.
+	ErrSwept = errors.New("shared pages are gone meanwhile")
 )
 
 // CorruptError says that a snapshot cannot be had any more, because a blob is missing or not what was written. No wrong byte was given out as right.

@@ -68,6 +68,7 @@ func (s *Store) Begin(ctx context.Context, meta Meta) (*Writer, error) {
 func (w *Writer) ID() ID { return w.m.ID }
 
 type block struct {
+	pooled *[]byte
 	buf    []byte // whole pages; the last one is padded with zeros
 	n      int    // bytes that were read
 	hashes []pageHash
@@ -76,7 +77,7 @@ type block struct {
 	hashed chan struct{}
 }
 
-var blockBufs = sync.Pool{New: func() any { return make([]byte, blockPages*PageSize) }}
+var blockBufs = sync.Pool{New: func() any { b := make([]byte, blockPages*PageSize); return &b }}
 
 // Add stores all that r has as a file of the snapshot. Names: letters, digits, dot, hyphen, underscore.
 func (w *Writer) Add(name string, r io.Reader) error {
@@ -113,11 +114,12 @@ func (w *Writer) add(name string, r io.Reader) error {
 		defer close(queue)
 		defer close(work)
 		for first := int64(0); ; first += blockPages {
-			b := &block{buf: blockBufs.Get().([]byte), hashed: make(chan struct{})}
+			b := &block{pooled: blockBufs.Get().(*[]byte), hashed: make(chan struct{})}
+			b.buf = *b.pooled
 			n, err := io.ReadFull(r, b.buf)
 			b.n = n
 			if n == 0 {
-				blockBufs.Put(b.buf)
+				blockBufs.Put(b.pooled)
 			} else {
 				b.sum = uint64(first) // until hash replaces it
 				queue <- b
@@ -148,7 +150,7 @@ func (w *Writer) add(name string, r io.Reader) error {
 		}
 		file.Size += int64(b.n)
 		file.Sum += b.sum
-		blockBufs.Put(b.buf)
+		blockBufs.Put(b.pooled)
 	}
 	wg.Wait()
 	if err := errors.Join(placeErr, readErr); err != nil {
