@@ -38,15 +38,21 @@ type driver struct {
 	closed chan struct{}
 	frozen bool
 
-	generation   uint64
-	phase        string // of the running Init
-	initFrom     time.Time
-	initTook     time.Duration // of a successful Init in phase init
-	initReported bool
-	initError    *initError
-	exit         *wire.Exited
-	limit        *time.Timer // deadline of the state
-	graceTimer   *time.Timer // freeze grace, or grace after init/error
+	generation                 uint64
+	phase                      string // of the running Init
+	initFrom                   time.Time
+	initTook                   time.Duration // of a successful Init in phase init
+	initReported               bool
+	restoreFrom, released      time.Time
+	restoreTook, restoreBilled time.Duration // of a successful restore: all of it, and from the word to the runtime's next
+	checkpointed               chan error
+	snapshotNext               wire.NextKind // where the runtime parked at the snapshot point
+	snapshot                   Made          // of a snapshot that was made
+	saved                      bool
+	initError                  *initError
+	exit                       *wire.Exited
+	limit                      *time.Timer // deadline of the state
+	graceTimer                 *time.Timer // freeze grace, or grace after init/error
 
 	attempt   *attempt
 	answer    Outcome // posted by the runtime, on its way to the caller
@@ -69,7 +75,7 @@ type initError struct {
 func newDriver(e *Environment) *driver {
 	now := time.Now()
 	return &driver{e: e, id: e.id, o: e.o, state: Creating, since: now, created: now, phase: phaseInit,
-		made: make(chan madeSandbox, 1), closed: make(chan struct{}), limit: stoppedTimer(), graceTimer: stoppedTimer()}
+		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), limit: stoppedTimer(), graceTimer: stoppedTimer()}
 }
 
 func stoppedTimer() *time.Timer {
@@ -82,10 +88,18 @@ func (d *driver) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), createLimit)
 	d.cancel = cancel
 	defer cancel()
+	spec := sandbox.Spec{ID: sandbox.ID(d.id[:16]), MemoryMiB: d.o.Version.MemoryMiB, TmpMiB: d.o.Version.EphemeralMiB, CPUs: d.o.CPUs, Mounts: d.o.Launch.Mounts}
+	if d.o.Restore != nil {
+		d.lineRestoreStart()
+	}
 	go func() {
-		box, err := d.o.Backend.Create(ctx, sandbox.Spec{ID: sandbox.ID(d.id[:16]), MemoryMiB: d.o.Version.MemoryMiB, TmpMiB: d.o.Version.EphemeralMiB,
-			CPUs: d.o.CPUs, Mounts: d.o.Launch.Mounts})
-		d.made <- madeSandbox{box, err}
+		var m madeSandbox
+		if r := d.o.Restore; r != nil {
+			m.box, m.err = r.open(ctx, d.o.Backend, spec)
+		} else {
+			m.box, m.err = d.o.Backend.Create(ctx, spec)
+		}
+		d.made <- m
 	}()
 	for d.state != Gone {
 		d.step()
@@ -95,6 +109,7 @@ func (d *driver) run() {
 	if d.o.OnExit != nil {
 		d.o.OnExit()
 	}
+	d.tellMade()
 	d.o.Owner.Gone(d.e, d.failure)
 	close(d.e.done)
 	for { // an invocation that was assigned too late is told so
@@ -134,6 +149,13 @@ func (d *driver) step() {
 			d.handle(StopAsked)
 		}
 	case <-d.limit.C:
+		if d.o.Make != nil && d.state == Initializing {
+			d.makeFailed(LimitReached)
+			return
+		}
+		if d.state == Checkpointing {
+			d.failure = fmt.Errorf("checkpoint: not done within %v", checkpointLimit)
+		}
 		if d.state == Creating {
 			d.failure = fmt.Errorf("the guest did not answer within %v", helloLimit)
 		}
@@ -142,7 +164,13 @@ func (d *driver) step() {
 		switch d.state {
 		case Parked:
 			d.handle(FreezeDue)
-		case Initializing, Reinitializing:
+		case Initializing:
+			if d.o.Make != nil {
+				d.makeFailed(InitEnded)
+				return
+			}
+			d.handle(InitEnded)
+		case Reinitializing, Restoring:
 			d.handle(InitEnded)
 		}
 	case m := <-d.made:
@@ -152,6 +180,8 @@ func (d *driver) step() {
 		d.lost(exitError(d.box.Exit()))
 	case <-d.memory:
 		d.handle(MemoryReached)
+	case err := <-d.checkpointed:
+		d.checkpointEnded(err)
 	case <-d.closed:
 		d.handle(SandboxClosed)
 	}
@@ -240,7 +270,11 @@ func (d *driver) sandboxMade(m madeSandbox) {
 			}
 		}
 	}()
-	// The guest's Hello is the proof that it is up; SandboxMade is handled when it has been read.
+	if d.o.Restore != nil { // its guest has said Hello in another life, and waits for a word
+		d.generation = 1
+		d.handle(SandboxRestored)
+	}
+	// Otherwise the guest's Hello is the proof that it is up: SandboxMade is handled when it has been read.
 }
 
 func (d *driver) observeStages() {
@@ -286,6 +320,15 @@ func (d *driver) perform(a Action, ev Event) {
 	switch a {
 	case StartRuntime:
 		d.startRuntime()
+	case Checkpoint:
+		d.limit.Reset(checkpointLimit)
+		d.send(wire.KindQuiesce, nil, nil)
+	case SendRestored:
+		d.sendRestored()
+	case EndRestore:
+		d.endRestore()
+	case ReportRestore:
+		d.reportRestore(ev)
 	case EndInit:
 		d.endInit()
 	case ReportInit:

@@ -57,6 +57,10 @@ const (
 	killLimit = 5 * time.Second
 	// helloLimit is how long a guest has to answer once its sandbox runs.
 	helloLimit = 30 * time.Second
+	// restoreLimit bounds the restore phase: resume, load and after-restore hooks together.
+	restoreLimit = 10 * time.Second
+	// checkpointLimit bounds the saving of a sandbox.
+	checkpointLimit = 2 * time.Minute
 	// createLimit bounds the making of a sandbox.
 	createLimit = 60 * time.Second
 )
@@ -78,7 +82,11 @@ type Options struct {
 	Observe     func(stage string, took time.Duration) // one call per stage of a cold start; may be nil
 	// Credentials of the function's role, for the environment variables.
 	AccessKeyID, SecretAccessKey, SessionToken string
-	OnExit                                     func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
+	// Make, when set: the environment makes a snapshot instead of serving invokes. Restore, when set: it begins from one instead of with Init. At
+	// most one is set.
+	Make    *Make
+	Restore *Restore
+	OnExit  func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
 }
 
 // Environment is the handle on one execution environment. Its driver runs until Gone has been told.

@@ -23,7 +23,7 @@ func (d *driver) frame(f wire.Frame) {
 		var m wire.Ready
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
 			d.graceTimer.Stop()
-			d.handle(RuntimeParked)
+			d.parked(m)
 		}
 	case wire.KindInitError, wire.KindRestoreError:
 		var m wire.ErrorHead
@@ -64,7 +64,11 @@ func (d *driver) frame(f wire.Frame) {
 		var m wire.Exited
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
 			d.exit = &m
-			d.handle(RuntimeExited)
+			if d.o.Make != nil && d.state == Initializing {
+				d.makeFailed(RuntimeExited)
+			} else {
+				d.handle(RuntimeExited)
+			}
 			if d.attempt == nil {
 				d.exit = nil
 			}
@@ -74,6 +78,8 @@ func (d *driver) frame(f wire.Frame) {
 		if err = f.Decode(&m); err == nil {
 			d.logFrame(m, f.Body)
 		}
+	case wire.KindQuiesced:
+		d.quiesced()
 	case wire.KindKilled:
 		var m wire.Killed
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
@@ -142,7 +148,7 @@ func (d *driver) endInit() {
 			d.o.Observe("init", took)
 		}
 	}
-	if d.o.Version.LogFormat == "JSON" {
+	if d.o.Version.LogFormat == "JSON" || d.o.Make != nil {
 		d.lineInitDone(took, statusSuccess, "")
 	}
 }

@@ -97,7 +97,7 @@ func (d *driver) runtimeVersionARN() string {
 
 func (d *driver) lineInitStart() {
 	v := d.o.Version
-	rec := map[string]any{"initializationType": "on-demand", "phase": d.phase, "functionName": v.Name, "functionVersion": v.Number,
+	rec := map[string]any{"initializationType": d.initType(), "phase": d.phase, "functionName": v.Name, "functionVersion": v.Number,
 		"instanceId": string(d.id), "instanceMaxMemory": int64(v.MemoryMiB) << 20}
 	level, text := "DEBUG", ""
 	if d.o.Launch.Release != "" {
@@ -113,6 +113,9 @@ func (d *driver) lineInitStart() {
 
 func (d *driver) lineInitDone(took time.Duration, status, errType string) {
 	level, text := "DEBUG", ""
+	if status == statusSuccess && d.o.Make != nil { // E-012
+		level, text = "INFO", fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\n", ms(took), d.phase)
+	}
 	if status != statusSuccess {
 		level = "WARN"
 		text = fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\tStatus: %s", ms(took), d.phase, status)
@@ -121,7 +124,7 @@ func (d *driver) lineInitDone(took time.Duration, status, errType string) {
 		}
 		text += "\n"
 	}
-	rec := map[string]any{"initializationType": "on-demand", "phase": d.phase, "status": status}
+	rec := map[string]any{"initializationType": d.initType(), "phase": d.phase, "status": status}
 	if status != statusSuccess {
 		if errType == "" {
 			errType = "Runtime.Unknown" // a pure timeout. Source: spec 1.5
@@ -161,8 +164,8 @@ func (d *driver) lineFatal(message, errType string) {
 func (d *driver) lineReport(took time.Duration) {
 	a := d.attempt
 	billed := took
-	if d.initTook > 0 && !d.initReported {
-		billed += d.initTook
+	if !d.initReported {
+		billed += d.initTook + d.restoreBilled
 	}
 	used := d.maxMemory >> 20
 	text := fmt.Sprintf("REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
@@ -172,6 +175,11 @@ func (d *driver) lineReport(took time.Duration) {
 		d.initReported = true
 		text += fmt.Sprintf("Init Duration: %.2f ms\t", ms(d.initTook))
 		metrics["initDurationMs"] = ms3(d.initTook)
+	}
+	if d.restoreTook > 0 && !d.initReported { // E-132
+		d.initReported = true
+		text += fmt.Sprintf("Restore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", ms(d.restoreTook), ceilMs(d.restoreBilled))
+		metrics["restoreDurationMs"] = ms3(d.restoreTook)
 	}
 	level := "INFO"
 	rec := map[string]any{"requestId": a.RequestID, "status": a.status, "metrics": metrics}

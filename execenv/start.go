@@ -33,6 +33,9 @@ func (d *driver) start() wire.Start {
 	}
 	m := wire.Start{Generation: d.generation, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
 		LogFrames: l.LogFrames}
+	if d.o.Make != nil {
+		m.SnapStart, m.Credentials = true, d.o.credentials()
+	}
 	if caps.Isolates {
 		m.NProc = processes // on a shared host the limit would count other people's processes
 	}
@@ -96,6 +99,13 @@ func (d *driver) vars(at func(string) string) map[string]string {
 		"LAMBDA_TASK_ROOT": at(taskRoot), "LAMBDA_RUNTIME_DIR": at(runtimeDir),
 	} {
 		out[k] = val
+	}
+	if d.o.Make != nil {
+		// Credentials come over HTTP and the log stream is not known: both would be frozen into the snapshot. Source: spec 5.3, 5.9; E-121.
+		out["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
+		for _, k := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"} {
+			delete(out, k)
+		}
 	}
 	if v.LogFormat == "JSON" {
 		out["AWS_LAMBDA_LOG_FORMAT"] = "JSON"

@@ -16,6 +16,11 @@
 //
 //	from anywhere: StopAsked, SandboxExited -> Stopping -- SandboxClosed --> Gone
 //
+// An environment that makes a snapshot, and one that is restored from it, begin otherwise:
+//
+//	Creating -- SandboxMade --> Initializing -- SnapshotPoint --> Checkpointing -- CheckpointDone --> Stopping
+//	Creating -- SandboxRestored --> Restoring -- RuntimeParked --> Parked, and on as above
+//
 // Next decides and does nothing; one goroutine per environment, the driver, performs what Next says. The driver owns the sandbox
 // handle, the timers and the state; everybody else sees a published Status. No lock is held while the driver acts, so there is no
 // lock order to know here.
@@ -31,6 +36,10 @@ const (
 	Creating State = iota
 	// Initializing: the runtime was started for the first time and has not called next. The Init limit is running.
 	Initializing
+	// Checkpointing: the runtime is parked at the snapshot point, the guest is quiet, and the sandbox is being saved. It serves nobody.
+	Checkpointing
+	// Restoring: the sandbox goes on where the snapshot was taken; after-restore hooks run. The restore limit is running.
+	Restoring
 	// Parked: the runtime waits in next, and is not frozen yet. An invoke may be assigned without a thaw.
 	Parked
 	// Frozen: as Parked, and nothing in the sandbox runs.
@@ -56,21 +65,26 @@ const (
 type Event uint8
 
 const (
-	SandboxMade     Event = iota // the sandbox runs and its guest is listening
-	CreateFailed                 // there will be no sandbox
-	RuntimeParked                // the runtime called next
-	InitEnded                    // the runtime posted init/error and did not go within the grace
-	RuntimeExited                // the runtime process ended by itself
-	Answered                     // the runtime's response or error has been received completely
-	Assigned                     // the pool gave an invoke
-	LimitReached                 // the deadline of the state passed
-	FreezeDue                    // the environment stayed parked for the freeze grace
-	ProcessesKilled              // the guest says that no process is left
-	KillFailed                   // the guest says that some process would not go
-	MemoryReached                // the memory limit was reached
-	StopAsked                    // the pool lets it go: idle, superseded, reclaimed, drained
-	SandboxExited                // the sandbox or the stream to it ended by itself
-	SandboxClosed                // everything of the sandbox has been removed
+	SandboxMade      Event = iota // the sandbox runs and its guest is listening
+	CreateFailed                  // there will be no sandbox
+	RuntimeParked                 // the runtime called next
+	SnapshotPoint                 // so it did, in an environment that makes a snapshot
+	CheckpointDone                // the sandbox is saved
+	CheckpointFailed              // it is not
+	SandboxRestored               // the sandbox runs, restored, and its guest waits for the word
+	MakeFailed                    // Init of an environment that makes a snapshot did not succeed: there is no second try inside an invoke
+	InitEnded                     // the runtime posted init/error and did not go within the grace
+	RuntimeExited                 // the runtime process ended by itself
+	Answered                      // the runtime's response or error has been received completely
+	Assigned                      // the pool gave an invoke
+	LimitReached                  // the deadline of the state passed
+	FreezeDue                     // the environment stayed parked for the freeze grace
+	ProcessesKilled               // the guest says that no process is left
+	KillFailed                    // the guest says that some process would not go
+	MemoryReached                 // the memory limit was reached
+	StopAsked                     // the pool lets it go: idle, superseded, reclaimed, drained
+	SandboxExited                 // the sandbox or the stream to it ended by itself
+	SandboxClosed                 // everything of the sandbox has been removed
 	numEvents
 )
 
@@ -79,6 +93,10 @@ type Action uint8
 
 const (
 	StartRuntime  Action = iota // send Start; the Init limit begins, or the invoke's own limit goes on
+	Checkpoint                  // save the sandbox
+	SendRestored                // tell the guest the time, randomness and credentials; the restore limit begins
+	EndRestore                  // RESTORE_REPORT of a restore that succeeded
+	ReportRestore               // and of one that did not
 	EndInit                     // Init succeeded: note its duration
 	ReportInit                  // Init failed: INIT_REPORT with its phase
 	Offer                       // tell the pool that an invoke can be assigned
@@ -127,6 +145,8 @@ func Next(s State, e Event) (State, []Action, error) {
 		switch e {
 		case SandboxMade:
 			return Initializing, []Action{StartRuntime}, nil
+		case SandboxRestored:
+			return Restoring, []Action{SendRestored}, nil
 		case CreateFailed:
 			return Stopping, []Action{CloseSandbox}, nil
 		case LimitReached: // the sandbox runs, its guest says nothing
@@ -138,6 +158,22 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Parked, []Action{EndInit, Offer}, nil
 		case InitEnded, RuntimeExited, LimitReached:
 			return Resetting, []Action{ReportInit, KillProcesses}, nil
+		case SnapshotPoint:
+			return Checkpointing, []Action{EndInit, Checkpoint}, nil
+		case MakeFailed:
+			return Stopping, []Action{ReportInit, CloseSandbox}, nil
+		}
+	case Checkpointing:
+		switch e {
+		case CheckpointDone, CheckpointFailed, RuntimeExited, LimitReached:
+			return Stopping, []Action{CloseSandbox}, nil
+		}
+	case Restoring:
+		switch e {
+		case RuntimeParked:
+			return Parked, []Action{EndRestore, Offer}, nil
+		case InitEnded, RuntimeExited, LimitReached:
+			return Stopping, []Action{ReportRestore, CloseSandbox}, nil
 		}
 	case Parked:
 		switch e {
@@ -219,7 +255,7 @@ func stopping(e Event) (State, []Action, error) {
 // memory: whoever runs when the limit is reached is killed, as the kernel would do it; the exit that follows moves the state.
 func memory(s State) (State, []Action, error) {
 	switch s {
-	case Initializing, Parked, Reinitializing, Invoking, Responded:
+	case Initializing, Restoring, Parked, Reinitializing, Invoking, Responded:
 		return s, []Action{KillForMemory}, nil
 	case Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
 		return s, []Action{Thaw, KillForMemory}, nil
@@ -227,13 +263,14 @@ func memory(s State) (State, []Action, error) {
 	return s, nil, nil
 }
 
-var stateNames = [numStates]string{"Creating", "Initializing", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
+var stateNames = [numStates]string{"Creating", "Initializing", "Checkpointing", "Restoring", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
 	"Responded", "Resetting", "Stopping", "Gone"}
 
-var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "InitEnded", "RuntimeExited", "Answered", "Assigned",
+var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
+	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Answered", "Assigned",
 	"LimitReached", "FreezeDue", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
 
-var actionNames = [numActions]string{"StartRuntime", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
+var actionNames = [numActions]string{"StartRuntime", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
 	"FailInvoke", "ReportInvoke", "KillProcesses", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
 
 func (s State) String() string  { return stateNames[s] }

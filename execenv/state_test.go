@@ -43,7 +43,7 @@ func TestEveryStateCanBeStoppedAndLosesItsSandbox(t *testing.T) {
 }
 
 func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
-	for _, s := range []State{Initializing, Reinitializing, Invoking, Responded, Resetting} {
+	for _, s := range []State{Creating, Initializing, Checkpointing, Restoring, Reinitializing, Invoking, Responded, Resetting} {
 		if _, _, err := Next(s, LimitReached); err != nil {
 			t.Errorf("%v has no move for its limit", s)
 		}
@@ -72,6 +72,15 @@ func (l *life) do(a Action, e Event) error {
 		l.runs = true
 		if e == Assigned {
 			l.inFlight, l.answered, l.reported, l.offered = true, false, false, false
+		}
+	case SendRestored:
+		if l.runs {
+			return fmt.Errorf("is restored over a running runtime")
+		}
+		l.runs = true
+	case Checkpoint:
+		if l.inFlight || l.offered {
+			return fmt.Errorf("is saved while others may use it")
 		}
 	case SendInvoke:
 		if l.frozen {
