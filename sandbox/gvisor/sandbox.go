@@ -36,7 +36,8 @@ type Sandbox struct {
 	console  *console
 	launcher *launch.Launcher // that may know it
 	watching bool
-	pid      int // of the user-space kernel
+	control  *control // dialled by the first freeze
+	pid      int      // of the user-space kernel
 
 	id     sandbox.ID
 	spec   sandbox.Spec
@@ -200,9 +201,23 @@ func (s *Sandbox) setFrozen(want bool) error {
 	if s.frozen == want {
 		return nil
 	}
+	if s.control == nil {
+		var err error
+		if s.control, err = dialControl(s.b.runDir.Fd(), s.name); err != nil {
+			return err
+		}
+	}
+	change := s.control.resume // see control.go
+	if want {
+		change = s.control.pause
+	}
+	if err := change(); err != nil {
+		return fmt.Errorf("sandbox %s: %w", s.id, err)
+	}
 	if err := s.group.setFrozen(want, s.closing); err != nil {
 		if want {
-			s.group.setFrozen(false, s.closing) // half-frozen is worse than running
+			// Half-frozen is worse than running.
+			err = errors.Join(err, s.group.setFrozen(false, s.closing), s.control.resume())
 		}
 		return fmt.Errorf("sandbox %s: freezer: %w", s.id, err)
 	}
@@ -252,6 +267,9 @@ func (s *Sandbox) destroy() error {
 	if !s.watching {
 		close(s.exited)
 	}
+	s.freezeMu.Lock()
+	s.control.close()
+	s.freezeMu.Unlock()
 	if s.console != nil {
 		s.console.close()
 	}

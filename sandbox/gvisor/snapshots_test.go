@@ -23,3 +23,18 @@ func TestSnapshots(t *testing.T) {
 		return b
 	})
 }
+
+func BenchmarkRestore(b *testing.B) {
+	needRoot(b)
+	exe, _ := build(b)
+	var be *Backend
+	sandboxtest.BenchmarkRestores(b, func(t testing.TB) sandbox.Backend {
+		var err error
+		if be, err = Open(testContext(t), Options{
+			Dir: filepath.Join(t.TempDir(), "gvisor"), SandboxExe: exe, GuestExe: sandboxtest.GuestExe(t), Blank: 1,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return be
+	}, func() { awaitArmed(b, be); awaitBlanks(b, be) })
+}

@@ -1,0 +1,92 @@
+package gvisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+)
+
+// # Why the freezer alone is not enough
+//
+// gVisor's clock runs on while its processes are frozen. A guest thread that was computing at the moment of the freeze looks, at the thaw, as if it had ignored gVisor's
+// interrupt for all that time, and after thirty seconds of that gVisor kills the guest's process. So gVisor is asked first to stop its tasks, as it does for a checkpoint, and the freezer then stops
+// what is left. The way back costs the invoke nothing: the request to go on is put into the control socket before the thaw, and its answer is read before the next freeze.
+
+// control is a kept-open connection to the sandbox's own control server. Its owner is whoever holds Sandbox.freezeMu.
+//
+// Source: gVisor pkg/urpc: a call is a JSON object of method and arg on a stream socket, and so is its result. Speaking it here keeps gVisor's
+// packages out of the server.
+type control struct {
+	conn net.Conn
+	dec  *json.Decoder
+	owed bool // the answer to a Resume has not been read
+}
+
+// controlLimit bounds one call. Tasks stop within microseconds, but for one in an uninterruptible host call.
+const controlLimit = 10 * time.Second
+
+// dialControl connects to the sandbox of a container's name. runDir is the launcher's run folder, by descriptor: its path may be too long for a socket's.
+func dialControl(runDir uintptr, name string) (*control, error) {
+	conn, err := net.Dial("unix", filepath.Join(fmt.Sprintf("/proc/self/fd/%d", runDir), "runsc-"+name+".sock"))
+	if err != nil {
+		return nil, fmt.Errorf("control of the sandbox: %w", err)
+	}
+	return &control{conn: conn, dec: json.NewDecoder(conn)}, nil
+}
+
+// pause returns when no task runs any more.
+func (c *control) pause() error {
+	if err := c.conn.SetDeadline(time.Now().Add(controlLimit)); err != nil {
+		return fmt.Errorf("control of the sandbox: %w", err)
+	}
+	if c.owed {
+		if err := c.result(); err != nil {
+			return err
+		}
+		c.owed = false
+	}
+	if err := c.ask("Pause"); err != nil {
+		return err
+	}
+	return c.result()
+}
+
+// resume lets tasks run as soon as the sandbox does.
+func (c *control) resume() error {
+	if err := c.ask("Resume"); err != nil {
+		return err
+	}
+	c.owed = true
+	return nil
+}
+
+func (c *control) ask(method string) error {
+	if _, err := c.conn.Write([]byte(`{"method":"containerManager.` + method + `","arg":null}`)); err != nil {
+		return fmt.Errorf("control of the sandbox: %s: %w", method, err)
+	}
+	return nil
+}
+
+func (c *control) result() error {
+	var r struct {
+		Success bool   `json:"success"`
+		Err     string `json:"err"`
+	}
+	err := c.dec.Decode(&r)
+	if err == nil && !r.Success {
+		err = errors.New(r.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("control of the sandbox: %w", err)
+	}
+	return nil
+}
+
+func (c *control) close() {
+	if c != nil {
+		c.conn.Close()
+	}
+}
