@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,11 +142,11 @@ func startChild(t *testing.T, dir string) (*lambda.Client, func()) {
 		url = lines.Text()
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	return newClient(url, transport, region), func() {
+	return newClient(url, transport, region), sync.OnceFunc(func() {
 		c.Process.Kill() //nolint:errcheck // it may be dead already
 		c.Wait()         //nolint:errcheck // killed
 		transport.CloseIdleConnections()
-	}
+	})
 }
 
 // TestKill kills a server with SIGKILL in the middle of writing clients, again and again: everything acknowledged must be there.
