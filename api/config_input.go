@@ -117,7 +117,7 @@ func (s *Server) apply(in *configInput, c *function.Config) error {
 	set(&c.Runtime, in.Runtime)
 	set(&c.KMSKeyARN, in.KMSKeyArn)
 	switch {
-	case in.FileSystemConfigs != nil && len(in.FileSystemConfigs) > 0:
+	case len(in.FileSystemConfigs) > 0:
 		return notImplemented("FileSystemConfigs")
 	case in.ImageConfig != nil:
 		return notImplemented("ImageConfig")

@@ -44,6 +44,9 @@ func (c *call) deleteFunction() error {
 func (s *Server) deleteAll(ctx context.Context, t target) error {
 	ctx, cancel := s.writing(ctx)
 	defer cancel()
+	if s.view.Get(t.key) == nil {
+		return function.ErrNotFound
+	}
 	epoch, err := s.Store.Epoch(ctx) // every environment of the function is older
 	if err != nil {
 		return err

@@ -102,6 +102,9 @@ func (s *Server) update(ctx context.Context, t target, revision *string, publish
 	var e *function.Entry
 	var published *function.VersionRecord
 	err := s.exclusive(t.key, func() error {
+		if s.view.Get(t.key) == nil {
+			return function.ErrNotFound
+		}
 		epoch, err := s.Store.Epoch(wctx)
 		if err != nil {
 			return err
