@@ -47,7 +47,7 @@ The exit code is 1 when a server could not run here at all.`,
 		err = a.print(findings, func(w io.Writer) { table(w, doctorRows(findings)) })
 		for _, f := range findings {
 			if f.Result == fail && err == nil {
-				err = silent
+				err = errSilent
 			}
 		}
 		return err

@@ -54,8 +54,8 @@ type misuse struct{ error }
 
 func (m misuse) Unwrap() error { return m.error }
 
-// silent is an error whose words have been printed already.
-var silent = errors.New("")
+// errSilent is an error whose words have been printed already.
+var errSilent = errors.New("")
 
 // run is the whole program but for the process around it. When ctx ends the command finishes what it does; when force ends it stops now.
 func run(ctx, force context.Context, args []string, in io.Reader, out, words io.Writer) int {
@@ -68,7 +68,7 @@ func run(ctx, force context.Context, args []string, in io.Reader, out, words io.
 	switch {
 	case err == nil:
 		return exitOK
-	case err == silent:
+	case err == errSilent:
 		return exitFailed
 	case errors.As(err, new(misuse)):
 		fmt.Fprintf(words, "thaw: %v\n", err)
