@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -168,6 +169,7 @@ func (a *Agent) Go(_, _ *struct{}) error {
 		return fmt.Errorf("nothing was given")
 	}
 	a.src.mark(markGo)
+	pauseCollector()
 	forkID.enter(a.src.made.Generation+1, a.src.made.Programs)
 	a.src.going = true
 	a.src.news.Broadcast()
@@ -180,13 +182,39 @@ func (a *Agent) Marks(_ *struct{}, out *[]launch.Mark) error {
 	defer a.src.mu.Unlock()
 	a.src.mark(markDone)
 	*out = a.src.marks
+	time.AfterFunc(trimAfter, a.src.trim)
 	return nil
 }
 
-// Trim gives back what the restore needed once.
+// Trim gives back what the restore needed once. It returns when that is done.
 func (a *Agent) Trim(_, _ *struct{}) error {
-	go debug.FreeOSMemory()
+	a.src.trim()
 	return nil
+}
+
+// trimAfter is for a sandbox that is not frozen soon after its restore; the server asks for Trim before it freezes one.
+const trimAfter = 2 * time.Second
+
+func (s *source) trim() { s.trimOnce.Do(resumeCollector) }
+
+// gcPercent is how far the sandbox's own heap may grow between collections. gVisor clears the sandbox's environment, so GOGC would not reach it. A sandbox
+// allocates little and lives long: at the default its own heap doubles before it is collected, in every sandbox.
+const gcPercent = 20
+
+// restoreHeap is where the collector comes back during a restore, in bytes. The kernels of small functions need 10 to 20 MB to load, most of it garbage.
+const restoreHeap = 96 << 20
+
+// pauseCollector is for the time in which a kernel loads: a heap that grows from nothing is collected again and again, which took a third of a restore's
+// processor time.
+func pauseCollector() {
+	debug.SetMemoryLimit(restoreHeap)
+	debug.SetGCPercent(-1)
+}
+
+func resumeCollector() {
+	debug.SetMemoryLimit(math.MaxInt64)
+	debug.SetGCPercent(gcPercent)
+	debug.FreeOSMemory()
 }
 
 const (
@@ -210,14 +238,15 @@ func (s *source) mark(name string) {
 
 // source is a snapshot as it is served to gVisor.
 type source struct {
-	mu      sync.Mutex // guards what follows
-	news    sync.Cond
-	head    []byte // set by Arm
-	parked  bool
-	given   bool
-	going   bool
-	drained bool // the state was read to its end
-	err     error
+	trimOnce sync.Once
+	mu       sync.Mutex // guards what follows
+	news     sync.Cond
+	head     []byte // set by Arm
+	parked   bool
+	given    bool
+	going    bool
+	drained  bool // the state was read to its end
+	err      error
 
 	made   *Made
 	state  []byte // without its header

@@ -23,9 +23,7 @@ import (
 func main() {
 	switch os.Args[0] {
 	case "runsc-sandbox":
-		// gVisor clears the sandbox's environment, so GOGC would not reach it. A sandbox allocates little and lives long:
-		// at the default its own heap doubles before it is collected, in every sandbox.
-		debug.SetGCPercent(20)
+		debug.SetGCPercent(gcPercent)
 		loadSeccomp()
 		hookMount()
 		hookPlatform()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +57,8 @@ type Sandbox struct {
 
 	freezeMu sync.Mutex // one change of the freezer at a time; guards frozen
 	frozen   bool
+
+	untrimmed atomic.Bool // restored, and not frozen since
 
 	memory memory
 	wg     sync.WaitGroup // watchers
@@ -209,6 +212,7 @@ func (s *Sandbox) setFrozen(want bool) error {
 	}
 	change := s.control.resume // see control.go
 	if want {
+		s.trim()
 		change = s.control.pause
 	}
 	if err := change(); err != nil {
