@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimVar); dir != "" {
 		victim(dir)
 	}
+	if dir := os.Getenv(snapshotterVar); dir != "" {
+		snapshotter(dir)
+	}
 	code := 0
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(c int) { code = c }))
 	sandboxtest.RemovePrograms()

@@ -1,11 +1,16 @@
 package gvisor
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +43,12 @@ func awaitArmed(tb testing.TB, b *Backend) {
 	})
 }
 
+// again is the host's half of a conversation that a copy goes on with.
+func again(tb testing.TB, s sandbox.Sandbox) *guestOf {
+	s.Conn().SetReadDeadline(time.Now().Add(patience))
+	return &guestOf{Sandbox: s, tb: tb, r: wire.NewReader(s.Conn()), w: wire.NewWriter(s.Conn())}
+}
+
 func restored(tb testing.TB, b *Backend, id string, src sandbox.SnapshotSource) *guestOf {
 	tb.Helper()
 	s, err := b.Restore(testContext(tb), sandbox.Spec{ID: sandbox.ID(id), MemoryMiB: 128, TmpMiB: 16}, src)
@@ -47,50 +58,147 @@ func restored(tb testing.TB, b *Backend, id string, src sandbox.SnapshotSource) 
 	return again(tb, s)
 }
 
-func TestCheckpointRestore(t *testing.T) {
-	b := open(t, nil)
+func TestRestoredFunctionReachesTheInternet(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	b := open(t, func(o *Options) {
+		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+	})
+	if b.nets == nil {
+		t.Fatal("no network")
+	}
 	g := create(t, b, sandbox.Spec{})
-	g.must("write /tmp/x 100000")
-	before, _ := strconv.ParseInt(g.must("clock"), 10, 64)
+	if got := g.must("dial tcp 198.51.100.7:80"); !strings.HasPrefix(got, "internet") {
+		t.Fatalf("the original reaches %q", got)
+	}
 	d := folder(t.TempDir())
-	start := time.Now()
 	if err := g.Checkpoint(testContext(t), d, true); err != nil {
 		t.Fatal(err)
 	}
-	t.Log("checkpoint", time.Since(start))
-	for _, p := range sandbox.Parts {
-		fi, err := os.Stat(filepath.Join(string(d), p))
-		t.Log(p, fi.Size(), err)
-	}
-	if got := g.must("echo on"); got != "echo on" {
-		t.Errorf("original answered %q", got)
-	}
-	awaitArmed(t, b)
-	for i := range 12 {
-		start = time.Now()
-		c := restored(t, b, fmt.Sprint("copy", i), d)
-		took := time.Since(start)
-		if got := c.must("echo hello"); got != "echo hello" {
-			t.Errorf("echo answered %q", got)
+	one, two := restored(t, b, "one", d), restored(t, b, "two", d)
+	for _, c := range []*guestOf{one, two, g} {
+		if got := c.must("addrs"); !strings.Contains(got, insideAddr.String()) {
+			t.Errorf("addresses of %s: %s", c.ID(), got)
 		}
-		t.Log("restore", took, "first", time.Since(start), c.Stages())
-		after, _ := strconv.ParseInt(c.must("clock"), 10, 64)
-		t.Log("monotonic", time.Duration(after-before))
-		used, err := c.MemoryUsed()
-		held, _ := c.Sandbox.(*Sandbox).group.memoryHeld()
-		t.Log("memory", used, held, err)
-		if err := c.Close(); err != nil {
-			t.Error(err)
+		for _, dial := range []struct{ to, want string }{
+			{"tcp 198.51.100.7:80", "internet"}, {"udp 198.51.100.7:53", "from 203.0.113.2:"},
+		} {
+			if got := c.must("dial %s", dial.to); !strings.HasPrefix(got, dial.want) {
+				t.Errorf("%s: %s answered %q, want %q", c.ID(), dial.to, got, dial.want)
+			}
 		}
-		awaitArmed(t, b)
 	}
-	if err := g.Close(); err != nil {
-		t.Error(err)
+	two.must("listen 0.0.0.0:8000")
+	to := toAddr(b.nets.base + uint32(two.Sandbox.(*Sandbox).net.slot))
+	if got := one.do("dial tcp %v:8000", to); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("a copy reaches its neighbour: %q", got)
+	}
+	// A second generation, whose network is given once more.
+	d2 := folder(t.TempDir())
+	if err := one.Checkpoint(testContext(t), d2, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := restored(t, b, "three", d2).must("dial tcp 198.51.100.7:80"); !strings.HasPrefix(got, "internet") {
+		t.Errorf("the second generation reaches %q", got)
 	}
 }
 
-// again is the host's half of a conversation that a copy goes on with.
-func again(tb testing.TB, s sandbox.Sandbox) *guestOf {
-	s.Conn().SetReadDeadline(time.Now().Add(patience))
-	return &guestOf{Sandbox: s, tb: tb, r: wire.NewReader(s.Conn()), w: wire.NewWriter(s.Conn())}
+func TestSnapshotsOfAnotherBackendAreRefused(t *testing.T) {
+	b := open(t, nil)
+	g := create(t, b, sandbox.Spec{})
+	d := folder(t.TempDir())
+	if err := g.Checkpoint(testContext(t), d, true); err != nil {
+		t.Fatal(err)
+	}
+	key := b.key
+	b.key = "another guest"
+	_, err := b.Restore(testContext(t), sandbox.Spec{ID: "x", MemoryMiB: 128, TmpMiB: 16}, d)
+	if err == nil || !strings.Contains(err.Error(), "made by something else") {
+		t.Errorf("error %v", err)
+	}
+	b.key = key
+	if got := restored(t, b, "x", d).must("echo hello"); got != "echo hello" {
+		t.Errorf("echo answered %q", got)
+	}
+}
+
+// snapshotterVar makes a test process a server that takes and restores snapshots until it is killed.
+const snapshotterVar = "THAW_GVISOR_TEST_SNAPSHOTTER"
+
+func snapshotter(dir string) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Println("snapshotter:", err)
+			os.Exit(1)
+		}
+	}
+	ctx := context.Background()
+	b, err := Open(ctx, Options{Dir: dir, SandboxExe: os.Getenv("THAW_GVISOR_TEST_EXE"), GuestExe: os.Getenv("THAW_GVISOR_TEST_GUEST"), Blank: 1})
+	fail(err)
+	s, err := b.Create(ctx, sandbox.Spec{ID: "original", MemoryMiB: 128, TmpMiB: 16})
+	fail(err)
+	d := folder(filepath.Dir(dir))
+	fail(s.Checkpoint(ctx, d, true))
+	_, err = b.Prepare(ctx, d)
+	fail(err)
+	for i := range 3 {
+		go func() {
+			for j := 0; ; j++ {
+				if i == 0 {
+					other := folder(filepath.Join(string(d), "other"))
+					os.Mkdir(string(other), 0o700)
+					fail(s.Checkpoint(ctx, other, true))
+					continue
+				}
+				c, err := b.Restore(ctx, sandbox.Spec{ID: sandbox.ID(fmt.Sprintf("copy-%d-%d", i, j)), MemoryMiB: 128, TmpMiB: 16}, d)
+				fail(err)
+				fail(c.Close())
+			}
+		}()
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+func TestAKilledServersSnapshottingIsSweptUp(t *testing.T) {
+	needRoot(t)
+	exe, guest := build(t)
+	for round := range 3 {
+		dir := filepath.Join(t.TempDir(), "gvisor")
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), snapshotterVar+"="+dir, "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(out)
+		if line, err := r.ReadString('\n'); line != "ready\n" {
+			cmd.Process.Kill()
+			t.Fatalf("the snapshotter said %q: %v", line, err)
+		}
+		time.Sleep(time.Duration(50+round*83) * time.Millisecond) // in the middle of anything
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if rest, _ := io.ReadAll(r); len(rest) > 0 {
+			t.Errorf("before it was killed it said %s", rest)
+		}
+		cmd.Wait()
+		b, err := Open(testContext(t), Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range traces(t, dir) {
+			t.Errorf("left after Close: %s", l)
+		}
+	}
 }

@@ -346,8 +346,7 @@ func unique(t *testing.T, s *suite, f *function) {
 	d := x.checkpoint(t, true)
 	x.restored()
 	drawn.add("original again", x.ask(t, "again"))
-	for i := range 50 {
-		c := s.restore(t, f, b, d)
+	s.copies(t, f, b, d, 50, func(c *box, i int) {
 		for j := range 2 {
 			st := c.ask(t, fmt.Sprint(j))
 			if st.PID != before.PID {
@@ -355,8 +354,36 @@ func unique(t *testing.T, s *suite, f *function) {
 			}
 			drawn.add(fmt.Sprint("copy ", i), st)
 		}
-		c.Close()
+	})
+}
+
+// copies restores n at once and has each do something.
+func (s *suite) copies(t testing.TB, f *function, b sandbox.Backend, src sandbox.SnapshotSource, n int, do func(c *box, i int)) {
+	t.Helper()
+	specs := make([]sandbox.Spec, n)
+	for i := range specs {
+		specs[i] = s.spec(t)
+		specs[i].Mounts = f.mounts
 	}
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i, spec := range specs {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+			defer cancel()
+			sb, err := b.Restore(ctx, spec, src)
+			if err != nil {
+				t.Errorf("restore %d: %v", i, err)
+				return
+			}
+			c := &box{Sandbox: sb, Host: NewHost(t, sb), backend: b, spec: spec}
+			defer c.end(t)
+			c.restored()
+			do(c, i)
+		})
+	}
+	wg.Wait()
+	t.Logf("%d restores, answered and closed, in %v", n, time.Since(began))
 }
 
 func originals(t *testing.T, s *suite, f *function) {
@@ -579,7 +606,7 @@ func damaged(t *testing.T, s *suite, f *function) {
 			return os.WriteFile(path, change(data), 0o600)
 		}
 	}
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name   string
 		damage func(path string) error
 	}{
@@ -622,14 +649,16 @@ func damaged(t *testing.T, s *suite, f *function) {
 				spec.Mounts = f.mounts
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
-				for _, src := range []sandbox.SnapshotSource{d, readerSource{folder: d}} {
-					sb, err := b.Restore(ctx, spec, src)
-					if err == nil {
-						sb.Close()
-						t.Fatal("it was restored")
-					}
-					wantStage(t, err, sandbox.StageSource, sandbox.StageHeader, sandbox.StageLoad)
+				var src sandbox.SnapshotSource = d
+				if i%2 == 1 {
+					src = readerSource{folder: d}
 				}
+				sb, err := b.Restore(ctx, spec, src)
+				if err == nil {
+					sb.Close()
+					t.Fatal("it was restored")
+				}
+				wantStage(t, err, sandbox.StageSource, sandbox.StageHeader, sandbox.StageLoad)
 			})
 		}
 	}
@@ -691,33 +720,12 @@ func many(t *testing.T, s *suite, f *function) {
 	if v := os.Getenv("THAW_TEST_RESTORES"); v != "" {
 		fmt.Sscan(v, &n)
 	}
-	specs := make([]sandbox.Spec, n)
-	for i := range specs {
-		specs[i] = s.spec(t)
-		specs[i].Mounts = f.mounts
-	}
 	drawn := newDraws(t)
-	began := time.Now()
-	var wg sync.WaitGroup
-	for i, spec := range specs {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-			defer cancel()
-			sb, err := b.Restore(ctx, spec, d)
-			if err != nil {
-				t.Errorf("restore %d: %v", i, err)
-				return
-			}
-			c := &box{Sandbox: sb, Host: NewHost(t, sb), backend: b, spec: spec}
-			c.restored()
-			st := c.ask(t, "after")
-			same(t, before, st)
-			drawn.add(fmt.Sprint("copy ", i), st)
-			c.end(t)
-		})
-	}
-	wg.Wait()
-	t.Logf("%d restores, answered and closed, in %v", n, time.Since(began))
+	s.copies(t, f, b, d, n, func(c *box, i int) {
+		st := c.ask(t, "after")
+		same(t, before, st)
+		drawn.add(fmt.Sprint("copy ", i), st)
+	})
 }
 
 func snapshotLeaks(t *testing.T, s *suite, f *function) {
