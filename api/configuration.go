@@ -85,6 +85,9 @@ func listed(r *function.Record, v *function.VersionRecord, arn string) *function
 	if c.SnapStart {
 		out.SnapStart.ApplyOn = "PublishedVersions"
 	}
+	if v.Optimized && v.Life == function.Live {
+		out.SnapStart.OptimizationStatus = "On"
+	}
 	if c.VPC != nil {
 		out.VpcConfig = &vpcConfig{SubnetIds: notNil(c.VPC.SubnetIDs), SecurityGroupIds: notNil(c.VPC.SecurityGroupIDs), Ipv6AllowedForDualStack: c.VPC.IPv6}
 		if len(c.VPC.SubnetIDs) > 0 {

@@ -78,6 +78,9 @@ func (s *Server) deleteAll(ctx context.Context, t target) error {
 		return err
 	}
 	s.Pool.Retire(gone.Record.ARN(), "", epoch)
+	if s.Snapshots != nil {
+		s.Snapshots.Forget(gone.Record.ARN(), "")
+	}
 	// The function is gone for everybody. What follows is tidying, which a start would do as well.
 	for _, n := range gone.Record.Numbers {
 		if err := s.Store.DeleteVersion(ctx, t.key, gone.Record.Incarnation, n); err != nil {
@@ -118,6 +121,9 @@ func (s *Server) deleteVersion(ctx context.Context, t target) error {
 		return err
 	}
 	s.Pool.Retire(r.ARN(), t.qualifier, r.Incarnation+1)
+	if s.Snapshots != nil {
+		s.Snapshots.Forget(r.ARN(), t.qualifier)
+	}
 	if err := s.Store.DeleteVersion(ctx, t.key, r.Incarnation, n); err != nil {
 		s.Log.Warn("deleted version stays until the next start", "fn", t.key.Name, "qualifier", n, "error", err)
 	}

@@ -99,6 +99,7 @@ func answerFor(err error) (answer *Error, ours bool) {
 	var (
 		known       *Error
 		throttled   *pool.ThrottledError
+		restore     *pool.RestoreFailedError
 		unavailable *pool.UnavailableError
 		invalid     *codepackage.InvalidError
 		unknown     *runtimes.UnknownError
@@ -113,6 +114,10 @@ func answerFor(err error) (answer *Error, ours bool) {
 			message = "Rate Exceeded."
 		}
 		return &Error{Code: "TooManyRequestsException", Message: message, Reason: string(throttled.Reason), RetryAfter: 1}, false
+	case errors.As(err, &restore) && restore.Timeout:
+		return fail("SnapStartTimeoutException", "Lambda couldn't restore the snapshot within the timeout limit."), false
+	case errors.As(err, &restore):
+		return fail("SnapStartException", "The afterRestore() runtime hook encountered an error: %s: %s. For more information, check the function's log.", restore.ErrorType, restore.Message), false
 	case errors.As(err, &missing):
 		return fail("InvalidRuntimeException", "%v", missing), false
 	case errors.As(err, &unavailable):

@@ -95,9 +95,13 @@ func (s *Server) addVersion(ctx context.Context, r *function.Record, description
 	}
 }
 
-// publishedLife is where a version starts that is published from a $LATEST that serves. Once there are snapshots, a version with SnapStart
-// starts as Creating and settle makes it Live when its snapshot is there.
-func publishedLife(*function.Config) function.Life { return function.Live }
+// publishedLife is where a version starts that is published from a $LATEST that serves: with SnapStart it is Creating until settle has had its snapshot made.
+func (s *Server) publishedLife(c *function.Config) function.Life {
+	if c.SnapStart && s.Snapshots != nil {
+		return function.Creating
+	}
+	return function.Live
+}
 
 // keepCode unpacks and stores a code package. release must be called when the record that names it is written, or is given up.
 func (s *Server) keepCode(ctx context.Context, zip []byte) (hash string, release func(), err error) {

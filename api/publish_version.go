@@ -54,7 +54,7 @@ func (c *call) publishVersion() error {
 				e, published = now, last
 				return errUnchanged
 			}
-			published, err = c.s.addVersion(ctx, r, in.Description, publishedLife(&r.Latest.Config))
+			published, err = c.s.addVersion(ctx, r, in.Description, c.s.publishedLife(&r.Latest.Config))
 			r.Latest.RevisionID = newRevisionID()
 			return err
 		})

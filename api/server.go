@@ -37,6 +37,15 @@ type Runtimes interface {
 	Check(identifier, architecture string) error
 }
 
+// Snapshots make published versions with SnapStart start from a snapshot.
+type Snapshots interface {
+	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's own reason; an error that the
+	// platform could not, and should try again.
+	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
+	// Forget removes what is kept for a version, or for all versions of a function when number is empty. It does not wait.
+	Forget(unqualifiedARN, number string)
+}
+
 // Blobs keeps code packages; *blob.Store is one.
 type Blobs interface {
 	Put(ctx context.Context, r io.Reader) (sha256 string, size int64, err error)
@@ -62,12 +71,13 @@ type Credential struct {
 
 // Options of a Server. Members without a stated default are required.
 type Options struct {
-	Store    function.Store
-	Blobs    Blobs
-	Codes    Codes
-	Pool     Pool
-	Runtimes Runtimes
-	Log      *slog.Logger
+	Store     function.Store
+	Blobs     Blobs
+	Codes     Codes
+	Pool      Pool
+	Runtimes  Runtimes
+	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
+	Log       *slog.Logger
 
 	AccountID   string       // 12 digits
 	Region      string       // of requests that name none; empty: us-east-1

@@ -71,13 +71,14 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 	type outcome struct {
 		event        function.LifeEvent
 		reason, code string
+		optimized    bool
 	}
 	prepare := func(v *function.VersionRecord) (outcome, error) {
 		reason, code, err := s.prepare(ctx, r, v)
 		if code != "" {
-			return outcome{function.SettleFailed, reason, code}, nil
+			return outcome{event: function.SettleFailed, reason: reason, code: code}, nil
 		}
-		return outcome{event: function.Settled}, err
+		return outcome{event: function.Settled, optimized: v.Config.SnapStart && v.Number != function.Latest && s.Snapshots != nil}, err
 	}
 	var latest outcome
 	var err error
@@ -117,7 +118,7 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 			if next.Life, err = v.Life.Next(o.event); err != nil {
 				return err
 			}
-			next.Reason, next.ReasonCode, next.RevisionID = o.reason, o.code, newRevisionID()
+			next.Reason, next.ReasonCode, next.RevisionID, next.Optimized = o.reason, o.code, newRevisionID(), o.optimized
 			if err := s.Store.PutVersion(wctx, r.Key, r.Incarnation, &next); err != nil {
 				return err
 			}
@@ -178,6 +179,9 @@ func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.Ve
 	switch {
 	case err == nil:
 		release()
+		if v.Config.SnapStart && v.Number != function.Latest && s.Snapshots != nil {
+			return s.Snapshots.Make(ctx, r.Prepared(v), r.Tags)
+		}
 		return "", "", nil
 	case errors.As(err, &invalid), errors.Is(err, codepackage.ErrTooLarge), errors.Is(err, codepackage.ErrEmpty):
 		return err.Error(), "InvalidZipFileException", nil

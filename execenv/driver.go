@@ -200,6 +200,9 @@ func exitError(x sandbox.Exit) error {
 var errSandboxMemory = errors.New("sandbox was killed at its memory limit")
 
 func (d *driver) lost(err error) {
+	if d.state == Checkpointing { // a sandbox ends with its checkpoint; whether that was one, Checkpoint says
+		return
+	}
 	if d.state == Stopping || d.state == Gone {
 		return
 	}
@@ -350,6 +353,7 @@ func (d *driver) perform(a Action, ev Event) {
 	case ReportInvoke:
 		d.reportInvoke(ev)
 	case KillProcesses:
+		d.e.spent.Store(d.o.Restore != nil)
 		d.initError = nil
 		d.send(wire.KindKill, wire.Kill{Generation: d.generation}, nil)
 		d.limit.Reset(killLimit)

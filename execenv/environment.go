@@ -96,6 +96,7 @@ type Environment struct {
 	cmds   chan command
 	done   chan struct{}
 	status atomic.Pointer[Status]
+	spent  atomic.Bool // a restored one that lost its processes: Init inside an invoke is slower than another restore
 }
 
 type command struct {
@@ -117,6 +118,17 @@ func (e *Environment) ID() ID { return e.id }
 
 // Version returns what the environment runs.
 func (e *Environment) Version() *function.Version { return e.o.Version }
+
+// Spent says that the environment came from a snapshot and has been reset: whoever owns it does better to let it go and restore another.
+func (e *Environment) Spent() bool { return e.spent.Load() }
+
+// Snapshot names what the environment was restored from; empty when it was not. Expires is when no invoke may start in it any more.
+func (e *Environment) Snapshot() (id string, expires time.Time) {
+	if e.o.Restore == nil {
+		return "", time.Time{}
+	}
+	return e.o.Restore.ID, e.o.Restore.Expires
+}
 
 // Done is closed after Owner.Gone has returned.
 func (e *Environment) Done() <-chan struct{} { return e.done }
@@ -151,8 +163,9 @@ type Status struct {
 	Since       time.Time // of the state
 	Created     time.Time
 	Invokes     uint64
-	MemoryMiB   int   // limit
-	MemoryBytes int64 // most that its processes held at the end of an invoke
+	Snapshot    string // that it was restored from
+	MemoryMiB   int    // limit
+	MemoryBytes int64  // most that its processes held at the end of an invoke
 	CodeSHA256  string
 	Epoch       uint64
 	Moves       []Move // the last ones, oldest first
@@ -182,6 +195,7 @@ func (d *driver) publish() {
 	if d.box != nil {
 		s.PIDs, s.Stages = d.pids, d.box.Stages()
 	}
+	s.Snapshot, _ = d.e.Snapshot()
 	d.e.status.Store(s)
 }
 

@@ -28,7 +28,9 @@ type Made struct {
 
 // Restore is what an environment begins from.
 type Restore struct {
-	Source sandbox.SnapshotSource
+	ID      string
+	Expires time.Time // zero: never
+	Source  sandbox.SnapshotSource
 	// Parked, when set, is a sandbox that is half-way through this restore; it is used up.
 	Parked sandbox.Parked
 	// CheckpointAt is when the snapshot's last instruction ran. A copy must not run sooner than thawPause after it.

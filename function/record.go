@@ -62,6 +62,8 @@ func (c *Config) Clone() Config {
 
 // VersionRecord is $LATEST or a published version as it is stored. A value that a View gave out is never changed.
 type VersionRecord struct {
+	// Optimized says that a snapshot stands behind a published version: OptimizationStatus On.
+	Optimized  bool   `json:",omitempty"`
 	Number     string // $LATEST, or decimal
 	Config     Config
 	Life       Life
@@ -132,6 +134,11 @@ func (r *Record) ServesLatest() *Version {
 		return r.version(Latest, &r.Latest.Config, r.Epoch)
 	}
 	return nil
+}
+
+// Prepared is what a published version will be when it serves: for those who make it ready.
+func (r *Record) Prepared(v *VersionRecord) *Version {
+	return r.version(v.Number, &v.Config, r.Incarnation)
 }
 
 // Serves returns what an invocation of a published version runs, nil when it cannot. A published version never changes, so the

@@ -11,13 +11,15 @@ import (
 
 // metrics are what /metrics shows. Nothing is decided by them.
 type metrics struct {
-	registry *prometheus.Registry
-	stages   *prometheus.HistogramVec
-	invokes  *prometheus.HistogramVec
+	registry            *prometheus.Registry
+	stages              *prometheus.HistogramVec
+	invokes             *prometheus.HistogramVec
+	restores, fallbacks prometheus.Counter
 }
 
 // Stages of a cold start, a closed set; a backend's own stages keep their names behind "sandbox".
-var stageNames = map[string]string{"place": "place", "guest up": "guest_up", "start runtime": "start_runtime", "init": "init"}
+var stageNames = map[string]string{"place": "place", "guest up": "guest_up", "start runtime": "start_runtime", "init": "init",
+	"load snapshot": "load_snapshot", "hooks": "restore_hooks"}
 
 func newMetrics(p func() pool.Counts) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(),
@@ -25,7 +27,9 @@ func newMetrics(p func() pool.Counts) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}, []string{"stage"}),
 		invokes: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "thaw_invoke_seconds", Help: "Time of invocations from their arrival to their answer, by outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 20)}, []string{"outcome"})}
-	m.registry.MustRegister(m.stages, m.invokes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), poolCollector(p))
+	m.restores = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restores_total", Help: "Environments that were restored from a snapshot for an invocation."})
+	m.fallbacks = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restore_fallbacks_total", Help: "Restores that failed and became an Init."})
+	m.registry.MustRegister(m.restores, m.fallbacks, m.stages, m.invokes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), poolCollector(p))
 	return m
 }
 

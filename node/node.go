@@ -45,6 +45,7 @@ type Node struct {
 	backend   sandbox.Backend
 	runtimes  *runtimes.Registry
 	logs      *logstore.Store
+	snapshots *snapstart // nil where the sandbox has none
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
@@ -105,7 +106,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(n.backend.Close)
-	if err := n.openPool(codes); err != nil {
+	if err := n.openPool(ctx, store, codes, dir("snapshots")); err != nil {
 		return err
 	}
 	if err := n.openAPI(ctx, store, blobs, codes); err != nil {
@@ -150,14 +151,29 @@ func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *
 	return b, nil
 }
 
-func (n *Node) openPool(codes codeDirs) error {
+func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeDirs, snapshots string) error {
 	n.metrics = newMetrics(func() pool.Counts { return n.pool.Counts() })
 	var memory pool.Memory // the host's own
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
+	st := &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}
+	if n.backend.Capabilities().Snapshots {
+		records, err := store.SnapshotRecords(ctx)
+		if err != nil {
+			return err
+		}
+		disk := int64(n.cfg.SnapshotDiskMiB) << 20
+		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, records: records, starter: st,
+			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log})
+		if err != nil {
+			return err
+		}
+		n.undo.Add(n.snapshots.Close)
+		st.snapshots = n.snapshots
+	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
-		Starter: &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}})
+		Starter: st})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -192,9 +208,12 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	for id, secret := range keys {
 		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
 	}
-	n.api, err = api.Open(ctx, api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics}, Runtimes: n.runtimes, Log: n.log,
-		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency})
-	if err != nil {
+	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics}, Runtimes: n.runtimes, Log: n.log,
+		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
+	if n.snapshots != nil {
+		o.Snapshots = n.snapshots
+	}
+	if n.api, err = api.Open(ctx, o); err != nil {
 		return err
 	}
 	n.undo.Add(func() error { n.api.Close(); return nil })

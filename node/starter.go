@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -30,17 +31,74 @@ type codeDirs interface {
 
 // starter makes environments for the pool: it finds the code and the runtime, and hands over to a driver.
 type starter struct {
-	backend  sandbox.Backend
-	runtimes *runtimes.Registry
-	code     codeDirs
-	logs     *logstore.Store
-	metrics  *metrics
-	log      *slog.Logger
-	strict   bool
+	backend   sandbox.Backend
+	runtimes  *runtimes.Registry
+	code      codeDirs
+	logs      *logstore.Store
+	metrics   *metrics
+	log       *slog.Logger
+	strict    bool
+	snapshots *snapstart // nil: none
 }
 
-// Open implements pool.Starter.
+// Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
+// the function's own doing, becomes an Init without anybody noticing but the log and a counter.
 func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
+	if s.snapshots == nil || !v.SnapStart {
+		return s.open(ctx, v, owner, nil)
+	}
+	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	restore, release := s.snapshots.lend(ctx, v, plan)
+	if restore == nil {
+		return s.open(ctx, v, owner, nil)
+	}
+	r := &restoring{Owner: owner, s: s, v: v, id: restore.ID}
+	env, err := s.open(ctx, v, r, func(o *execenv.Options) {
+		o.Restore = restore
+		exit := o.OnExit
+		o.OnExit = func() { exit(); release() }
+	})
+	if err != nil {
+		release()
+	}
+	return env, err
+}
+
+// restoring stands between the pool and an environment that is being restored, until it is ready.
+type restoring struct {
+	execenv.Owner
+	s       *starter
+	v       *function.Version
+	id      string
+	offered bool
+}
+
+func (r *restoring) Offered(e *execenv.Environment) {
+	if !r.offered {
+		r.offered = true
+		r.s.metrics.restores.Inc()
+	}
+	r.Owner.Offered(e)
+}
+
+func (r *restoring) Gone(e *execenv.Environment, err error) {
+	if r.offered || err == nil || errors.As(err, new(*execenv.RestoreError)) {
+		r.Owner.Gone(e, err)
+		return
+	}
+	r.s.snapshots.lost(r.v, r.id, err)
+	go func() { // the driver that told us must go on
+		if _, err := r.s.open(context.Background(), r.v, r.Owner, nil); err != nil {
+			r.Owner.Gone(e, err)
+		}
+	}()
+}
+
+// open makes an environment; more changes its options.
+func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.Owner, more func(*execenv.Options)) (*execenv.Environment, error) {
 	began := time.Now()
 	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
@@ -54,7 +112,7 @@ func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.O
 	stream := s.logs.Stream(v.LogGroup, streamName(began, v.Number, id))
 	s.metrics.stage("place", time.Since(began))
 	cred := newRoleKeys()
-	return execenv.Open(id, execenv.Options{
+	o := execenv.Options{
 		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
 		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage,
 		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
@@ -62,7 +120,11 @@ func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.O
 			release()
 			stream.Close()
 		},
-	}), nil
+	}
+	if more != nil {
+		more(&o)
+	}
+	return execenv.Open(id, o), nil
 }
 
 // cpus is the share of the host that a function may use. The service gives one CPU for each 1,769 MB and a part of one below that; here a

@@ -41,6 +41,24 @@ func (p *Pool) retireLocked(s *set) {
 	p.dropEmptyLocked(s)
 }
 
+// Outdate lets the environments of a version that were restored from another snapshot than keep go: idle ones now, the others when they come back.
+func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for m := range p.members {
+		if m.set.key.function != unqualifiedARN || m.set.key.number != number || m.env == nil || m.stopping {
+			continue
+		}
+		if id, _ := m.env.Snapshot(); id == "" || id == keep {
+			continue
+		}
+		m.outdated = true
+		if m.idle {
+			p.letGoLocked(m, "snapshot replaced")
+		}
+	}
+}
+
 // expire ends what was idle for too long.
 func (p *Pool) expire() {
 	defer p.janitor.Done()

@@ -101,6 +101,13 @@ type member struct {
 	stopping bool   // asked to go, or gone
 	gone     bool
 	since    time.Time // idle since
+	outdated bool      // of a generation that was replaced: goes when it is back
+}
+
+// expired says that what the environment was restored from is past its time to live: no invoke may start in it.
+func (m *member) expired() bool {
+	_, at := m.env.Snapshot()
+	return !at.IsZero() && !time.Now().Before(at)
 }
 
 // waiter is an invocation without an environment.
@@ -247,6 +254,9 @@ func (p *Pool) claim(ctx context.Context, v *function.Version) (*member, uint64,
 		return nil, 0, ErrSuperseded
 	}
 	s := p.setLocked(key, v)
+	for n := len(s.idle); n > 0 && s.idle[n-1].expired(); n = len(s.idle) {
+		p.letGoLocked(s.idle[n-1], "snapshot expired")
+	}
 	if n := len(s.idle); n > 0 {
 		m := s.idle[n-1]
 		s.idle = s.idle[:n-1]
@@ -414,10 +424,13 @@ func (p *Pool) offered(m *member) {
 	}
 	s := m.set
 	p.readyLocked(m)
-	if s.retired || p.closed {
+	if s.retired || p.closed || m.env.Spent() || m.outdated || m.expired() {
 		m.stopping = true
 		p.mu.Unlock()
-		go m.env.Stop("superseded or draining")
+		go m.env.Stop("superseded, used up or draining")
+		p.mu.Lock()
+		p.wantLocked(s) // who waits needs another one
+		p.mu.Unlock()
 		return
 	}
 	if len(s.waiters) > 0 {
@@ -500,7 +513,9 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 		if err == nil {
 			err = errors.New("environment ended before it was ready")
 		}
-		if u := (*UnavailableError)(nil); !errors.As(err, &u) {
+		if r := (*execenv.RestoreError)(nil); errors.As(err, &r) {
+			err = &RestoreFailedError{Timeout: r.Timeout, ErrorType: r.ErrorType, Message: r.Message}
+		} else if u := (*UnavailableError)(nil); !errors.As(err, &u) {
 			err = &UnavailableError{Phase: "create", Env: string(e.ID()), Err: err}
 		}
 		p.failOldestLocked(s, err)

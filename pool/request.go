@@ -77,3 +77,18 @@ func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("%s of environment %s: %v", e.Phase, e.Env, e.Err)
 }
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// RestoreFailedError says that the environment for an invocation could not be restored by the function's own doing: its after-restore hook failed, or did not come
+// to an end. SnapStartException 400, SnapStartTimeoutException 408.
+type RestoreFailedError struct {
+	Timeout   bool
+	ErrorType string
+	Message   string
+}
+
+func (e *RestoreFailedError) Error() string {
+	if e.Timeout {
+		return "restore timed out"
+	}
+	return "restore: " + e.ErrorType + ": " + e.Message
+}

@@ -1,0 +1,590 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	"thaw/execenv"
+	"thaw/function"
+	"thaw/internal/faultfs"
+	"thaw/pool"
+	"thaw/runtimes"
+	"thaw/sandbox"
+	"thaw/snapshot"
+)
+
+// snapstart makes, keeps, refreshes and lends the snapshots of versions. It owns their store and cache, and the environments that make and verify
+// them. What is true of a version's snapshots is its snapshot.Record; the copy in memory is as good, because one server writes.
+type snapstart struct {
+	dir     string
+	store   *snapshot.Store
+	cache   *snapshot.Cache
+	records snapshot.Records
+	key     *snapshot.InstallationKey
+	starter *starter
+	pool    func() *pool.Pool
+	metrics *metrics
+	log     *slog.Logger
+	limit   int64 // bytes of the store
+
+	makers chan struct{} // places for environments that make or verify
+	ctx    context.Context
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+
+	mu       sync.Mutex
+	versions map[snapshot.Version]*versionSnapshots
+}
+
+// versionSnapshots is what is known of one version.
+type versionSnapshots struct {
+	record  snapshot.Record
+	version *function.Version // nil until somebody had it: nothing is made before
+	policy  snapshot.Policy
+	busy    bool // something is being made
+}
+
+// keepRecent protects the snapshots of versions that were used within it from eviction for want of disk.
+const keepRecent = time.Hour
+
+// tick is how often is looked what time has brought.
+const tick = time.Second
+
+type snapstartOptions struct {
+	dir                   string
+	diskBytes, cacheBytes int64
+	records               snapshot.Records
+	starter               *starter
+	pool                  func() *pool.Pool
+	metrics               *metrics
+	log                   *slog.Logger
+}
+
+func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err error) {
+	s := &snapstart{dir: o.dir, records: o.records, starter: o.starter, pool: o.pool, metrics: o.metrics, log: o.log, limit: o.diskBytes,
+		makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), versions: map[snapshot.Version]*versionSnapshots{}}
+	for _, d := range []string{s.dir, s.making()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("snapshot folder: %w", err)
+		}
+	}
+	if err := emptyFolder(s.making()); err != nil { // what a killed server was making
+		return nil, fmt.Errorf("snapshot folder: %w", err)
+	}
+	if s.key, err = snapshot.LoadKey(faultfs.Disk{}, filepath.Join(s.dir, "key")); err != nil {
+		return nil, err
+	}
+	blobs, err := snapshot.OpenFolder(faultfs.Disk{}, filepath.Join(s.dir, "store"))
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = snapshot.Open(ctx, snapshot.Options{Blobs: blobs, Key: s.key, Log: o.log}); err != nil {
+		return nil, err
+	}
+	if s.cache, err = snapshot.OpenCache(filepath.Join(s.dir, "cache"), o.cacheBytes, s.store, o.log); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	if err := s.load(ctx); err != nil {
+		return nil, errors.Join(err, s.cache.Close(), s.store.Close())
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.work.Go(s.watch)
+	return s, nil
+}
+
+func (s *snapstart) making() string { return filepath.Join(s.dir, "making") }
+
+func emptyFolder(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads all records. One that says that something is being made was interrupted.
+func (s *snapstart) load(ctx context.Context) error {
+	list, err := s.records.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		if r.State.Busy() {
+			if r, err = s.update(ctx, r.Version, snapshot.MakeFailed, "the server ended meanwhile"); err != nil {
+				return err
+			}
+		}
+		s.versions[r.Version] = &versionSnapshots{record: r}
+	}
+	return nil
+}
+
+// Close ends what is being made and closes store and cache. The pool must be closed before: its environments read from the cache.
+func (s *snapstart) Close() error {
+	s.stop()
+	s.work.Wait()
+	return errors.Join(s.cache.Close(), s.store.Close())
+}
+
+// update applies an event to a version's record and remembers the result. The caller performs nothing of the steps but what it knows to follow.
+func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.Event, failure string) (snapshot.Record, error) {
+	ctx = context.WithoutCancel(ctx)
+	r, err := snapshot.Update(ctx, s.records, v, func(r *snapshot.Record) error {
+		_, err := r.Move(e, time.Now())
+		if failure != "" {
+			r.LastError = failure
+		}
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	s.remember(v, r)
+	s.log.Debug("snapshot moved", "fn", v.Function, "qualifier", v.Number, "event", e, "to", r.State)
+	return r, nil
+}
+
+func (s *snapstart) remember(v snapshot.Version, r snapshot.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if vs := s.versions[v]; vs != nil {
+		vs.record = r
+	}
+}
+
+func (s *snapstart) entry(v snapshot.Version) *versionSnapshots {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vs := s.versions[v]
+	if vs == nil {
+		vs = &versionSnapshots{record: snapshot.Record{Version: v}}
+		s.versions[v] = vs
+	}
+	return vs
+}
+
+// attempts is how often the platform's own failures are tried again before a version is Failed for them.
+const attempts = 3
+
+// Make implements api.Snapshots.
+func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error) {
+	policy, err := snapshot.ParseTags(tags)
+	if err != nil {
+		return err.Error(), "InvalidConfiguration", nil
+	}
+	id := snapshot.VersionOf(v)
+	vs := s.entry(id)
+	s.mu.Lock()
+	vs.version, vs.policy = v, policy
+	old := vs.record
+	s.mu.Unlock()
+	if old.State.HasCurrent() { // it was made before the server ended, and only its version does not know yet
+		return "", "", nil
+	}
+	for n := 1; ; n++ {
+		if err = s.first(ctx, v, policy); err == nil {
+			return "", "", nil
+		}
+		var init *execenv.InitFailedError
+		var restore *execenv.RestoreError
+		switch {
+		case errors.As(err, &init) && init.Timeout:
+			return init.Error(), "FunctionError.InitTimeout", nil
+		case errors.As(err, &init) && (init.ErrorType == "Runtime.InvalidEntrypoint"):
+			return init.Error(), "FunctionError.InvalidEntryPoint", nil
+		case errors.As(err, &init) && init.ErrorType == "Runtime.InvalidWorkingDir":
+			return init.Error(), "FunctionError.InvalidWorkingDirectory", nil
+		case errors.As(err, &init):
+			return init.Error(), "FunctionError", nil
+		case errors.As(err, &restore):
+			return restore.Error(), "FunctionError", nil
+		case ctx.Err() != nil || s.ctx.Err() != nil:
+			return "", "", err
+		case n == attempts:
+			return "The snapshot could not be made: " + err.Error(), "InternalError", nil
+		}
+		s.log.Warn("snapshot not made, will try again", "fn", v.Name, "qualifier", v.Number, "error", err)
+	}
+}
+
+// first makes the first generation of a version from whatever an earlier attempt has left.
+func (s *snapstart) first(ctx context.Context, v *function.Version, policy snapshot.Policy) error {
+	id := snapshot.VersionOf(v)
+	_, rev, err := s.records.Get(ctx, id)
+	if err == nil {
+		err = s.records.Delete(ctx, id, rev)
+	}
+	if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+		return err
+	}
+	r, err := s.update(ctx, id, snapshot.Asked, "")
+	if err != nil {
+		return err
+	}
+	return s.generation(ctx, v, policy, r.Next)
+}
+
+// generation makes, verifies and makes current what next names. A failure is in the record when it returns.
+func (s *snapstart) generation(ctx context.Context, v *function.Version, policy snapshot.Policy, next *snapshot.Meta) (err error) {
+	id := snapshot.VersionOf(v)
+	defer func() {
+		if err != nil {
+			if _, e := s.update(ctx, id, snapshot.MakeFailed, err.Error()); e != nil {
+				err = errors.Join(err, e)
+			}
+			s.tidy(ctx)
+		}
+	}()
+	select {
+	case s.makers <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return pool.ErrClosed
+	}
+	defer func() { <-s.makers }()
+	began := time.Now()
+	meta, err := s.save(ctx, v, policy, next)
+	if err != nil {
+		return err
+	}
+	if err := s.verify(ctx, v, meta); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	meta.MakeSeconds = time.Since(began).Seconds()
+	now := time.Now()
+	r, err := snapshot.Update(context.WithoutCancel(ctx), s.records, id, func(r *snapshot.Record) error {
+		if !r.Concerns(meta.ID) {
+			return errors.New("it was given up meanwhile")
+		}
+		r.Next = meta
+		_, err := r.Move(snapshot.Verified, now)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.remember(id, r)
+	s.pool().Outdate(v.UnqualifiedARN(), v.Number, string(meta.ID))
+	s.log.Info("snapshot is current", "fn", v.Name, "qualifier", v.Number, "snapshot", meta.ID, "generation", meta.Generation, "duration", time.Since(began))
+	s.tidy(ctx)
+	return nil
+}
+
+// folderSink writes the parts of a snapshot as files.
+type folderSink string
+
+func (f folderSink) Create(part string) (io.WriteCloser, error) {
+	return os.OpenFile(filepath.Join(string(f), part), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+}
+
+// lone is the owner of an environment that serves nobody.
+type lone struct {
+	offered chan *execenv.Environment // buffered
+	gone    chan error                // buffered
+}
+
+func newLone() *lone { return &lone{make(chan *execenv.Environment, 1), make(chan error, 1)} }
+
+func (l *lone) Offered(e *execenv.Environment)         { l.offered <- e }
+func (l *lone) Withdrawn(*execenv.Environment)         {}
+func (l *lone) Gone(_ *execenv.Environment, err error) { l.gone <- err }
+
+// save runs Init and stores what it leaves behind.
+func (s *snapstart) save(ctx context.Context, v *function.Version, policy snapshot.Policy, next *snapshot.Meta) (*snapshot.Meta, error) {
+	born := time.Now()
+	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.making(), string(next.ID))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("snapshot folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	var made execenv.Made
+	failed := errors.New("the environment ended")
+	owner := newLone()
+	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) {
+		o.Make = &execenv.Make{Sink: folderSink(dir), Done: func(m execenv.Made, err error) { made, failed = m, err }}
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-owner.gone:
+	case <-ctx.Done():
+		env.Stop("given up")
+		<-owner.gone
+	case <-s.ctx.Done():
+		env.Stop("drain")
+		<-owner.gone
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	saved := time.Now()
+	meta := *next
+	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, saved
+	meta.Expires = policy.Expiry(born, time.Time{})
+	w, err := s.store.Begin(ctx, meta)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	paths := map[string]string{}
+	for _, part := range sandbox.Parts {
+		path := filepath.Join(dir, part)
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("part of a snapshot: %w", err)
+		}
+		err = w.Add(part, f)
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		paths[part] = path
+	}
+	stored := time.Now()
+	m, err := w.Commit(func(m *snapshot.Meta) {
+		m.Attributes = map[string]string{"next": string(made.Next)}
+		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(born) - made.Init - made.Checkpoint).Seconds()},
+			{Name: "init and hooks", Seconds: made.Init.Seconds()}, {Name: "checkpoint", Seconds: made.Checkpoint.Seconds()},
+			{Name: "store", Seconds: stored.Sub(saved).Seconds()}, {Name: "commit", Seconds: time.Since(stored).Seconds()}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cache.Adopt(ctx, meta.ID, paths); err != nil {
+		return nil, err
+	}
+	if _, err := s.update(ctx, snapshot.VersionOf(v), snapshot.Made, ""); err != nil {
+		return nil, err
+	}
+	out := m.Meta
+	return &out, nil
+}
+
+// verify restores once. What comes up is let go: it ran the after-restore hooks of an environment that nobody asked for.
+func (s *snapstart) verify(ctx context.Context, v *function.Version, meta *snapshot.Meta) error {
+	restore, release, err := s.open(ctx, meta)
+	if err != nil {
+		return err
+	}
+	defer release()
+	owner := newLone()
+	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) { o.Restore = restore })
+	if err != nil {
+		return err
+	}
+	select {
+	case <-owner.offered:
+		env.Stop("verified")
+		<-owner.gone
+		return nil
+	case err := <-owner.gone:
+		if err == nil {
+			err = errors.New("the restored environment ended")
+		}
+		return err
+	case <-ctx.Done():
+		env.Stop("given up")
+		<-owner.gone
+		return context.Cause(ctx)
+	}
+}
+
+func (s *snapstart) keyOf(v *function.Version, plan runtimes.Plan) snapshot.Key {
+	return snapshot.Key{Version: snapshot.VersionOf(v), CodeSHA256: v.CodeSHA256, ConfigHash: s.key.ConfigHash(v), Runtime: plan.Identity,
+		Sandbox: s.starter.backend.Name() + " " + s.starter.backend.Capabilities().SnapshotKey, Architecture: goruntime.GOARCH}
+}
+
+// handleSource gives a sandbox the files of a snapshot, each with a descriptor of its own: descriptors have offsets.
+type handleSource struct {
+	h     *snapshot.Handle
+	files []*os.File
+}
+
+func (s *handleSource) Open(part string) (sandbox.SnapshotPart, error) {
+	f, err := s.h.Open(part, os.O_RDONLY)
+	if err != nil {
+		return sandbox.SnapshotPart{}, err
+	}
+	s.files = append(s.files, f)
+	return sandbox.SnapshotPart{Size: s.h.Size(part), File: f}, nil
+}
+
+// open lends the files of a snapshot; release gives them back.
+func (s *snapstart) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.Restore, release func(), err error) {
+	h, err := s.cache.Open(ctx, meta.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	src := &handleSource{h: h}
+	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: src, CheckpointAt: meta.Created}, func() {
+		for _, f := range src.files {
+			f.Close()
+		}
+		h.Close()
+	}, nil
+}
+
+// lend returns what a new environment of a version may begin from; nil when it must run Init. It never fails: whatever is wrong with a snapshot costs its
+// user a slower answer, and us a new snapshot.
+func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes.Plan) (*execenv.Restore, func()) {
+	id := snapshot.VersionOf(v)
+	s.mu.Lock()
+	vs := s.versions[id]
+	var r snapshot.Record
+	if vs != nil {
+		vs.version = v
+		r = vs.record
+	}
+	s.mu.Unlock()
+	if vs == nil || !v.SnapStart {
+		return nil, nil
+	}
+	key := s.keyOf(v, plan)
+	meta := r.ForRestore(time.Now(), key.Hash())
+	if meta == nil {
+		if r.Current != nil && r.Current.KeyHash() != key.Hash() {
+			s.log.Warn("what made the snapshot has changed: Init runs, and a new one is made", "fn", v.Name, "qualifier", v.Number, "differs", r.Current.Key.Differs(key))
+			s.move(id, snapshot.KeyChanged, "")
+		}
+		return nil, nil
+	}
+	restore, release, err := s.open(ctx, meta)
+	if err != nil {
+		s.lost(v, string(meta.ID), err)
+		return nil, nil
+	}
+	return restore, release
+}
+
+// lost notes that a snapshot is no good: a new one is made, and environments run Init meanwhile.
+func (s *snapstart) lost(v *function.Version, id string, err error) {
+	s.metrics.fallbacks.Inc()
+	s.log.Warn("restore failed: Init runs instead", "fn", v.Name, "qualifier", v.Number, "snapshot", id, "error", err)
+	var corrupt *snapshot.CorruptError
+	var broken *sandbox.SnapshotError
+	if errors.As(err, &corrupt) || errors.As(err, &broken) && (broken.Stage == sandbox.StageLoad || broken.Stage == sandbox.StageHeader || broken.Stage == sandbox.StageSource) {
+		s.cache.Drop(snapshot.ID(id))
+		s.move(snapshot.VersionOf(v), snapshot.Lost, err.Error())
+	}
+}
+
+// move applies an event by a goroutine of its own: the caller has an invocation to run.
+func (s *snapstart) move(id snapshot.Version, e snapshot.Event, failure string) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.work.Go(func() {
+		if _, err := s.update(s.ctx, id, e, failure); err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
+			s.log.Error("snapshot record", "fn", id.Function, "qualifier", id.Number, "error", err)
+			return
+		}
+		s.proceed(id)
+	})
+}
+
+// proceed makes a generation that a record asks for by its state.
+func (s *snapstart) proceed(id snapshot.Version) {
+	s.mu.Lock()
+	vs := s.versions[id]
+	var v *function.Version
+	var r snapshot.Record
+	var policy snapshot.Policy
+	if vs != nil && vs.version != nil && !vs.busy && vs.record.Next != nil && vs.record.State.Busy() && !vs.record.State.Pending() {
+		vs.busy = true
+		v, r, policy = vs.version, vs.record, vs.policy
+	}
+	s.mu.Unlock()
+	if v == nil {
+		return
+	}
+	err := s.generation(s.ctx, v, policy, r.Next)
+	s.mu.Lock()
+	vs.busy = false
+	s.mu.Unlock()
+	if err != nil && s.ctx.Err() == nil {
+		s.log.Warn("snapshot not refreshed: the old one stays until its end", "fn", v.Name, "qualifier", v.Number, "error", err)
+	}
+}
+
+// watch does what time brings: generations that are due, and ones that end.
+func (s *snapstart) watch() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case now := <-t.C:
+			s.mu.Lock()
+			due := map[snapshot.Version]snapshot.Event{}
+			for id, vs := range s.versions {
+				if vs.version == nil {
+					continue // nobody has used it since the start: it is looked at when somebody does
+				}
+				if e, at, ok := vs.record.Due(vs.policy, now); ok && !at.After(now) && e != snapshot.Idle {
+					due[id] = e
+				}
+			}
+			s.mu.Unlock()
+			for id, e := range due {
+				s.move(id, e, "")
+			}
+		}
+	}
+}
+
+// tidy deletes what no record names.
+func (s *snapstart) tidy(ctx context.Context) {
+	_, err := snapshot.Tidy(context.WithoutCancel(ctx), snapshot.Tidying{Store: s.store, Records: s.records, Cache: s.cache, Limit: s.limit, Keep: keepRecent, Now: time.Now()})
+	if err != nil {
+		s.log.Error("snapshots not tidied", "error", err)
+	}
+}
+
+// Forget implements api.Snapshots.
+func (s *snapstart) Forget(unqualifiedARN, number string) {
+	s.mu.Lock()
+	var gone []snapshot.Version
+	for id := range s.versions {
+		if id.Function == unqualifiedARN && (number == "" || id.Number == number) {
+			gone = append(gone, id)
+			delete(s.versions, id)
+		}
+	}
+	s.mu.Unlock()
+	if len(gone) == 0 || s.ctx.Err() != nil {
+		return
+	}
+	s.work.Go(func() {
+		for _, id := range gone {
+			_, rev, err := s.records.Get(s.ctx, id)
+			if err == nil {
+				err = s.records.Delete(s.ctx, id, rev)
+			}
+			if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+				s.log.Error("snapshot record stays", "fn", id.Function, "qualifier", id.Number, "error", err)
+			}
+		}
+		s.tidy(s.ctx)
+	})
+}
