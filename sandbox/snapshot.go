@@ -26,7 +26,8 @@ type SnapshotSink interface {
 	Create(part string) (io.WriteCloser, error)
 }
 
-// A SnapshotSource gives the parts of one snapshot. Its readers stay valid until the Restore, or the Parked, that uses them has ended.
+// A SnapshotSource gives the parts of one snapshot. Its readers stay valid until Restore has returned, or the Parked that Prepare returned was
+// claimed or closed. A read that is still under way then, because everybody gave up on it, may take as long as it likes: it holds up the backend's Close, nothing else.
 type SnapshotSource interface {
 	Open(part string) (SnapshotPart, error)
 }

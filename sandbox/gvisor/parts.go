@@ -1,95 +1,135 @@
 package gvisor
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox"
 )
 
-// parts are those of a snapshot source, in the order of sandbox.Parts.
-type parts []sandbox.SnapshotPart
+// source is a snapshot source that is being read for one restore. A read cannot be cut short: whoever waits gives up, and the goroutine that reads
+// ends when the source lets it. Backend.Close waits for it.
+type source struct {
+	b     *Backend
+	src   sandbox.SnapshotSource
+	ready chan struct{} // closed when files and err are there
+	files []*os.File    // as the sandbox reads them: the parts, and a pipe when the pages have yet to arrive
+	err   error
+
+	mu           sync.Mutex // guards what follows
+	done, closed bool       // whoever comes second, read or close, closes the files
+}
 
 // maxWhole bounds the parts that are read before a restore begins, in bytes.
 const maxWhole = 256 << 20
 
-func openParts(src sandbox.SnapshotSource) (parts, error) {
-	var ps parts
-	for _, name := range sandbox.Parts {
-		p, err := src.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if p.Size < 0 || (name != sandbox.PartPages && p.Size > maxWhole) {
-			return nil, fmt.Errorf("%s: %d bytes", name, p.Size)
-		}
-		ps = append(ps, p)
+// openSource begins to read.
+func (b *Backend) openSource(src sandbox.SnapshotSource) (*source, error) {
+	s := &source{b: b, src: src, ready: make(chan struct{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, sandbox.ErrClosed
 	}
-	return ps, nil
+	b.wg.Go(s.read)
+	return s, nil
 }
 
-// files are the parts as the sandbox reads them, to be closed by the caller. Pages that come from a reader go through memory of ours that is filled while
-// the sandbox reads; a pipe, last, tells it how far.
-func (ps parts) files(s *Sandbox) (files []*os.File, err error) {
-	defer func() {
+// wait returns the files, which stay the source's.
+func (s *source) wait(ctx context.Context) ([]*os.File, error) {
+	select {
+	case <-s.ready:
+		return s.files, s.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// close gives the files back, at once or when the source lets go. The sandbox has its own by then, or needs none.
+func (s *source) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed = true; s.done {
+		closeAll(s.files)
+	}
+}
+
+func (s *source) read() {
+	var rest func()
+	s.files, rest, s.err = s.open()
+	s.mu.Lock()
+	if s.done = true; s.closed {
+		closeAll(s.files)
+	}
+	s.mu.Unlock()
+	close(s.ready)
+	if rest != nil {
+		rest()
+	}
+}
+
+// open opens all parts. Pages that come from a reader go through memory of ours that is filled, by rest, while the sandbox reads it; a pipe tells it how far.
+func (s *source) open() (files []*os.File, rest func(), err error) {
+	for _, name := range sandbox.Parts {
+		p, err := s.src.Open(name)
 		if err != nil {
-			closeAll(files)
-			files = nil
+			return files, nil, fmt.Errorf("%s: %w", name, err)
 		}
-	}()
-	for i, p := range ps {
+		if p.Size < 0 || (name != sandbox.PartPages && p.Size > maxWhole) {
+			return files, nil, fmt.Errorf("%s: %d bytes", name, p.Size)
+		}
 		if p.File != nil {
 			f, err := dup(p.File)
 			if err != nil {
-				return files, err
+				return files, nil, fmt.Errorf("%s: %w", name, err)
 			}
 			files = append(files, f)
 			continue
 		}
-		f, err := memoryFile(sandbox.Parts[i], p.Size)
+		f, err := memoryFile(name, p.Size)
 		if err != nil {
-			return files, err
+			return files, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		files = append(files, f)
-		if sandbox.Parts[i] != sandbox.PartPages {
+		if name != sandbox.PartPages {
 			if err := fill(f, p, func(int64) error { return nil }); err != nil {
-				return files, fmt.Errorf("%s: %w", sandbox.Parts[i], err)
+				return files, nil, fmt.Errorf("%s: %w", name, err)
 			}
 			continue
 		}
-		r, w, err := os.Pipe()
-		if err != nil {
-			return files, fmt.Errorf("%s: %w", sandbox.Parts[i], err)
-		}
 		own, err := dup(f)
 		if err != nil {
-			r.Close()
-			w.Close()
-			return files, err
+			return files, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			own.Close()
+			return files, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		files = append(files, r)
-		s.wg.Go(func() {
-			defer w.Close()
-			defer own.Close()
-			if err := fill(own, p, func(n int64) error {
-				select {
-				case <-s.closing:
-					return sandbox.ErrClosed
-				default:
-				}
-				_, err := w.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
-				return err
-			}); err != nil && !errors.Is(err, sandbox.ErrClosed) && !errors.Is(err, unix.EPIPE) {
-				s.b.log.Warn("snapshot source", "sandbox", s.name, "err", err)
-			}
-		})
+		rest = func() { s.fillPages(own, w, p) }
 	}
-	return files, nil
+	return files, rest, nil
+}
+
+// fillPages ends early when nobody wants the pages any more; the sandbox sees by the pipe's end that some are missing.
+func (s *source) fillPages(to, progress *os.File, p sandbox.SnapshotPart) {
+	defer progress.Close()
+	defer to.Close()
+	err := fill(to, p, func(n int64) error {
+		_, err := progress.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+		return err
+	})
+	if err != nil && !errors.Is(err, unix.EPIPE) { // EPIPE: the sandbox has ended
+		s.b.log.Warn("snapshot source", "err", err)
+	}
 }
 
 // fillStep is how much is read from a source at once, in bytes.

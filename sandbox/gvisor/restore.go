@@ -67,10 +67,11 @@ func (p *Parked) Close() error { return p.s.Close() }
 
 // prepare takes a sandbox that waits for a snapshot and gives it this one: its pages begin to load.
 func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock *stages) (_ *Sandbox, err error) {
-	parts, err := openParts(src)
+	from, err := b.openSource(src)
 	if err != nil {
-		return nil, &sandbox.SnapshotError{Stage: sandbox.StageSource, Err: err}
+		return nil, err
 	}
+	defer from.close()
 	s, err := b.takeArmed(ctx, clock)
 	if err != nil {
 		if errors.Is(err, sandbox.ErrClosed) {
@@ -80,12 +81,12 @@ func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the snapshot took too long to be taken in"))
 	defer cancel()
-	files, err := parts.files(s)
+	files, err := from.wait(ctx)
 	if err != nil {
 		return nil, s.snapshotFailed(sandbox.StageSource, err)
 	}
+	clock.mark("source")
 	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: b.key, Progress: len(files) > len(sandbox.Parts)}, files...)
-	closeAll(files)
 	if err != nil {
 		return nil, s.snapshotFailed(rep.Stage, err)
 	}
