@@ -14,13 +14,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	javaagent "thaw/runtimes/java"
 )
 
 //go:embed nodejs/*.cjs
 var nodeFiles embed.FS
 
-//go:embed python/bootstrap.py
-var pythonBootstrap []byte
+//go:embed python/*.py
+var pythonFiles embed.FS
 
 // nodeMemory bounds V8's heap, so that it collects before the sandbox's limit is reached.
 // Source: the bootstrap in AWS's Node base images: 90% for the old generation, 5% for each half of the young one.
@@ -30,34 +32,16 @@ func nodeMemory(memoryMiB int) []string {
 
 // nodeClient writes our Node client below the data folder, once for each content, and returns its folder.
 func (r *Registry) nodeClient() (string, error) {
-	files := map[string][]byte{}
-	err := fs.WalkDir(nodeFiles, "nodejs", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := nodeFiles.ReadFile(path)
-		files[d.Name()] = b
-		return err
-	})
+	files, err := filesOf(nodeFiles, "nodejs")
 	if err != nil {
 		return "", fmt.Errorf("client for Node: %w", err)
 	}
 	// The module by which functions reach the SnapStart hooks: require('thaw-snapstart'), found through NODE_PATH.
 	files["node_modules/thaw-snapstart/index.js"] = []byte("'use strict';\nmodule.exports = globalThis.awslambda.snapStart;\n")
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
-		h.Write(files[name])
-	}
-	dir := filepath.Join(r.dir, "nodejs-"+hex.EncodeToString(h.Sum(nil))[:12])
+	dir := filepath.Join(r.dir, "nodejs-"+hashOf(files))
 	return dir, r.makeFolder(dir, func(tmp string) error {
-		for name, b := range files {
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(tmp, name)), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(tmp, name), b, 0o644); err != nil {
-				return err
-			}
+		if err := writeAll(tmp, files); err != nil {
+			return err
 		}
 		// Where the service's Node runtimes keep the certificates for NODE_EXTRA_CA_CERTS.
 		return os.Symlink("/etc/ssl/certs/ca-certificates.crt", filepath.Join(tmp, "ca-cert.pem"))
@@ -67,15 +51,16 @@ func (r *Registry) nodeClient() (string, error) {
 // pythonClient puts AWS's client, as it was installed in wheels, together with our bootstrap, and compiles it: the folder is read-only
 // in a sandbox, so that Python could not keep what it compiles there.
 func (r *Registry) pythonClient(facts pythonFacts, wheels string) (string, error) {
-	h := sha256.New()
-	h.Write(pythonBootstrap)
-	fmt.Fprintln(h, facts.Version)
-	dir := filepath.Join(r.dir, "client-"+filepath.Base(wheels)+"-"+hex.EncodeToString(h.Sum(nil))[:12])
+	files, err := filesOf(pythonFiles, "python")
+	if err != nil {
+		return "", fmt.Errorf("client for Python: %w", err)
+	}
+	dir := filepath.Join(r.dir, "client-"+filepath.Base(wheels)+"-"+hashOf(files, facts.Version))
 	return dir, r.makeFolder(dir, func(tmp string) error {
 		if err := linkTree(wheels, tmp); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(tmp, "bootstrap.py"), pythonBootstrap, 0o644); err != nil {
+		if err := writeAll(tmp, files); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*probeLimit)
@@ -88,6 +73,60 @@ func (r *Registry) pythonClient(facts pythonFacts, wheels string) (string, error
 		}
 		return nil
 	})
+}
+
+// javaClient puts AWS's client, as it was installed in jars, together with our agent, which a JVM loads under SnapStart.
+func (r *Registry) javaClient(jars string) (string, error) {
+	agent, err := javaagent.Jar()
+	if err != nil {
+		return "", fmt.Errorf("agent for Java: %w", err)
+	}
+	files := map[string][]byte{javaAgent: agent}
+	dir := filepath.Join(r.dir, "client-"+filepath.Base(jars)+"-"+hashOf(files))
+	return dir, r.makeFolder(dir, func(tmp string) error {
+		if err := linkTree(jars, tmp); err != nil {
+			return err
+		}
+		return writeAll(tmp, files)
+	})
+}
+
+// filesOf reads the files of an embedded folder, by name.
+func filesOf(from embed.FS, folder string) (map[string][]byte, error) {
+	entries, err := from.ReadDir(folder)
+	files := make(map[string][]byte, len(entries))
+	for _, e := range entries {
+		b, err := from.ReadFile(folder + "/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		files[e.Name()] = b
+	}
+	return files, err
+}
+
+// hashOf names a set of files, and what else decides about the folder that they go into.
+func hashOf(files map[string][]byte, further ...string) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
+		h.Write(files[name])
+	}
+	fmt.Fprintln(h, further)
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+func writeAll(dir string, files map[string][]byte) error {
+	for name, b := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A folder that is

@@ -27,7 +27,7 @@ func stateOf(paths []string) string {
 // mounts anew when it is restored and does not look at their contents: a changed libc would go unnoticed, were it not in here.
 func identity(p parts, state string) string {
 	h := sha256.New()
-	fmt.Fprintln(h, "identity 1", p.plan.Identifier, p.plan.Argv, p.plan.Candidates, p.interpreterVersion, p.clientVersion)
+	fmt.Fprintln(h, "identity 1", p.plan.Identifier, p.plan.Argv, p.plan.SnapStartArgv, p.plan.Candidates, p.interpreterVersion, p.clientVersion)
 	for _, m := range p.plan.Mounts {
 		fmt.Fprintln(h, m.Source, m.Target)
 	}

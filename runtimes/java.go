@@ -25,7 +25,11 @@ func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 		return parts{}, err
 	}
 	set.add(home, langDir)
-	set.add(dir, runtimeDir)
+	client, err := r.javaClient(dir)
+	if err != nil {
+		return parts{}, err
+	}
+	set.add(client, runtimeDir)
 	// Debian's JDK links its configuration to /etc.
 	for _, link := range []string{"conf/net.properties", "conf/security/java.security", "lib/security/default.policy"} {
 		to, err := os.Readlink(filepath.Join(home, link))
@@ -47,17 +51,30 @@ func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 				// Without it org.crac finds no context, says nothing, and no hook ever runs.
 				"-Dorg.crac.Core.Compat=com.amazonaws.services.lambda.crac",
 				"-cp", runtimeDir + "/lib/*", "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"},
-			MemoryArgv:  javaMemory,
-			HandlerArgv: true,
-			Mounts:      set.sorted(),
-			Vars:        managedVars(),
-			Reserved:    map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
-			LogFrames:   true, ParksInRestore: true,
+			MemoryArgv:    javaMemory,
+			SnapStartArgv: javaSnapStart(version),
+			HandlerArgv:   true,
+			Mounts:        set.sorted(),
+			Vars:          managedVars(),
+			Reserved:      map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
+			LogFrames:     true, ParksInRestore: true,
 		},
 		interpreter: binary, interpreterVersion: full, interpreterSource: "host",
 		client: "aws-lambda-java-runtime-interface-client", clientVersion: c.version(), clientSource: "Maven Central",
 		libraries: set.libraries,
 	}, nil
+}
+
+// javaAgent is our agent in the client's folder. What it does is told in runtimes/java.
+const javaAgent = "thaw-snapstart.jar"
+
+// javaSnapStart: the agent needs modules. Generators of random numbers that a program first uses after a restore must not seed themselves from
+// the clocks, which copies share; the property is for that. Source: java.util.SplittableRandom, "java.util.secureRandomSeed".
+func javaSnapStart(version string) []string {
+	if version == "8" {
+		return nil
+	}
+	return []string{"-javaagent:" + runtimeDir + "/" + javaAgent, "-Djava.util.secureRandomSeed=true"}
 }
 
 // javaMemory leaves the JVM's own needs 15% of the memory, as recorded from the service's command line (-Xmx445645k of 512 MB).

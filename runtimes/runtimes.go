@@ -33,7 +33,10 @@ type Plan struct {
 	Vars     map[string]string
 	Reserved map[string]string
 	// MemoryArgv, when set, gives the arguments that depend on the memory size in MiB (a heap limit); they stand behind Argv[0].
-	MemoryArgv     func(memoryMiB int) []string
+	MemoryArgv func(memoryMiB int) []string
+	// SnapStartArgv are further arguments of a process that will be saved; they stand behind Argv[0], too. Node and Java load with them
+	// what makes copies of one snapshot draw different random values.
+	SnapStartArgv  []string
 	HandlerArgv    bool   // the client takes the handler as its last argument instead of from _HANDLER
 	LogFrames      bool   // the client writes framed records to _LAMBDA_TELEMETRY_LOG_FD
 	Identity       string // changes whenever any file above changes: part of a snapshot's key
@@ -49,6 +52,16 @@ var PathLists = []string{"PATH", "LD_LIBRARY_PATH", "NODE_PATH", "PYTHONPATH"}
 // A wrapper that does not exist ends as it does on the service, where a shell runs it: exit status 127.
 // Source: AWS Lambda Developer Guide, "Modifying the runtime environment", wrapper scripts; exit status as recorded.
 func (p Plan) Command(memoryMiB int, handler, wrapper string) []string {
+	return p.command(memoryMiB, handler, wrapper, nil)
+}
+
+// CommandSnapStart is Command for a process of which a snapshot will be made (AWS_LAMBDA_INITIALIZATION_TYPE=snap-start). It is for
+// backends that can take snapshots: a path in it may stand behind a prefix (-javaagent:/var/runtime/...), where none is translated.
+func (p Plan) CommandSnapStart(memoryMiB int, handler, wrapper string) []string {
+	return p.command(memoryMiB, handler, wrapper, p.SnapStartArgv)
+}
+
+func (p Plan) command(memoryMiB int, handler, wrapper string, further []string) []string {
 	if len(p.Argv) == 0 {
 		return nil
 	}
@@ -60,6 +73,7 @@ func (p Plan) Command(memoryMiB int, handler, wrapper string) []string {
 	if p.MemoryArgv != nil {
 		argv = append(argv, p.MemoryArgv(memoryMiB)...)
 	}
+	argv = append(argv, further...)
 	argv = append(argv, p.Argv[1:]...)
 	if p.HandlerArgv {
 		argv = append(argv, handler)

@@ -15,6 +15,8 @@ const { HttpResponseStream, ResponseStream } = require('./stream.cjs');
 const { Connection, LostError } = require('./wire.cjs');
 
 const { env } = process;
+const snapStart = env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start';
+const unique = snapStart ? require('./unique.cjs') : null; // loaded by --require before; workers get it so
 const named = /^AWS_Lambda_nodejs([0-9]+)\.x$/.exec(env.AWS_EXECUTION_ENV || '');
 const withCallbacks = Number(named ? named[1] : process.versions.node.split('.')[0]) < 24;
 
@@ -282,10 +284,12 @@ async function hooksAndCheckpoint() {
     await initError(err, 'Runtime.BeforeCheckpointError').catch(() => {});
     process.exit(EXIT_HOOK);
   }
+  unique.prepare();
   if (typeof globalThis.gc === 'function') globalThis.gc(); // garbage would be saved and read in again with every copy
   const response = await connection.request(`GET ${API}/restore/next HTTP/1.1\r\n`);
   if (response.status !== 200) throw new Error(`the Runtime API answered ${response.status} to restore/next`);
   try {
+    unique.restored();
     await snapstart.runAfter();
   } catch (err) {
     log.logError('After Restore Error', err);
@@ -316,7 +320,7 @@ async function main() {
   }
   await nextTurn(); // an unhandled rejection of the module's is told of before the next turn
   if (phase === 'dying') return;
-  if (env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start') await hooksAndCheckpoint();
+  if (snapStart) await hooksAndCheckpoint();
   await loop(handler);
 }
 

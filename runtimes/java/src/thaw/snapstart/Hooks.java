@@ -1,0 +1,91 @@
+package thaw.snapstart;
+
+import com.amazonaws.services.lambda.crac.CheckpointException;
+import com.amazonaws.services.lambda.crac.Context;
+import com.amazonaws.services.lambda.crac.Resource;
+import com.amazonaws.services.lambda.crac.RestoreException;
+import java.lang.reflect.Field;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.UndeclaredThrowableException;
+
+/**
+ * The global context: AWS's, with two additions. Generators are seeded anew before the first after-restore hook and after the last
+ * before-checkpoint hook. And the exception that collects what hooks threw gets their words for a message: it has none of its own, so the client
+ * would report the name of its class and nothing else.
+ */
+final class Hooks extends Context<Resource> {
+    private static final int MAX_MESSAGE = 2000;
+
+    private final Context<Resource> hooks;
+    private final Generators generators;
+
+    Hooks(Context<Resource> hooks, Generators generators) {
+        this.hooks = hooks;
+        this.generators = generators;
+    }
+
+    @Override
+    public void register(Resource resource) {
+        hooks.register(resource);
+    }
+
+    @Override
+    public void beforeCheckpoint(Context<? extends Resource> context) throws CheckpointException {
+        try {
+            hooks.beforeCheckpoint(context);
+        } catch (CheckpointException e) {
+            tell(e);
+            throw e;
+        }
+        try {
+            generators.find();
+            generators.reseed(); // so that what it needs is loaded and open by then
+        } catch (Exception e) {
+            CheckpointException failed = new CheckpointException();
+            failed.addSuppressed(e);
+            tell(failed);
+            throw failed;
+        }
+    }
+
+    @Override
+    public void afterRestore(Context<? extends Resource> context) throws RestoreException {
+        try {
+            generators.reseed();
+        } catch (Exception e) { // better no environment than one that repeats another's secrets
+            RestoreException failed = new RestoreException();
+            failed.addSuppressed(e);
+            tell(failed);
+            throw failed;
+        }
+        try {
+            hooks.afterRestore(context);
+        } catch (RestoreException e) {
+            tell(e);
+            throw e;
+        }
+    }
+
+    private static void tell(Throwable collected) {
+        StringBuilder text = new StringBuilder();
+        for (Throwable thrown : collected.getSuppressed()) {
+            while ((thrown instanceof InvocationTargetException || thrown instanceof UndeclaredThrowableException) && thrown.getCause() != null) {
+                thrown = thrown.getCause();
+            }
+            text.append(text.length() == 0 ? "" : "; ").append(thrown);
+        }
+        if (collected.getMessage() != null || text.length() == 0) {
+            return;
+        }
+        if (text.length() > MAX_MESSAGE) {
+            text.setLength(MAX_MESSAGE);
+        }
+        try {
+            Field message = Throwable.class.getDeclaredField("detailMessage");
+            message.setAccessible(true);
+            message.set(collected, text.toString());
+        } catch (ReflectiveOperationException | RuntimeException e) {
+            System.err.println("thaw: hooks failed: " + text);
+        }
+    }
+}
