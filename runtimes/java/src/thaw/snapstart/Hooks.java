@@ -67,25 +67,30 @@ final class Hooks extends Context<Resource> {
     }
 
     private static void tell(Throwable collected) {
-        StringBuilder text = new StringBuilder();
-        for (Throwable thrown : collected.getSuppressed()) {
-            while ((thrown instanceof InvocationTargetException || thrown instanceof UndeclaredThrowableException) && thrown.getCause() != null) {
-                thrown = thrown.getCause();
-            }
-            text.append(text.length() == 0 ? "" : "; ").append(thrown);
-        }
-        if (collected.getMessage() != null || text.length() == 0) {
+        String text = words(collected.getSuppressed());
+        if (collected.getMessage() != null || text.isEmpty()) {
             return;
-        }
-        if (text.length() > MAX_MESSAGE) {
-            text.setLength(MAX_MESSAGE);
         }
         try {
             Field message = Throwable.class.getDeclaredField("detailMessage");
             message.setAccessible(true);
-            message.set(collected, text.toString());
+            message.set(collected, text);
         } catch (ReflectiveOperationException | RuntimeException e) {
             System.err.println("thaw: hooks failed: " + text);
         }
+    }
+
+    private static String words(Throwable[] all) {
+        StringBuilder text = new StringBuilder();
+        for (Throwable thrown : all) {
+            while ((thrown instanceof InvocationTargetException || thrown instanceof UndeclaredThrowableException) && thrown.getCause() != null) {
+                thrown = thrown.getCause();
+            }
+            text.append(text.length() == 0 ? "" : "; ").append(thrown);
+            if (thrown.getSuppressed().length > 0 && text.length() < MAX_MESSAGE) {
+                text.append(" (").append(words(thrown.getSuppressed())).append(")");
+            }
+        }
+        return text.substring(0, Math.min(text.length(), MAX_MESSAGE));
     }
 }

@@ -1,5 +1,7 @@
 package thaw.snapstart;
 
+import java.lang.reflect.Constructor;
+import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.security.NoSuchAlgorithmException;
 import java.security.Provider;
@@ -15,11 +17,9 @@ import java.util.Map;
  * provider, which mix in bytes of the kernel at their first use after a restore; wherever they are held. NativePRNG, the default, reads the kernel.
  */
 final class SunService extends Provider.Service {
-    private final Provider.Service original;
-
     private SunService(Provider.Service original) {
-        super(original.getProvider(), original.getType(), original.getAlgorithm(), original.getClassName(), List.of(), Map.of("ThreadSafe", "true"));
-        this.original = original;
+        super(original.getProvider(), original.getType(), original.getAlgorithm(), original.getClassName(), List.of(),
+            Map.of("ThreadSafe", "true", "ImplementedIn", "Software"));
     }
 
     static void replace() throws Exception {
@@ -39,8 +39,29 @@ final class SunService extends Provider.Service {
 
     @Override
     public Object newInstance(Object parameter) throws NoSuchAlgorithmException {
-        SecureRandomSpi spi = (SecureRandomSpi) original.newInstance(parameter);
-        return new Mixing(new Opened(spi, getProvider()), getAlgorithm().equals("SHA1PRNG"));
+        return new Mixing(new Opened(engine(parameter), getProvider()), getAlgorithm().equals("SHA1PRNG"));
+    }
+
+    /** Makes an engine of the provider. A service that has been replaced does not do it any more. */
+    private SecureRandomSpi engine(Object parameter) throws NoSuchAlgorithmException {
+        try {
+            Class<?> engine = Class.forName(getClassName());
+            for (Constructor<?> c : engine.getDeclaredConstructors()) {
+                boolean takes = c.getParameterCount() == 1 && c.getParameterTypes()[0] == SecureRandomParameters.class;
+                if (takes || c.getParameterCount() == 0 && parameter == null) {
+                    c.setAccessible(true);
+                    return (SecureRandomSpi) (takes ? c.newInstance(parameter) : c.newInstance());
+                }
+            }
+            throw new NoSuchAlgorithmException(getAlgorithm() + " takes no parameters");
+        } catch (InvocationTargetException e) {
+            if (e.getCause() instanceof RuntimeException) {
+                throw (RuntimeException) e.getCause(); // of parameters that it does not know
+            }
+            throw new NoSuchAlgorithmException(getAlgorithm(), e.getCause());
+        } catch (ReflectiveOperationException e) {
+            throw new NoSuchAlgorithmException(getAlgorithm(), e);
+        }
     }
 
     /** Makes an engine's methods callable. */
