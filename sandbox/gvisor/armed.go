@@ -9,6 +9,9 @@ import (
 	"thaw/sandbox"
 )
 
+// rearmPause is how long a place stays empty: as long as a restore and its first invoke take on a busy machine.
+const rearmPause = 200 * time.Millisecond
+
 // keepArmed keeps sandboxes that wait for a snapshot. It runs from the first restore or checkpoint on: a server without snapshots has none of them.
 func (b *Backend) keepArmed() {
 	defer b.wg.Done()
@@ -21,6 +24,11 @@ func (b *Backend) keepArmed() {
 			case <-b.ctx.Done():
 				return
 			case <-b.rearm:
+			}
+			select { // whoever took one needs the cores more now
+			case <-b.ctx.Done():
+				return
+			case <-time.After(rearmPause):
 			}
 			continue
 		}

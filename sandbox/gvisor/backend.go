@@ -16,9 +16,15 @@
 // A sandbox is made, started and waits with its guest up before anybody asks for it. It knows no function: its root is a folder of
 // empty mount points inside a shared mount. Create takes a blank one, sets its limits and mounts the function's files in.
 //
+// # Snapshots
+//
+// A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see agent.go and snapshot.go in
+// cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (armed.go): not started, but through all of a restore that is the same for
+// every snapshot. Restore gives one of them its snapshot, then its limits and mounts, and lets it run.
+//
 // # Owners and lock order
 //
-// Backend owns the launcher, the refill goroutine and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
+// Backend owns the launcher, the two refill goroutines, the readers of snapshot sources and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
 // one more. Backend.mu is taken before Sandbox.mu; neither is held over I/O, except Sandbox.freezeMu over a write to the freezer.
 package gvisor
 
