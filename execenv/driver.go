@@ -59,6 +59,7 @@ type driver struct {
 	answerErr string  // error type of the posted error, for the log only
 	invokes   uint64
 	maxMemory int64
+	sampled   time.Time // when maxMemory was looked at last
 }
 
 type madeSandbox struct {
@@ -456,6 +457,10 @@ func errorBody(errType, message, requestID string) []byte {
 	return b
 }
 
+// memorySampleEvery is how often the memory of an environment is looked at under load. One look costs the kernel up to a millisecond (it walks the pages of
+// a process, or adds up a control group), which would be more than the rest of a short invoke.
+const memorySampleEvery = 200 * time.Millisecond
+
 // failInvoke makes the answer for a function that could not make one itself.
 func (d *driver) failInvoke(ev Event) {
 	a := d.attempt
@@ -534,7 +539,8 @@ func (d *driver) reportInvoke(ev Event) {
 	case !a.known:
 		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
 	}
-	if d.box != nil && ev != SandboxExited {
+	if d.box != nil && ev != SandboxExited && (a.Tail || took > memorySampleEvery || time.Since(d.sampled) > memorySampleEvery) {
+		d.sampled = time.Now()
 		if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
 			d.maxMemory = used
 		}
