@@ -80,6 +80,11 @@ func (d *driver) frame(f wire.Frame) {
 		}
 	case wire.KindQuiesced:
 		d.quiesced()
+	case wire.KindSnapshotNote:
+		var m wire.SnapshotNote
+		if err = f.Decode(&m); err == nil && m.Generation == d.generation && d.o.Make != nil {
+			d.snapshot.StatedExpiry = time.UnixMilli(m.ExpiresUnixMs)
+		}
 	case wire.KindKilled:
 		var m wire.Killed
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation {

@@ -24,6 +24,8 @@ type Made struct {
 	Init       time.Duration // of the runtime and the function, hooks included
 	Checkpoint time.Duration
 	Next       wire.NextKind // the call that the runtime is parked in
+	// StatedExpiry is when what the function cached is no longer good, by its own word; zero when it said nothing.
+	StatedExpiry time.Time
 }
 
 // Restore is what an environment begins from.
@@ -165,7 +167,7 @@ func (d *driver) checkpointEnded(err error) {
 		d.handle(CheckpointFailed)
 		return
 	}
-	d.snapshot = Made{Init: d.initTook, Checkpoint: took, Next: d.snapshotNext}
+	d.snapshot = Made{Init: d.initTook, Checkpoint: took, Next: d.snapshotNext, StatedExpiry: d.snapshot.StatedExpiry}
 	d.saved = true
 	d.handle(CheckpointDone)
 }

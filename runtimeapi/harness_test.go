@@ -157,6 +157,14 @@ func (c *client) do(method, path, body string, headers ...string) (int, string) 
 	return resp.StatusCode, text
 }
 
+// doAt is do with a path of any version.
+func (c *client) doAt(method, path, body string) (int, string) {
+	c.t.Helper()
+	c.send(fmt.Sprintf("%s %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s", method, path, len(body), body))
+	resp, text := c.answer(method)
+	return resp.StatusCode, text
+}
+
 func (c *client) call(method, path, body string, headers ...string) {
 	c.t.Helper()
 	text := method + " /2018-06-01" + path + " HTTP/1.1\r\nhost: x\r\n"

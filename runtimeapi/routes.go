@@ -14,6 +14,7 @@ const (
 	version       = "/2018-06-01"
 	invocations   = version + "/runtime/invocation/"
 	credentialsAt = "/2021-04-23/credentials"
+	snapshotAt    = "/2026-01-01/thaw/snapshot"
 )
 
 // route answers one call. An error ends the connection.
@@ -45,6 +46,8 @@ func (a *API) route(c *conn, q *request) error {
 		method, handle = "GET", a.ping
 	case path == credentialsAt && a.snapStart:
 		method, handle = "GET", a.credentials
+	case path == snapshotAt && a.snapStart:
+		method, handle = "PUT", a.snapshotNote
 	}
 	if method != "" && q.method != method {
 		r := failure(405, errMethodNotAllowed, "Method Not Allowed")

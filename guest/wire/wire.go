@@ -22,7 +22,7 @@
 //
 //	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit
 //	guest -> host   Hello Started Ready InitError RestoreError Response Error StreamHead StreamChunk StreamEnd
-//	                Exited Log Killed Quiesced Pong Fault
+//	                Exited Log Killed Quiesced Pong Fault SnapshotNote
 //
 // Messages about a generation of processes (everything between a Start and its Killed) carry that generation, so that
 // what an earlier one said late is recognised and dropped.
@@ -82,6 +82,7 @@ const (
 	KindQuiesced     Kind = 77
 	KindPong         Kind = 78 // Ping as received
 	KindFault        Kind = 79 // Fault: the guest itself could not do what was asked
+	KindSnapshotNote Kind = 80 // SnapshotNote: what the function says about the snapshot that is about to be made
 )
 
 // Start asks for a new generation of processes.
@@ -246,6 +247,12 @@ type LogHead struct {
 type Killed struct {
 	Generation uint64 `json:"gen"`
 	Left       int    `json:"left,omitempty"` // processes that did not go within two seconds; the environment must be discarded
+}
+
+// SnapshotNote says when what the function keeps in memory is no longer good. The last one before the snapshot counts.
+type SnapshotNote struct {
+	Generation    uint64 `json:"gen"`
+	ExpiresUnixMs int64  `json:"exp"` // by the sandbox's clock
 }
 
 // Fault is the guest's own failure.

@@ -279,6 +279,7 @@ async function hooksAndCheckpoint() {
   phase = 'hooks';
   try {
     await snapstart.runBefore();
+    await snapstart.settled();
   } catch (err) {
     log.logError('Before Checkpoint Error', err);
     await initError(err, 'Runtime.BeforeCheckpointError').catch(() => {});
@@ -304,6 +305,7 @@ const DEPRECATED = 'ERROR: AWS Lambda has removed support for callback-based fun
 
 async function main() {
   log.patch(env, withCallbacks ? undefined : '-');
+  if (snapStart) snapstart.use(connection);
   if (!['1', 'true'].includes(env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) {
     globalThis.awslambda = {
       ...globalThis.awslambda, streamifyResponse, HttpResponseStream, InvokeStore: store, snapStart: snapstart.hooks,

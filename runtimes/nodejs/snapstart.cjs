@@ -3,6 +3,8 @@
 //
 //   beforeCheckpoint(fn)  runs when initialisation is done, before the snapshot; the last registered first
 //   afterRestore(fn)      runs in every environment made from the snapshot, before its first event; the first registered first
+//   expiresIn(seconds)    says when what is cached is no longer good: a new snapshot is made in time. Call it before the snapshot,
+//                         at best in a beforeCheckpoint hook; without SnapStart it does nothing
 //
 // A function may be async. The first that fails stops the rest and the environment.
 
@@ -22,4 +24,27 @@ async function runAfter() {
   for (const fn of after) await fn();
 }
 
-module.exports = { hooks: { beforeCheckpoint: register(before), afterRestore: register(after) }, runAfter, runBefore };
+let connection = null; // to the Runtime API; none without SnapStart
+const told = []; // what expiresIn has sent; the snapshot waits for the answers
+
+function use(runtimeAPI) { connection = runtimeAPI; }
+
+// expiresIn resolves when the platform has taken note. Whether it is awaited or not, the snapshot is not made before.
+function expiresIn(seconds) {
+  if (typeof seconds !== 'number' || !(seconds > 0)) throw new RangeError('expiresIn takes a number of seconds above 0');
+  if (!connection) return Promise.resolve();
+  const note = connection.request('PUT /2026-01-01/thaw/snapshot HTTP/1.1\r\nContent-Type: application/json\r\n', JSON.stringify({ ttlSeconds: seconds }))
+    .then((answer) => { if (answer.status !== 202) throw new Error(`the expiry of the snapshot was refused: ${answer.body}`); });
+  note.catch(() => {}); // settled has it
+  told.push(note);
+  return note;
+}
+
+// settled fails with the first refusal.
+async function settled() {
+  while (told.length > 0) await told.shift();
+}
+
+module.exports = {
+  hooks: { beforeCheckpoint: register(before), afterRestore: register(after), expiresIn }, runAfter, runBefore, settled, use,
+};
