@@ -99,14 +99,15 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	}()
 	for _, do := range acts {
 		identifier, err := pickRuntime(ctx, reg, do.family, func(step string) { fmt.Fprintf(a.words, "runtime      %s\n", step) })
+		left := err != nil // without its runtime: not installed, or not to be fetched now
 		if err == nil {
 			err = d.run(ctx, do, identifier)
+			left = errors.As(err, new(unbuildableError))
 		}
-		var missing *runtimes.NotInstalledError
 		switch {
 		case err == nil:
-		case ctx.Err() == nil && (errors.As(err, &missing) || errors.As(err, new(unbuildableError))):
-			fmt.Fprintf(a.words, "%s is left out: %v\n", do.sample, err)
+		case left && ctx.Err() == nil:
+			fmt.Fprintf(a.words, "\n%s is left out: %v\n", do.sample, err)
 		default:
 			return fmt.Errorf("%s: %w", do.sample, err)
 		}

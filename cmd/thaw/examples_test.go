@@ -195,3 +195,44 @@ func TestInvokeAndLogs(t *testing.T) {
 		t.Errorf("ps: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
 	}
 }
+
+// TestDemoExample needs bash alone; what else can run here runs too. Samples whose runtime cannot be had are left out, and said.
+func TestDemoExample(t *testing.T) {
+	t.Setenv("THAW_DATA_DIR", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	r := thaw(t.Context(), shellWords(t, demoCommand(&app{}).Example)[1:]...)
+	var steps []step
+	if err := json.Unmarshal([]byte(r.out), &steps); err != nil || r.code != exitOK {
+		t.Fatalf("exit %d, error %v, stderr %s", r.code, err, r.words)
+	}
+	seen := map[string]step{}
+	for _, s := range steps {
+		seen[s.Function+" "+s.Step] = s
+	}
+	cold, warm := seen["demo-shell-hello cold invoke"], seen["demo-shell-hello warm invoke"]
+	if cold.InitMs == 0 || warm.InitMs != 0 || warm.DurationMs == 0 || len(cold.Phases) == 0 || !strings.Contains(warm.Answer, "bash") {
+		t.Errorf("cold %+v\nwarm %+v", cold, warm)
+	}
+	for _, a := range acts {
+		if name := functionName(a.sample); seen[name+" "+a.steps[0].name].Function == "" && !strings.Contains(r.words, a.sample+" is left out") {
+			t.Errorf("%s neither ran nor was left out in words", name)
+		}
+	}
+	if s, ran := seen["demo-nodejs-timeout timeout"]; ran && s.FunctionError == "" {
+		t.Errorf("the timeout gave %+v", s)
+	}
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestRuntimeInstallExample(t *testing.T) {
+	t.Setenv("THAW_DATA_DIR", t.TempDir())
+	r := thaw(t.Context(), shellWords(t, runtimeInstallCommand(&app{}).Example)[1:]...)
+	if r.code != exitOK && (strings.Contains(r.words, "is missing") || strings.Contains(r.words, "dial tcp") || strings.Contains(r.words, "no such host")) {
+		t.Skipf("it cannot be had here: %s", r.words)
+	}
+	if r.code != exitOK || r.out != "" || r.words == "" {
+		t.Errorf("exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+}
