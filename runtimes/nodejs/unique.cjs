@@ -122,11 +122,12 @@ function followWorkers() {
   });
 }
 
-// A worker that starts after the restore is new in every way: its isolate and its caches are seeded by the kernel.
-if (restores && (workers.isMainThread || Atomics.load(restores, 0) === 0)) {
+if (restores) {
   replace(Math, 'random', random);
   followWorkers();
-  if (!workers.isMainThread) lazily(require('node:crypto'));
+  // In a worker that starts after the restore these are new. But it cannot know whether its isolate is: it may have been starting while the
+  // snapshot was made, and V8 draws the seed of Math.random early.
+  if (!workers.isMainThread && Atomics.load(restores, 0) === 0) lazily(require('node:crypto'));
   syncBuiltinESMExports();
 }
 

@@ -50,16 +50,17 @@ async function draw() {
   return out;
 }
 
-let before = {}, hook = {};
+let before = {}, hook = {}, starting;
 awslambda.snapStart.beforeCheckpoint(async () => {
   if (process.env.DRAW_BEFORE) for (const w of [0, 1]) before = await draw(); // twice: what is cached is in use
-  // The sleeper is asleep by then, or will be: the checkpoint finds it either way.
+  starting = new Worker(talking, { eval: true }); // the checkpoint finds it in the middle of that
 });
 awslambda.snapStart.afterRestore(async () => { hook = await draw(); });
 exports.handler = async () => {
   const event = await draw();
   const fresh = new Worker(talking, { eval: true });
   for (const [k, v] of Object.entries(await ask(fresh))) event[`new worker: ${k}`] = v;
+  for (const [k, v] of Object.entries(await ask(starting))) event[`worker that was starting: ${k}`] = v;
   await fresh.terminate();
   return { before, hook, event };
 };
