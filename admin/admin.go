@@ -8,6 +8,11 @@
 //	GET  /v1/logs/streams    []logstore.StreamInfo; group=
 //	GET  /v1/logs            logstore.Event, one a line; group= prefix= since= until= limit= newest= pattern= follow=
 //	POST /v1/drain           202; the server finishes what runs and ends
+//	GET  /v1/snapshots       []Snapshot
+//	POST /v1/snapshots/refresh   Snapshot, when the new generation is current; version=, here and below
+//	POST /v1/snapshots/remove    Snapshot
+//	PUT  /v1/snapshots/policy    snapshot.Policy -> Snapshot; DELETE gives the word back to the function's tags
+//	POST /v1/snapshots/doctor    an event -> Diagnosis
 //
 // An error is a JSON object with the one member error; in a stream of events it is the last line.
 package admin
@@ -101,7 +106,8 @@ type Options struct {
 	Logs         *logstore.Store
 	Config       func() any // marshalled as it is
 	Health       func() Health
-	Drain        func() // asks for the end and returns at once
+	Drain        func()    // asks for the end and returns at once
+	Snapshots    Snapshots // nil: the sandbox makes none
 	Log          *slog.Logger
 }
 
@@ -133,6 +139,7 @@ func Open(o Options) (*Server, error) {
 		o.Drain()
 		w.WriteHeader(http.StatusAccepted)
 	})
+	s.snapshotRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -131,8 +131,25 @@ func (c *Client) get(ctx context.Context, what string, v any) error {
 	return nil
 }
 
+// ask makes a call about the snapshots of a version.
+func (c *Client) ask(ctx context.Context, method, what, version string, body []byte, v any) error {
+	answer, err := c.send(ctx, method, "snapshots/"+what+"?"+url.Values{"version": {version}}.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if err := json.NewDecoder(answer).Decode(v); err != nil {
+		return fmt.Errorf("answer of the server: %w", err)
+	}
+	return nil
+}
+
 func (c *Client) do(ctx context.Context, method, what string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://thaw/v1/"+what, nil)
+	return c.send(ctx, method, what, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, what string, content io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://thaw/v1/"+what, content)
 	if err != nil {
 		return nil, err
 	}

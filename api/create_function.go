@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"unicode/utf8"
 
 	"thaw/function"
@@ -78,6 +80,9 @@ func (c *call) createFunction() error {
 		return invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
 	if err := checkTagCount(len(in.Tags)); err != nil {
+		return err
+	}
+	if err := c.s.checkSnapshotTags(slices.Collect(maps.Keys(in.Tags)), in.Tags); err != nil {
 		return err
 	}
 	if err := c.s.apply(&in.configInput, &config); err != nil {

@@ -42,6 +42,8 @@ type Snapshots interface {
 	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's own reason; an error that the
 	// platform could not, and should try again.
 	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
+	// Retag says what a function's tags are from now on. They can be read as a policy: checkSnapshotTags has seen them. It does not wait.
+	Retag(unqualifiedARN string, tags map[string]string)
 	// Forget removes what is kept for a version, or for all versions of a function when number is empty. It does not wait.
 	Forget(unqualifiedARN, number string)
 }

@@ -190,3 +190,14 @@ func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.Ve
 	}
 	return "", "", err
 }
+
+// SnapStarted calls f with every published version that has SnapStart and serves, and its function's tags.
+func (s *Server) SnapStarted(f func(v *function.Version, tags map[string]string)) {
+	for _, e := range s.view.All() {
+		for _, v := range e.Versions() {
+			if served := e.Serving(v.Number); served != nil && served.SnapStart {
+				f(served, e.Record.Tags)
+			}
+		}
+	}
+}

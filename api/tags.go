@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"thaw/function"
+	"thaw/snapshot"
 )
 
 // TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions; nothing else that can have tags exists yet.
@@ -30,7 +31,10 @@ func (c *call) tagResource() error {
 	}
 	return c.changeTags(t, func(tags map[string]string) error {
 		maps.Copy(tags, in.Tags)
-		return checkTagCount(len(tags))
+		if err := checkTagCount(len(tags)); err != nil {
+			return err
+		}
+		return c.s.checkSnapshotTags(slices.Collect(maps.Keys(in.Tags)), tags)
 	})
 }
 
@@ -54,7 +58,7 @@ func (c *call) untagResource() error {
 		for _, k := range keys {
 			delete(tags, k)
 		}
-		return nil
+		return c.s.checkSnapshotTags(keys, tags)
 	})
 }
 
@@ -79,12 +83,15 @@ func (c *call) listTags() error {
 // changeTags leaves RevisionId alone: tags are no part of the configuration.
 func (c *call) changeTags(t target, f func(map[string]string) error) error {
 	err := c.s.exclusive(t.key, func() error {
-		_, err := c.s.change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
+		e, err := c.s.change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
 			if r.Tags == nil {
 				r.Tags = map[string]string{}
 			}
 			return f(r.Tags)
 		})
+		if err == nil && c.s.Snapshots != nil {
+			c.s.Snapshots.Retag(e.Record.ARN(), e.Record.Tags)
+		}
 		return err
 	})
 	if errors.Is(err, function.ErrNotFound) {
@@ -127,6 +134,22 @@ func (c *call) tagTarget(v *violations) (target, error) {
 	}
 	return t, err
 }
+
+// checkSnapshotTags refuses tags from which no snapshot policy can be read, when those that a request changes are about it.
+func (s *Server) checkSnapshotTags(changed []string, tags map[string]string) error {
+	about := func(k string) bool {
+		return k == snapshot.TagRefresh || k == snapshot.TagPrime || strings.HasPrefix(k, snapshot.TagEvent)
+	}
+	if s.Snapshots == nil || !slices.ContainsFunc(changed, about) {
+		return nil
+	}
+	if _, err := snapshot.ParseTags(tags); err != nil {
+		return invalidParameter("%s", upperFirst(err.Error()))
+	}
+	return nil
+}
+
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func checkTagCount(n int) error {
 	if n > function.MaxTags {

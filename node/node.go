@@ -217,6 +217,9 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 		return err
 	}
 	n.undo.Add(func() error { n.api.Close(); return nil })
+	if n.snapshots != nil {
+		n.api.SnapStarted(n.snapshots.known)
+	}
 	return nil
 }
 
@@ -256,8 +259,12 @@ func (n *Node) listen() error {
 	}
 	n.http = &http.Server{Handler: withMetrics(mux, n.api), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
 	go func() { n.served <- n.http.Serve(l) }()
-	n.admin, err = admin.Open(admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
-		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain})
+	door := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain}
+	if n.snapshots != nil {
+		door.Snapshots = snapshotsAdmin{n.snapshots}
+	}
+	n.admin, err = admin.Open(door)
 	if err != nil {
 		return err
 	}

@@ -48,8 +48,21 @@ type snapstart struct {
 type versionSnapshots struct {
 	record  snapshot.Record
 	version *function.Version // nil until somebody had it: nothing is made before
-	policy  snapshot.Policy
-	busy    bool // something is being made
+	tags    snapshot.Policy   // of the function
+	busy    bool              // something is being made
+	changed chan struct{}     // closed, and replaced, when record changes
+}
+
+// policy is what counts: the one that our own API set, or else the tags'.
+func (vs *versionSnapshots) policy() snapshot.Policy {
+	if vs.record.Policy != nil {
+		return *vs.record.Policy
+	}
+	return vs.tags
+}
+
+func newVersionSnapshots(r snapshot.Record) *versionSnapshots {
+	return &versionSnapshots{record: r, changed: make(chan struct{})}
 }
 
 // keepRecent protects the snapshots of versions that were used within it from eviction for want of disk.
@@ -128,7 +141,7 @@ func (s *snapstart) load(ctx context.Context) error {
 				return err
 			}
 		}
-		s.versions[r.Version] = &versionSnapshots{record: r}
+		s.versions[r.Version] = newVersionSnapshots(r)
 	}
 	return nil
 }
@@ -140,21 +153,50 @@ func (s *snapstart) Close() error {
 	return errors.Join(s.cache.Close(), s.store.Close())
 }
 
-// update applies an event to a version's record and remembers the result. The caller performs nothing of the steps but what it knows to follow.
+// update applies an event to a version's record, and remembers and follows the result. Making and verifying are the caller's.
 func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.Event, failure string) (snapshot.Record, error) {
-	ctx = context.WithoutCancel(ctx)
-	r, err := snapshot.Update(ctx, s.records, v, func(r *snapshot.Record) error {
-		_, err := r.Move(e, time.Now())
+	r, err := s.change(ctx, v, func(r *snapshot.Record) ([]snapshot.Step, error) {
+		steps, err := r.Move(e, time.Now())
 		if failure != "" {
 			r.LastError = failure
 		}
+		return steps, err
+	})
+	if err == nil {
+		s.log.Debug("snapshot moved", "fn", v.Function, "qualifier", v.Number, "event", e, "to", r.State)
+	}
+	return r, err
+}
+
+// change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a generation without a successor finish
+// and go, and the files of a retired one are deleted. Environments that are being restored from them go on reading.
+func (s *snapstart) change(ctx context.Context, v snapshot.Version, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
+	ctx = context.WithoutCancel(ctx)
+	var steps []snapshot.Step
+	r, err := snapshot.Update(ctx, s.records, v, func(r *snapshot.Record) (err error) {
+		steps, err = f(r)
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
 	s.remember(v, r)
-	s.log.Debug("snapshot moved", "fn", v.Function, "qualifier", v.Number, "event", e, "to", r.State)
+	for _, step := range steps {
+		if step.ID == "" || step.Action != snapshot.RetireCurrent && step.Action != snapshot.DropNext {
+			continue
+		}
+		if p := s.pool(); p != nil && step.Action == snapshot.RetireCurrent {
+			keep := ""
+			if r.Current != nil {
+				keep = string(r.Current.ID)
+			}
+			p.Outdate(v.Function, v.Number, keep)
+		}
+		if err := s.store.Delete(ctx, step.ID); err != nil { // the next sweep finds it
+			s.log.Warn("old snapshot stays for now", "fn", v.Function, "qualifier", v.Number, "error", err)
+		}
+		s.cache.Drop(step.ID)
+	}
 	return r, nil
 }
 
@@ -163,6 +205,8 @@ func (s *snapstart) remember(v snapshot.Version, r snapshot.Record) {
 	defer s.mu.Unlock()
 	if vs := s.versions[v]; vs != nil {
 		vs.record = r
+		close(vs.changed)
+		vs.changed = make(chan struct{})
 	}
 }
 
@@ -171,7 +215,7 @@ func (s *snapstart) entry(v snapshot.Version) *versionSnapshots {
 	defer s.mu.Unlock()
 	vs := s.versions[v]
 	if vs == nil {
-		vs = &versionSnapshots{record: snapshot.Record{Version: v}}
+		vs = newVersionSnapshots(snapshot.Record{Version: v})
 		s.versions[v] = vs
 	}
 	return vs
@@ -189,14 +233,14 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 	id := snapshot.VersionOf(v)
 	vs := s.entry(id)
 	s.mu.Lock()
-	vs.version, vs.policy = v, policy
+	vs.version, vs.tags = v, policy
 	old := vs.record
 	s.mu.Unlock()
 	if old.State.HasCurrent() { // it was made before the server ended, and only its version does not know yet
 		return "", "", nil
 	}
 	for n := 1; ; n++ {
-		if err = s.first(ctx, v, policy); err == nil {
+		if err = s.first(ctx, v); err == nil {
 			return "", "", nil
 		}
 		var init *execenv.InitFailedError
@@ -222,7 +266,7 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 }
 
 // first makes the first generation of a version from whatever an earlier attempt has left.
-func (s *snapstart) first(ctx context.Context, v *function.Version, policy snapshot.Policy) error {
+func (s *snapstart) first(ctx context.Context, v *function.Version) error {
 	id := snapshot.VersionOf(v)
 	_, rev, err := s.records.Get(ctx, id)
 	if err == nil {
@@ -235,11 +279,11 @@ func (s *snapstart) first(ctx context.Context, v *function.Version, policy snaps
 	if err != nil {
 		return err
 	}
-	return s.generation(ctx, v, policy, r.Next)
+	return s.generation(ctx, v, r.Next)
 }
 
 // generation makes, verifies and makes current what next names. A failure is in the record when it returns.
-func (s *snapstart) generation(ctx context.Context, v *function.Version, policy snapshot.Policy, next *snapshot.Meta) (err error) {
+func (s *snapstart) generation(ctx context.Context, v *function.Version, next *snapshot.Meta) (err error) {
 	id := snapshot.VersionOf(v)
 	defer func() {
 		if err != nil {
@@ -258,7 +302,7 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, policy 
 	}
 	defer func() { <-s.makers }()
 	began := time.Now()
-	meta, err := s.save(ctx, v, policy, next)
+	meta, err := s.save(ctx, v, next)
 	if err != nil {
 		return err
 	}
@@ -267,19 +311,17 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, policy 
 	}
 	meta.MakeSeconds = time.Since(began).Seconds()
 	now := time.Now()
-	r, err := snapshot.Update(context.WithoutCancel(ctx), s.records, id, func(r *snapshot.Record) error {
+	_, err = s.change(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		if !r.Concerns(meta.ID) {
-			return errors.New("it was given up meanwhile")
+			return nil, errors.New("it was given up meanwhile")
 		}
+		meta.Expires = s.policyOf(id, r).Expiry(meta.Born, meta.StatedExpiry) // the policy may be another than when the making began
 		r.Next = meta
-		_, err := r.Move(snapshot.Verified, now)
-		return err
+		return r.Move(snapshot.Verified, now)
 	})
 	if err != nil {
 		return err
 	}
-	s.remember(id, r)
-	s.pool().Outdate(v.UnqualifiedARN(), v.Number, string(meta.ID))
 	s.log.Info("snapshot is current", "fn", v.Name, "qualifier", v.Number, "snapshot", meta.ID, "generation", meta.Generation, "duration", time.Since(began))
 	s.tidy(ctx)
 	return nil
@@ -305,7 +347,7 @@ func (l *lone) Withdrawn(*execenv.Environment)         {}
 func (l *lone) Gone(_ *execenv.Environment, err error) { l.gone <- err }
 
 // save runs Init and stores what it leaves behind.
-func (s *snapstart) save(ctx context.Context, v *function.Version, policy snapshot.Policy, next *snapshot.Meta) (*snapshot.Meta, error) {
+func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapshot.Meta) (*snapshot.Meta, error) {
 	born := time.Now()
 	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
@@ -340,7 +382,8 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, policy snapsh
 	saved := time.Now()
 	meta := *next
 	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, saved
-	meta.Expires = policy.Expiry(born, time.Time{})
+	meta.StatedExpiry = made.StatedExpiry
+	meta.Expires = s.policyOf(snapshot.VersionOf(v), &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
 	w, err := s.store.Begin(ctx, meta)
 	if err != nil {
 		return nil, err
@@ -448,32 +491,60 @@ func (s *snapstart) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.R
 // user a slower answer, and us a new snapshot.
 func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes.Plan) (*execenv.Restore, func()) {
 	id := snapshot.VersionOf(v)
-	s.mu.Lock()
-	vs := s.versions[id]
-	var r snapshot.Record
-	if vs != nil {
-		vs.version = v
-		r = vs.record
-	}
-	s.mu.Unlock()
-	if vs == nil || !v.SnapStart {
-		return nil, nil
-	}
 	key := s.keyOf(v, plan)
-	meta := r.ForRestore(time.Now(), key.Hash())
-	if meta == nil {
-		if r.Current != nil && r.Current.KeyHash() != key.Hash() {
-			s.log.Warn("what made the snapshot has changed: Init runs, and a new one is made", "fn", v.Name, "qualifier", v.Number, "differs", r.Current.Key.Differs(key))
-			s.move(id, snapshot.KeyChanged, "")
+	for {
+		s.mu.Lock()
+		vs := s.versions[id]
+		var r snapshot.Record
+		if vs != nil {
+			vs.version = v
+			r = vs.record
 		}
-		return nil, nil
+		s.mu.Unlock()
+		if vs == nil || !v.SnapStart {
+			return nil, nil
+		}
+		meta := r.ForRestore(time.Now(), key.Hash())
+		if meta == nil {
+			switch {
+			case r.Current != nil && r.Current.KeyHash() != key.Hash():
+				s.log.Warn("what made the snapshot has changed: Init runs, and a new one is made", "fn", v.Name, "qualifier", v.Number, "differs", r.Current.Key.Differs(key))
+				s.move(id, snapshot.KeyChanged, "")
+			case r.State == snapshot.Shelved:
+				s.move(id, snapshot.Invoked, "")
+			}
+			return nil, nil
+		}
+		restore, release, err := s.open(ctx, meta)
+		if err == nil {
+			return restore, release
+		}
+		if s.isCurrent(id, meta.ID) {
+			s.lost(v, string(meta.ID), err)
+			return nil, nil
+		}
+		// It was replaced in this moment, and its files went: take the other one.
 	}
-	restore, release, err := s.open(ctx, meta)
-	if err != nil {
-		s.lost(v, string(meta.ID), err)
-		return nil, nil
+}
+
+func (s *snapstart) isCurrent(v snapshot.Version, id snapshot.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vs := s.versions[v]
+	return vs != nil && vs.record.Current != nil && vs.record.Current.ID == id
+}
+
+// policyOf is the policy that counts for a record that is about to be written.
+func (s *snapstart) policyOf(v snapshot.Version, r *snapshot.Record) snapshot.Policy {
+	if r.Policy != nil {
+		return *r.Policy
 	}
-	return restore, release
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if vs := s.versions[v]; vs != nil {
+		return vs.tags
+	}
+	return snapshot.Policy{}
 }
 
 // lost notes that a snapshot is no good: a new one is made, and environments run Init meanwhile.
@@ -482,9 +553,25 @@ func (s *snapstart) lost(v *function.Version, id string, err error) {
 	s.log.Warn("restore failed: Init runs instead", "fn", v.Name, "qualifier", v.Number, "snapshot", id, "error", err)
 	var corrupt *snapshot.CorruptError
 	var broken *sandbox.SnapshotError
+	if !s.isCurrent(snapshot.VersionOf(v), snapshot.ID(id)) {
+		return // another took its place already
+	}
 	if errors.As(err, &corrupt) || errors.As(err, &broken) && (broken.Stage == sandbox.StageLoad || broken.Stage == sandbox.StageHeader || broken.Stage == sandbox.StageSource) {
 		s.cache.Drop(snapshot.ID(id))
 		s.move(snapshot.VersionOf(v), snapshot.Lost, err.Error())
+	}
+}
+
+// offered looks whether an environment that has just been restored is of the current generation still: it may have been replaced meanwhile.
+func (s *snapstart) offered(v *function.Version, id string) {
+	if version := snapshot.VersionOf(v); !s.isCurrent(version, snapshot.ID(id)) {
+		s.mu.Lock()
+		keep := ""
+		if vs := s.versions[version]; vs != nil && vs.record.Current != nil {
+			keep = string(vs.record.Current.ID)
+		}
+		s.mu.Unlock()
+		s.pool().Outdate(version.Function, version.Number, keep)
 	}
 }
 
@@ -508,16 +595,15 @@ func (s *snapstart) proceed(id snapshot.Version) {
 	vs := s.versions[id]
 	var v *function.Version
 	var r snapshot.Record
-	var policy snapshot.Policy
 	if vs != nil && vs.version != nil && !vs.busy && vs.record.Next != nil && vs.record.State.Busy() && !vs.record.State.Pending() {
 		vs.busy = true
-		v, r, policy = vs.version, vs.record, vs.policy
+		v, r = vs.version, vs.record
 	}
 	s.mu.Unlock()
 	if v == nil {
 		return
 	}
-	err := s.generation(s.ctx, v, policy, r.Next)
+	err := s.generation(s.ctx, v, r.Next)
 	s.mu.Lock()
 	vs.busy = false
 	s.mu.Unlock()
@@ -541,7 +627,7 @@ func (s *snapstart) watch() {
 				if vs.version == nil {
 					continue // nobody has used it since the start: it is looked at when somebody does
 				}
-				if e, at, ok := vs.record.Due(vs.policy, now); ok && !at.After(now) && e != snapshot.Idle {
+				if e, at, ok := vs.record.Due(vs.policy(), now); ok && !at.After(now) && e != snapshot.Idle {
 					due[id] = e
 				}
 			}
@@ -555,9 +641,16 @@ func (s *snapstart) watch() {
 
 // tidy deletes what no record names.
 func (s *snapstart) tidy(ctx context.Context) {
-	_, err := snapshot.Tidy(context.WithoutCancel(ctx), snapshot.Tidying{Store: s.store, Records: s.records, Cache: s.cache, Limit: s.limit, Keep: keepRecent, Now: time.Now()})
+	ctx = context.WithoutCancel(ctx)
+	done, err := snapshot.Tidy(ctx, snapshot.Tidying{Store: s.store, Records: s.records, Cache: s.cache, Limit: s.limit, Keep: keepRecent, Now: time.Now()})
 	if err != nil {
 		s.log.Error("snapshots not tidied", "error", err)
+	}
+	for _, id := range done.Evicted {
+		s.log.Warn("snapshot went for want of disk: the next invoke runs Init and has one made", "fn", id.Function, "qualifier", id.Number)
+		if r, _, err := s.records.Get(ctx, id); err == nil {
+			s.remember(id, r)
+		}
 	}
 }
 

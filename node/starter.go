@@ -77,11 +77,13 @@ type restoring struct {
 }
 
 func (r *restoring) Offered(e *execenv.Environment) {
-	if !r.offered {
-		r.offered = true
-		r.s.metrics.restores.Inc()
-	}
+	first := !r.offered
+	r.offered = true
 	r.Owner.Offered(e)
+	if first {
+		r.s.metrics.restores.Inc()
+		r.s.snapshots.offered(r.v, r.id)
+	}
 }
 
 func (r *restoring) Gone(e *execenv.Environment, err error) {

@@ -38,6 +38,7 @@ var samples = []Sample{
 	{"nodejs-timeout", "nodejs22.x", "index.handler", "takes longer than its timeout", 1, 128, ""},
 	{"nodejs-exit", "nodejs22.x", "index.handler", "ends its process", 3, 128, ""},
 	{"nodejs-background", "nodejs22.x", "index.handler", "counts in the background", 3, 128, ""},
+	{"nodejs-cached", "nodejs22.x", "index.handler", "keeps an HTTP answer in its snapshot until it is no longer good", 10, 256, ""},
 	{"python-hello", "python3.12", "lambda_function.handler", "greets, from Python", 3, 128, ""},
 	{"java-hello", "java17", "example.Hello::handle", "greets, from Java", 10, 512, "javac"},
 	{"go-hello", "provided.al2023", "bootstrap", "greets, from Go on aws-lambda-go", 3, 128, "go"},

@@ -7,5 +7,5 @@ type command = func(*app) *cobra.Command
 
 // commands are the subcommands of thaw.
 var commands = []command{
-	configCommand, demoCommand, doctorCommand, invokeCommand, logsCommand, psCommand, runtimeCommand, serverCommand, versionCommand,
+	configCommand, demoCommand, doctorCommand, invokeCommand, logsCommand, psCommand, runtimeCommand, serverCommand, snapshotCommand, versionCommand,
 }

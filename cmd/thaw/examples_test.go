@@ -16,14 +16,16 @@ import (
 )
 
 // serving runs `thaw server` until the test ends, and gives its data folder.
-func serving(t *testing.T) string {
+func serving(t *testing.T) string { return servingIn(t, "process") }
+
+func servingIn(t *testing.T, sandbox string) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("THAW_DATA_DIR", dir)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan result, 1)
 	go func() {
-		done <- thaw(ctx, "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", "process", "--log-level", "error")
+		done <- thaw(ctx, "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", sandbox, "--log-level", "error")
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -88,6 +90,9 @@ func TestExamples(t *testing.T) {
 		switch c.CommandPath() {
 		case "thaw server", "thaw demo", "thaw runtime install":
 			continue // have tests of their own below
+		}
+		if strings.HasPrefix(c.CommandPath(), "thaw snapshot ") {
+			continue // need snapshots: snapshot_test.go
 		}
 		t.Run(c.CommandPath(), func(t *testing.T) {
 			r := thaw(t.Context(), example...)

@@ -69,6 +69,13 @@ func TestMisuse(t *testing.T) {
 		"a payload that is not there":     "invoke hello --payload @/nonexistent",
 		"an unknown subcommand":           "runtime frobnicate",
 		"a negative number of lines":      "logs hello -n -1",
+		"an interval that is none":        "snapshot policy hello:1 --interval soon",
+		"an interval that is too short":   "snapshot policy hello:1 --interval 1s",
+		"an age below the interval":       "snapshot policy hello:1 --interval 10m --max-age 1m",
+		"priming without an event":        "snapshot policy hello:1 --prime warm",
+		"a policy and none":               "snapshot policy hello:1 --interval 10m --tags",
+		"an event that is not JSON":       "snapshot doctor hello:1 --event nonsense",
+		"no version to refresh":           "snapshot refresh",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := thaw(t.Context(), strings.Fields(args)...)
@@ -81,7 +88,7 @@ func TestMisuse(t *testing.T) {
 
 func TestWithoutAServer(t *testing.T) {
 	t.Setenv("THAW_DATA_DIR", t.TempDir())
-	for _, args := range []string{"ps", "logs hello", "invoke hello", "config --running"} {
+	for _, args := range []string{"ps", "logs hello", "invoke hello", "config --running", "snapshot ls", "snapshot rm hello:1"} {
 		r := thaw(t.Context(), strings.Fields(args)...)
 		if r.code != exitFailed || r.out != "" || !strings.Contains(r.words, "type: thaw server") {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q", args, r.code, r.out, r.words)

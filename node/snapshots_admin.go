@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"thaw/admin"
+	"thaw/function"
+	"thaw/pool"
+	"thaw/snapshot"
+)
+
+// snapshotsAdmin implements admin.Snapshots: what `thaw snapshot` shows and does.
+type snapshotsAdmin struct{ s *snapstart }
+
+// known tells of a published version with SnapStart that the server found at its start, so that its snapshots are refreshed before anybody invokes it.
+func (s *snapstart) known(v *function.Version, tags map[string]string) {
+	id := snapshot.VersionOf(v)
+	policy, err := snapshot.ParseTags(tags)
+	if err != nil {
+		s.log.Warn("tags of a function make no refresh policy", "fn", v.Name, "qualifier", v.Number, "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if vs := s.versions[id]; vs != nil && vs.version == nil {
+		vs.version, vs.tags = v, policy
+	}
+}
+
+// Retag implements api.Snapshots.
+func (s *snapstart) Retag(unqualifiedARN string, tags map[string]string) {
+	policy, err := snapshot.ParseTags(tags)
+	if err != nil { // the API has refused what cannot be; these are older
+		s.log.Warn("tags of a function make no refresh policy", "fn", unqualifiedARN, "error", err)
+		return
+	}
+	s.mu.Lock()
+	var changed []snapshot.Version
+	for id, vs := range s.versions {
+		if id.Function == unqualifiedARN {
+			vs.tags = policy
+			changed = append(changed, id)
+		}
+	}
+	s.mu.Unlock()
+	if len(changed) == 0 || s.ctx.Err() != nil {
+		return
+	}
+	s.work.Go(func() {
+		for _, id := range changed {
+			if _, err := s.repolicy(s.ctx, id, func(*snapshot.Record) {}); err != nil {
+				s.log.Error("snapshot policy", "fn", id.Function, "qualifier", id.Number, "error", err)
+			}
+		}
+	})
+}
+
+// repolicy gives the current generation the end that follows from the policy that counts after f. Where that is sooner, environments that know
+// of the later one finish and go.
+func (s *snapstart) repolicy(ctx context.Context, id snapshot.Version, f func(*snapshot.Record)) (snapshot.Record, error) {
+	sooner := false
+	r, err := s.change(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
+		if r.State == snapshot.None || r.State == snapshot.Deleted {
+			return nil, fs.ErrNotExist
+		}
+		f(r)
+		if m := r.Current; m != nil {
+			end := s.policyOf(id, r).Expiry(m.Born, m.StatedExpiry)
+			sooner = !end.IsZero() && (m.Expires.IsZero() || end.Before(m.Expires))
+			m.Expires = end
+		}
+		return nil, nil
+	})
+	if err == nil && sooner {
+		s.pool().Outdate(id.Function, id.Number, "")
+	}
+	return r, err
+}
+
+// List implements admin.Snapshots.
+func (a snapshotsAdmin) List() []admin.Snapshot {
+	usage, now := a.s.store.Usage(), time.Now()
+	envs := map[string]int{}
+	if p := a.s.pool(); p != nil {
+		for _, e := range p.Environments() {
+			envs[e.Snapshot]++
+		}
+	}
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	out := []admin.Snapshot{}
+	for id, vs := range a.s.versions {
+		if vs.record.State != snapshot.None {
+			out = append(out, describe(id, vs, usage, envs, now))
+		}
+	}
+	slices.SortFunc(out, func(x, y admin.Snapshot) int {
+		if x.Function != y.Function {
+			return strings.Compare(x.ARN, y.ARN)
+		}
+		return number(x.Version) - number(y.Version)
+	})
+	return out
+}
+
+func number(version string) int {
+	n, _ := strconv.Atoi(version) // $LATEST is 0
+	return n
+}
+
+func describe(id snapshot.Version, vs *versionSnapshots, usage *snapshot.Usage, envs map[string]int, now time.Time) admin.Snapshot {
+	r := vs.record
+	out := admin.Snapshot{Function: id.Function[strings.LastIndexByte(id.Function, ':')+1:], Version: id.Number, ARN: id.ARN(), State: r.State.String(),
+		Policy: vs.policy(), PolicyFrom: "none", Failures: r.Failures, LastFailed: r.LastFailed, LastError: r.LastError, LastUsed: r.LastUsed}
+	switch {
+	case r.Policy != nil:
+		out.PolicyFrom = "api"
+	case vs.tags.Refreshes() || len(vs.tags.Prime) > 0:
+		out.PolicyFrom = "tags"
+	}
+	if r.Next != nil {
+		out.Making = uint64(r.Next.Generation)
+	}
+	if e, at, ok := r.Due(vs.policy(), now); ok && e == snapshot.RefreshDue {
+		out.RefreshAt = at
+	}
+	if m := r.Current; m != nil {
+		share := usage.Snapshots[m.ID]
+		out.ID, out.Generation, out.Born, out.Created, out.Expires, out.StatedExpiry = string(m.ID), uint64(m.Generation), m.Born, m.Created, m.Expires, m.StatedExpiry
+		out.Bytes, out.OwnBytes, out.Pages, out.SharedPages, out.SharedShare = share.Size, share.OwnBytes, share.Pages, share.SharedPages, share.SharedShare()
+		out.Hooks, out.Primed, out.MakeSeconds = m.Hooks, m.Primed, m.MakeSeconds
+		key := m.Key
+		out.Key, out.KeyHash = &key, string(key.Hash())
+		out.Environments = envs[out.ID]
+		for _, st := range m.Stages {
+			out.Stages = append(out.Stages, admin.Stage{Name: st.Name, Seconds: st.Seconds})
+		}
+	}
+	return out
+}
+
+// find resolves how people name a version: NAME:NUMBER, NAME, or an ARN.
+func (a snapshotsAdmin) find(name string) (snapshot.Version, error) {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	var found []snapshot.Version
+	for id, vs := range a.s.versions {
+		short := id.Function[strings.LastIndexByte(id.Function, ':')+1:]
+		switch name {
+		case id.ARN(), short + ":" + id.Number:
+		case id.Function, short:
+			if !vs.record.State.HasCurrent() {
+				continue
+			}
+		default:
+			continue
+		}
+		if vs.record.State != snapshot.None {
+			found = append(found, id)
+		}
+	}
+	if len(found) == 0 {
+		return snapshot.Version{}, fmt.Errorf("%s has no snapshot here; type: thaw snapshot ls: %w", name, fs.ErrNotExist)
+	}
+	newest := slices.MaxFunc(found, func(x, y snapshot.Version) int { return number(x.Number) - number(y.Number) })
+	for _, id := range found {
+		if id.Function != newest.Function {
+			return snapshot.Version{}, &admin.RefusedError{Reason: fmt.Sprintf("%s is in more than one region: give its ARN, %s or %s", name, id.ARN(), newest.ARN())}
+		}
+	}
+	return newest, nil
+}
+
+// one describes a version as it is now.
+func (a snapshotsAdmin) one(id snapshot.Version) (admin.Snapshot, error) {
+	for _, d := range a.List() {
+		if d.ARN == id.ARN() {
+			return d, nil
+		}
+	}
+	return admin.Snapshot{}, fmt.Errorf("%s: %w", id, fs.ErrNotExist)
+}
+
+// Refresh implements admin.Snapshots.
+func (a snapshotsAdmin) Refresh(ctx context.Context, version string) (admin.Snapshot, error) {
+	id, err := a.find(version)
+	if err != nil {
+		return admin.Snapshot{}, err
+	}
+	if a.s.ctx.Err() != nil {
+		return admin.Snapshot{}, pool.ErrClosed
+	}
+	r, err := a.s.update(ctx, id, snapshot.RefreshDue, "")
+	if err != nil {
+		return admin.Snapshot{}, err
+	}
+	want := r.LastGeneration
+	a.s.work.Go(func() { a.s.proceed(id) })
+	for {
+		a.s.mu.Lock()
+		vs := a.s.versions[id]
+		if vs == nil {
+			a.s.mu.Unlock()
+			return admin.Snapshot{}, fmt.Errorf("%s was deleted meanwhile: %w", id, fs.ErrNotExist)
+		}
+		r, changed, stuck := vs.record, vs.changed, vs.version == nil
+		a.s.mu.Unlock()
+		switch {
+		case stuck:
+			return admin.Snapshot{}, &admin.RefusedError{Reason: "nothing is known of the version's code; invoke it once"}
+		case r.Current != nil && r.Current.Generation >= want:
+			return a.one(id)
+		case !r.State.Busy():
+			return admin.Snapshot{}, &admin.RefusedError{Reason: fmt.Sprintf("generation %d could not be made: %s", want, r.LastError)}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return admin.Snapshot{}, context.Cause(ctx)
+		case <-a.s.ctx.Done():
+			return admin.Snapshot{}, pool.ErrClosed
+		}
+	}
+}
+
+// Remove implements admin.Snapshots.
+func (a snapshotsAdmin) Remove(ctx context.Context, version string) (admin.Snapshot, error) {
+	id, err := a.find(version)
+	if err != nil {
+		return admin.Snapshot{}, err
+	}
+	if _, err := a.s.update(ctx, id, snapshot.Evicted, ""); err != nil {
+		return admin.Snapshot{}, err
+	}
+	a.s.tidy(ctx)
+	return a.one(id)
+}
+
+// SetPolicy implements admin.Snapshots.
+func (a snapshotsAdmin) SetPolicy(ctx context.Context, version string, p *snapshot.Policy) (admin.Snapshot, error) {
+	if p != nil {
+		if err := p.Validate(); err != nil {
+			return admin.Snapshot{}, err
+		}
+	}
+	id, err := a.find(version)
+	if err != nil {
+		return admin.Snapshot{}, err
+	}
+	if _, err := a.s.repolicy(ctx, id, func(r *snapshot.Record) { r.Policy = p }); err != nil {
+		return admin.Snapshot{}, err
+	}
+	return a.one(id)
+}
