@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,6 +205,31 @@ func TestRefreshOnDemand(t *testing.T) {
 	if n := f.snap("1"); n.State != "current" || n.ID != after.ID || n.Failures != 1 || !strings.Contains(n.LastError, "the origin is down") {
 		t.Errorf("%+v", n)
 	}
+}
+
+// After a restart of the server, versions are refreshed though nobody invokes them.
+func TestRefreshAfterARestart(t *testing.T) {
+	needRoot(t, "gvisor")
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := openServer(t, "gvisor", dir)
+	f := s.js(`exports.handler = async () => 1`, snapStart, func(in *lambda.CreateFunctionInput) { in.Tags = map[string]string{snapshot.TagRefresh: "10s max=10m"} })
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
+	}
+	if err := s.node.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s = openServer(t, "gvisor", dir)
+	defer s.node.Close(context.Background())
+	g := &deployed{s, f.name}
+	before := g.snap("1")
+	if before.PolicyFrom != "tags" || before.Policy.Interval != 10*time.Second {
+		t.Errorf("after the restart: %+v", before)
+	}
+	g.snapOnce("1", "refreshed", func(n admin.Snapshot) bool { return n.Generation > before.Generation && n.State == "current" })
 }
 
 // Tags change the policy of versions that are there, and nonsense is refused as AWS refuses values.

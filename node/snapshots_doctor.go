@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -101,10 +102,11 @@ func (s *snapstart) examine(ctx context.Context, v *function.Version, meta *snap
 		return x, context.Cause(ctx)
 	}
 	x.ReadySeconds = time.Since(began).Seconds()
-	outcome := env.Invoke(&execenv.Invocation{RequestID: uuid.NewString(), InvocationID: uuid.NewString(), InvokedARN: v.ARN(), Event: event, Tail: true})
+	requestID := uuid.NewString()
+	outcome := env.Invoke(&execenv.Invocation{RequestID: requestID, InvocationID: uuid.NewString(), InvokedARN: v.ARN(), Event: event, Tail: true})
 	select {
 	case o := <-outcome:
-		x.at, x.payload, x.FunctionError = time.Now(), o.Payload, o.FunctionError
+		x.at, x.payload, x.FunctionError = time.Now(), blot(o.Payload, requestID, x.Env, x.LogStream), o.FunctionError
 		if o.Err != nil {
 			return x, o.Err
 		}
@@ -117,10 +119,20 @@ func (s *snapstart) examine(ctx context.Context, v *function.Version, meta *snap
 	}
 	for _, e := range events {
 		if !platformLine.MatchString(e.Message) {
-			x.lines = append(x.lines, e.Message)
+			x.lines = append(x.lines, string(blot([]byte(e.Message), requestID, x.Env, x.LogStream)))
 		}
 	}
 	return x, nil
+}
+
+// blot takes the names out that we gave a copy ourselves: that they differ says nothing.
+func blot(b []byte, ours ...string) []byte {
+	for _, s := range ours {
+		if s != "" {
+			b = bytes.ReplaceAll(b, []byte(s), []byte("(ours)"))
+		}
+	}
+	return b
 }
 
 // platformLine are lines that the function did not write.
@@ -307,7 +319,7 @@ func doctorClock(add report, snap admin.Snapshot, x, y examined, a, b []leaf) {
 			case !ok:
 			case t.After(snap.Born.Add(-time.Second)) && t.Before(snap.Created.Add(time.Second)):
 				frozen = append(frozen, where)
-			case t.After(x.at.Add(-clockSlack-v0(x, y))) && t.Before(y.at.Add(clockSlack)) || t.After(y.at.Add(-clockSlack-v0(x, y))) && t.Before(x.at.Add(clockSlack)):
+			case t.After(x.at.Add(-clockSlack-apart(x, y))) && t.Before(y.at.Add(clockSlack)) || t.After(y.at.Add(-clockSlack-apart(x, y))) && t.Before(x.at.Add(clockSlack)):
 				now = append(now, where)
 			}
 		}
@@ -325,8 +337,8 @@ func doctorClock(add report, snap admin.Snapshot, x, y examined, a, b []leaf) {
 	}
 }
 
-// v0 is how far apart the answers were.
-func v0(x, y examined) time.Duration { return y.at.Sub(x.at).Abs() }
+// apart is how far apart the answers were.
+func apart(x, y examined) time.Duration { return y.at.Sub(x.at).Abs() }
 
 // doctorCredentials looks at the variables of the configuration, which are the same in every copy, and at keys that an answer shows.
 func doctorCredentials(add report, v *function.Version, a, b []leaf, now time.Time) {

@@ -91,7 +91,7 @@ func TestExamples(t *testing.T) {
 		case "thaw server", "thaw demo", "thaw runtime install":
 			continue // have tests of their own below
 		}
-		if strings.HasPrefix(c.CommandPath(), "thaw snapshot ") {
+		if strings.HasPrefix(c.CommandPath(), "thaw snapshot") {
 			continue // need snapshots: snapshot_test.go
 		}
 		t.Run(c.CommandPath(), func(t *testing.T) {

@@ -70,6 +70,14 @@ func mebibytes(n int64) string {
 	return fmt.Sprintf("%d MiB", (n+1<<19)>>20)
 }
 
+// size is a number of bytes with the unit that fits it.
+func size(n int64) string {
+	if n > 0 && n < 10<<20 {
+		return fmt.Sprintf("%d KiB", (n+1<<9)>>10)
+	}
+	return mebibytes(n)
+}
+
 // short is as much of an environment's ID as people need.
 func short(id string) string { return id[:min(len(id), 12)] }
 

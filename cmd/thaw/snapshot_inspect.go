@@ -60,7 +60,7 @@ func inspectRows(s admin.Snapshot, now time.Time) [][]string {
 		}
 		add("next generation", moment(s.RefreshAt, now))
 		add("size", fmt.Sprintf("%s of files; %d pages kept, %d of them (%s) used by other snapshots too; %s stored for it alone",
-			mebibytes(s.Bytes), s.Pages, s.SharedPages, percent(s.SharedShare), mebibytes(s.OwnBytes)))
+			size(s.Bytes), s.Pages, s.SharedPages, percent(s.SharedShare), size(s.OwnBytes)))
 		add("environments", fmt.Sprint(s.Environments))
 		add("made in", fmt.Sprintf("%.2f s", s.MakeSeconds))
 		for _, st := range s.Stages {

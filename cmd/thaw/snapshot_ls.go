@@ -40,7 +40,7 @@ func snapshotRows(list []admin.Snapshot, now time.Time) [][]string {
 	for _, s := range list {
 		row := []string{s.Function + ":" + s.Version, s.State, "-", "-", "-", "-", "-", "-", "-", "-", s.PolicyFrom, s.LastError}
 		if s.ID != "" {
-			row = []string{row[0], row[1], itoa(s.Generation), ago(now.Sub(s.Born)), in(s.Expires, now), in(s.RefreshAt, now), mebibytes(s.Bytes), mebibytes(s.OwnBytes),
+			row = []string{row[0], row[1], itoa(s.Generation), ago(now.Sub(s.Born)), in(s.Expires, now), in(s.RefreshAt, now), size(s.Bytes), size(s.OwnBytes),
 				percent(s.SharedShare), strconv.Itoa(s.Environments), row[10], row[11]}
 		}
 		rows = append(rows, row)
