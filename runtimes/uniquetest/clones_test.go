@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"thaw/guest/wire"
 	"thaw/runtimes"
 	"thaw/sandbox"
@@ -62,6 +64,13 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(backend.dir)
 	}
 	sandboxtest.RemovePrograms()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if code != 0 {
+		os.Stderr.Write(backend.log.Bytes())
+	}
 	os.Exit(code)
 }
 
