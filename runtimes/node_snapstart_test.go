@@ -1,6 +1,7 @@
 package runtimes_test
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -56,4 +57,38 @@ func TestNodeHookFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What expiresIn was told must have been heard before the snapshot, awaited or not: a refusal is the failure of a hook.
+func TestNodeExpiresIn(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		a := newAPI(t) // knows the calls of AWS only
+		p := start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart,
+			task: write(t, js(`awslambda.snapStart.beforeCheckpoint(() => { awslambda.snapStart.expiresIn(60) }); exports.handler = async () => 1`))})
+		got := a.next()
+		if got.Path != "init/error" || got.Header.Get("Lambda-Runtime-Function-Error-Type") != "Runtime.BeforeCheckpointError" || !strings.Contains(got.Body, "expiry") {
+			t.Errorf("got %s %s", got.Path, got.Body)
+		}
+		if status := p.exitStatus(); status != 64 {
+			t.Errorf("exit status %d, want 64", status)
+		}
+	})
+	t.Run("without SnapStart it does nothing", func(t *testing.T) {
+		a := newAPI(t)
+		start(t, a, launch{plan: anyNode(t), handler: "index.handler",
+			task: write(t, js(`const told = awslambda.snapStart.expiresIn(60); exports.handler = async () => (await told) === undefined`))})
+		a.waitParked("invocation/next")
+		if got := a.invoke(event{Body: `{}`}); got.Body != `true` {
+			t.Errorf("answered %s", got.Body)
+		}
+	})
+	t.Run("nonsense", func(t *testing.T) {
+		a := newAPI(t)
+		start(t, a, launch{plan: anyNode(t), handler: "index.handler",
+			task: write(t, js(`exports.handler = async () => ['soon', 0, -1, NaN].map((s) => { try { awslambda.snapStart.expiresIn(s) } catch (e) { return e.name } })`))})
+		a.waitParked("invocation/next")
+		if got := a.invoke(event{Body: `{}`}); got.Body != `["RangeError","RangeError","RangeError","RangeError"]` {
+			t.Errorf("answered %s", got.Body)
+		}
+	})
 }
