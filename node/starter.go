@@ -126,6 +126,9 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	if more != nil {
 		more(&o)
 	}
+	if o.Make != nil { // with what makes each copy's random values its own
+		o.Launch.Argv = plan.CommandSnapStart(v.MemoryMiB, v.Handler, "")
+	}
 	return execenv.Open(id, o), nil
 }
 
