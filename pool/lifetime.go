@@ -41,7 +41,8 @@ func (p *Pool) retireLocked(s *set) {
 	p.dropEmptyLocked(s)
 }
 
-// Outdate lets the environments of a version that were restored from another snapshot than keep go: idle ones now, the others when they come back.
+// Outdate lets the environments of a version go that did not begin from the snapshot keep: idle ones now, the others when they come back. One that ran
+// Init began from none: it goes when there is a snapshot, because nobody knows when what it cached is no longer good, and stays when keep is empty.
 func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,7 +50,7 @@ func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
 		if m.set.key.function != unqualifiedARN || m.set.key.number != number || m.env == nil || m.stopping {
 			continue
 		}
-		if id, _ := m.env.Snapshot(); id == "" || id == keep {
+		if id, _ := m.env.Snapshot(); id == keep {
 			continue
 		}
 		m.outdated = true
