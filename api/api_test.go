@@ -112,7 +112,7 @@ func newWorld(t testing.TB, edit ...func(*api.Options)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), runner: &runner{}}
 	w.Options = api.Options{
-		Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), AccountID: account, Settle: 50 * time.Millisecond,
+		Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), AccountID: account, Settle: 300 * time.Millisecond, // what tests look at while it is Pending, on a busy machine too
 	}
 	for _, f := range edit {
 		f(&w.Options)

@@ -131,7 +131,6 @@ func (s *Sandbox) atLimit() {
 	if err != nil {
 		return // it has ended
 	}
-	log.Warn("DEBUG at limit", "held", held, "limit", s.memory.limit, "base", s.memory.baseline)
 	// Near the limit by file cache alone: that can be dropped, given time. Nobody is to blame.
 	if function := held - s.memory.baseline; function >= int64(s.spec.MemoryMiB)<<20*7/8 {
 		select {
