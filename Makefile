@@ -52,7 +52,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
 
 arm64: ## build everything for arm64: bin/thaw-arm64
-	$(STATIC) GOARCH=arm64 go build ./...
+	$(STATIC) GOARCH=arm64 go build -trimpath ./...
 	$(call programs,arm64)
 	$(STATIC) GOARCH=arm64 go build -trimpath -ldflags '-s -w -X thaw/node.Version=$(RELEASE)' -o bin/thaw-arm64 ./cmd/thaw
 
