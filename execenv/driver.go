@@ -56,7 +56,6 @@ type driver struct {
 
 	attempt   *attempt
 	answer    Outcome // posted by the runtime, on its way to the caller
-	answerErr string  // error type of the posted error, for the log only
 	invokes   uint64
 	maxMemory int64
 	sampled   time.Time // when maxMemory was looked at last

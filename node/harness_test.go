@@ -120,7 +120,6 @@ func timeout(seconds int32) option {
 	return func(in *lambda.CreateFunctionInput) { in.Timeout = &seconds }
 }
 func memory(mib int32) option { return func(in *lambda.CreateFunctionInput) { in.MemorySize = &mib } }
-func handler(h string) option { return func(in *lambda.CreateFunctionInput) { in.Handler = &h } }
 func vars(kv map[string]string) option {
 	return func(in *lambda.CreateFunctionInput) { in.Environment = &types.Environment{Variables: kv} }
 }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -26,8 +25,6 @@ type budget struct {
 func (b *budget) expect(m *member, n int64) { b.pending[m] = n; b.sum += n }
 
 func (b *budget) settled(m *member) { b.sum -= b.pending[m]; delete(b.pending, m) }
-
-var errNoRoom = errors.New("the host has no memory for another environment")
 
 // reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
 const reclaimWait = 3 * time.Second

@@ -100,7 +100,7 @@ func policyOf(interval, maxAge string, prime []string) (p snapshot.Policy, err e
 func primeOf(text string) (e snapshot.Prime, err error) {
 	name, event, ok := strings.Cut(text, "=")
 	if !ok {
-		return e, fmt.Errorf("--prime %q is not of the form NAME=JSON, NAME=@FILE or NAME:COUNT=...", text)
+		return e, fmt.Errorf("--prime %q is not of the form NAME=JSON, NAME=@FILE or NAME:COUNT=JSON", text)
 	}
 	e.Name, e.Count = name, 1
 	if n, count, ok := strings.Cut(name, ":"); ok {

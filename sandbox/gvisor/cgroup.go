@@ -27,12 +27,11 @@ var controllers = []string{"memory", "cpu", "pids", "freezer"}
 // cgroups are the host's hierarchies as one backend uses them. Three layouts exist: version 1 (one hierarchy for each controller), version 2 (one
 // for all), and both mounted, where the controllers stand in version 1 and the version 2 hierarchy can do nothing but freeze and kill.
 type cgroups struct {
-	hash    string
-	v1      map[string]string // controller -> mount
-	v2      string            // mount; empty: none
-	v2has   map[string]bool   // controllers of v2, empty unless it is alone
-	home    []string          // cgroup.procs of the server's own groups, in the order of mounts
-	created []string          // parent folders, to be removed at the end where empty
+	hash  string
+	v1    map[string]string // controller -> mount
+	v2    string            // mount; empty: none
+	v2has map[string]bool   // controllers of v2, empty unless it is alone
+	home  []string          // cgroup.procs of the server's own groups, in the order of mounts
 }
 
 // openCgroups finds the hierarchies and makes the parent groups. ignoreV1 is for tests: the host then looks like one of version 2.
