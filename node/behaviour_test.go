@@ -462,3 +462,17 @@ func TestStreaming(t *testing.T) {
 		}
 	})
 }
+
+// E-059: a streamed response to a caller that wants it in one piece is bounded like any other.
+func TestStreamToABufferedCaller(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`exports.handler = awslambda.streamifyResponse(async (e, out) => { for (let i = 0; i < e.mb; i++) if (!out.write('x'.repeat(1 << 20))) await new Promise(r => out.once('drain', r)); out.end() })`, memory(512))
+		if got := f.invoke(`{"mb":5}`).ok(t); len(got) != 5<<20 {
+			t.Errorf("5 MiB arrived as %d bytes", len(got))
+		}
+		f.invoke(`{"mb":7}`).failed(t, "Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size (6291556 bytes).")
+		if got := f.invoke(`{"mb":1}`).ok(t); len(got) != 1<<20 {
+			t.Errorf("afterwards 1 MiB arrived as %d bytes", len(got))
+		}
+	})
+}

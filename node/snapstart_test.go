@@ -254,3 +254,20 @@ func TestSnapshotsSurviveARestart(t *testing.T) {
 		t.Errorf("after the restart Init ran again: %s, was %s", got, first)
 	}
 }
+
+// E-129: an after-restore hook that does not come to an end is a SnapStartTimeoutException after ten seconds of restore.
+func TestSnapStartTimeout(t *testing.T) {
+	s := shared(t, "gvisor")
+	f := s.js(`const born = Date.now()
+		awslambda.snapStart.afterRestore(async () => { if (Date.now() - born > 4000) await new Promise(r => setTimeout(r, 30000)) })
+		exports.handler = async () => 1`, snapStart)
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
+	}
+	time.Sleep(4 * time.Second)
+	var late *types.SnapStartTimeoutException
+	if a := f.invokeVersion("1", `{}`); !errors.As(a.err, &late) {
+		t.Errorf("got %v %s", a.err, a.body)
+	}
+	f.logs("Status: timeout")
+}
