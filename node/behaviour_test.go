@@ -314,6 +314,16 @@ func TestUpdateNeverRunsOldCode(t *testing.T) {
 	})
 }
 
+// working says that an invoke of the function is running.
+func (f *deployed) working() bool {
+	for _, e := range f.node.pool.Environments() {
+		if e.Function == f.name && e.State == "Invoking" {
+			return true
+		}
+	}
+	return false
+}
+
 // C-105: reserved concurrency refuses with its reason.
 func TestReservedConcurrency(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
@@ -333,14 +343,14 @@ func TestReservedConcurrency(t *testing.T) {
 		put(1)
 		f.invoke(`{}`).ok(t)
 		done := make(chan answer)
-		go func() { done <- f.invoke(`{"ms":1500}`) }()
-		refused := false
-		for end := time.Now().Add(time.Second); time.Now().Before(end) && !refused; time.Sleep(20 * time.Millisecond) {
-			a := f.invoke(`{}`)
-			refused = errors.As(a.err, &throttled)
+		go func() { done <- f.invoke(`{"ms":3000}`) }()
+		for end := time.Now().Add(20 * time.Second); !f.working(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the first invoke never began")
+			}
 		}
-		if !refused {
-			t.Error("a second invoke was never refused beside the one that is allowed")
+		if a := f.invoke(`{}`); !errors.As(a.err, &throttled) {
+			t.Errorf("a second invoke beside the one that is allowed: %v %s", a.err, a.body)
 		}
 		(<-done).ok(t)
 	})
