@@ -35,6 +35,15 @@ type Store struct {
 
 // Open opens a folder, made if missing, and removes what a write left that was never finished.
 func Open(dir string) (*Store, error) {
+	b, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{bucket: b, dir: dir}, nil
+}
+
+// openFolder opens a folder as a bucket for Store and Keyed: made if missing, swept of what a write never finished.
+func openFolder(dir string) (*blob.Bucket, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("blob folder: %w", err)
 	}
@@ -49,7 +58,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob folder: %w", err)
 	}
-	return &Store{bucket: b, dir: dir}, nil
+	return b, nil
 }
 
 // Close releases the store. Readers that are still open stay valid.

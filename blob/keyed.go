@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/gcerrors"
 
 	"thaw/snapshot"
@@ -26,19 +25,9 @@ var _ snapshot.Blobs = (*Keyed)(nil)
 
 // OpenKeyed opens a folder, made if missing, and removes what a write left that was never finished.
 func OpenKeyed(dir string) (*Keyed, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("blob folder: %w", err)
-	}
-	if err := sweep(dir); err != nil {
-		return nil, fmt.Errorf("blob folder: %w", err)
-	}
-	b, err := fileblob.OpenBucket(dir, &fileblob.Options{
-		NoTempDir:   true, // a rename must not cross file systems
-		DirFileMode: 0o700,
-		Metadata:    fileblob.MetadataDontWrite,
-	})
+	b, err := openFolder(dir)
 	if err != nil {
-		return nil, fmt.Errorf("blob folder: %w", err)
+		return nil, err
 	}
 	return &Keyed{b, dir}, nil
 }

@@ -205,7 +205,6 @@ func ended(s string) string {
 
 func (d *driver) streamHead(m wire.ResponseHead) {
 	a := d.attempt
-	a.firstByte = time.Now()
 	d.answer.ContentType = m.ContentType
 	if a.Stream == nil {
 		a.collect = []byte{}
@@ -236,7 +235,6 @@ func (d *driver) streamChunk(b []byte) {
 
 func (d *driver) streamEnd(m wire.StreamEnd) {
 	a := d.attempt
-	a.lastByte = time.Now()
 	o := Outcome{ContentType: d.answer.ContentType}
 	switch {
 	case a.pump != nil:

@@ -73,8 +73,6 @@ type attempt struct {
 	collect  []byte // streamed response to a caller that wants it in one piece
 	tooLarge bool
 	produced int64
-
-	firstByte, lastByte time.Time
 }
 
 // settle fixes the outcome; the first one wins.

@@ -252,12 +252,11 @@ func (n *Node) listen() error {
 	}
 	n.listener = l
 	n.undo.Add(func() error { return ignoreClosed(l.Close()) })
-	mux := http.NewServeMux()
-	mux.Handle("/", n.api)
+	var handler http.Handler = n.api
 	if ok, err := n.cfg.loopback(); err == nil && ok { // names of functions are nobody's business on an open network
-		mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}))
+		handler = withMetrics(promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}), n.api)
 	}
-	n.http = &http.Server{Handler: withMetrics(mux, n.api), ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+	n.http = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
 	go func() { n.served <- n.http.Serve(l) }()
 	door := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
 		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain}
@@ -273,11 +272,11 @@ func (n *Node) listen() error {
 	return nil
 }
 
-// withMetrics keeps the mux, which cleans paths, away from the API, which needs them as they were sent: signatures cover them.
-func withMetrics(mux *http.ServeMux, api http.Handler) http.Handler {
+// withMetrics serves /metrics beside the API. No ServeMux: it cleans paths, and the API needs them as they were sent, because signatures cover them.
+func withMetrics(metrics, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/metrics" {
-			mux.ServeHTTP(w, r)
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			metrics.ServeHTTP(w, r)
 			return
 		}
 		api.ServeHTTP(w, r)
