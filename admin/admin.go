@@ -136,8 +136,10 @@ func Open(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/logs/groups", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Logs.Groups()) })
 	mux.HandleFunc("GET /v1/logs/streams", s.streams)
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
-		o.Drain()
+		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusAccepted)
+		http.NewResponseController(w).Flush() // a server with nothing to finish may close this socket before the handler returns
+		o.Drain()
 	})
 	s.snapshotRoutes(mux)
 	s.http = &http.Server{
