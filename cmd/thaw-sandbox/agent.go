@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -30,7 +31,8 @@ import (
 //	  containerManager.Restore -> gVisor: reads the header (ours, the same for all), starts the platform, installs seccomp, asks for more
 //	  Agent.Parked       ---->    returns now: everything that is the same for all restores is done
 //	  Agent.Give(files)  ---->    checks them; pages begin to load
-//	  Agent.Go           ---->    the kernel's state begins to load
+//	  Agent.Go           ---->    the kernel's state begins to load, while the launcher mounts the function's files
+//	  Agent.Bound        ---->    the end of the state may be read: what follows it opens those files
 //	  <- containerManager.Restore returns: the guest runs
 //
 // The agent works under gVisor's own seccomp filter: nothing here may open, create or look up anything after Arm.
@@ -111,6 +113,7 @@ func (a *Agent) Arm(args *ArmArgs, _ *struct{}) error {
 	if err != nil {
 		return err
 	}
+	widen()
 	a.src.head = args.Header
 	srv, err := stateipc.NewAsyncFileServer(&files{src: &a.src})
 	if err != nil {
@@ -176,6 +179,16 @@ func (a *Agent) Go(_, _ *struct{}) error {
 	return nil
 }
 
+// Bound lets the end of the kernel's state load: the function's files are in their places.
+func (a *Agent) Bound(_, _ *struct{}) error {
+	a.src.mu.Lock()
+	defer a.src.mu.Unlock()
+	a.src.bound = true
+	a.src.mark(markBound)
+	a.src.news.Broadcast()
+	return nil
+}
+
 // Marks are what a restore has passed, each with the time since Give and the processor time that the sandbox had used by then.
 func (a *Agent) Marks(_ *struct{}, out *[]launch.Mark) error {
 	a.src.mu.Lock()
@@ -195,7 +208,24 @@ func (a *Agent) Trim(_, _ *struct{}) error {
 // trimAfter is for a sandbox that is not frozen soon after its restore; the server asks for Trim before it freezes one.
 const trimAfter = 2 * time.Second
 
-func (s *source) trim() { s.trimOnce.Do(resumeCollector) }
+func (s *source) trim() {
+	s.trimOnce.Do(func() {
+		narrow()
+		resumeCollector()
+	})
+}
+
+// restoreProcs is how many goroutines may run at once while a kernel loads. gVisor gives its runtime as many places as there are cores, and a goroutine
+// that waits in a system call keeps its place until the runtime's monitor, which sleeps for up to 10 ms in an idle process, takes it away: two that connected to the
+// file server kept everybody else waiting for 15 ms of each restore on two cores.
+const restoreProcs = 8
+
+// usualProcs is what it was before widen.
+var usualProcs int
+
+func widen() { usualProcs = runtime.GOMAXPROCS(restoreProcs) }
+
+func narrow() { runtime.GOMAXPROCS(usualProcs) }
 
 // gcPercent is how far the sandbox's own heap may grow between collections. gVisor clears the sandbox's environment, so GOGC would not reach it. A sandbox
 // allocates little and lives long: at the default its own heap doubles before it is collected, in every sandbox.
@@ -220,6 +250,7 @@ func resumeCollector() {
 const (
 	markGive  = "given"
 	markGo    = "go"
+	markBound = "files bound"
 	markState = "state read"
 	markPages = "pages loaded"
 	markDone  = "running"
@@ -245,6 +276,7 @@ type source struct {
 	parked   bool
 	given    bool
 	going    bool
+	bound    bool // the function's files are there
 	drained  bool // the state was read to its end
 	err      error
 

@@ -115,6 +115,9 @@ func (s *stream) tryLocked(r read) (stateio.Completion, bool) {
 		return c, false
 	case s.isState:
 		data, off = src.state, off-headSize
+		if !src.bound && off+int64(len(r.dst)) >= int64(len(data)) {
+			return c, false
+		}
 	}
 	if off < int64(len(data)) {
 		c.N = uint64(copy(r.dst, data[off:]))

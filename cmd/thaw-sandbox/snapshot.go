@@ -136,15 +136,18 @@ func (b *box) give(req launch.Request, files []*os.File) (launch.Reply, error) {
 }
 
 func (b *box) run(req launch.Request) (launch.Reply, error) {
-	if len(req.Mounts) > 0 {
-		if err := bindAll(req.Root, req.Mounts); err != nil {
-			return failed(sandbox.StageBind, err)
-		}
-	}
 	if b.snap.running == nil {
 		return failed(sandbox.StageLoad, errors.New("not armed"))
 	}
 	if err := b.snap.agent.Call("Agent.Go", nil, nil); err != nil {
+		return failed(sandbox.StageLoad, err)
+	}
+	if err := bindAll(req.Root, req.Mounts); err != nil {
+		err = errors.Join(err, b.snap.agent.Call("Agent.Abandon", nil, nil))
+		<-b.snap.running // it has nothing more to come
+		return failed(sandbox.StageBind, err)
+	}
+	if err := b.snap.agent.Call("Agent.Bound", nil, nil); err != nil {
 		return failed(sandbox.StageLoad, err)
 	}
 	if err := <-b.snap.running; err != nil {
