@@ -238,11 +238,11 @@ func (d *driver) lost(err error) {
 
 func (d *driver) sandboxMade(m madeSandbox) {
 	if m.err != nil {
-		d.failure = m.err
 		if d.state == Creating {
+			d.failure = m.err
 			d.handle(CreateFailed)
 		} else {
-			close(d.closed) // it was asked to go meanwhile; there is nothing to close
+			close(d.closed) // it was asked to go meanwhile: that is no failure, and there is nothing to close
 		}
 		return
 	}
