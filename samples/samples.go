@@ -40,12 +40,13 @@ var samples = []Sample{
 	{"nodejs-background", "nodejs22.x", "index.handler", "counts in the background", 3, 128, ""},
 	{"nodejs-cached", "nodejs22.x", "index.handler", "keeps an HTTP answer in its snapshot until it is no longer good", 10, 256, ""},
 	{"python-hello", "python3.12", "lambda_function.handler", "greets, from Python", 3, 128, ""},
+	{"python-index", "python3.12", "lambda_function.handler", "builds an index in Init, for about a second", 10, 256, ""},
 	{"java-hello", "java17", "example.Hello::handle", "greets, from Java", 10, 512, "javac"},
 	{"go-hello", "provided.al2023", "bootstrap", "greets, from Go on aws-lambda-go", 3, 128, "go"},
 	{"shell-hello", "provided.al2023", "hello.handler", "greets, from a runtime in bash", 3, 128, ""},
 }
 
-//go:embed nodejs-* python-hello java-hello go-hello shell-hello
+//go:embed nodejs-* python-* java-hello go-hello shell-hello
 var sources embed.FS
 
 // List returns every sample.

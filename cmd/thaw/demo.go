@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +22,10 @@ func demoCommand(a *app) *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show functions running: cold, warm, failing and timing out",
+		Short: "Show functions running: cold, warm, restored from a snapshot, failing and timing out",
 		Long: `Starts a server in a temporary data folder with the best sandbox of this host, installs the runtimes' clients into it, creates sample
-functions and invokes them: cold, warm, with an error and with a timeout. Then everything is removed again.
+functions and invokes them: cold, warm, with an error and with a timeout. With the gvisor sandbox it also publishes versions with SnapStart, shows
+their restore beside the cold start, and puts a version under load whose snapshot is made anew meanwhile. Then everything is removed again.
 When a server already runs on the data folder given by --data-dir, that one is used, and only the functions are removed.`,
 		Args:    args(cobra.NoArgs),
 		Example: "thaw demo --sandbox process -o json",
@@ -91,13 +93,20 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	if err != nil {
 		return err
 	}
-	d := &demonstration{app: a, server: admin.Dial(c.DataDir), client: newClient(health.Endpoint, region(), id, secret)}
+	d := &demonstration{app: a, server: admin.Dial(c.DataDir), client: newClient(health.Endpoint, region(), id, secret),
+		snapshots: health.Sandbox == "gvisor", strict: c.Strict}
+	if !d.snapshots {
+		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor, they are shown\n", health.Sandbox)
+	}
 	defer func() {
 		if !keep || err != nil {
 			err = errors.Join(err, d.clean())
 		}
 	}()
 	for _, do := range acts {
+		if !d.shows(do) {
+			continue
+		}
 		identifier, err := pickRuntime(ctx, reg, do.family, func(step string) { fmt.Fprintf(a.words, "runtime      %s\n", step) })
 		left := err != nil // without its runtime: not installed, or not to be fetched now
 		if err == nil {
@@ -115,10 +124,10 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	if len(d.steps) == 0 {
 		return errors.New("no runtime can run here; type: thaw doctor")
 	}
-	if err := a.print(d.steps, func(w io.Writer) { fmt.Fprintln(w); table(w, stepRows(d.steps)) }); err != nil {
+	if err := a.print(d.steps, func(w io.Writer) { printSteps(w, d.steps) }); err != nil {
 		return err
 	}
-	a.next(health, c.DataDir, d.steps[0], keep)
+	a.next(health, c.DataDir, d.steps, keep)
 	if keep {
 		<-ctx.Done()
 		err = d.clean()
@@ -158,13 +167,14 @@ func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, pro
 	return fetchable, reg.Install(ctx, fetchable, progress)
 }
 
-// next says what to type now; first is a step with a function that works here.
-func (a *app) next(health admin.Health, dataDir string, first step, keep bool) {
+// next says what to type now; the first of the steps is with a function that works here.
+func (a *app) next(health admin.Health, dataDir string, steps []step, keep bool) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.words, "  "+format+"\n", args...) }
 	fmt.Fprintln(a.words, "\nWhat to type next:")
-	endpoint, name := "http://127.0.0.1:9600", "hello"
+	first, endpoint, name, folder := steps[0], "http://127.0.0.1:9600", "hello", ""
+	snapshot := slices.IndexFunc(steps, func(st step) bool { return st.Version != "" })
 	if keep {
-		endpoint, name = health.Endpoint, first.Function
+		endpoint, name, folder = health.Endpoint, first.Function, " --data-dir "+dataDir
 	} else {
 		say("bin/thaw demo --keep      # the same, and the server stays until Ctrl-C; or, in a terminal of its own:")
 		say("bin/thaw server           # a server with a data folder that stays; then:")
@@ -175,11 +185,20 @@ func (a *app) next(health admin.Health, dataDir string, first step, keep bool) {
 		say("aws lambda create-function --endpoint-url %s --function-name hello --runtime %s --handler index.handler --role arn:aws:iam::000000000000:role/any --zip-file fileb://hello.zip", endpoint, first.Runtime)
 	}
 	say(`aws lambda invoke --endpoint-url %s --function-name %s --cli-binary-format raw-in-base64-out --payload '{"name":"you"}' /dev/stdout`, endpoint, name)
-	if keep {
-		say("bin/thaw ps --data-dir %s; bin/thaw logs %s --data-dir %s", dataDir, name, dataDir)
+	say("bin/thaw ps%s; bin/thaw logs %s%s", folder, name, folder)
+	if snapshot < 0 {
 		return
 	}
-	say("bin/thaw ps; bin/thaw logs %s", name)
+	version := name + ":1"
+	if keep {
+		version = steps[snapshot].Function + ":" + steps[snapshot].Version
+	} else {
+		say("aws lambda update-function-configuration --endpoint-url %s --function-name hello --snap-start ApplyOn=PublishedVersions", endpoint)
+		say("aws lambda publish-version --endpoint-url %s --function-name hello     # Pending while its snapshot is made, then Active", endpoint)
+	}
+	say("bin/thaw snapshot ls%s         # every version's generation, its age and size", folder)
+	say("bin/thaw snapshot inspect %s%s     # how long each stage of its making took", version, folder)
+	say("bin/thaw snapshot doctor %s%s      # two copies side by side: equal random values, stale credentials, dead connections", version, folder)
 }
 
 // demonstration is one showing of the samples.
@@ -189,6 +208,9 @@ type demonstration struct {
 	client *lambda.Client
 	made   []string // functions, to be removed
 	steps  []step
+
+	snapshots bool // the server makes them
+	strict    bool // and only for the runtimes for which AWS does
 }
 
 // clean removes the functions, also when the demonstration was interrupted.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,6 +24,8 @@ type act struct {
 	sample string // of package samples
 	family string // of runtime identifiers
 	steps  []stepOf
+	vars   map[string]string
+	then   func(*demonstration, context.Context, act, string) error // with snapshots only, after the steps; nil: nothing
 }
 
 type stepOf struct{ name, event string }
@@ -30,19 +33,32 @@ type stepOf struct{ name, event string }
 var greeting = []stepOf{{"cold invoke", `{"name":"you"}`}, {"warm invoke", `{"name":"you again"}`}}
 
 var acts = []act{
-	{"nodejs-hello", "nodejs", greeting},
-	{"python-hello", "python", greeting},
-	{"java-hello", "java", greeting},
-	{"go-hello", "provided", greeting},
-	{"shell-hello", "provided", greeting},
-	{"nodejs-error", "nodejs", []stepOf{{"error", `{"how":"throw"}`}, {"error, warm", `{"how":"reject"}`}, {"crash", `{"how":"uncaught"}`}}},
-	{"nodejs-timeout", "nodejs", []stepOf{{"timeout", `{}`}, {"after the timeout", `{"ms":0}`}}},
+	{"nodejs-hello", "nodejs", greeting, nil, (*demonstration).publishAndRestore},
+	{"python-hello", "python", greeting, nil, (*demonstration).publishAndRestore},
+	{"python-index", "python", []stepOf{{"cold invoke", `{"word":"bacedi"}`}}, nil, (*demonstration).publishAndRestore},
+	{"java-hello", "java", greeting, nil, (*demonstration).publishAndRestore},
+	{"go-hello", "provided", greeting, nil, nil},
+	{"shell-hello", "provided", greeting, nil, nil},
+	{"nodejs-error", "nodejs", []stepOf{{"error", `{"how":"throw"}`}, {"error, warm", `{"how":"reject"}`}, {"crash", `{"how":"uncaught"}`}}, nil, nil},
+	{"nodejs-timeout", "nodejs", []stepOf{{"timeout", `{}`}, {"after the timeout", `{"ms":0}`}}, nil, nil},
+	{"nodejs-cached", "nodejs", nil, map[string]string{"TTL": strconv.Itoa(int(cachedFor / time.Second))}, (*demonstration).refresh},
+}
+
+// shows says whether an act has something to show on this server.
+func (d *demonstration) shows(do act) bool {
+	return len(do.steps) > 0 || do.then != nil && d.saves(do.family)
+}
+
+// saves says whether the server makes snapshots for a family of runtimes.
+func (d *demonstration) saves(family string) bool {
+	return d.snapshots && !(d.strict && family != "python" && family != "java")
 }
 
 // phase is a part of a cold start and how long it took.
 type phase struct {
 	Name         string  `json:"name"`
 	Milliseconds float64 `json:"ms"`
+	CPUMs        float64 `json:"cpuMs,omitempty"` // of a processor, where it is known
 	Parts        []phase `json:"parts,omitempty"`
 }
 
@@ -59,14 +75,20 @@ type step struct {
 	InitMs        float64 `json:"initMs,omitempty"`
 	MaxMemoryMiB  float64 `json:"maxMemoryMiB,omitempty"`
 	Status        string  `json:"status,omitempty"`
-	Phases        []phase `json:"phases,omitempty"` // of a cold start
+	Phases        []phase `json:"phases,omitempty"` // of a cold start, a restore, or the making of a snapshot
+
+	Version     string       `json:"version,omitempty"` // that was published; empty: $LATEST
+	RestoreMs   float64      `json:"restoreMs,omitempty"`
+	ColdMs      float64      `json:"coldMs,omitempty"`      // what the caller of a cold start of the same function saw
+	Ratio       float64      `json:"ratio,omitempty"`       // of coldMs to clientMs
+	Generations []generation `json:"generations,omitempty"` // that answered under load
 }
 
 // run creates one sample and takes it through its steps.
 func (d *demonstration) run(ctx context.Context, do act, identifier string) error {
 	words, name := d.app.words, functionName(do.sample)
 	fmt.Fprintf(words, "\n%s, %s\n", name, identifier)
-	if err := d.create(ctx, do.sample, identifier); err != nil {
+	if err := d.create(ctx, do, identifier); err != nil {
 		return err
 	}
 	for i, what := range do.steps {
@@ -75,19 +97,29 @@ func (d *demonstration) run(ctx context.Context, do act, identifier string) erro
 		if err != nil {
 			return fmt.Errorf("%s: %w", what.name, plainer(err))
 		}
-		fmt.Fprintf(words, "\n  %s in %.1f ms: %s\n", what.name, st.ClientMs, answerOf(st))
-		for line := range strings.Lines(log) {
-			fmt.Fprintf(words, "    | %s\n", shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200))
-		}
+		d.tell(st, log)
 		if i == 0 {
-			if st.Phases, err = d.phases(ctx, name); err != nil {
+			env, err := d.newest(ctx, name, "$LATEST")
+			if err != nil {
 				return err
 			}
+			st.Phases = phasesOf(env)
 			fmt.Fprintf(words, "    phases: %s\n", phaseLine(st.Phases))
 		}
 		d.steps = append(d.steps, st)
 	}
+	if do.then != nil && d.saves(do.family) {
+		return do.then(d, ctx, do, identifier)
+	}
 	return nil
+}
+
+// tell prints a step and the log of its invocation.
+func (d *demonstration) tell(st step, log string) {
+	fmt.Fprintf(d.app.words, "\n  %s in %.1f ms: %s\n", st.Step, st.ClientMs, answerOf(st))
+	for line := range strings.Lines(log) {
+		fmt.Fprintf(d.app.words, "    | %s\n", shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200))
+	}
 }
 
 func functionName(sample string) string { return "demo-" + sample }
@@ -95,19 +127,24 @@ func functionName(sample string) string { return "demo-" + sample }
 // unbuildableError says that a sample needs a tool that the host lacks.
 type unbuildableError struct{ error }
 
-func (d *demonstration) create(ctx context.Context, name, identifier string) error {
-	s, _ := samples.Get(name)
-	pkg, err := samples.Zip(name)
+func (d *demonstration) create(ctx context.Context, do act, identifier string) error {
+	s, _ := samples.Get(do.sample)
+	pkg, err := samples.Zip(do.sample)
 	if err != nil {
 		return unbuildableError{err}
 	}
-	began, name := time.Now(), functionName(name)
+	began, name := time.Now(), functionName(do.sample)
 	// A demonstration that was killed may have left it.
 	d.client.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &name})
-	made, err := d.client.CreateFunction(ctx, &lambda.CreateFunctionInput{
+	in := &lambda.CreateFunctionInput{
 		FunctionName: &name, Runtime: types.Runtime(identifier), Handler: &s.Handler, Timeout: aws.Int32(int32(s.TimeoutSec)), MemorySize: aws.Int32(int32(s.MemoryMiB)),
 		Role: aws.String("arn:aws:iam::000000000000:role/demo"), Code: &types.FunctionCode{ZipFile: pkg},
-	})
+	}
+	if do.then != nil && d.saves(do.family) { // $LATEST runs Init all the same
+		in.SnapStart = &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
+		in.Environment = &types.Environment{Variables: do.vars}
+	}
+	made, err := d.client.CreateFunction(ctx, in)
 	if err != nil {
 		return plainer(err)
 	}
@@ -127,7 +164,11 @@ func (d *demonstration) create(ctx context.Context, name, identifier string) err
 // invoke fills in the step and returns the invocation's log.
 func (d *demonstration) invoke(ctx context.Context, st *step, event string) (string, error) {
 	began := time.Now()
-	out, err := d.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &st.Function, Payload: []byte(event), LogType: types.LogTypeTail})
+	in := &lambda.InvokeInput{FunctionName: &st.Function, Payload: []byte(event), LogType: types.LogTypeTail}
+	if st.Version != "" {
+		in.Qualifier = &st.Version
+	}
+	out, err := d.client.Invoke(ctx, in)
 	if err != nil {
 		return "", err
 	}
@@ -142,7 +183,7 @@ func (d *demonstration) invoke(ctx context.Context, st *step, event string) (str
 }
 
 // reportField is a part of a REPORT line: a name, a number, a unit.
-var reportField = regexp.MustCompile(`(?:^|\t)(Duration|Billed Duration|Max Memory Used|Init Duration): ([0-9.]+) (?:ms|MB)`)
+var reportField = regexp.MustCompile(`(?:^|\t)(Duration|Billed Duration|Max Memory Used|Init Duration|Restore Duration): ([0-9.]+) (?:ms|MB)`)
 
 // readReport takes the numbers out of the REPORT line.
 func readReport(st *step, log string) {
@@ -162,6 +203,8 @@ func readReport(st *step, log string) {
 			st.MaxMemoryMiB = n
 		case "Init Duration":
 			st.InitMs = n
+		case "Restore Duration":
+			st.RestoreMs = n
 		}
 	}
 	if _, rest, ok := strings.Cut(line, "Status: "); ok {
@@ -169,38 +212,63 @@ func readReport(st *step, log string) {
 	}
 }
 
-// phases are what the newest environment of the function tells about its start: the steps of making its sandbox, then its states.
-func (d *demonstration) phases(ctx context.Context, function string) ([]phase, error) {
+// newest is the newest environment of a version of the function.
+func (d *demonstration) newest(ctx context.Context, function, version string) (admin.Environment, error) {
 	envs, err := d.server.Environments(ctx)
 	if err != nil {
-		return nil, err
+		return admin.Environment{}, err
 	}
 	var env *admin.Environment
 	for i, e := range envs {
-		if e.Function == function && (env == nil || e.Created.After(env.Created)) {
+		if e.Function == function && e.Qualifier == version && (env == nil || e.Created.After(env.Created)) {
 			env = &envs[i]
 		}
 	}
 	if env == nil {
-		return nil, fmt.Errorf("no environment of %s", function)
+		return admin.Environment{}, fmt.Errorf("no environment of %s:%s", function, version)
 	}
+	return *env, nil
+}
+
+// phasesOf is what an environment tells about its start: the steps of making its sandbox, then its states.
+func phasesOf(env admin.Environment) []phase {
 	var out []phase
 	for i, m := range env.Moves {
 		p := phase{Name: strings.ToLower(m.From), Milliseconds: m.Seconds * 1000}
 		if i == 0 {
-			for _, s := range env.Stages {
-				p.Parts = append(p.Parts, phase{Name: s.Name, Milliseconds: s.Seconds * 1000})
-			}
+			p.Parts = partsOf(env.Stages)
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out
+}
+
+// partsOf are stages one after the other. "STAGE: POINT" is not one of them but a point within the last, counted from its beginning, and "..., cpu" the
+// processor time until then.
+func partsOf(stages []admin.Stage) []phase {
+	var out []phase
+	for _, s := range stages {
+		name, isCPU := strings.CutSuffix(s.Name, ", cpu")
+		at := &out
+		if stage, point, is := strings.Cut(name, ": "); is && len(out) > 0 && out[len(out)-1].Name == stage {
+			name, at = "to "+point, &out[len(out)-1].Parts
+		}
+		if n := len(*at); isCPU && n > 0 && (*at)[n-1].Name == name {
+			(*at)[n-1].CPUMs = s.Seconds * 1000
+			continue
+		}
+		*at = append(*at, phase{Name: name, Milliseconds: s.Seconds * 1000})
+	}
+	return out
 }
 
 func phaseLine(phases []phase) string {
 	var all []string
 	for _, p := range phases {
 		text := fmt.Sprintf("%s %.1f ms", p.Name, p.Milliseconds)
+		if p.CPUMs > 0 {
+			text += fmt.Sprintf(" (cpu %.1f)", p.CPUMs)
+		}
 		if len(p.Parts) > 0 {
 			text += " (" + phaseLine(p.Parts) + ")"
 		}
@@ -229,8 +297,22 @@ func answerOf(st step) string {
 	return e.ErrorType + ": " + e.ErrorMessage
 }
 
+// printSteps is the demonstration at a glance: every step, then what a snapshot saves, then how one was made anew under load.
+func printSteps(w io.Writer, steps []step) {
+	fmt.Fprintln(w)
+	table(w, stepRows(steps))
+	if rows := besideRows(steps); len(rows) > 1 {
+		fmt.Fprintln(w)
+		table(w, rows)
+	}
+	if rows := generationRows(steps); len(rows) > 1 {
+		fmt.Fprintln(w)
+		table(w, rows)
+	}
+}
+
 func stepRows(steps []step) [][]string {
-	rows := [][]string{{"FUNCTION", "STEP", "CALLER SAW", "DURATION", "INIT", "BILLED", "MEMORY", "ANSWER"}}
+	rows := [][]string{{"FUNCTION", "STEP", "CALLER SAW", "DURATION", "INIT", "RESTORE", "BILLED", "MEMORY", "ANSWER"}}
 	number := func(n float64, unit string) string {
 		if n == 0 {
 			return "-"
@@ -238,7 +320,7 @@ func stepRows(steps []step) [][]string {
 		return strconv.FormatFloat(n, 'f', -1, 64) + " " + unit
 	}
 	for _, st := range steps {
-		rows = append(rows, []string{st.Function, st.Step, fmt.Sprintf("%.1f ms", st.ClientMs), number(st.DurationMs, "ms"), number(st.InitMs, "ms"),
+		rows = append(rows, []string{strings.TrimSuffix(st.Function+":"+st.Version, ":"), st.Step, fmt.Sprintf("%.1f ms", st.ClientMs), number(st.DurationMs, "ms"), number(st.InitMs, "ms"), number(st.RestoreMs, "ms"),
 			number(st.BilledMs, "ms"), number(st.MaxMemoryMiB, "MB"), shorten(answerOf(st), 60)})
 	}
 	return rows

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -219,12 +221,88 @@ func TestDemoExample(t *testing.T) {
 		t.Errorf("cold %+v\nwarm %+v", cold, warm)
 	}
 	for _, a := range acts {
+		if len(a.steps) == 0 {
+			continue // for snapshots alone
+		}
 		if name := functionName(a.sample); seen[name+" "+a.steps[0].name].Function == "" && !strings.Contains(r.words, a.sample+" is left out") {
 			t.Errorf("%s neither ran nor was left out in words", name)
 		}
 	}
+	if strings.Count(r.words, "saves no memory") != 1 || strings.Contains(r.words, "snapshot ls") {
+		t.Errorf("the process sandbox makes no snapshots, and the demonstration says %q", r.words)
+	}
 	if s, ran := seen["demo-nodejs-timeout timeout"]; ran && s.FunctionError == "" {
 		t.Errorf("the timeout gave %+v", s)
+	}
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestDemoOfSnapshots runs the demonstration with the sandbox that saves memory: a restore beside a cold start of the same function, and a version whose
+// snapshot is made anew under load. How fast it is depends on the machine; what must be true of it does not.
+func TestDemoOfSnapshots(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("snapshots need the gvisor sandbox, which needs root")
+	}
+	for _, program := range []string{"node", "python3"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not here: %v", program, err)
+		}
+	}
+	t.Setenv("THAW_DATA_DIR", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	r := thaw(t.Context(), "demo", "--sandbox", "gvisor", "-o", "json")
+	var steps []step
+	if err := json.Unmarshal([]byte(r.out), &steps); err != nil || r.code != exitOK {
+		t.Fatalf("exit %d, error %v, stderr %s", r.code, err, r.words)
+	}
+	seen := map[string]step{}
+	for _, s := range steps {
+		seen[s.Function+" "+s.Step] = s
+	}
+	for _, a := range acts {
+		name := functionName(a.sample)
+		if a.then == nil || strings.Contains(r.words, a.sample+" is left out") {
+			continue
+		}
+		published := seen[name+" publish with SnapStart"]
+		if published.Version != "1" || published.ClientMs == 0 || len(published.Phases) < 4 {
+			t.Errorf("publish of %s: %+v", name, published)
+		}
+		if len(a.steps) == 0 {
+			continue
+		}
+		cold, restored := seen[name+" cold invoke"], seen[name+" restored invoke"]
+		if restored.Function == "" {
+			restored = seen[name+" invoke of a spare"]
+		}
+		if restored.Version != "1" || restored.RestoreMs == 0 || restored.InitMs != 0 || len(restored.Phases) == 0 {
+			t.Errorf("restore of %s: %+v", name, restored)
+		}
+		if restored.ColdMs != cold.ClientMs || cold.InitMs == 0 || restored.Ratio != cold.ClientMs/restored.ClientMs {
+			t.Errorf("%s: %+v beside %+v", name, restored, cold)
+		}
+		if want := regexp.MustCompile(`"requestId":\s?"[^"]*"`); want.ReplaceAllString(restored.Answer, "") != want.ReplaceAllString(cold.Answer, "") {
+			t.Errorf("%s answers %s from scratch and %s from the snapshot", name, cold.Answer, restored.Answer)
+		}
+	}
+	if s := seen["demo-python-index restored invoke"]; s.Function != "" && s.Ratio < 2 { // an Init of a second against a restore
+		t.Errorf("the restore saved nothing: %+v", s)
+	}
+	refresh := seen["demo-nodejs-cached refresh under load"]
+	if len(refresh.Generations) < 2 {
+		t.Fatalf("refresh: %+v", refresh)
+	}
+	for i, g := range refresh.Generations {
+		if g.Generation != uint64(i+1) || g.Requests == 0 || g.OldestMs >= g.GoodForMs {
+			t.Errorf("generation %+v", g)
+		}
+	}
+	for _, what := range []string{"snapshot ls", "snapshot inspect hello:1", "snapshot doctor hello:1"} {
+		if !strings.Contains(r.words, what) {
+			t.Errorf("not told to type %s: %s", what, r.words)
+		}
 	}
 	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -7,6 +7,7 @@ const https = require('node:https');
 
 let initialised = 0; // how often this memory was initialised; more than 1 would be a fault of the platform
 let cached;
+let loads = 0; // how often this memory asked the origin; a request waits for it where this is more than 1
 
 async function standIn() {
   const server = http.createServer((_request, response) => {
@@ -33,6 +34,7 @@ function get(url) {
 
 async function load() {
   const origin = process.env.ORIGIN ? { url: process.env.ORIGIN, close() {} } : await standIn();
+  loads += 1;
   const asked = Date.now(); // the age of an answer counts from here at most
   const { headers, text } = await get(origin.url);
   origin.close();
@@ -52,5 +54,5 @@ console.log('initialised');
 exports.handler = async () => {
   const current = () => (Date.now() - cached.asked) / 1000 < cached.maxAge;
   if (!cached || !current()) await load(); // without SnapStart, or when a refresh fails
-  return { ...cached.answer, asked: cached.asked, ageMs: Date.now() - cached.asked, maxAge: cached.maxAge, initialised, how: process.env.AWS_LAMBDA_INITIALIZATION_TYPE };
+  return { ...cached.answer, asked: cached.asked, ageMs: Date.now() - cached.asked, maxAge: cached.maxAge, initialised, loads, how: process.env.AWS_LAMBDA_INITIALIZATION_TYPE };
 };
