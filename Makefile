@@ -7,12 +7,13 @@ RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATIC  := CGO_ENABLED=0
 STRIP   := -trimpath -ldflags '-s -w'
 OUT     := .cache/build
-# How long each fuzz target runs, and what the benchmarks repeat.
+# How long each fuzz target runs, what the benchmarks repeat, and how many restores the soak makes.
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
+RESTORES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fuzz arm64 run clean need-demo need-test
+.PHONY: help build demo test bench soak lint fuzz arm64 run clean need-demo need-test
 
 help: ## print the targets
 	@echo "make TARGET, with TARGET one of"
@@ -44,6 +45,10 @@ test: need-test ## all tests, with the race detector where it pays
 bench: need-demo build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
+
+soak: need-demo build ## restores one version 1,000 times (RESTORES=10000), and looks for what is left
+	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
+	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
 
 lint: ## gofmt, go vet, staticcheck
 	@scripts/lint

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -60,7 +61,7 @@ func (s *server) coldStarts(ctx context.Context, o options, name, what string) (
 		if err != nil {
 			return nil, err
 		}
-		raw, err := s.prepare(ctx, name, []byte(smallEvent), true)
+		raw, err := s.prepare(ctx, name, "", []byte(smallEvent), true)
 		if err != nil {
 			return nil, err
 		}
@@ -112,36 +113,45 @@ func (s *server) coldStarts(ctx context.Context, o options, name, what string) (
 	return out, nil
 }
 
-// stageSums reads the sums of the cold start histograms, in seconds by stage, and the stages in the order of their names.
-func (s *server) stageSums(ctx context.Context) (map[string]float64, []string, error) {
+// metrics reads every number of /metrics, by name and labels as they stand there.
+func (s *server) metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.host+"/metrics", nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("/metrics: %s", resp.Status)
+		return nil, fmt.Errorf("/metrics: %s", resp.Status)
 	}
-	sums := map[string]float64{}
+	out := map[string]float64{}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		rest, is := strings.CutPrefix(lines.Text(), `thaw_cold_start_stage_seconds_sum{stage="`)
-		if !is {
+		at := strings.LastIndexByte(lines.Text(), ' ')
+		if at < 0 || lines.Text()[0] == '#' {
 			continue
 		}
-		name, value, _ := strings.Cut(rest, `"} `)
-		if sums[name], err = strconv.ParseFloat(value, 64); err != nil {
-			return nil, nil, fmt.Errorf("/metrics: %w", err)
+		if out[lines.Text()[:at]], err = strconv.ParseFloat(lines.Text()[at+1:], 64); err != nil {
+			return nil, fmt.Errorf("/metrics: %w", err)
 		}
 	}
-	var names []string
-	for name := range sums {
-		names = append(names, name)
+	return out, lines.Err()
+}
+
+// stageSums are the sums of the cold start histograms, in seconds by stage, and the stages in the order of their names.
+func (s *server) stageSums(ctx context.Context) (map[string]float64, []string, error) {
+	all, err := s.metrics(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	slices.Sort(names)
-	return sums, names, lines.Err()
+	sums := map[string]float64{}
+	for name, value := range all {
+		if rest, is := strings.CutPrefix(name, `thaw_cold_start_stage_seconds_sum{stage="`); is {
+			sums[strings.TrimSuffix(rest, `"}`)] = value
+		}
+	}
+	return sums, slices.Sorted(maps.Keys(sums)), nil
 }

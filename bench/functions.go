@@ -6,9 +6,11 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,28 +26,46 @@ var copySource []byte
 
 // create makes a function of one file and waits until it is active.
 func (s *server) create(ctx context.Context, name string, rt types.Runtime, handler, file string, content []byte) error {
-	var pkg bytes.Buffer
-	z := zip.NewWriter(&pkg)
-	h := &zip.FileHeader{Name: file, Method: zip.Deflate}
-	h.SetMode(0o755)
-	w, err := z.CreateHeader(h)
-	if err == nil {
-		_, err = w.Write(content)
-	}
-	if err == nil {
-		err = z.Close()
-	}
+	return s.createFrom(ctx, name, rt, handler, map[string][]byte{file: content}, nil)
+}
+
+// createFrom makes a function of files; more changes the request.
+func (s *server) createFrom(ctx context.Context, name string, rt types.Runtime, handler string, files map[string][]byte, more func(*lambda.CreateFunctionInput)) error {
+	pkg, err := packageOf(files)
 	if err != nil {
 		return fmt.Errorf("package of %s: %w", name, err)
 	}
-	_, err = s.client.CreateFunction(ctx, &lambda.CreateFunctionInput{
+	in := &lambda.CreateFunctionInput{
 		FunctionName: &name, Runtime: rt, Handler: &handler, Role: aws.String("arn:aws:iam::000000000000:role/bench"),
-		Code: &types.FunctionCode{ZipFile: pkg.Bytes()}, Timeout: aws.Int32(60), MemorySize: aws.Int32(512),
-	})
-	if err != nil {
+		Code: &types.FunctionCode{ZipFile: pkg}, Timeout: aws.Int32(60), MemorySize: aws.Int32(512),
+	}
+	if more != nil {
+		more(in)
+	}
+	if _, err = s.client.CreateFunction(ctx, in); err != nil {
 		return err
 	}
 	return lambda.NewFunctionActiveV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, time.Minute)
+}
+
+func packageOf(files map[string][]byte) ([]byte, error) {
+	var pkg bytes.Buffer
+	z := zip.NewWriter(&pkg)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		h := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		h.SetMode(0o755)
+		w, err := z.CreateHeader(h)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return pkg.Bytes(), nil
 }
 
 // node makes the echo of the tables, on the Node.js that the host has.

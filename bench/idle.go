@@ -132,7 +132,7 @@ func measureFrozen(ctx context.Context, o options, s *server) ([]result, error) 
 	if err := s.create(ctx, "busy", rt, "index.handler", "index.js", []byte(busy)); err != nil {
 		return nil, err
 	}
-	raw, err := s.prepare(ctx, "busy", []byte(smallEvent), false)
+	raw, err := s.prepare(ctx, "busy", "", []byte(smallEvent), false)
 	if err != nil {
 		return nil, err
 	}

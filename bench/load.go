@@ -25,9 +25,13 @@ type load struct {
 	sink []byte
 }
 
-// prepare signs an Invoke and writes it as bytes. Good for five minutes.
-func (s *server) prepare(ctx context.Context, function string, event []byte, tail bool) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.host+"/2015-03-31/functions/"+function+"/invocations", bytes.NewReader(event))
+// prepare signs an Invoke of a function, or of one version, and writes it as bytes. Good for five minutes.
+func (s *server) prepare(ctx context.Context, function, version string, event []byte, tail bool) ([]byte, error) {
+	url := "http://" + s.host + "/2015-03-31/functions/" + function + "/invocations"
+	if version != "" {
+		url += "?Qualifier=" + version
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(event))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Bench prints the tables of speed and memory: `make bench`.
 //
-// It starts the built server as a child, once with each sandbox, and measures from outside through the signed API, as a client
+// It starts the built server as a child, once with each sandbox and once more for each table about snapshots, and measures from outside through the signed API, as a client
 // would. Each number is the median of ten rounds, and ratios are of numbers of one run: the machine's own speed changes from run to run.
 // Nothing here decides whether tests pass.
 package main
@@ -11,7 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,9 +29,12 @@ type options struct {
 	burst     time.Duration // of the throughput rounds
 	idle      time.Duration // over which idle CPU is counted
 	only      string        // part of a table's name
+	restores  int           // of the soak
+	soakTime  time.Duration // after which it ends, whatever was restored
 }
 
 func main() {
+	runtime.LockOSThread()
 	var o options
 	var kinds string
 	flag.StringVar(&o.thaw, "thaw", "bin/thaw", "the server to measure")
@@ -37,9 +43,11 @@ func main() {
 	flag.IntVar(&o.invokes, "invokes", 1000, "invokes of a warm round")
 	flag.DurationVar(&o.burst, "burst", time.Second, "length of a throughput round")
 	flag.DurationVar(&o.idle, "idle", 10*time.Second, "time over which idle CPU is counted")
-	flag.StringVar(&o.only, "only", "", "only the tables whose name contains this: warm, throughput, cold, bodies, idle")
+	flag.StringVar(&o.only, "only", "", "only the tables whose name contains this: "+tableNames())
+	flag.IntVar(&o.restores, "restores", 1000, "restores of the soak, which runs with --only soak alone")
+	flag.DurationVar(&o.soakTime, "soak-time", time.Hour, "time after which the soak ends, however many restores there were")
 	flag.Parse()
-	if flag.NArg() > 0 || o.rounds < 1 || o.invokes < 1 {
+	if flag.NArg() > 0 || o.rounds < 1 || o.invokes < 1 || o.restores < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -59,17 +67,42 @@ func main() {
 	}
 }
 
-// tables are the measurements, in order.
-var tables = []struct {
+// table is one measurement.
+type table struct {
 	name    string
 	measure func(context.Context, options, *server) ([]result, error)
-}{
-	{"idle", measureIdle}, // first: nothing has run in the server yet
-	{"warm", measureWarm},
-	{"throughput", measureThroughput},
-	{"bodies", measureBodies},
-	{"cold", measureCold},
-	{"frozen", measureFrozen},
+	// flags are those of a server of its own, which must be gvisor's: for what concerns snapshots. nil: the server that all others share.
+	flags  []string
+	asked  bool // runs only when it is named in full
+	spares bool // without it the server of its own keeps no spares, if it can
+}
+
+// fleeting makes environments go soon after their invoke, as those of a function that nobody calls for ten minutes: the next invoke is a restore.
+var fleeting = []string{"--idle-expiry", "1s"}
+
+// tables are the measurements, in order.
+var tables = []table{
+	{name: "idle", measure: measureIdle}, // first: nothing has run in the server yet
+	{name: "warm", measure: measureWarm},
+	{name: "throughput", measure: measureThroughput},
+	{name: "bodies", measure: measureBodies},
+	{name: "cold", measure: measureCold},
+	{name: "frozen", measure: measureFrozen},
+	{name: "restore", measure: measureRestore, flags: fleeting},
+	{name: "spare", measure: measureSpare, flags: fleeting, spares: true},
+	{name: "publish", measure: measurePublish, flags: fleeting},
+	{name: "snapshot storage", measure: measureStorage, flags: fleeting},
+	{name: "snapshot memory", measure: measureSnapshotMemory, flags: []string{"--idle-expiry", "1m"}},
+	{name: "burst", measure: measureBurst, flags: []string{"--idle-expiry", "1m"}},
+	{name: "soak", measure: measureSoak, flags: fleeting, asked: true},
+}
+
+func tableNames() string {
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // result is one line of a table.
@@ -77,14 +110,18 @@ type result struct {
 	table, what, sandbox string
 	value                float64
 	unit                 string
-	aim                  float64 // 0: none
+	cpu                  float64 // milliseconds of a processor, where it is known
+	aim                  float64 // 0: no aim
 	atLeast              bool    // the aim is a lower bound
+	exact                bool    // the aim must be met exactly
+	none                 bool    // the aim is that there is none
+	words                string  // instead of a value: why there is none
 }
 
-func bench(ctx context.Context, o options) (err error) {
+func bench(ctx context.Context, o options) error {
 	fmt.Println(environment(ctx, o.thaw))
 	var all []result
-	if o.wants("warm") {
+	if o.wants(table{name: "warm"}) {
 		floor, err := measureFloor(ctx, o)
 		if err != nil {
 			return err
@@ -92,31 +129,73 @@ func bench(ctx context.Context, o options) (err error) {
 		all = append(all, floor...)
 	}
 	for _, kind := range o.sandboxes {
-		s, err := start(ctx, o.thaw, kind)
-		if err != nil {
-			return fmt.Errorf("server with the %s sandbox: %w", kind, err)
-		}
+		var shared, alone []table
 		for _, t := range tables {
-			if !o.wants(t.name) {
-				continue
+			switch {
+			case !o.wants(t):
+			case t.flags == nil:
+				shared = append(shared, t)
+			case kind == "gvisor":
+				alone = append(alone, t)
 			}
-			fmt.Fprintf(os.Stderr, "bench: %s, %s\n", kind, t.name)
-			rs, e := t.measure(ctx, o, s)
-			if e != nil {
-				err := s.stop()
-				return errors.Join(fmt.Errorf("%s with the %s sandbox: %w; the server said:\n%s", t.name, kind, e, s.words.Bytes()), err)
-			}
-			for i := range rs {
-				rs[i].table, rs[i].sandbox = t.name, kind
+		}
+		if len(shared) > 0 {
+			rs, err := o.run(ctx, kind, nil, shared...)
+			if err != nil {
+				return err
 			}
 			all = append(all, rs...)
 		}
-		if err := s.stop(); err != nil {
-			return fmt.Errorf("server with the %s sandbox: %w", kind, err)
+		for _, t := range alone {
+			flags := t.flags
+			if !t.spares && knows(ctx, o.thaw, "--spares") {
+				flags = append(slices.Clone(flags), "--spares", "0")
+			}
+			rs, err := o.run(ctx, kind, flags, t)
+			if err != nil {
+				return err
+			}
+			all = append(all, rs...)
 		}
 	}
 	printTables(all, o.sandboxes)
 	return nil
 }
 
-func (o options) wants(table string) bool { return o.only == "" || strings.Contains(table, o.only) }
+// run measures tables with one server.
+func (o options) run(ctx context.Context, kind string, flags []string, tables ...table) ([]result, error) {
+	s, err := start(ctx, o.thaw, kind, flags...)
+	if err != nil {
+		return nil, fmt.Errorf("server with the %s sandbox: %w", kind, err)
+	}
+	var all []result
+	for _, t := range tables {
+		fmt.Fprintf(os.Stderr, "bench: %s, %s\n", kind, t.name)
+		rs, e := t.measure(ctx, o, s)
+		if e != nil {
+			err := s.stop()
+			return nil, errors.Join(fmt.Errorf("%s with the %s sandbox: %w; the server said:\n%s", t.name, kind, e, s.words.Bytes()), err)
+		}
+		for i := range rs {
+			rs[i].table, rs[i].sandbox = t.name, kind
+		}
+		all = append(all, rs...)
+	}
+	if err := s.stop(); err != nil {
+		return nil, fmt.Errorf("server with the %s sandbox: %w", kind, err)
+	}
+	return all, nil
+}
+
+func (o options) wants(t table) bool {
+	if t.asked {
+		return o.only == t.name
+	}
+	return o.only == "" || strings.Contains(t.name, o.only)
+}
+
+// knows says whether the server has a flag.
+func knows(ctx context.Context, thaw, flag string) bool {
+	out, err := exec.CommandContext(ctx, thaw, "server", "--help").Output()
+	return err == nil && strings.Contains(string(out), flag+" ")
+}

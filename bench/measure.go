@@ -35,7 +35,7 @@ func measureFloor(ctx context.Context, o options) ([]result, error) {
 func (s *server) rounds(ctx context.Context, o options, function string, n int) (p50, p99 float64, err error) {
 	var p50s, p99s []float64
 	for i := range o.rounds + 1 {
-		raw, err := s.prepare(ctx, function, []byte(smallEvent), false)
+		raw, err := s.prepare(ctx, function, "", []byte(smallEvent), false)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -87,7 +87,7 @@ func measureThroughput(ctx context.Context, o options, s *server) ([]result, err
 	if err := s.node(ctx, "many"); err != nil {
 		return nil, err
 	}
-	raw, err := s.prepare(ctx, "many", []byte(smallEvent), false)
+	raw, err := s.prepare(ctx, "many", "", []byte(smallEvent), false)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func measureBodies(ctx context.Context, o options, s *server) ([]result, error) 
 	event := append(append([]byte{'"'}, bytes.Repeat([]byte("x"), 5_000_000-2)...), '"')
 	var out []result
 	for _, f := range []struct{ name, what string }{{"big-copy", "Go copy, 5 MB in and out"}, {"big-node", "Node echo, 5 MB in and out"}} {
-		raw, err := s.prepare(ctx, f.name, event, false)
+		raw, err := s.prepare(ctx, f.name, "", event, false)
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ const (
 // server is one thaw under measurement.
 type server struct {
 	kind   string
+	thaw   string // path of the executable
 	dir    string
 	cmd    *exec.Cmd
 	exited chan error
@@ -35,9 +36,11 @@ type server struct {
 	admin  *admin.Client
 	host   string // of the API
 	client *lambda.Client
+
+	stopped bool
 }
 
-func start(ctx context.Context, thaw, kind string) (*server, error) {
+func start(ctx context.Context, thaw, kind string, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
 		return nil, err
@@ -47,10 +50,12 @@ func start(ctx context.Context, thaw, kind string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cmd = exec.Command(thaw, "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn")
+	s.thaw = thaw
+	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn"}, flags...)...)
 	s.cmd.Env = append(os.Environ(), "THAW_ACCESS_KEY_ID="+keyID, "THAW_SECRET_ACCESS_KEY="+keySecret)
 	s.cmd.Stderr = &s.words
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to pass on
+	// Ctrl-C is ours to pass on; a bench that is killed takes its server along (main keeps the thread that this is bound to).
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := s.cmd.Start(); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -83,8 +88,12 @@ func start(ctx context.Context, thaw, kind string) (*server, error) {
 	return s, nil
 }
 
-// stop drains the server and removes its data folder.
+// stop drains the server and removes its data folder. Again, it does nothing.
 func (s *server) stop() error {
+	if s.stopped {
+		return nil
+	}
+	s.stopped = true
 	defer os.RemoveAll(s.dir)
 	s.cmd.Process.Signal(os.Interrupt)
 	select {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -93,14 +94,17 @@ func printTable(all []result, table string, sandboxes []string) {
 func aims(all []result, table, what string) string {
 	var out []string
 	for _, r := range all {
-		if r.table != table || r.what != what || r.aim == 0 {
+		if r.table != table || r.what != what || r.aim == 0 && !r.none {
 			continue
 		}
 		sign := "≤"
-		if r.atLeast {
+		switch {
+		case r.atLeast:
 			sign = "≥"
+		case r.exact:
+			sign = "="
 		}
-		if a := fmt.Sprintf("%s %g %s", sign, r.aim, r.unit); !slices.Contains(out, a) {
+		if a := strings.TrimSpace(fmt.Sprintf("%s %g %s", sign, r.aim, r.unit)); !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
@@ -109,11 +113,27 @@ func aims(all []result, table, what string) string {
 
 // String is the value with its unit, and a mark when it misses its aim.
 func (r result) String() string {
-	text := fmt.Sprintf("%.2f %s", r.value, r.unit)
-	if r.value >= 100 {
-		text = fmt.Sprintf("%.0f %s", r.value, r.unit)
+	if r.words != "" {
+		return r.words
 	}
-	if r.aim != 0 && (r.atLeast && r.value < r.aim || !r.atLeast && r.value > r.aim) {
+	text := strings.TrimSpace(fmt.Sprintf("%.2f %s", r.value, r.unit))
+	if r.value >= 100 || r.unit == "" && r.value == math.Trunc(r.value) {
+		text = strings.TrimSpace(fmt.Sprintf("%.0f %s", r.value, r.unit))
+	}
+	if r.cpu > 0 {
+		text += fmt.Sprintf(" (cpu %.1f)", r.cpu)
+	}
+	missed := r.none && r.value > 0
+	switch {
+	case r.aim == 0:
+	case r.atLeast:
+		missed = r.value < r.aim
+	case r.exact:
+		missed = r.value != r.aim
+	default:
+		missed = r.value > r.aim
+	}
+	if missed {
 		text = "**" + text + "** (misses)"
 	}
 	return text
