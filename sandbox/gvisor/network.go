@@ -93,7 +93,7 @@ func toAddr(v uint32) netip.Addr {
 
 // chooseBlock finds a block of addresses that no route of the host leads to.
 func (n *networks) chooseBlock() (uint32, error) {
-	routes, err := n.host.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return 0, fmt.Errorf("routes: %w", err)
 	}
@@ -284,7 +284,7 @@ func (w *network) close() error {
 
 // uplinks are the devices that default routes leave by.
 func (n *networks) uplinks() ([]netlink.Link, error) {
-	routes, err := n.host.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
@@ -359,6 +359,17 @@ func (n *networks) forwardUplinks() error {
 	return nil
 }
 
+// undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR), and what it gave may lack an entry. On a
+// host where several servers make and remove sandboxes that is an everyday thing.
+func undisturbed[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 50 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // sweep puts back what this backend, or an earlier one of its folder, changed on the host.
 func (n *networks) sweep() error {
 	var errs []error
@@ -369,7 +380,7 @@ func (n *networks) sweep() error {
 			}
 		}
 	}
-	links, err := n.host.LinkList()
+	links, err := undisturbed(n.host.LinkList)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("devices: %w", err))...)
 	}
