@@ -64,7 +64,7 @@ const revisions = 20
 // measureStorage publishes versions that differ in one line, and looks at the store's files.
 func measureStorage(ctx context.Context, o options, s *server) ([]result, error) {
 	var out []result
-	for _, f := range []subject{nodeHello, pythonHello, nodeHeap} {
+	for _, f := range []subject{nodeHello, pythonHello} {
 		before, err := folderBytes(filepath.Join(s.dir, "snapshots", "store"))
 		if err != nil {
 			return nil, err
