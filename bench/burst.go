@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,18 +27,33 @@ exports.handler = async (event) => {
 };
 `)}
 
+// burstHolds are how long the environments of a burst keep their event. When that is too short for all to be restored, some take a second event, and fewer
+// are restored than were asked for: on a machine that has other work the burst is tried again with more time, which stays below the function's timeout.
+var burstHolds = []time.Duration{20 * time.Second, 55 * time.Second}
+
 // measureBurst sends many invokes of one version at once, of which no environment is there.
-func measureBurst(ctx context.Context, _ options, s *server) ([]result, error) {
+func measureBurst(ctx context.Context, _ options, s *server) (out []result, err error) {
 	p, err := s.makeAndPublish(ctx, waiting)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.gone(ctx, p); err != nil {
-		return nil, err
+	for _, hold := range burstHolds {
+		if err := s.gone(ctx, p); err != nil {
+			return nil, err
+		}
+		all := false
+		if out, all, err = s.burst(ctx, p, hold); err != nil || all {
+			return out, err
+		}
 	}
+	return out, nil
+}
+
+// burst says also whether each invoke had an environment of its own.
+func (s *server) burst(ctx context.Context, p published, hold time.Duration) (out []result, all bool, err error) {
 	before, err := s.metrics(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	began := time.Now()
 	ready := make(chan time.Duration, 1)
@@ -57,9 +73,13 @@ func measureBurst(ctx context.Context, _ options, s *server) ([]result, error) {
 			}
 		}
 	})
-	answers := s.together(ctx, p, burstWidth, 30*time.Second)
+	answers := s.together(ctx, p, burstWidth, hold)
 	close(stop)
 	watch.Wait()
+	envs, err := s.environments(ctx, p) // before they go
+	if err != nil {
+		return nil, false, err
+	}
 	right := 0
 	var wrong *waited
 	for i, a := range answers {
@@ -74,20 +94,32 @@ func measureBurst(ctx context.Context, _ options, s *server) ([]result, error) {
 	}
 	after, err := s.metrics(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	out := []result{
+	out = []result{
 		{what: fmt.Sprintf("%d invokes at once, answered from the snapshot", burstWidth), value: float64(right), aim: burstWidth, exact: true},
 		{what: "environments restored", value: after[restored] - before[restored], aim: burstWidth, exact: true},
 		{what: "restores that became an Init", value: after[fallbacks] - before[fallbacks], none: true},
 	}
+	var stages samples
+	for _, e := range envs {
+		for _, st := range stagesOf(e, 0)[1:] { // place is of /metrics, and of all together
+			if !strings.HasPrefix(st.name, "first byte") { // that is the waiting
+				stages.add(st.name, st.wall, st.cpu)
+			}
+		}
+	}
 	select {
 	case took := <-ready:
+		all = true
 		out = append(out, result{what: "all restored after", value: took.Seconds(), unit: "s"}, result{what: "throughput", value: burstWidth / took.Seconds(), unit: "restores/s"})
 	default:
 		out = append(out, result{what: "throughput", words: "the environments were not all restored before the first answered"})
 	}
-	return out, nil
+	for _, st := range stages {
+		out = append(out, result{what: fmt.Sprintf("stage %s, median of %d", st.name, len(st.wall)), value: median(st.wall), unit: "ms", cpu: median(st.cpu)})
+	}
+	return out, all, nil
 }
 
 // waited is one answer of the waiting function.

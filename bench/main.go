@@ -93,7 +93,7 @@ var tables = []table{
 	{name: "publish", measure: measurePublish, flags: fleeting},
 	{name: "snapshot storage", measure: measureStorage, flags: fleeting},
 	{name: "snapshot memory", measure: measureSnapshotMemory, flags: []string{"--idle-expiry", "1m"}},
-	{name: "burst", measure: measureBurst, flags: []string{"--idle-expiry", "1m"}},
+	{name: "burst", measure: measureBurst, flags: fleeting},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true},
 }
 

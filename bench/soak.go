@@ -53,7 +53,8 @@ func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 		k.restored = now[restored] - first[restored]
 		if time.Since(told) > 30*time.Second {
 			told = time.Now()
-			fmt.Fprintf(os.Stderr, "bench: soak: %.0f restores after %v, %d wrong answers, %d repeated values\n", k.restored, time.Since(began).Round(time.Second), k.wrong, k.repeated)
+			fmt.Fprintf(os.Stderr, "bench: soak: %.0f restores after %v, %d wrong answers, %d repeated values; server %.1f MB, launcher %.1f MB\n",
+				k.restored, time.Since(began).Round(time.Second), k.wrong, k.repeated, anonMB(s.cmd.Process.Pid), anonMB(k.launcher))
 		}
 	}
 	took := time.Since(began)
@@ -93,6 +94,8 @@ type soaking struct {
 	wrong, repeated int
 	seen            map[string]bool
 	cgroup          string // path of all the server's groups, below a hierarchy's mount
+	launcher        int
+	descriptors     map[string]int // of the launcher at the first count, by what they lead to
 }
 
 // batch brings soakWidth environments up, and waits until they are gone.
@@ -190,12 +193,11 @@ func (k *soaking) leavings(ctx context.Context) ([]leaving, error) {
 		return nil, err
 	}
 	below := children(server)
-	launcher := 0
 	namespaces := map[uint64]bool{}
 	zombies := 0
 	for _, pid := range below {
 		if k.s.who(pid) == "launcher" {
-			launcher = pid
+			k.launcher = pid
 		}
 		var st syscall.Stat_t
 		if syscall.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) == nil {
@@ -205,9 +207,17 @@ func (k *soaking) leavings(ctx context.Context) ([]leaving, error) {
 			zombies++
 		}
 	}
+	launcher := k.launcher
 	if launcher == 0 || k.cgroup == "" {
 		return nil, errors.New("no launcher, or no cgroup of the server")
 	}
+	descriptors := descriptorsOf(launcher)
+	for kind, n := range descriptors {
+		if was := k.descriptors[kind]; k.descriptors != nil && n > was {
+			fmt.Fprintf(os.Stderr, "bench: soak: the launcher has %d descriptors of %s, and had %d\n", n, kind, was)
+		}
+	}
+	k.descriptors = descriptors
 	m, err := k.s.metrics(ctx)
 	if err != nil {
 		return nil, err
@@ -258,9 +268,7 @@ func (k *soaking) leavings(ctx context.Context) ([]leaving, error) {
 // leftByTheServer ends the server and counts what is left of it.
 func (k *soaking) leftByTheServer(ctx context.Context) (int, error) {
 	below := children(k.s.cmd.Process.Pid)
-	if err := k.s.stop(); err != nil {
-		return 0, err
-	}
+	stopped := k.s.stop()
 	left := len(k.cgroups())
 	if left > 0 {
 		fmt.Fprintf(os.Stderr, "bench: soak: cgroups are left: %q\n", k.cgroups())
@@ -281,6 +289,10 @@ func (k *soaking) leftByTheServer(ctx context.Context) (int, error) {
 	}
 	if _, err := os.Stat(k.s.dir); !os.IsNotExist(err) {
 		fmt.Fprintf(os.Stderr, "bench: soak: the data folder is left: %v\n", err)
+		left++
+	}
+	if stopped != nil { // what the soak has found is told all the same
+		fmt.Fprintf(os.Stderr, "bench: soak: the server did not end well: %v\n", stopped)
 		left++
 	}
 	return left, ctx.Err()
@@ -314,6 +326,25 @@ func mounts(pid int) float64 {
 func entries(pid int, folder string) float64 {
 	list, _ := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), folder))
 	return float64(len(list))
+}
+
+// descriptorsOf counts the descriptors of a process by what they lead to, numbers aside.
+func descriptorsOf(pid int) map[string]int {
+	out := map[string]int{}
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		target, err := os.Readlink(fd)
+		if err != nil {
+			continue
+		}
+		out[strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, target)]++
+	}
+	return out
 }
 
 func anonMB(pid int) float64 {
