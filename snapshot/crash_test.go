@@ -21,12 +21,18 @@ func crashStory(s *snapshot.Store, records snapshot.Records, steps int, what map
 	for step := range steps {
 		v := 1 + step%2
 		files := map[string][]byte{"pages.img": snapshottest.Shifted(memory, uint64(step), 6, step), "state": snapshottest.Memory(uint64(20+step), 3)}
+		if step%3 == 1 {
+			files["pages.img"] = snapshottest.Rebuilt(memory, uint64(step))
+		}
 		m := meta(v, uint64(step+1))
 		m.ID = snapshot.NewID()
 		what[m.ID] = files
 		man, err := tryPut(s, m, files)
 		if err != nil {
 			return err
+		}
+		if step == 1 && man.DeltaPages == 0 {
+			return errors.New("no page is a difference: the test lost its point")
 		}
 		var old *snapshot.Meta
 		_, err = snapshot.Update(ctx, records, version(v), func(r *snapshot.Record) error {
@@ -179,7 +185,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 			}
 			first := put(t, s, meta(1, 1), map[string][]byte{"pages.img": memory})
 			fsys.Fail(label, nth, broken)
-			changed := map[string][]byte{"pages.img": snapshottest.Shifted(memory, 5, 30, 2)}
+			changed := map[string][]byte{"pages.img": snapshottest.Shifted(memory, 5, 30, 2), "heap.img": snapshottest.Rebuilt(memory, 5)}
 			m, err := tryPut(s, meta(1, 2), changed)
 			if err != nil && !errors.Is(err, broken) {
 				t.Errorf("%s %d: put: %v", label, nth, err)

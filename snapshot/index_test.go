@@ -7,7 +7,7 @@ import (
 
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(marshalIndex([]packIndex{{NewID(), make([]pageHash, 3)}, {NewID(), make([]pageHash, 1)}}))
+	f.Add(marshalIndex([]packIndex{{NewID(), make([]pageHash, 3), false}, {NewID(), make([]pageHash, 1), true}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		packs, err := parseIndex(b)
 		if err != nil {

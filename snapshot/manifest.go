@@ -70,10 +70,11 @@ type Manifest struct {
 	Files []File    `json:"files"`
 	Packs []PackRef `json:"packs"`
 	// At the time of the commit:
-	Pages     int   `json:"pages"`    // in all files
-	ZeroPages int   `json:"zero"`     // of these, not kept
-	NewPages  int   `json:"new"`      // of these, not shared with anything before
-	NewBytes  int64 `json:"newBytes"` // what storing it added, in bytes as stored
+	Pages      int   `json:"pages"`           // in all files
+	ZeroPages  int   `json:"zero"`            // of these, not kept
+	NewPages   int   `json:"new"`             // of these, not shared with anything before
+	DeltaPages int   `json:"delta,omitempty"` // of the new ones, kept as differences from pages of an earlier snapshot
+	NewBytes   int64 `json:"newBytes"`        // what storing it added, in bytes as stored
 }
 
 // Size is the size of all files in bytes.
@@ -107,6 +108,8 @@ type File struct {
 type PackRef struct {
 	ID    string `json:"id"`
 	Pages int    `json:"pages"`
+	// Base, when set, says of which pages this pack's pages are differences: runs as of a File, without zeros. The packs in it are whole ones of the same list.
+	Base []byte `json:"base,omitempty"`
 }
 
 // run is count pages of a file that come one after another: slots of one pack, or zeros.
@@ -208,6 +211,11 @@ func (m *Manifest) validate() error {
 		}
 		seen[p.ID] = true
 	}
+	for i, p := range m.Packs {
+		if _, err := m.dictOf(i); err != nil {
+			return fmt.Errorf("base of pack %q: %w", p.ID, err)
+		}
+	}
 	names := make(map[string]bool, len(m.Files))
 	for i := range m.Files {
 		f := &m.Files[i]
@@ -246,7 +254,11 @@ func pageSum(page int64, b []byte) uint64 {
 type packIndex struct {
 	id     ID
 	hashes []pageHash
+	delta  bool // its pages are differences: only a manifest tells from what
 }
+
+// deltaBit marks such a pack in the number of its pages.
+const deltaBit = 1 << 31
 
 // An index is written pack by pack: 16 bytes id, u32 big-endian number of pages, 16 bytes each.
 func marshalIndex(packs []packIndex) []byte {
@@ -257,7 +269,11 @@ func marshalIndex(packs []packIndex) []byte {
 			panic("malformed pack id " + string(p.id))
 		}
 		b = append(b, id...)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p.hashes)))
+		n := uint32(len(p.hashes))
+		if p.delta {
+			n |= deltaBit
+		}
+		b = binary.BigEndian.AppendUint32(b, n)
 		for i := range p.hashes {
 			b = append(b, p.hashes[i][:]...)
 		}
@@ -272,10 +288,12 @@ func parseIndex(b []byte) ([]packIndex, error) {
 			return nil, errors.New("malformed index")
 		}
 		n := uint64(binary.BigEndian.Uint32(b[16:]))
+		delta := n&deltaBit != 0
+		n &^= deltaBit
 		if n == 0 || n > maxPackPages || uint64(len(b)-20) < n*16 {
 			return nil, errors.New("malformed index")
 		}
-		p := packIndex{id: ID(hex.EncodeToString(b[:16])), hashes: make([]pageHash, n)}
+		p := packIndex{id: ID(hex.EncodeToString(b[:16])), hashes: make([]pageHash, n), delta: delta}
 		b = b[20:]
 		for i := range p.hashes {
 			copy(p.hashes[i][:], b[i*16:])

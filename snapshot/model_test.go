@@ -19,7 +19,7 @@ import (
 // Random operations against a map, on packs of two sizes: small ones make sweeps move pages all the time.
 func TestRandomOperationsAgainstAModel(t *testing.T) {
 	ctx := context.Background()
-	moved := 0
+	moved, differences := 0, 0
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 99))
@@ -45,7 +45,11 @@ func TestRandomOperationsAgainstAModel(t *testing.T) {
 						"pages.img": snapshottest.Shifted(memory[:n*snapshot.PageSize+r.IntN(2)*100], r.Uint64N(5), r.IntN(8)+1, r.IntN(3)),
 						"state":     snapshottest.Memory(r.Uint64N(4), r.IntN(3)),
 					}
+					if r.IntN(2) == 0 {
+						files["pages.img"] = snapshottest.Rebuilt(memory[:n*snapshot.PageSize], r.Uint64N(3))
+					}
 					m := put(t, s, meta(1, uint64(op)), files)
+					differences += m.DeltaPages
 					model[m.ID], live[m.ID] = files, true
 					order = append(order, m.ID)
 				case 3, 4:
@@ -89,8 +93,8 @@ func TestRandomOperationsAgainstAModel(t *testing.T) {
 			checkNothingIsLeft(t, "at the end", s, blobs, len(model))
 		})
 	}
-	if moved == 0 {
-		t.Error("no sweep moved a page: the test lost its point")
+	if moved == 0 || differences == 0 {
+		t.Errorf("sweeps moved %d pages and %d were differences: the test lost its point", moved, differences)
 	}
 }
 

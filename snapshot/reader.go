@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ func (s *Store) Extract(ctx context.Context, id ID, create func(f *File) (io.Wri
 		if rerr != nil {
 			return m, rerr
 		}
-		if slices.Equal(m.Packs, again.Packs) {
+		if slices.EqualFunc(m.Packs, again.Packs, func(a, b PackRef) bool { return a.ID == b.ID }) {
 			return m, err
 		}
 	}
@@ -80,6 +81,21 @@ func (s *Store) extractPinned(ctx context.Context, m *Manifest, create func(f *F
 			return &CorruptError{m.ID, manifestKey(m.ID), err}
 		}
 	}
+	dicts := make([][]dictRun, len(m.Packs))
+	isBase := map[string]bool{}
+	for i := range m.Packs {
+		dict, err := m.dictOf(i)
+		if err != nil {
+			return &CorruptError{m.ID, manifestKey(m.ID), err}
+		}
+		if len(uses[i]) > 0 {
+			dicts[i] = dict
+			for _, r := range dict {
+				isBase[r.pack.ID] = true
+			}
+		}
+	}
+	unpacked := newUnpacker(s, m.ID)
 	sums := make([]atomic.Uint64, len(m.Files))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.opt.Workers)
@@ -91,7 +107,7 @@ func (s *Store) extractPinned(ctx context.Context, m *Manifest, create func(f *F
 			if err := context.Cause(gctx); err != nil {
 				return err
 			}
-			return s.readPack(gctx, m.ID, ref, func(pages []byte) error {
+			write := func(pages []byte) error {
 				for _, u := range uses[i] {
 					b := pages[u.slot*PageSize : (u.slot+u.count)*PageSize]
 					var sum uint64
@@ -111,7 +127,15 @@ func (s *Store) extractPinned(ctx context.Context, m *Manifest, create func(f *F
 					}
 				}
 				return nil
-			})
+			}
+			if isBase[ref.ID] {
+				pages, err := unpacked.pages(gctx, ref)
+				if err != nil {
+					return err
+				}
+				return write(pages)
+			}
+			return s.readPack(gctx, m.ID, ref, dicts[i], unpacked, write)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -148,8 +172,8 @@ func (s *Store) pin(m *Manifest) (now *Manifest, unpin func()) {
 	}
 }
 
-// readPack gives f the pages of a pack, for the length of the call.
-func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, f func(pages []byte) error) error {
+// readPack gives f the pages of a pack, for the length of the call. dict, when it is not nil, is what they are differences from; bases unpacks it.
+func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, dict []dictRun, bases *unpacker, f func(pages []byte) error) error {
 	key := packKey(ID(ref.ID))
 	sealed, err := s.blobs.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
@@ -176,7 +200,16 @@ func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, f func(pages [
 	if cap(*buf) < ref.Pages*PageSize { // written under other options
 		*buf = make([]byte, 0, ref.Pages*PageSize)
 	}
-	pages, err := s.dec.DecodeAll(packed, (*buf)[:0])
+	var pages []byte
+	if dict == nil {
+		pages, err = s.dec.DecodeAll(packed, (*buf)[:0])
+	} else {
+		base, berr := bases.dictionary(ctx, dict)
+		if berr != nil {
+			return berr
+		}
+		pages, err = s.openDelta(packed, ref.Pages, base, (*buf)[:0])
+	}
 	if err != nil {
 		return corrupt(err)
 	}
@@ -184,4 +217,16 @@ func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, f func(pages [
 		return corrupt(fmt.Errorf("has %d bytes instead of %d", len(pages), ref.Pages*PageSize))
 	}
 	return f(pages)
+}
+
+// openDelta makes pages of differences as putPack packed them.
+func (s *Store) openDelta(packed []byte, pages int, base [][]byte, out []byte) ([]byte, error) {
+	if len(packed) < 4 || int64(binary.BigEndian.Uint32(packed)) > int64(maxDelta(pages)) {
+		return nil, errDelta
+	}
+	delta, err := s.dec.DecodeAll(packed[4:], make([]byte, 0, binary.BigEndian.Uint32(packed)))
+	if err != nil {
+		return nil, err
+	}
+	return applyDelta(delta, pages, base, out)
 }

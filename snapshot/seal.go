@@ -26,6 +26,7 @@ type InstallationKey struct {
 	aead   cipher.AEAD
 	page   []byte
 	config []byte
+	seed   []byte
 }
 
 const keyHead = "thaw installation key 1\n"
@@ -105,7 +106,7 @@ func NewKey(secret []byte) *InstallationKey {
 	if err != nil {
 		panic(err)
 	}
-	return &InstallationKey{aead: aead, page: derive("page"), config: derive("config")}
+	return &InstallationKey{aead: aead, page: derive("page"), config: derive("config"), seed: derive("seed")}
 }
 
 // ConfigHash is what Init sees of a version besides its code, as a keyed hash: variables may be short secrets, and records are not encrypted.
@@ -117,6 +118,13 @@ func (k *InstallationKey) ConfigHash(v *function.Version) string {
 		panic(err) // plain members only
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Seed is a secret of 32 bytes for one use of it by one function: the same whenever it is asked for, and of no use to guess another's.
+func (k *InstallationKey) Seed(function, use string) []byte {
+	h := hmac.New(sha256.New, k.seed)
+	fmt.Fprintf(h, "%q %q", function, use)
+	return h.Sum(nil)
 }
 
 // seal encrypts what will be the blob under key, and opens nowhere else.

@@ -26,7 +26,11 @@ const (
 	formatKey   = "store" // sealed constant
 )
 
-const formatText = "thaw snapshot store 1"
+// Of a store of format 1 everything can be read; it becomes one of format 2 when it is opened, so that a release that knows no differences leaves it alone.
+const (
+	formatText = "thaw snapshot store 2"
+	formatOne  = "thaw snapshot store 1"
+)
 
 // What a Store may answer besides failures of its blobs.
 var (
@@ -76,6 +80,8 @@ type Store struct {
 	opt   Options
 	enc   *zstd.Encoder // EncodeAll only
 	dec   *zstd.Decoder // DecodeAll only
+	// encDelta is for differences: what is left to compress there is little, and worth the time.
+	encDelta *zstd.Encoder
 
 	packBufs sync.Pool // *[]byte, PackPages pages
 
@@ -85,6 +91,7 @@ type Store struct {
 	pages     map[pageHash]loc
 	packs     map[ID]*pack
 	byNumber  []*pack // pack.number -> pack; nil when gone
+	sketched  []*pack // whose sketches are in memory, oldest first
 	manifests map[ID]*Manifest
 	held      map[ID]bool      // snapshots of open Writers
 	strangers map[ID]time.Time // packs that no manifest or index named, and since when
@@ -99,6 +106,10 @@ type pack struct {
 	pages  int
 	stored int64 // bytes
 	pins   int
+	// Of a pack whose pages are differences: from what, as the last manifest that was seen says. Without a manifest there is no telling.
+	delta    bool
+	dict     []dictRun
+	sketches []sketch // of a whole pack; nil: not in memory
 }
 
 // Open reads what the blobs hold. The error is ErrWrongKey when another key wrote it. Blobs that are damaged are reported to the log
@@ -125,12 +136,16 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", err)
 	}
+	encDelta, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot store: %w", err)
+	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(opt.Workers), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", err)
 	}
 	s := &Store{
-		blobs: opt.Blobs, key: opt.Key, log: opt.Log, opt: opt, enc: enc, dec: dec,
+		blobs: opt.Blobs, key: opt.Key, log: opt.Log, opt: opt, enc: enc, encDelta: encDelta, dec: dec,
 		pages: map[pageHash]loc{}, packs: map[ID]*pack{}, manifests: map[ID]*Manifest{}, held: map[ID]bool{}, strangers: map[ID]time.Time{},
 	}
 	size := opt.PackPages * PageSize
@@ -145,15 +160,14 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 // Close frees the decoder. Nothing may be under way.
 func (s *Store) Close() error {
 	s.dec.Close()
-	return s.enc.Close()
+	return errors.Join(s.enc.Close(), s.encDelta.Close())
 }
 
 func (s *Store) load(ctx context.Context) error {
 	b, err := s.blobs.Get(ctx, formatKey)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		err = s.blobs.Put(ctx, formatKey, s.key.seal(formatKey, []byte(formatText)))
-		if err != nil {
+		if err := s.putFormat(ctx); err != nil {
 			return err
 		}
 	case err != nil:
@@ -161,6 +175,10 @@ func (s *Store) load(ctx context.Context) error {
 	default:
 		if text, err := s.key.open(formatKey, b); err != nil {
 			return ErrWrongKey
+		} else if string(text) == formatOne {
+			if err := s.putFormat(ctx); err != nil {
+				return err
+			}
 		} else if string(text) != formatText {
 			return fmt.Errorf("unknown format %q", text)
 		}
@@ -188,6 +206,10 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	return s.loadManifests(ctx, sizes)
+}
+
+func (s *Store) putFormat(ctx context.Context) error {
+	return s.blobs.Put(ctx, formatKey, s.key.seal(formatKey, []byte(formatText)))
 }
 
 func (s *Store) loadIndexes(ctx context.Context, sizes map[ID]int64, buried map[ID]bool) error {
@@ -255,6 +277,30 @@ func (s *Store) addManifestLocked(m *Manifest) {
 			s.newPackLocked(ID(ref.ID), ref.Pages, 0)
 		}
 	}
+	s.noteDictsLocked(m)
+}
+
+// noteDictsLocked learns from a manifest what packs are differences from. Caller holds s.mu.
+func (s *Store) noteDictsLocked(m *Manifest) {
+	for i, ref := range m.Packs {
+		if p := s.packs[ID(ref.ID)]; p != nil && len(ref.Base) > 0 {
+			p.delta = true
+			p.dict, _ = m.dictOf(i) // validated before
+		}
+	}
+}
+
+// sharesLocked says whether the pages of a pack can be had, as far as this server knows. A pack of which only a manifest tells may be gone. Caller holds s.mu.
+func (s *Store) sharesLocked(p *pack) bool {
+	if p.delta && p.dict == nil {
+		return false
+	}
+	for _, r := range p.dict {
+		if p := s.packs[ID(r.pack.ID)]; p == nil || p.stored == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // eachBlob reads, opens and unpacks blobs, several at once. An error that f gets is of the blob's content; one of reading ends it all.
@@ -326,6 +372,7 @@ func (s *Store) addPackLocked(idx packIndex, stored int64) *pack {
 	p := s.packs[idx.id]
 	if p == nil {
 		p = s.newPackLocked(idx.id, len(idx.hashes), stored)
+		p.delta = idx.delta
 	}
 	for slot, h := range idx.hashes {
 		if at, ok := s.pages[h]; !ok || s.byNumber[at.pack] == nil {

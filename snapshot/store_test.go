@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw/function"
 	"thaw/internal/faultfs"
@@ -175,6 +176,95 @@ func TestTwentySimilarSnapshotsCostTwiceOne(t *testing.T) {
 	if sh := u.Snapshots[first.ID]; sh.SharedShare() < 0.9 || sh.OwnBytes > one/5 || sh.Pages+first.ZeroPages > first.Pages {
 		t.Errorf("the first shares %.2f of its pages and has %d bytes of its own", sh.SharedShare(), sh.OwnBytes)
 	}
+}
+
+// Memory of which no page is equal to one of before, and yet most of it is the same: it is kept as differences, for as long as anybody needs them, from what is
+// whole, and never from differences.
+func TestRebuiltMemoryIsKeptAsDifferences(t *testing.T) {
+	ctx := context.Background()
+	blobs := folder(t, t.TempDir())
+	s := openStore(t, blobs)
+	memory := snapshottest.Memory(1, 3000)
+	first := put(t, s, meta(1, 1), map[string][]byte{"pages.img": memory})
+	one := s.Usage().Bytes
+	files := map[snapshot.ID][]byte{}
+	var made []*snapshot.Manifest
+	for g := uint64(2); g <= 5; g++ {
+		b := snapshottest.Rebuilt(memory, g)
+		mt := meta(1, g)
+		mt.Created = testTime.Add(time.Duration(g) * time.Hour)
+		m := put(t, s, mt, map[string][]byte{"pages.img": b})
+		if m.DeltaPages < 2500 || m.NewBytes > one/6 {
+			t.Errorf("generation %d: %d of %d new pages are differences and take %d bytes; the first took %d", g, m.DeltaPages, m.NewPages, m.NewBytes, one)
+		}
+		files[m.ID] = b
+		made = append(made, m)
+		if g == 3 { // a server that has forgotten everything, and has nothing but a difference to go by
+			if err := s.Delete(ctx, first.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Sweep(ctx, alive(made[0].ID, made[1].ID)); err != nil {
+				t.Fatal(err)
+			}
+			s = openStore(t, blobs)
+		}
+	}
+	u := s.Usage()
+	if sh := u.Snapshots[made[3].ID]; sh.OwnBytes < made[3].NewBytes/2 || sh.OwnBytes > one/6 || sh.Pages+made[3].ZeroPages > made[3].Pages {
+		t.Errorf("the last has %d bytes of its own for %d pages; %d were stored for it", sh.OwnBytes, sh.Pages, made[3].NewBytes)
+	}
+	for id, b := range files {
+		wantFiles(t, s, id, map[string][]byte{"pages.img": b})
+	}
+	// With the others gone, the last one keeps what it is made from, and no more.
+	for range 2 {
+		if _, err := s.Sweep(ctx, alive(made[3].ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFiles(t, s, made[3].ID, map[string][]byte{"pages.img": files[made[3].ID]})
+	checkNothingIsLeft(t, "alone", s, blobs, 1)
+	if u := s.Usage(); u.Bytes > one+2*made[3].NewBytes || u.Snapshots[made[3].ID].OwnBytes < u.Bytes*3/4 {
+		t.Errorf("alone it takes %d bytes, %d of them its own", u.Bytes, u.Snapshots[made[3].ID].OwnBytes)
+	}
+}
+
+// Differences are worth what they are made from: when that is damaged, who needs it is told, and what is made then does not rest on it.
+func TestDifferencesFromADamagedPack(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, folder(t, dir), func(o *snapshot.Options) { o.PackPages = 64 })
+	memory := snapshottest.Memory(1, 60)
+	first := put(t, s, meta(1, 1), map[string][]byte{"pages.img": memory})
+	second := put(t, s, meta(1, 2), map[string][]byte{"pages.img": snapshottest.Rebuilt(memory, 1)})
+	if second.DeltaPages == 0 || len(first.Packs) != 1 {
+		t.Fatal("the test lost its point")
+	}
+	whole := "pack/" + first.Packs[0].ID
+	path := filepath.Join(dir, whole)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := snapshottest.Rebuilt(memory, 2)
+	s = openStore(t, folder(t, dir), func(o *snapshot.Options) { o.PackPages = 64 }) // that has not read it yet
+	m := put(t, s, meta(1, 3), map[string][]byte{"pages.img": third})
+	if m.DeltaPages > 0 {
+		t.Error("differences from a damaged pack")
+	}
+	wantFiles(t, s, m.ID, map[string][]byte{"pages.img": third})
+	var corrupt *snapshot.CorruptError
+	if _, err := get(s, second.ID); !errors.As(err, &corrupt) || corrupt.Snapshot != second.ID || corrupt.Blob != whole {
+		t.Errorf("got %v", err)
+	}
+	again := put(t, s, meta(1, 4), map[string][]byte{"pages.img": snapshottest.Rebuilt(memory, 1)})
+	if again.DeltaPages == 0 { // from the third, which is whole
+		t.Error("what is whole and sound was not made use of")
+	}
+	wantFiles(t, s, again.ID, map[string][]byte{"pages.img": snapshottest.Rebuilt(memory, 1)})
 }
 
 func TestNothingPlainIsOnDisk(t *testing.T) {

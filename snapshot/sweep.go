@@ -130,12 +130,13 @@ func (s *Store) syncManifests(ctx context.Context, done *Swept) error {
 func (s *Store) slotUseLocked() map[ID][]uint32 {
 	used := make(map[ID][]uint32, len(s.packs))
 	for _, m := range s.manifests {
-		m.countSlots(used)
+		m.countSlots(used, true)
 	}
 	return used
 }
 
-func (m *Manifest) countSlots(used map[ID][]uint32) {
+// countSlots counts the slots that a manifest uses: by its files, and with bases as what they are differences from.
+func (m *Manifest) countSlots(used map[ID][]uint32, bases bool) {
 	mine := make([][]bool, len(m.Packs)) // a slot that one manifest uses twice counts once
 	for i := range m.Files {
 		m.eachRun(&m.Files[i], func(_ int64, r run) { // validated before
@@ -150,7 +151,20 @@ func (m *Manifest) countSlots(used map[ID][]uint32) {
 			}
 		})
 	}
+	for i := 0; bases && i < len(m.Packs); i++ {
+		m.eachBase(i, func(pack int, r dictRun) { // validated before
+			if mine[pack] == nil {
+				mine[pack] = make([]bool, r.pack.Pages)
+			}
+			for n := range r.count {
+				mine[pack][r.slot+n] = true
+			}
+		})
+	}
 	for i, slots := range mine {
+		if slots == nil && !bases { // a pack that is there as a base only
+			continue
+		}
 		id := ID(m.Packs[i].ID)
 		if used[id] == nil {
 			used[id] = make([]uint32, m.Packs[i].Pages)
@@ -167,6 +181,9 @@ func (m *Manifest) countSlots(used map[ID][]uint32) {
 // midst leaves manifests of which each is right.
 func (s *Store) compact(ctx context.Context, done *Swept) error {
 	s.mu.Lock()
+	for _, m := range s.manifests {
+		s.noteDictsLocked(m) // those of a manifest that went meanwhile may lie where nobody keeps them
+	}
 	used := s.slotUseLocked()
 	var sparse, small []*pack
 	for id, slots := range used {
@@ -182,6 +199,10 @@ func (s *Store) compact(ctx context.Context, done *Swept) error {
 		}
 		switch {
 		case n == 0: // goes anyway
+		case p.delta: // its pages take more room as pages
+			if float64(n) < s.opt.MinLive/4*float64(p.pages) && s.sharesLocked(p) {
+				sparse = append(sparse, p)
+			}
 		case float64(n) < s.opt.MinLive*float64(p.pages):
 			sparse = append(sparse, p)
 		case n < s.opt.PackPages/8:
@@ -231,11 +252,18 @@ func (s *Store) movePages(ctx context.Context, sparse []*pack, used map[ID][]uin
 	var buf []byte
 	fill := packIndex{id: NewID()}
 	stored := map[ID]int64{}
+	unpacked := newUnpacker(s, "")
+	dicts := map[*pack][]dictRun{}
+	s.mu.Lock()
+	for _, p := range sparse {
+		dicts[p] = p.dict
+	}
+	s.mu.Unlock()
 	flush := func() error {
 		if len(fill.hashes) == 0 {
 			return nil
 		}
-		n, err := s.putPack(ctx, fill.id, buf)
+		n, _, err := s.putPack(ctx, fill.id, buf, nil)
 		if err != nil {
 			return err
 		}
@@ -246,7 +274,7 @@ func (s *Store) movePages(ctx context.Context, sparse []*pack, used map[ID][]uin
 		return nil
 	}
 	for _, p := range sparse {
-		err := s.readPack(ctx, "", PackRef{string(p.id), p.pages}, func(pages []byte) error {
+		err := s.readPack(ctx, "", PackRef{ID: string(p.id), Pages: p.pages}, dicts[p], unpacked, func(pages []byte) error {
 			for slot, n := range used[p.id] {
 				if n == 0 {
 					continue
@@ -324,6 +352,7 @@ func (s *Store) rewriteManifests(ctx context.Context, mv move) error {
 		gone = s.manifests[m.ID] != m
 		if !gone {
 			s.manifests[m.ID] = next
+			s.noteDictsLocked(next)
 		}
 		s.mu.Unlock()
 		if gone { // deleted while we wrote: the blob must not come back
@@ -340,15 +369,29 @@ func (m *Manifest) moved(mv move) (*Manifest, error) {
 	next := *m
 	next.Packs, next.Files = nil, slices.Clone(m.Files)
 	refs := map[ID]int{}
+	olds := map[ID]int{} // indexes into m.Packs
+	for i, p := range m.Packs {
+		olds[ID(p.ID)] = i
+	}
 	lost := false
 	ref := func(id ID, pages int) int {
 		n, ok := refs[id]
 		if !ok {
 			n = len(next.Packs)
 			refs[id] = n
-			next.Packs = append(next.Packs, PackRef{string(id), pages})
+			next.Packs = append(next.Packs, PackRef{ID: string(id), Pages: pages})
 		}
 		return n
+	}
+	// put adds the slot of a page, wherever it lies now.
+	put := func(w *runWriter, old PackRef, slot int) {
+		if !mv.from[ID(old.ID)] {
+			w.add(ref(ID(old.ID), old.Pages), slot)
+		} else if to, ok := mv.to[slotOf{ID(old.ID), slot}]; ok {
+			w.add(ref(to.pack, mv.size[to.pack]), to.slot)
+		} else {
+			lost = true
+		}
 	}
 	for i := range next.Files {
 		f := &next.Files[i]
@@ -359,17 +402,7 @@ func (m *Manifest) moved(mv move) (*Manifest, error) {
 					w.add(-1, 0)
 					continue
 				}
-				old := m.Packs[r.pack]
-				if !mv.from[ID(old.ID)] {
-					w.add(ref(ID(old.ID), old.Pages), r.slot+n)
-					continue
-				}
-				to, ok := mv.to[slotOf{ID(old.ID), r.slot + n}]
-				if !ok {
-					lost = true
-					return
-				}
-				w.add(ref(to.pack, mv.size[to.pack]), to.slot)
+				put(&w, m.Packs[r.pack], r.slot+n)
 			}
 		})
 		if err != nil {
@@ -377,6 +410,24 @@ func (m *Manifest) moved(mv move) (*Manifest, error) {
 		}
 		w.flush()
 		f.Runs = w.b
+	}
+	for i := range next.Packs { // those that are appended meanwhile are whole
+		old, ok := olds[ID(next.Packs[i].ID)]
+		if !ok {
+			continue
+		}
+		dict, err := m.dictOf(old)
+		if err != nil {
+			return nil, err
+		}
+		var w runWriter
+		for _, r := range dict {
+			for n := range r.count {
+				put(&w, r.pack, r.slot+n)
+			}
+		}
+		w.flush()
+		next.Packs[i].Base = w.b
 	}
 	if lost { // a manifest that came after the slots were counted; its packs stay for now
 		return nil, nil

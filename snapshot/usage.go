@@ -47,11 +47,14 @@ func (s *Store) Usage() *Usage {
 	for id, m := range u.manifests {
 		sh := Share{Size: m.Size()}
 		var own float64
-		u.each(m, func(pack ID, slot int) {
+		u.each(m, false, func(pack ID, slot int) {
 			sh.Pages++
 			if u.slots[pack][slot] > 1 {
 				sh.SharedPages++
-			} else {
+			}
+		})
+		u.each(m, true, func(pack ID, slot int) {
+			if u.slots[pack][slot] == 1 {
 				own += u.pageBytes(pack)
 			}
 		})
@@ -66,10 +69,10 @@ func (u *Usage) pageBytes(pack ID) float64 {
 	return float64(u.stored[pack]) / float64(max(1, len(u.slots[pack])))
 }
 
-// each calls f once for every slot that a manifest uses.
-func (u *Usage) each(m *Manifest, f func(pack ID, slot int)) {
+// each calls f once for every slot that a manifest uses, and with bases for those that its pages are differences from, too.
+func (u *Usage) each(m *Manifest, bases bool, f func(pack ID, slot int)) {
 	mine := map[ID][]uint32{}
-	m.countSlots(mine)
+	m.countSlots(mine, bases)
 	for pack, slots := range mine {
 		for slot, n := range slots {
 			if n > 0 {
@@ -87,7 +90,7 @@ func (u *Usage) take(id ID) int64 {
 	}
 	delete(u.manifests, id)
 	var freed float64
-	u.each(m, func(pack ID, slot int) {
+	u.each(m, true, func(pack ID, slot int) {
 		if u.slots[pack][slot]--; u.slots[pack][slot] == 0 {
 			freed += u.pageBytes(pack)
 		}

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -31,10 +32,12 @@ type Writer struct {
 	failed  error
 	done    bool // committed or closed: nothing can be added
 	closed  bool
+	base    *base // nil: none, all is kept whole
 
 	// Guarded by Store.mu: pack writes end while a caller that waits for them holds mu.
 	pinned    []*pack
 	storedNew int64
+	dicts     map[ID][]dictRun // of own packs whose pages are differences
 }
 
 type fillingPack struct {
@@ -52,7 +55,7 @@ func (s *Store) Begin(ctx context.Context, meta Meta) (*Writer, error) {
 	if !meta.ID.Valid() {
 		return nil, fmt.Errorf("snapshot %q: malformed id", meta.ID)
 	}
-	w := &Writer{s: s, ctx: ctx, m: &Manifest{Meta: meta}, refs: map[*pack]int{}, pending: map[pageHash]loc{}}
+	w := &Writer{s: s, ctx: ctx, m: &Manifest{Meta: meta}, refs: map[*pack]int{}, pending: map[pageHash]loc{}, dicts: map[ID][]dictRun{}}
 	w.packs, w.pctx = errgroup.WithContext(ctx)
 	w.packs.SetLimit(4 * s.opt.Workers) // most of them wait for the disk; the encoder lets only Workers compress
 	s.mu.Lock()
@@ -61,6 +64,12 @@ func (s *Store) Begin(ctx context.Context, meta Meta) (*Writer, error) {
 		return nil, fmt.Errorf("snapshot %s exists", meta.ID)
 	}
 	s.held[meta.ID] = true
+	if w.base = s.baseLocked(meta.Key); w.base != nil {
+		for _, p := range w.base.packs {
+			p.pins++
+		}
+		w.pinned = append(w.pinned, w.base.packs...)
+	}
 	return w, nil
 }
 
@@ -206,6 +215,7 @@ func (w *Writer) place(b *block, runs *runWriter, zeros *int) error {
 	}
 	known := make([]*pack, len(b.hashes))
 	slots := make([]int, len(b.hashes))
+	shares := map[*pack]bool{}
 	w.s.mu.Lock()
 	for i, h := range b.hashes {
 		if b.zero[i] {
@@ -215,7 +225,11 @@ func (w *Writer) place(b *block, runs *runWriter, zeros *int) error {
 			continue
 		}
 		if at, ok := w.s.pages[h]; ok {
-			if p := w.s.byNumber[at.pack]; p != nil {
+			p := w.s.byNumber[at.pack]
+			if _, asked := shares[p]; p != nil && !asked {
+				shares[p] = w.s.sharesLocked(p)
+			}
+			if p != nil && shares[p] {
 				known[i], slots[i] = p, int(at.slot)
 				w.pinLocked(p)
 			}
@@ -244,15 +258,30 @@ func (w *Writer) place(b *block, runs *runWriter, zeros *int) error {
 	return nil
 }
 
-// pinLocked makes a pack a part of this snapshot. Caller holds w.mu and s.mu.
+// pinLocked makes a pack a part of this snapshot, and with it the packs that its pages are differences from. Caller holds w.mu and s.mu.
 func (w *Writer) pinLocked(p *pack) {
 	if _, ok := w.refs[p]; ok {
 		return
 	}
 	p.pins++
 	w.pinned = append(w.pinned, p)
-	w.refs[p] = len(w.m.Packs)
-	w.m.Packs = append(w.m.Packs, PackRef{string(p.id), p.pages})
+	n := len(w.m.Packs)
+	w.refs[p] = n
+	w.m.Packs = append(w.m.Packs, PackRef{ID: string(p.id), Pages: p.pages})
+	w.m.Packs[n].Base = w.baseRunsLocked(p.dict)
+}
+
+// baseRunsLocked writes where a dictionary lies, and pins it. Caller holds w.mu and s.mu.
+func (w *Writer) baseRunsLocked(dict []dictRun) []byte {
+	return runsOf(dict, func(ref PackRef) int {
+		p := w.s.packs[ID(ref.ID)]
+		if p == nil { // found damaged in this moment: it stays a part of the snapshot, so that the commit is refused
+			p = &pack{id: ID(ref.ID), pages: ref.Pages, number: uint32(len(w.s.byNumber))}
+			w.s.byNumber = append(w.s.byNumber, nil)
+		}
+		w.pinLocked(p)
+		return w.refs[p]
+	})
 }
 
 func (w *Writer) newPage(h pageHash, page []byte) (loc, error) {
@@ -279,17 +308,21 @@ func (w *Writer) flushPack() error {
 	w.fill = nil
 	ref := &w.m.Packs[f.ref]
 	ref.Pages = len(f.hashes)
-	idx := packIndex{ID(ref.ID), f.hashes}
+	idx := packIndex{id: ID(ref.ID), hashes: f.hashes}
 	w.indexes = append(w.indexes, idx)
 	w.packs.Go(func() error {
-		stored, err := w.s.putPack(w.pctx, idx.id, *f.buf)
+		stored, dict, err := w.s.putPack(w.pctx, idx.id, *f.buf, w.base)
 		*f.buf = (*f.buf)[:0]
 		w.s.packBufs.Put(f.buf)
 		if err != nil {
 			return err
 		}
+		idx.delta = dict != nil
 		w.s.mu.Lock()
 		p := w.s.addPackLocked(idx, stored) // durable, so others may share it
+		if dict != nil {
+			p.dict, w.dicts[p.id] = dict, dict
+		}
 		p.pins++
 		w.pinned = append(w.pinned, p)
 		w.storedNew += stored
@@ -299,12 +332,30 @@ func (w *Writer) flushPack() error {
 	return context.Cause(w.pctx)
 }
 
-func (s *Store) putPack(ctx context.Context, id ID, pages []byte) (stored int64, err error) {
+// putPack stores pages as differences from a base, when that is much less and base is not nil, else whole.
+func (s *Store) putPack(ctx context.Context, id ID, pages []byte, base *base) (stored int64, dict []dictRun, err error) {
+	var delta []byte
+	if base != nil && s.worthDiffer(len(pages)/PageSize) {
+		if delta, dict, err = base.differ(ctx, pages); err != nil {
+			if ctx.Err() != nil {
+				return 0, nil, context.Cause(ctx)
+			}
+			base.warn.Do(func() {
+				s.log.Warn("pages are kept whole, because the snapshot before cannot be read", "snapshot", string(base.unpacked.id), "err", err)
+			})
+		}
+	}
 	key := packKey(id)
 	buf := s.packBufs.Get().(*[]byte)
-	sealed := s.key.seal(key, s.enc.EncodeAll(pages, (*buf)[:0]))
-	s.packBufs.Put(buf)
-	return int64(len(sealed)), s.blobs.Put(ctx, key, sealed)
+	defer s.packBufs.Put(buf)
+	var packed []byte
+	if dict != nil {
+		packed = s.encDelta.EncodeAll(delta, binary.BigEndian.AppendUint32((*buf)[:0], uint32(len(delta))))
+	} else {
+		packed = s.enc.EncodeAll(pages, (*buf)[:0])
+	}
+	sealed := s.key.seal(key, packed)
+	return int64(len(sealed)), dict, s.blobs.Put(ctx, key, sealed)
 }
 
 // Commit makes the snapshot readable, and durable against any crash, or leaves nothing that is. It changes meta before, if edit is given:
@@ -332,6 +383,18 @@ func (w *Writer) commit(edit func(*Meta)) (*Manifest, error) {
 		return nil, err
 	}
 	w.s.mu.Lock()
+	for i := range w.indexes {
+		if dict := w.dicts[w.indexes[i].id]; dict != nil {
+			w.indexes[i].delta = true
+			w.m.DeltaPages += len(w.indexes[i].hashes)
+		}
+	}
+	for i := range w.m.Packs { // those that are appended meanwhile are whole
+		if dict := w.dicts[ID(w.m.Packs[i].ID)]; dict != nil {
+			base := w.baseRunsLocked(dict)
+			w.m.Packs[i].Base = base
+		}
+	}
 	stored := w.storedNew
 	for p := range w.refs {
 		if w.s.byNumber[p.number] == nil { // an extraction found it damaged meanwhile

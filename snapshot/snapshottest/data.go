@@ -60,3 +60,31 @@ func Shifted(memory []byte, seed uint64, changed, shift int) []byte {
 	}
 	return out
 }
+
+// Rebuilt is memory as a process leaves it that was initialised once more: the same objects, in pages of which none is equal to one of before. What a page holds
+// lies some words further on, a tenth of the pages come in another order, and a few words of each are others.
+func Rebuilt(memory []byte, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 3))
+	const ps = snapshot.PageSize
+	out := append([]byte(nil), memory...)
+	pages := len(out) / ps
+	page := func(i int) []byte { return out[i*ps : (i+1)*ps] }
+	for range pages / 20 {
+		a, b := page(r.IntN(pages)), page(r.IntN(pages))
+		for i := range a {
+			a[i], b[i] = b[i], a[i]
+		}
+	}
+	for i := range pages {
+		p := page(i)
+		if [ps]byte(p) == [ps]byte{} {
+			continue
+		}
+		shift := 8 * r.IntN(8)
+		copy(p[shift:], append([]byte(nil), p[:ps-shift]...))
+		for range 1 + r.IntN(6) {
+			binary.LittleEndian.PutUint64(p[8*r.IntN(ps/8):], 0x7f0000000000+r.Uint64N(1<<30))
+		}
+	}
+	return out
+}
