@@ -15,6 +15,8 @@ import (
 // Make is what an environment needs that makes a snapshot. Its Init has the long limit, runs the before-checkpoint hooks, and ends in the checkpoint.
 type Make struct {
 	Sink sandbox.SnapshotSink
+	// Layout is wire.Start's: environments that are given the same one place their memory alike.
+	Layout []byte
 	// Done is called once, from the driver's goroutine, before Owner.Gone: err is nil when the sink has the whole snapshot.
 	Done func(Made, error)
 }

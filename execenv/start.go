@@ -34,7 +34,7 @@ func (d *driver) start() wire.Start {
 	m := wire.Start{Generation: d.generation, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
 		LogFrames: l.LogFrames}
 	if d.o.Make != nil {
-		m.SnapStart, m.Credentials = true, d.o.credentials()
+		m.SnapStart, m.Credentials, m.Layout = true, d.o.credentials(), d.o.Make.Layout
 	}
 	if caps.Isolates {
 		m.NProc = processes // on a shared host the limit would count other people's processes

@@ -291,6 +291,11 @@ func (g *Guest) start(s *wire.Start) error {
 	if err := limits(s); err != nil {
 		return err
 	}
+	if len(s.Layout) > 0 {
+		if err := placeBy(s.Layout); err != nil {
+			return err
+		}
+	}
 	if s.UID == 0 && g.asPID1 {
 		if err := boundCapabilities(); err != nil {
 			return err

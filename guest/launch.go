@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -98,6 +99,17 @@ func limits(s *wire.Start) error {
 		if err := syscall.Setrlimit(l.which, &syscall.Rlimit{Cur: l.value, Max: l.value}); err != nil {
 			return fmt.Errorf("%s of %d: %w", l.name, l.value, err)
 		}
+	}
+	return nil
+}
+
+// placeBy hands the secret to the sandbox's kernel from which it places the memory of all that is started from now on.
+func placeBy(secret []byte) error {
+	if len(secret) != wire.LayoutBytes {
+		return fmt.Errorf("layout of %d bytes", len(secret))
+	}
+	if _, _, errno := syscall.Syscall(unix.SYS_PRCTL, wire.PrctlLayout, uintptr(unsafe.Pointer(&secret[0])), wire.LayoutBytes); errno != 0 {
+		return fmt.Errorf("layout: %w", errno)
 	}
 	return nil
 }

@@ -362,7 +362,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	failed := errors.New("the environment ended")
 	owner := newLone()
 	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) {
-		o.Make = &execenv.Make{Sink: folderSink(dir), Done: func(m execenv.Made, err error) { made, failed = m, err }}
+		o.Make = &execenv.Make{Sink: folderSink(dir), Layout: s.key.Seed(v.UnqualifiedARN(), "layout"), Done: func(m execenv.Made, err error) { made, failed = m, err }}
 	})
 	if err != nil {
 		return nil, err

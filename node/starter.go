@@ -126,8 +126,10 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	if more != nil {
 		more(&o)
 	}
-	if o.Make != nil { // with what makes each copy's random values its own
-		o.Launch.Argv = plan.CommandSnapStart(v.MemoryMiB, v.Handler, "")
+	if o.Make != nil { // with what makes each copy's random values its own, and what makes this snapshot like the function's others
+		secret := s.snapshots.key.Seed(v.UnqualifiedARN(), "interpreter")
+		o.Launch.Argv = plan.CommandSnapStart(v.MemoryMiB, v.Handler, "", secret)
+		o.Launch.Vars = plan.VarsSnapStart(secret)
 	}
 	return execenv.Open(id, o), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"embed"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +29,13 @@ var pythonFiles embed.FS
 // Source: the bootstrap in AWS's Node base images: 90% for the old generation, 5% for each half of the young one.
 func nodeMemory(memoryMiB int) []string {
 	return []string{"--expose-gc", "--max-semi-space-size=" + strconv.Itoa(max(memoryMiB*5/100, 1)), "--max-old-space-size=" + strconv.Itoa(memoryMiB*90/100)}
+}
+
+// nodeSeeds fix how V8's tables hash and at which addresses it asks for memory. The second it does from a generator of its own, of which Math.random is another
+// face: unique.cjs sees to that.
+func nodeSeeds(secret []byte) []string {
+	seed := func(b []byte) string { return strconv.Itoa(1 + int(binary.BigEndian.Uint32(b)>>2)) } // positive, 32 bits with sign
+	return []string{"--hash-seed=" + seed(secret), "--random-seed=" + seed(secret[4:])}
 }
 
 // nodeClient writes our Node client below the data folder, once for each content, and returns its folder.

@@ -45,6 +45,7 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 			MemoryArgv: nodeMemory,
 			// As an option of the process, so that workers inherit it.
 			SnapStartArgv: []string{"--require", runtimeDir + "/unique.cjs"},
+			SeedArgv:      nodeSeeds,
 			Mounts:        set.sorted(),
 			Vars:          vars,
 			Reserved:      map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},

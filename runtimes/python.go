@@ -1,9 +1,11 @@
 package runtimes
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -76,11 +78,17 @@ func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
 			Reserved:    map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
 			LogFrames:   true,
 			HandlerArgv: false, ParksInRestore: true,
+			SeedVars: pythonSeeds,
 		},
 		interpreter: facts.Executable, interpreterVersion: facts.Version, interpreterSource: "host",
 		client: "awslambdaric", clientVersion: c.version(), clientSource: "PyPI",
 		libraries: set.libraries,
 	}, nil
+}
+
+// pythonSeeds fix how Python's tables hash text. Source: Python's documentation, PYTHONHASHSEED: a decimal number of 32 bits.
+func pythonSeeds(secret []byte) map[string]string {
+	return map[string]string{"PYTHONHASHSEED": strconv.FormatUint(uint64(binary.BigEndian.Uint32(secret)|1), 10)} // 0 would be no randomisation
 }
 
 // hostPythonLocked finds an interpreter of this version (3.11) on the host: on PATH, where pyenv keeps them, or in a virtual

@@ -11,6 +11,7 @@ package runtimes
 
 import (
 	"fmt"
+	"maps"
 
 	"thaw/sandbox"
 )
@@ -36,7 +37,11 @@ type Plan struct {
 	MemoryArgv func(memoryMiB int) []string
 	// SnapStartArgv are further arguments of a process that will be saved; they stand behind Argv[0], too. Node and Java load with them
 	// what makes copies of one snapshot draw different random values.
-	SnapStartArgv  []string
+	SnapStartArgv []string
+	// SeedArgv and SeedVars, when set, fix by a secret what the interpreter would draw for its own tables and addresses: what processes of one function leave
+	// in memory differs less then. A customer may override the variables.
+	SeedArgv       func(secret []byte) []string
+	SeedVars       func(secret []byte) map[string]string
 	HandlerArgv    bool   // the client takes the handler as its last argument instead of from _HANDLER
 	LogFrames      bool   // the client writes framed records to _LAMBDA_TELEMETRY_LOG_FD
 	Identity       string // changes whenever any file above changes: part of a snapshot's key
@@ -57,8 +62,23 @@ func (p Plan) Command(memoryMiB int, handler, wrapper string) []string {
 
 // CommandSnapStart is Command for a process of which a snapshot will be made (AWS_LAMBDA_INITIALIZATION_TYPE=snap-start). It is for
 // backends that can take snapshots: a path in it may stand behind a prefix (-javaagent:/var/runtime/...), where none is translated.
-func (p Plan) CommandSnapStart(memoryMiB int, handler, wrapper string) []string {
-	return p.command(memoryMiB, handler, wrapper, p.SnapStartArgv)
+// secret is for SeedArgv: 32 bytes, or nil for none.
+func (p Plan) CommandSnapStart(memoryMiB int, handler, wrapper string, secret []byte) []string {
+	further := p.SnapStartArgv
+	if p.SeedArgv != nil && secret != nil {
+		further = append(p.SeedArgv(secret), further...)
+	}
+	return p.command(memoryMiB, handler, wrapper, further)
+}
+
+// VarsSnapStart is Vars for such a process.
+func (p Plan) VarsSnapStart(secret []byte) map[string]string {
+	if p.SeedVars == nil {
+		return p.Vars
+	}
+	vars := maps.Clone(p.Vars)
+	maps.Copy(vars, p.SeedVars(secret))
+	return vars
 }
 
 func (p Plan) command(memoryMiB int, handler, wrapper string, further []string) []string {

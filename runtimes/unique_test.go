@@ -15,7 +15,7 @@ import (
 func snapStartArgv(plan runtimes.Plan, task, handler string) []string {
 	mounts := append([]sandbox.Mount{{Source: task, Target: "/var/task"}}, plan.Mounts...)
 	var argv []string
-	for _, arg := range plan.CommandSnapStart(512, handler, "") {
+	for _, arg := range plan.CommandSnapStart(512, handler, "", nil) {
 		option, path, ok := strings.Cut(arg, ":/")
 		switch {
 		case strings.HasPrefix(arg, "/"):

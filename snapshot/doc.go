@@ -33,15 +33,17 @@
 // packs that one commit made: it only serves sharing, so a lost one costs space and nothing else.
 //
 //	store              one sealed constant: says whose key this is
-//	pack/ID            sealed(zstd(pages))
+//	pack/ID            sealed(zstd(pages)), or sealed(size, zstd(differences))
 //	index/ID           sealed(zstd(packs and hashes))
 //	manifest/ID        sealed(zstd(JSON)), ID is the snapshot's
 //	tomb/ID            sealed(names of packs that a sweep is about to delete)
 //
-// What sharing gives depends on how snapshots came about. A refresh or version whose pages are equal, wherever they lie, costs what
-// differs. Two processes that were initialised apart are not such: of two Node heaps of 50 MB that differ in one line of
-// source 1 % of the pages were equal, 4 to 17 % without address randomisation and with seeds and collector fixed. Smaller or shifting units gave
-// less than compression does (5.9 : 1), a delta against the other heap 7 to 24 %.
+// A page that is new is mostly made of pieces of old ones. So a pack whose pages have much in common with the latest snapshot of the same function is kept as
+// differences from that (delta.go, base.go): each page as copies out of at most two others, found by what their contents have in common, and literals. The manifest
+// says which pages these are; they are counted, kept and moved as if a file had them. They lie in whole packs: the chain has one link.
+//
+// What that gives depends on how alike initialisation was made (decisions/0005). For 20 versions that differ in one line of source
+// docs/decisions/0005 has a table. A refresh is the same: a generation costs what a version does.
 //
 // # Why a crash does no harm
 //

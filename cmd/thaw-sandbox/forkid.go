@@ -37,6 +37,11 @@ type forkIDs struct {
 
 var forkID forkIDs
 
+// installForkID replaces getpid.
+func installForkID() {
+	replaceCall(getpidNumber, func(kernel.SyscallFn) kernel.SyscallFn { return forkID.getpid })
+}
+
 // site is one place in one address space. The pointer is weak: an address space that is gone is never mistaken for its successor.
 type site struct {
 	mm  weak.Pointer[mm.MemoryManager]

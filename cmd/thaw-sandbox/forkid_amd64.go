@@ -8,11 +8,17 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
 )
 
-// installForkID replaces getpid. It is called before the kernel exists.
-func installForkID() {
-	sc := linux.AMD64.Table[39]
-	sc.Fn = forkID.getpid
-	linux.AMD64.Table[39] = sc
+// Numbers of system calls.
+const (
+	getpidNumber = 39
+	prctlNumber  = 157
+)
+
+// replaceCall puts another function in the place of a system call's. It is called before the kernel exists.
+func replaceCall(number uintptr, with func(was kernel.SyscallFn) kernel.SyscallFn) {
+	sc := linux.AMD64.Table[number]
+	sc.Fn = with(sc.Fn)
+	linux.AMD64.Table[number] = sc
 	linux.AMD64.Init()
 }
 

@@ -5,11 +5,17 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/syscalls/linux"
 )
 
-// installForkID replaces getpid. It is called before the kernel exists.
-func installForkID() {
-	sc := linux.ARM64.Table[172]
-	sc.Fn = forkID.getpid
-	linux.ARM64.Table[172] = sc
+// Numbers of system calls.
+const (
+	getpidNumber = 172
+	prctlNumber  = 167
+)
+
+// replaceCall puts another function in the place of a system call's. It is called before the kernel exists.
+func replaceCall(number uintptr, with func(was kernel.SyscallFn) kernel.SyscallFn) {
+	sc := linux.ARM64.Table[number]
+	sc.Fn = with(sc.Fn)
+	linux.ARM64.Table[number] = sc
 	linux.ARM64.Init()
 }
 

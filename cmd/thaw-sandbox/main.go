@@ -28,6 +28,7 @@ func main() {
 		hookMount()
 		hookPlatform()
 		installForkID()
+		installLayout()
 		if f := takeAgent(); f != nil {
 			if err := startAgent(f); err != nil {
 				fmt.Fprintln(os.Stderr, "agent:", err)

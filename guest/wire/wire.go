@@ -100,8 +100,16 @@ type Start struct {
 	TmpBytes   int64    `json:"tmp,omitempty"`    // size limit of /tmp, where the guest makes it (Hello.MakesTmp); 0 leaves /tmp alone
 	LogFrames  bool     `json:"frames,omitempty"` // give the runtime a framed log descriptor (_LAMBDA_TELEMETRY_LOG_FD)
 	APIHost    string   `json:"api,omitempty"`    // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
+	Layout     []byte   `json:"layout,omitempty"` // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
 	Credentials
 }
+
+// LayoutBytes is the size of Start.Layout.
+const LayoutBytes = 32
+
+// PrctlLayout is the option of prctl by which a guest hands Start.Layout to the sandbox's kernel: pointer and size follow. Only our gVisor knows it, and
+// only from process 1.
+const PrctlLayout = 0x74686177
 
 // Credentials are what GET /2021-04-23/credentials answers. Empty AccessKeyID: nothing to serve (404).
 type Credentials struct {

@@ -10,9 +10,13 @@
 
 const fs = require('node:fs');
 const { syncBuiltinESMExports } = require('node:module');
+const { setFlagsFromString } = require('node:v8');
 const workers = require('node:worker_threads');
 
 const KEY = 'thaw.snapstart.restores';
+// V8 was started with a seed, so that its heap lies where that of the function's other snapshots lies. What isolates draw that are made from now on shall not follow from it.
+if (workers.isMainThread) setFlagsFromString('--random-seed=0');
+
 if (workers.isMainThread) workers.setEnvironmentData(KEY, new Int32Array(new SharedArrayBuffer(4)));
 const restores = workers.getEnvironmentData(KEY); // [how often this process was restored]; new workers and theirs get it, too
 
@@ -45,8 +49,7 @@ function kernelWords(n) {
   return words;
 }
 
-const native = Math.random;
-let seeded = 0; // value of restores[0] for which the generator below was seeded
+let seeded = -1; // value of restores[0] for which the generator below was seeded
 let [a, b, c, d] = [0, 0, 0, 0];
 
 function seed(at) {
@@ -65,11 +68,10 @@ function word() {
   return r;
 }
 
-// Until the first restore Math.random is V8's. A bound method has neither prototype nor source text, like the original.
+// V8's own follows from the seed that it was started with: the same in all snapshots of a function. A bound method has neither prototype nor source text, like the original.
 const random = {
   random() {
     const now = Atomics.load(restores, 0);
-    if (now === 0) return native();
     if (now !== seeded) seed(now);
     return ((word() >>> 5) * 0x4000000 + (word() >>> 6)) / 0x20000000000000;
   },
