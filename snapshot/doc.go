@@ -43,7 +43,7 @@
 // says which pages these are; they are counted, kept and moved as if a file had them. They lie in whole packs: the chain has one link.
 //
 // What that gives depends on how alike two initialisations are; the sandbox and the interpreters are made to help (docs/decisions/0005, with what was measured). A further
-// version of a trivial Node function or of one in Python takes 3 to 7 % of the first, one of a Node function that made much garbage up to 90 %. A refreshed generation is the same.
+// version of a trivial Node function or of one in Python takes 4 to 8 % of the first, one of a Node function whose heap V8 moved about much, up to 90 %. A refreshed generation is the same.
 //
 // # Why a crash does no harm
 //

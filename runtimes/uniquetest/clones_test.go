@@ -299,11 +299,12 @@ func save(t *testing.T, b *gvisor.Backend, f function, vars []string) folder {
 	}()
 	h.Hello()
 	caps := b.Capabilities()
-	start := wire.Start{Generation: 1, Argv: f.plan.CommandSnapStart(spec.MemoryMiB, f.handler, "", nil), Candidates: f.plan.Candidates, Dir: "/var/task",
+	secret := bytes.Repeat([]byte{7}, wire.LayoutBytes) // one layout and one seed, as all snapshots of a function have
+	start := wire.Start{Generation: 1, Layout: secret, Argv: f.plan.CommandSnapStart(spec.MemoryMiB, f.handler, "", secret), Candidates: f.plan.Candidates, Dir: "/var/task",
 		UID: caps.UID, GID: caps.GID, SnapStart: true, NoFile: 1024, TmpBytes: int64(spec.TmpMiB) << 20, APIHost: "127.0.0.1:9001"}
 	all := map[string]string{"_HANDLER": f.handler, "LAMBDA_TASK_ROOT": "/var/task", "LAMBDA_RUNTIME_DIR": "/var/runtime", "AWS_REGION": "eu-west-1",
 		"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512", "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
-	maps.Copy(all, f.plan.Vars)
+	maps.Copy(all, f.plan.VarsSnapStart(secret))
 	maps.Copy(all, f.plan.Reserved)
 	for k, v := range all {
 		start.Vars = append(start.Vars, k+"="+v)
