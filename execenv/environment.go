@@ -61,6 +61,8 @@ const (
 	restoreLimit = 10 * time.Second
 	// checkpointLimit bounds the saving of a sandbox.
 	checkpointLimit = 2 * time.Minute
+	// CredentialsLife is how long the credentials are good that an environment gets when it is restored.
+	CredentialsLife = 6 * time.Hour
 	// createLimit bounds the making of a sandbox.
 	createLimit = 60 * time.Second
 )
@@ -164,6 +166,7 @@ type Status struct {
 	Created     time.Time
 	Invokes     uint64
 	Snapshot    string // that it was restored from
+	Spare       bool   // it waits for its first invoke; only the pool knows
 	MemoryMiB   int    // limit
 	MemoryBytes int64  // most that its processes held at the end of an invoke
 	CodeSHA256  string

@@ -94,7 +94,7 @@ func (e *RestoreError) Error() string {
 }
 
 func (o *Options) credentials() wire.Credentials {
-	return wire.Credentials{AccessKeyID: o.AccessKeyID, SecretAccessKey: o.SecretAccessKey, SessionToken: o.SessionToken, ExpirationUnix: time.Now().Add(6 * time.Hour).Unix()}
+	return wire.Credentials{AccessKeyID: o.AccessKeyID, SecretAccessKey: o.SecretAccessKey, SessionToken: o.SessionToken, ExpirationUnix: time.Now().Add(CredentialsLife).Unix()}
 }
 
 func (d *driver) initType() string {

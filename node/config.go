@@ -36,6 +36,8 @@ type Config struct {
 	ColdStarts      int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
 	MemoryBudgetMiB int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
 	IdleExpiry      time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`
+	Spares          int           `knob:"spares" default:"4" min:"0" unit:"environments" help:"environments of a version with a snapshot that are restored ahead of demand: one, and under rising load up to so many; 0: none"`
+	SpareWindow     time.Duration `knob:"spare-window" default:"1h" min:"1s" help:"a version keeps spares for so long after its last invoke"`
 	SnapshotDiskMiB int           `knob:"snapshot-disk" default:"20480" min:"64" unit:"MiB" help:"size at which snapshots of the versions that were not used for longest go"`
 	LogBoundMiB     int           `knob:"log-bound" default:"256" min:"1" unit:"MiB" help:"size at which a log group drops its oldest events"`
 	DrainTimeout    time.Duration `knob:"drain-timeout" default:"30s" min:"0s" help:"how long a stopping server waits for running invokes"`

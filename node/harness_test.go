@@ -92,11 +92,18 @@ func testConfig(kind, dir string) Config {
 
 func openServer(t testing.TB, kind, dir string) *server {
 	t.Helper()
+	return openServerWith(t, kind, dir, func(*Config) {})
+}
+
+func openServerWith(t testing.TB, kind, dir string, change func(*Config)) *server {
+	t.Helper()
 	level := slog.LevelWarn
 	if os.Getenv("THAW_TEST_DEBUG") != "" {
 		level = slog.LevelDebug
 	}
-	n, err := Open(context.Background(), testConfig(kind, dir), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	cfg := testConfig(kind, dir)
+	change(&cfg)
+	n, err := Open(context.Background(), cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
 	if err != nil {
 		t.Fatalf("open a server with %s sandboxes: %v", kind, err)
 	}

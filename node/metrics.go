@@ -27,7 +27,7 @@ func newMetrics(p func() pool.Counts) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}, []string{"stage"}),
 		invokes: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "thaw_invoke_seconds", Help: "Time of invocations from their arrival to their answer, by outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 20)}, []string{"outcome"})}
-	m.restores = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restores_total", Help: "Environments that were restored from a snapshot for an invocation."})
+	m.restores = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restores_total", Help: "Environments that were restored from a snapshot, spares among them."})
 	m.fallbacks = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restore_fallbacks_total", Help: "Restores that failed and became an Init."})
 	m.registry.MustRegister(m.restores, m.fallbacks, m.stages, m.invokes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), poolCollector(p))
 	return m
@@ -51,12 +51,17 @@ var (
 	descEnvironments = prometheus.NewDesc("thaw_environments", "Execution environments, in any state.", nil, nil)
 	descIdle         = prometheus.NewDesc("thaw_environments_idle", "Execution environments that an invocation would find ready.", nil, nil)
 	descWaiting      = prometheus.NewDesc("thaw_invokes_waiting", "Invocations that wait for an environment.", nil, nil)
+	descSpares       = prometheus.NewDesc("thaw_spares", "Environments that were restored ahead of demand and wait for their first invocation.", nil, nil)
+	descSpareStarts  = prometheus.NewDesc("thaw_spare_starts_total", "Restores ahead of demand.", nil, nil)
+	descSpareClaims  = prometheus.NewDesc("thaw_spare_claims_total", "Invocations that found a spare ready; thaw_warm_invokes_total counts them, too.", nil, nil)
+	descSpareLost    = prometheus.NewDesc("thaw_spare_failures_total", "Spares that could not be restored, or ended by themselves before anybody used them.", nil, nil)
 	descInFlight     = prometheus.NewDesc("thaw_invokes_in_flight", "Invocations that count against concurrency.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descCold, descWarm, descThrottled, descEnvironments, descIdle, descWaiting, descInFlight} {
+	for _, d := range []*prometheus.Desc{descCold, descWarm, descThrottled, descEnvironments, descIdle, descWaiting, descInFlight,
+		descSpares, descSpareStarts, descSpareClaims, descSpareLost} {
 		ch <- d
 	}
 }
@@ -77,4 +82,8 @@ func (p poolCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descIdle, c.Idle)
 	gauge(descWaiting, c.Waiting)
 	gauge(descInFlight, c.InFlight)
+	gauge(descSpares, c.Spares)
+	counter(descSpareStarts, c.SpareStarts)
+	counter(descSpareClaims, c.SpareClaims)
+	counter(descSpareLost, c.SpareFailures)
 }

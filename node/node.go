@@ -21,6 +21,7 @@ import (
 	"thaw/api"
 	"thaw/blob"
 	"thaw/codepackage"
+	"thaw/execenv"
 	"thaw/internal/cleanup"
 	"thaw/jetstream"
 	"thaw/logstore"
@@ -172,8 +173,12 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		n.undo.Add(n.snapshots.Close)
 		st.snapshots = n.snapshots
 	}
+	spares := pool.Spares{Most: n.cfg.Spares, Window: n.cfg.SpareWindow}
+	if n.snapshots != nil {
+		spares.Restorer = st
+	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
-		Starter: st})
+		Starter: st, Spares: spares})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -186,11 +191,15 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	return nil
 }
 
-// promised is what all environments may hold together.
+// promised is what all environments may hold together that are up; those that are not, the pool counts itself.
 func (n *Node) promised() int64 {
 	var sum int64
 	for _, e := range n.pool.Environments() {
-		sum += int64(e.MemoryMiB) << 20
+		switch e.State {
+		case execenv.Creating.String(), execenv.Initializing.String(), execenv.Restoring.String():
+		default:
+			sum += int64(e.MemoryMiB) << 20
+		}
 	}
 	return sum
 }

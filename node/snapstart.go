@@ -171,6 +171,11 @@ func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.E
 // change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a generation without a successor finish
 // and go, and the files of a retired one are deleted. Environments that are being restored from them go on reading.
 func (s *snapstart) change(ctx context.Context, v snapshot.Version, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
+	return s.changeThen(ctx, v, f, func() {})
+}
+
+// changeThen is change with something to do once the record is as it shall be and before anything is let go.
+func (s *snapstart) changeThen(ctx context.Context, v snapshot.Version, f func(*snapshot.Record) ([]snapshot.Step, error), then func()) (snapshot.Record, error) {
 	ctx = context.WithoutCancel(ctx)
 	var steps []snapshot.Step
 	r, err := snapshot.Update(ctx, s.records, v, func(r *snapshot.Record) (err error) {
@@ -180,8 +185,13 @@ func (s *snapstart) change(ctx context.Context, v snapshot.Version, f func(*snap
 	if err != nil {
 		return r, err
 	}
-	s.remember(v, r)
+	s.know(v, r)
+	defer s.tell(v) // who waits for the change finds nothing of before
+	then()
 	for _, step := range steps {
+		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil { // who ran Init meanwhile goes, too
+			p.Outdate(v.Function, v.Number, string(r.Current.ID))
+		}
 		if step.ID == "" || step.Action != snapshot.RetireCurrent && step.Action != snapshot.DropNext {
 			continue
 		}
@@ -201,10 +211,23 @@ func (s *snapstart) change(ctx context.Context, v snapshot.Version, f func(*snap
 }
 
 func (s *snapstart) remember(v snapshot.Version, r snapshot.Record) {
+	s.know(v, r)
+	s.tell(v)
+}
+
+func (s *snapstart) know(v snapshot.Version, r snapshot.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if vs := s.versions[v]; vs != nil {
 		vs.record = r
+	}
+}
+
+// tell wakes those who wait for a change.
+func (s *snapstart) tell(v snapshot.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if vs := s.versions[v]; vs != nil {
 		close(vs.changed)
 		vs.changed = make(chan struct{})
 	}
@@ -306,19 +329,28 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, next *s
 	if err != nil {
 		return err
 	}
-	if err := s.verify(ctx, v, meta); err != nil {
+	s.mu.Lock()
+	var record snapshot.Record
+	if vs := s.versions[id]; vs != nil {
+		record = vs.record
+	}
+	s.mu.Unlock()
+	meta.Expires = s.policyOf(id, &record).Expiry(meta.Born, meta.StatedExpiry)
+	copied, err := s.verify(ctx, v, meta)
+	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
+	defer copied.letGo()
 	meta.MakeSeconds = time.Since(began).Seconds()
 	now := time.Now()
-	_, err = s.change(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
+	_, err = s.changeThen(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		if !r.Concerns(meta.ID) {
 			return nil, errors.New("it was given up meanwhile")
 		}
 		meta.Expires = s.policyOf(id, r).Expiry(meta.Born, meta.StatedExpiry) // the policy may be another than when the making began
 		r.Next = meta
 		return r.Move(snapshot.Verified, now)
-	})
+	}, func() { copied.adopt(v, meta) })
 	if err != nil {
 		return err
 	}
@@ -334,17 +366,64 @@ func (f folderSink) Create(part string) (io.WriteCloser, error) {
 	return os.OpenFile(filepath.Join(string(f), part), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 }
 
-// lone is the owner of an environment that serves nobody.
+// lone is the owner of an environment that serves nobody, until another one takes it.
 type lone struct {
 	offered chan *execenv.Environment // buffered
 	gone    chan error                // buffered
+
+	mu    sync.Mutex
+	ended bool          // it was withdrawn, or is gone
+	next  execenv.Owner // who hears the rest
 }
 
-func newLone() *lone { return &lone{make(chan *execenv.Environment, 1), make(chan error, 1)} }
+func newLone() *lone {
+	return &lone{offered: make(chan *execenv.Environment, 1), gone: make(chan error, 1)}
+}
 
-func (l *lone) Offered(e *execenv.Environment)         { l.offered <- e }
-func (l *lone) Withdrawn(*execenv.Environment)         {}
-func (l *lone) Gone(_ *execenv.Environment, err error) { l.gone <- err }
+// Offered implements execenv.Owner.
+func (l *lone) Offered(e *execenv.Environment) {
+	if next := l.after(false); next != nil {
+		next.Offered(e)
+		return
+	}
+	select {
+	case l.offered <- e:
+	default: // after a reset once more
+	}
+}
+
+// Withdrawn implements execenv.Owner.
+func (l *lone) Withdrawn(e *execenv.Environment) {
+	if next := l.after(true); next != nil {
+		next.Withdrawn(e)
+	}
+}
+
+// Gone implements execenv.Owner.
+func (l *lone) Gone(e *execenv.Environment, err error) {
+	if next := l.after(true); next != nil {
+		next.Gone(e, err)
+	}
+	l.gone <- err
+}
+
+func (l *lone) after(ended bool) execenv.Owner {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = l.ended || ended
+	return l.next
+}
+
+// give makes what to returns the owner, if the environment is as it was offered. It says whether it did.
+func (l *lone) give(to func() execenv.Owner) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.next != nil {
+		return false
+	}
+	l.next = to()
+	return l.next != nil
+}
 
 // save runs Init and stores what it leaves behind.
 func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapshot.Meta) (*snapshot.Meta, error) {
@@ -423,32 +502,62 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	return &out, nil
 }
 
-// verify restores once. What comes up is let go: it ran the after-restore hooks of an environment that nobody asked for.
-func (s *snapstart) verify(ctx context.Context, v *function.Version, meta *snapshot.Meta) error {
+// verifiedCopy is the environment that a verification has restored. It ran its after-restore hooks and would serve.
+type verifiedCopy struct {
+	s     *snapstart
+	owner *lone
+	env   *execenv.Environment
+	kept  bool
+}
+
+// adopt makes it a spare of the pool, if the pool wants one, so that nobody waits for a restore after the swap.
+func (c *verifiedCopy) adopt(v *function.Version, meta *snapshot.Meta) {
+	p := c.s.pool()
+	if _, expires := c.env.Snapshot(); p == nil || !expires.Equal(meta.Expires) { // the policy was changed while it was verified
+		return
+	}
+	c.kept = c.owner.give(func() execenv.Owner { return p.Adopt(v, c.env) })
+	if c.kept {
+		c.s.metrics.restores.Inc()
+	}
+}
+
+// letGo ends it unless it was adopted.
+func (c *verifiedCopy) letGo() {
+	if !c.kept {
+		c.env.Stop("verified")
+		<-c.owner.gone
+	}
+}
+
+// verify restores once.
+func (s *snapstart) verify(ctx context.Context, v *function.Version, meta *snapshot.Meta) (*verifiedCopy, error) {
 	restore, release, err := s.open(ctx, meta)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer release()
 	owner := newLone()
-	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) { o.Restore = restore })
+	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) {
+		o.Restore = restore
+		exit := o.OnExit
+		o.OnExit = func() { exit(); release() }
+	})
 	if err != nil {
-		return err
+		release()
+		return nil, err
 	}
 	select {
 	case <-owner.offered:
-		env.Stop("verified")
-		<-owner.gone
-		return nil
+		return &verifiedCopy{s: s, owner: owner, env: env}, nil
 	case err := <-owner.gone:
 		if err == nil {
 			err = errors.New("the restored environment ended")
 		}
-		return err
+		return nil, err
 	case <-ctx.Done():
 		env.Stop("given up")
 		<-owner.gone
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -520,11 +629,24 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 			return restore, release
 		}
 		if s.isCurrent(id, meta.ID) {
+			s.metrics.fallbacks.Inc()
 			s.lost(v, string(meta.ID), err)
 			return nil, nil
 		}
 		// It was replaced in this moment, and its files went: take the other one.
 	}
+}
+
+// ready says, for a look each second, whether a new environment of a version would be restored.
+func (s *snapstart) ready(v *function.Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vs := s.versions[snapshot.VersionOf(v)]
+	if vs == nil || !vs.record.State.HasCurrent() || vs.record.Current == nil {
+		return false
+	}
+	end := vs.record.Current.Expires
+	return end.IsZero() || time.Now().Before(end)
 }
 
 func (s *snapstart) isCurrent(v snapshot.Version, id snapshot.ID) bool {
@@ -549,8 +671,7 @@ func (s *snapstart) policyOf(v snapshot.Version, r *snapshot.Record) snapshot.Po
 
 // lost notes that a snapshot is no good: a new one is made, and environments run Init meanwhile.
 func (s *snapstart) lost(v *function.Version, id string, err error) {
-	s.metrics.fallbacks.Inc()
-	s.log.Warn("restore failed: Init runs instead", "fn", v.Name, "qualifier", v.Number, "snapshot", id, "error", err)
+	s.log.Warn("restore failed", "fn", v.Name, "qualifier", v.Number, "snapshot", id, "error", err)
 	var corrupt *snapshot.CorruptError
 	var broken *sandbox.SnapshotError
 	if !s.isCurrent(snapshot.VersionOf(v), snapshot.ID(id)) {

@@ -55,8 +55,30 @@ func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.O
 	if restore == nil {
 		return s.open(ctx, v, owner, nil)
 	}
-	r := &restoring{Owner: owner, s: s, v: v, id: restore.ID}
-	env, err := s.open(ctx, v, r, func(o *execenv.Options) {
+	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID}, restore, release)
+}
+
+// errNoSnapshot is why there is no spare: a new environment would run Init.
+var errNoSnapshot = errors.New("there is no snapshot to restore from")
+
+// Ready implements pool.Restorer.
+func (s *starter) Ready(v *function.Version) bool { return s.snapshots.ready(v) }
+
+// Restore implements pool.Restorer: an environment from the version's snapshot, or none.
+func (s *starter) Restore(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
+	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	restore, release := s.snapshots.lend(ctx, v, plan)
+	if restore == nil {
+		return nil, errNoSnapshot
+	}
+	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID, spare: true}, restore, release)
+}
+
+func (s *starter) restore(ctx context.Context, r *restoring, restore *execenv.Restore, release func()) (*execenv.Environment, error) {
+	env, err := s.open(ctx, r.v, r, func(o *execenv.Options) {
 		o.Restore = restore
 		exit := o.OnExit
 		o.OnExit = func() { exit(); release() }
@@ -73,6 +95,7 @@ type restoring struct {
 	s       *starter
 	v       *function.Version
 	id      string
+	spare   bool // nobody waits for it: it does not become an Init
 	offered bool
 }
 
@@ -87,11 +110,17 @@ func (r *restoring) Offered(e *execenv.Environment) {
 }
 
 func (r *restoring) Gone(e *execenv.Environment, err error) {
-	if r.offered || err == nil || errors.As(err, new(*execenv.RestoreError)) {
+	// One that was told to go in the middle of its restore says nothing about the snapshot.
+	if r.offered || err == nil || errors.As(err, new(*execenv.RestoreError)) || errors.Is(err, context.Canceled) {
 		r.Owner.Gone(e, err)
 		return
 	}
 	r.s.snapshots.lost(r.v, r.id, err)
+	if r.spare {
+		r.Owner.Gone(e, err)
+		return
+	}
+	r.s.metrics.fallbacks.Inc()
 	go func() { // the driver that told us must go on
 		if _, err := r.s.open(context.Background(), r.v, r.Owner, nil); err != nil {
 			r.Owner.Gone(e, err)

@@ -22,6 +22,7 @@ type admission struct {
 
 	mu      sync.Mutex
 	running int
+	spares  int // starts ahead of demand; they are no reason to keep a real one waiting
 	queue   []chan struct{}
 	watch   bool // the goroutine that looks at the cores runs
 }
@@ -69,6 +70,22 @@ func (a *admission) enter(ctx context.Context) (leave func(), err error) {
 	}
 	a.leaveLocked() // its turn came in the same moment
 	return nil, context.Cause(ctx)
+}
+
+// spare gives a place to a start ahead of demand, when one is free that no real start needs, and half of the cores stay without such work. leave
+// gives it back; it may be called more than once.
+func (a *admission) spare() (leave func(), ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) > 0 || a.running+a.spares >= a.limit || a.spares >= max(1, a.limit/2) {
+		return nil, false
+	}
+	a.spares++
+	return sync.OnceFunc(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.spares--
+	}), true
 }
 
 func (a *admission) leave() {

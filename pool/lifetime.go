@@ -38,6 +38,12 @@ func (p *Pool) retireLocked(s *set) {
 		go m.env.Stop("superseded")
 	}
 	s.idle = nil
+	for m := range p.members {
+		if m.set == s && m.starting && m.ahead && m.env != nil && !m.stopping { // nobody waits for it
+			m.stopping = true
+			go m.env.Stop("superseded")
+		}
+	}
 	p.dropEmptyLocked(s)
 }
 
@@ -58,6 +64,12 @@ func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
 			p.letGoLocked(m, "snapshot replaced")
 		}
 	}
+	for key, s := range p.sets {
+		if key.function == unqualifiedARN && key.number == number { // what failed with the old one may do with the new one
+			s.failed, s.notBefore = 0, time.Time{}
+		}
+	}
+	p.nudge()
 }
 
 // expire ends what was idle for too long.
@@ -73,9 +85,7 @@ func (p *Pool) expire() {
 		case now := <-t.C:
 			p.mu.Lock()
 			for _, s := range p.sets {
-				for len(s.idle) > 0 && now.Sub(s.idle[0].since) >= p.o.IdleExpiry { // oldest use first
-					p.letGoLocked(s.idle[0], "idle")
-				}
+				p.expireLocked(s, now)
 			}
 			p.mu.Unlock()
 		}
@@ -156,17 +166,15 @@ func (p *Pool) checkDrainedLocked() {
 // Environments returns what is known of every environment, in no order.
 func (p *Pool) Environments() []execenv.Status {
 	p.mu.Lock()
-	envs := make([]*execenv.Environment, 0, len(p.members))
+	out := make([]execenv.Status, 0, len(p.members))
 	for m := range p.members {
 		if m.env != nil {
-			envs = append(envs, m.env)
+			s := m.env.Status()
+			s.Spare = m.idle && m.ahead
+			out = append(out, s)
 		}
 	}
 	p.mu.Unlock()
-	out := make([]execenv.Status, 0, len(envs))
-	for _, e := range envs {
-		out = append(out, e.Status())
-	}
 	return out
 }
 
@@ -174,16 +182,25 @@ func (p *Pool) Environments() []execenv.Status {
 type Counts struct {
 	Cold, Warm, Throttled                 uint64
 	Environments, Idle, Waiting, InFlight int
+	// Spares are those among Idle that were made ahead of demand. SpareClaims are those among Warm that found one; SpareFailures came to nothing.
+	Spares                                  int
+	SpareStarts, SpareClaims, SpareFailures uint64
 }
 
 // Counts returns the pool's numbers.
 func (p *Pool) Counts() Counts {
-	c := Counts{Cold: p.colds.Load(), Warm: p.warms.Load(), Throttled: p.throttles.Load()}
+	c := Counts{Cold: p.colds.Load(), Warm: p.warms.Load(), Throttled: p.throttles.Load(),
+		SpareStarts: p.spareStarts.Load(), SpareClaims: p.spareClaims.Load(), SpareFailures: p.spareFailures.Load()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.Environments = p.envs
 	for _, s := range p.sets {
 		c.Idle += len(s.idle)
+		for _, m := range s.idle {
+			if m.ahead {
+				c.Spares++
+			}
+		}
 		c.Waiting += len(s.waiters)
 	}
 	for _, n := range p.inFlight {

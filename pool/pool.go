@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type Options struct {
 	IdleExpiry time.Duration
 	// MaxEnvironments bounds how many there are, whatever the limits of functions say. Default 1,000.
 	MaxEnvironments int
+	Spares          Spares
 	Memory          Memory // nil: the host's
 	Cores           Cores  // nil: the host's
 }
@@ -59,6 +61,7 @@ type Pool struct {
 	unreserved int                   // in flight of functions without a reservation
 	reserved   map[string]bool       // who was counted as reserved
 	envs       int
+	yielding   time.Time // no spare is made before
 	closed     bool
 	drained    chan struct{} // closed when closed and nothing is left
 
@@ -68,6 +71,9 @@ type Pool struct {
 	colds     atomic.Uint64
 	warms     atomic.Uint64
 	throttles atomic.Uint64
+
+	nudged                                  chan struct{} // buffered: spares are to be looked at soon
+	spareStarts, spareClaims, spareFailures atomic.Uint64
 }
 
 type versionKey struct{ function, number string }
@@ -87,6 +93,12 @@ type set struct {
 	ending  int       // environments whose caller was answered and which will be offered in a moment
 	all     int
 	retired bool
+
+	use       usage
+	want      int       // how many should lie ready, as of the last look
+	opening   int       // spares among wanted
+	failed    int       // spares in a row that came to nothing
+	notBefore time.Time // is the next spare made
 }
 
 // member is one environment of a set.
@@ -102,6 +114,8 @@ type member struct {
 	gone     bool
 	since    time.Time // idle since
 	outdated bool      // of a generation that was replaced: goes when it is back
+	ahead    bool      // a spare: nobody has claimed it yet
+	made     time.Time // of a spare: when its start began
 }
 
 // expired says that what the environment was restored from is past its time to live: no invoke may start in it.
@@ -129,6 +143,12 @@ func Open(o Options) *Pool {
 	if o.MaxEnvironments == 0 {
 		o.MaxEnvironments = 1000
 	}
+	if o.Spares.Window == 0 {
+		o.Spares.Window = time.Hour
+	}
+	if o.Spares.Life == 0 {
+		o.Spares.Life = execenv.CredentialsLife / 2
+	}
 	if o.Memory == nil {
 		o.Memory = hostMemory{}
 	}
@@ -137,11 +157,15 @@ func Open(o Options) *Pool {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, inFlight: map[string]int{},
-		reserved: map[string]bool{}, drained: make(chan struct{}), ctx: ctx, stop: cancel}
+		reserved: map[string]bool{}, drained: make(chan struct{}), ctx: ctx, stop: cancel, nudged: make(chan struct{}, 1)}
 	p.admission = newAdmission(o.ColdStarts, o.Cores)
 	p.memory = &budget{source: o.Memory, pending: map[*member]int64{}}
 	p.janitor.Add(1)
 	go p.expire()
+	if p.spares() {
+		p.janitor.Add(1)
+		go p.keepSpares()
+	}
 	return p
 }
 
@@ -160,7 +184,7 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		inv.Stream = sink
 	}
 	for {
-		m, turn, err := p.claim(ctx, r.Version)
+		m, turn, err := p.claim(ctx, r)
 		if err != nil {
 			release()
 			return nil, err
@@ -246,14 +270,15 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 const answerGrace = 25 * time.Millisecond
 
 // claim returns an environment that nobody else has, and the number of its turn: an idle one, or the first that comes back or is made.
-func (p *Pool) claim(ctx context.Context, v *function.Version) (*member, uint64, error) {
-	key := keyOf(v)
+func (p *Pool) claim(ctx context.Context, r *Request) (*member, uint64, error) {
+	v, key := r.Version, keyOf(r.Version)
 	p.mu.Lock()
 	if v.Epoch < p.floor[key.versionKey] {
 		p.mu.Unlock()
 		return nil, 0, ErrSuperseded
 	}
 	s := p.setLocked(key, v)
+	s.use.last, s.use.limit = time.Now(), r.Limits.Reserved
 	for n := len(s.idle); n > 0 && s.idle[n-1].expired(); n = len(s.idle) {
 		p.letGoLocked(s.idle[n-1], "snapshot expired")
 	}
@@ -263,6 +288,13 @@ func (p *Pool) claim(ctx context.Context, v *function.Version) (*member, uint64,
 		m.idle, m.back = false, false
 		m.claims++
 		turn := m.claims
+		if m.ahead {
+			p.spareClaims.Add(1)
+		}
+		p.claimedLocked(m)
+		if len(s.idle) < s.want {
+			p.nudge()
+		}
 		p.mu.Unlock()
 		p.warms.Add(1)
 		return m, turn, nil
@@ -277,7 +309,9 @@ func (p *Pool) claim(ctx context.Context, v *function.Version) (*member, uint64,
 		})
 		defer t.Stop()
 	} else {
+		s.use.missed(s.use.last, p.o.Spares.Most)
 		p.wantLocked(s)
+		p.nudge()
 	}
 	p.mu.Unlock()
 	select {
@@ -429,6 +463,9 @@ func (p *Pool) offered(m *member) {
 		p.mu.Unlock()
 		go m.env.Stop("superseded, used up or draining")
 		p.mu.Lock()
+		if m.ahead && m.env.Spent() {
+			p.spareLostLocked(s, errors.New("its runtime ended"))
+		}
 		p.wantLocked(s) // who waits needs another one
 		p.mu.Unlock()
 		return
@@ -439,12 +476,21 @@ func (p *Pool) offered(m *member) {
 		m.claims++
 		m.back = false
 		turn := m.claims
+		p.claimedLocked(m)
 		p.mu.Unlock()
+		p.nudge()
 		w.got <- grant{m: m, turn: turn}
 		return
 	}
 	m.idle, m.since = true, time.Now()
-	s.idle = append(s.idle, m)
+	if m.ahead {
+		s.idle = slices.Insert(s.idle, 0, m)
+		if len(s.idle) < s.want {
+			p.nudge()
+		}
+	} else {
+		s.idle = append(s.idle, m)
+	}
 	p.mu.Unlock()
 }
 
@@ -459,6 +505,9 @@ func (p *Pool) readyLocked(m *member) {
 	if m.starting {
 		m.starting = false
 		m.set.wanted--
+		if m.ahead {
+			m.set.opening--
+		}
 	}
 }
 
@@ -503,13 +552,21 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, neverReady := m.set, m.starting
+	lost := m.ahead && !m.stopping && !s.retired && !p.closed
 	p.readyLocked(m)
 	p.unlistLocked(m)
 	m.stopping, m.gone = true, true
 	delete(p.members, m)
 	s.all--
 	p.envs--
-	if neverReady {
+	if lost {
+		p.spareLostLocked(s, err)
+	}
+	switch {
+	case !neverReady:
+	case m.ahead:
+		p.wantLocked(s) // nobody's, so nobody is told; who came meanwhile gets a start of their own
+	default:
 		if err == nil {
 			err = errors.New("environment ended before it was ready")
 		}
@@ -525,7 +582,7 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 }
 
 func (p *Pool) dropEmptyLocked(s *set) {
-	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s {
+	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s && p.wantsLocked(s, time.Now()) == 0 {
 		delete(p.sets, s.key)
 	}
 }

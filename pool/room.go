@@ -29,7 +29,7 @@ func (b *budget) settled(m *member) { b.sum -= b.pending[m]; delete(b.pending, m
 // reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
 const reclaimWait = 3 * time.Second
 
-// makeRoom ends idle environments, least recently used first, until one more of need bytes fits. A *ThrottledError when it cannot.
+// makeRoom ends idle environments, spares before the least recently used, until one more of need bytes fits. A *ThrottledError when it cannot.
 func (p *Pool) makeRoom(s *set, need int64) error {
 	deadline := time.Now().Add(reclaimWait)
 	for {
@@ -40,9 +40,12 @@ func (p *Pool) makeRoom(s *set, need int64) error {
 			p.mu.Unlock()
 			return nil
 		}
-		victim := p.leastRecentLocked()
+		victim := p.victimLocked()
 		coming := p.comingLocked()
 		if victim != nil && coming == 0 { // one at a time: each may be enough
+			if victim.ahead {
+				p.yielding = time.Now().Add(yield)
+			}
 			p.letGoLocked(victim, "reclaimed")
 		}
 		p.mu.Unlock()
@@ -58,14 +61,29 @@ func (p *Pool) makeRoom(s *set, need int64) error {
 	}
 }
 
-func (p *Pool) leastRecentLocked() *member {
-	var oldest *member
-	for _, s := range p.sets {
-		if len(s.idle) > 0 && (oldest == nil || s.idle[0].since.Before(oldest.since)) {
-			oldest = s.idle[0]
+// victimLocked is who gives way to a start: a spare that lies ready, one that is still being restored and that nobody waits for, or the least
+// recently used; nil when there is nobody.
+func (p *Pool) victimLocked() *member {
+	rank := func(m *member) int {
+		switch {
+		case m.stopping:
+		case m.idle && m.ahead:
+			return 3
+		case m.starting && m.ahead && m.env != nil && len(m.set.waiters) == 0:
+			return 2
+		case m.idle:
+			return 1
+		}
+		return 0
+	}
+	var best *member
+	highest := 0
+	for m := range p.members {
+		if n := rank(m); n > highest || n > 0 && n == highest && m.since.Before(best.since) {
+			best, highest = m, n
 		}
 	}
-	return oldest
+	return best
 }
 
 // comingLocked counts environments that will give their memory back, or be idle, in a moment.

@@ -45,11 +45,19 @@ func psRows(envs []admin.Environment, moves int, now time.Time) [][]string {
 	rows := [][]string{{"ENV", "FUNCTION", "QUALIFIER", "STATE", "FOR", "AGE", "INVOKES", "MEMORY", "SANDBOX", "LAST MOVES"}}
 	for _, e := range envs {
 		rows = append(rows, []string{
-			short(e.ID), e.Function, e.Qualifier, e.State, ago(now.Sub(e.Since)), ago(now.Sub(e.Created)), itoa(e.Invokes),
+			short(e.ID), e.Function, e.Qualifier, stateOf(e), ago(now.Sub(e.Since)), ago(now.Sub(e.Created)), itoa(e.Invokes),
 			mebibytes(e.MemoryBytes), e.Sandbox, trail(e, moves),
 		})
 	}
 	return rows
+}
+
+// stateOf marks what was restored ahead of demand.
+func stateOf(e admin.Environment) string {
+	if e.Spare {
+		return e.State + ", spare"
+	}
+	return e.State
 }
 
 // trail is the last moves as one line: each state with how long it lasted, then the present one.
