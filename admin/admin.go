@@ -59,9 +59,10 @@ type Environment struct {
 	Since       time.Time `json:"since"`   // of the state
 	Created     time.Time `json:"created"` //
 	Invokes     uint64    `json:"invokes"`
-	Spare       bool      `json:"spare,omitempty"` // restored ahead of demand, not invoked yet
-	MemoryMiB   int       `json:"memoryMiB"`       // limit
-	MemoryBytes int64     `json:"memoryBytes"`     // most that was held at the end of an invoke
+	Spare       bool      `json:"spare,omitempty"`       // restored ahead of demand, not invoked yet
+	Provisioned bool      `json:"provisioned,omitempty"` // part of a version's provisioned concurrency
+	MemoryMiB   int       `json:"memoryMiB"`             // limit
+	MemoryBytes int64     `json:"memoryBytes"`           // most that was held at the end of an invoke
 	Sandbox     string    `json:"sandbox"`
 	LogStream   string    `json:"logStream"`
 	CodeSHA256  string    `json:"codeSha256"`
@@ -88,7 +89,7 @@ type Move struct {
 
 func environment(s execenv.Status) Environment {
 	e := Environment{
-		ID: s.ID, Function: s.Function, Qualifier: s.Qualifier, State: s.State, Since: s.Since, Created: s.Created, Invokes: s.Invokes, Spare: s.Spare,
+		ID: s.ID, Function: s.Function, Qualifier: s.Qualifier, State: s.State, Since: s.Since, Created: s.Created, Invokes: s.Invokes, Spare: s.Spare, Provisioned: s.Provisioned,
 		MemoryMiB: s.MemoryMiB, MemoryBytes: s.MemoryBytes, Sandbox: s.Sandbox, LogStream: s.LogStream, CodeSHA256: s.CodeSHA256, Epoch: s.Epoch, PIDs: s.PIDs,
 	}
 	for _, m := range s.Moves {

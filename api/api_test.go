@@ -22,6 +22,7 @@ import (
 	"thaw/api"
 	"thaw/blob"
 	"thaw/codepackage"
+	"thaw/function"
 	"thaw/jetstream"
 	"thaw/pool"
 	"thaw/runtimes"
@@ -53,6 +54,8 @@ type runner struct {
 	mu      sync.Mutex
 	asked   []*pool.Request
 	retired []retirement
+	wanted  map[string]int // provisioned, by ARN with version
+	made    map[string]pool.Allocation
 	answer  func(context.Context, *pool.Request) (*pool.Result, error)
 }
 
@@ -76,6 +79,21 @@ func (r *runner) Retire(arn, number string, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.retired = append(r.retired, retirement{arn, number, before})
+}
+
+func (r *runner) Provision(v *function.Version, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wanted == nil {
+		r.wanted = map[string]int{}
+	}
+	r.wanted[v.ARN()] = n
+}
+
+func (r *runner) Provisioned(v *function.Version) pool.Allocation {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.made[v.ARN()]
 }
 
 func (r *runner) retirements() []retirement {

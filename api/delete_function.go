@@ -110,6 +110,7 @@ func (s *Server) deleteVersion(ctx context.Context, t target) error {
 		}
 		e, err := s.change(ctx, t.key, func(_ *function.Entry, r *function.Record) error {
 			r.Numbers = slices.DeleteFunc(r.Numbers, func(m int) bool { return m == n })
+			delete(r.Provisioned, n)
 			return nil
 		})
 		if err == nil {

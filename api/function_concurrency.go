@@ -38,7 +38,14 @@ func (c *call) putFunctionConcurrency() error {
 		if r.Reserved != nil {
 			others -= *r.Reserved
 		}
-		if c.s.Concurrency-others-n < function.MinUnreserved {
+		if total := r.ProvisionedTotal(); n < total {
+			return invalidParameter(" ReservedConcurrentExecutions  %d should not be lower than function's total provisioned concurrency [%d].", n, total) // the spaces are the service's
+		}
+		provisioned := c.s.view.Provisioned()
+		if r.Reserved == nil {
+			provisioned -= r.ProvisionedTotal()
+		}
+		if c.s.Concurrency-others-provisioned-n < function.MinUnreserved {
 			return invalidParameter("Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [%d].", function.MinUnreserved)
 		}
 		r.Reserved = &n

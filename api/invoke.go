@@ -102,13 +102,13 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 	if invocationType == "DryRun" {
 		return nil, c.empty(http.StatusNoContent)
 	}
-	serving, reserved, err := c.serving(t, e)
+	serving, limits, err := c.serving(t, e)
 	if err != nil {
 		return nil, err
 	}
 	q := &pool.Request{
 		Version:    serving,
-		Limits:     pool.Limits{Reserved: reserved, Unreserved: c.s.Concurrency - c.s.view.Reserved()},
+		Limits:     limits,
 		RequestID:  c.id,
 		InvokedARN: t.asNamed(),
 		Event:      c.body,
@@ -126,7 +126,7 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 		if e == nil {
 			return notFound(t.qualified())
 		}
-		serving, reserved, err := c.serving(t, e)
+		serving, limits, err := c.serving(t, e)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 				return c.invokeFailed(c.r.Context().Err())
 			}
 		}
-		q.Version, q.Limits.Reserved = serving, reserved
+		q.Version, q.Limits = serving, limits
 		return nil
 	}
 	return q, nil
@@ -166,7 +166,7 @@ func first(values []string) string {
 }
 
 // serving returns what an invocation runs. One of a function that is Pending waits for it, in bounds.
-func (c *call) serving(t target, e *function.Entry) (v *function.Version, reserved int, err error) {
+func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits pool.Limits, err error) {
 	number := t.qualifier
 	if number == "" {
 		number = function.Latest
@@ -174,18 +174,14 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, reserv
 	var timeout <-chan time.Time
 	for {
 		if v := e.Serving(number); v != nil {
-			reserved := -1
-			if n := e.Record.Reserved; n != nil {
-				reserved = *n
-			}
-			return v, reserved, nil
+			return v, c.s.limits(e, number), nil
 		}
 		r := versionOf(e, t.qualifier)
 		if r == nil {
-			return nil, 0, notFound(t.qualified())
+			return nil, limits, notFound(t.qualified())
 		}
 		if r.Life == function.Failed {
-			return nil, 0, failedToServe(r)
+			return nil, limits, failedToServe(r)
 		}
 		if timeout == nil {
 			timer := time.NewTimer(c.s.PendingInvoke)
@@ -195,16 +191,28 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, reserv
 		select {
 		case <-e.Replaced():
 		case <-timeout:
-			return nil, 0, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
+			return nil, limits, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
 		case <-c.s.ctx.Done():
-			return nil, 0, fail("ServiceException", "The server is stopping.")
+			return nil, limits, fail("ServiceException", "The server is stopping.")
 		case <-c.r.Context().Done():
-			return nil, 0, c.invokeFailed(c.r.Context().Err())
+			return nil, limits, c.invokeFailed(c.r.Context().Err())
 		}
 		if e = c.s.view.Get(t.key); e == nil {
-			return nil, 0, notFound(t.qualified())
+			return nil, limits, notFound(t.qualified())
 		}
 	}
+}
+
+// limits are what an invocation of a version may use at this moment.
+func (s *Server) limits(e *function.Entry, number string) pool.Limits {
+	l := pool.Limits{Reserved: -1, Unreserved: s.Concurrency - s.view.Reserved() - s.view.Provisioned()}
+	if n := e.Record.Reserved; n != nil {
+		l.Reserved = *n
+	}
+	if len(e.Record.Provisioned) > 0 {
+		l.Provisioned, l.ProvisionedAll = e.Record.Provisioned[function.Number(number)].Requested, e.Record.ProvisionedTotal()
+	}
+	return l
 }
 
 // failedToServe says why a Failed version cannot be invoked, in the word that the service has for the cause.

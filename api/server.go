@@ -30,6 +30,9 @@ type Pool interface {
 	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number is $LATEST, a
 	// version's, or empty for all. It does not wait.
 	Retire(unqualifiedARN, number string, beforeEpoch uint64)
+	// Provision says how many environments of a version are kept initialised, 0: none. It does not wait. Provisioned says how far that is.
+	Provision(v *function.Version, n int)
+	Provisioned(v *function.Version) pool.Allocation
 }
 
 // Runtimes knows which runtime identifiers there are. Errors of Check: *runtimes.UnknownError, *runtimes.NotInstalledError.
@@ -86,7 +89,8 @@ type Options struct {
 	Credentials []Credential // who may sign
 	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
 	Verify bool
-	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for.
+	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, and with
+	// provisioned concurrency.
 	Strict      bool
 	Concurrency int // of the account; 0: 1000
 	// Settle is how long a change can be seen as Pending or InProgress at least; 0: 150 ms. AWS takes seconds.
@@ -159,6 +163,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	for _, e := range s.view.All() {
 		s.settleSoon(e.Record.Key)
+		s.provision(e)
 	}
 	return s, nil
 }

@@ -353,7 +353,7 @@ func (d *driver) perform(a Action, ev Event) {
 	case ReportInvoke:
 		d.reportInvoke(ev)
 	case KillProcesses:
-		d.e.spent.Store(d.o.Restore != nil)
+		d.e.spent.Store(d.o.Restore != nil || d.o.Provisioned)
 		d.initError = nil
 		d.send(wire.KindKill, wire.Kill{Generation: d.generation}, nil)
 		d.limit.Reset(killLimit)

@@ -88,7 +88,9 @@ type Options struct {
 	// most one is set.
 	Make    *Make
 	Restore *Restore
-	OnExit  func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
+	// Provisioned: Init is ahead of demand and has the long limit. After a reset the environment is of no more use to its owner: see Spent.
+	Provisioned bool
+	OnExit      func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
 }
 
 // Environment is the handle on one execution environment. Its driver runs until Gone has been told.
@@ -98,7 +100,7 @@ type Environment struct {
 	cmds   chan command
 	done   chan struct{}
 	status atomic.Pointer[Status]
-	spent  atomic.Bool // a restored one that lost its processes: Init inside an invoke is slower than another restore
+	spent  atomic.Bool // one that was made ahead or restored lost its processes: Init inside an invoke is slower than another one
 }
 
 type command struct {
@@ -121,7 +123,7 @@ func (e *Environment) ID() ID { return e.id }
 // Version returns what the environment runs.
 func (e *Environment) Version() *function.Version { return e.o.Version }
 
-// Spent says that the environment came from a snapshot and has been reset: whoever owns it does better to let it go and restore another.
+// Spent says that the environment came from a snapshot, or was provisioned, and has been reset or failed in Init: whoever owns it does better to let it go and make another.
 func (e *Environment) Spent() bool { return e.spent.Load() }
 
 // Snapshot names what the environment was restored from; empty when it was not. Expires is when no invoke may start in it any more.
@@ -166,7 +168,8 @@ type Status struct {
 	Created     time.Time
 	Invokes     uint64
 	Snapshot    string // that it was restored from
-	Spare       bool   // it waits for its first invoke; only the pool knows
+	Spare       bool   // it waits for its first invoke; only the pool knows this and the next
+	Provisioned bool   // it is part of a version's provisioned concurrency
 	MemoryMiB   int    // limit
 	MemoryBytes int64  // most that its processes held at the end of an invoke
 	CodeSHA256  string

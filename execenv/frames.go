@@ -132,7 +132,7 @@ func (d *driver) startRuntime() {
 	d.exit, d.initError = nil, nil
 	d.phase = phaseInit
 	limit := initLimit
-	if d.o.Version.InitWithoutLimit {
+	if d.o.Version.InitWithoutLimit || d.o.Provisioned { // E-013
 		limit = max(longInitLimit, d.o.Version.Timeout)
 	}
 	if d.state == Reinitializing {
@@ -153,7 +153,7 @@ func (d *driver) endInit() {
 			d.o.Observe("init", took)
 		}
 	}
-	if d.o.Version.LogFormat == "JSON" || d.o.Make != nil {
+	if d.o.Version.LogFormat == "JSON" || d.o.Make != nil || d.o.Provisioned {
 		d.lineInitDone(took, statusSuccess, "")
 	}
 }

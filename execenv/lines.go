@@ -113,7 +113,7 @@ func (d *driver) lineInitStart() {
 
 func (d *driver) lineInitDone(took time.Duration, status, errType string) {
 	level, text := "DEBUG", ""
-	if status == statusSuccess && d.o.Make != nil { // E-012
+	if status == statusSuccess && (d.o.Make != nil || d.o.Provisioned) { // E-012
 		level, text = "INFO", fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\n", ms(took), d.phase)
 	}
 	if status != statusSuccess {

@@ -101,6 +101,9 @@ func (d *driver) initType() string {
 	if d.o.Make != nil || d.o.Restore != nil {
 		return "snap-start"
 	}
+	if d.o.Provisioned {
+		return "provisioned-concurrency"
+	}
 	return "on-demand"
 }
 

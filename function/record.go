@@ -88,13 +88,14 @@ type Served struct {
 type Record struct {
 	Key
 	Partition     string
-	Incarnation   uint64        // tells functions of the same name, one after the other, apart; part of the keys of its versions
-	Latest        VersionRecord // as customers see it
-	Epoch         uint64        // of Latest when that serves
-	Before        *Served       `json:",omitempty"` // serves instead of Latest while set
-	Numbers       []int         // published versions, ascending
-	NextNumber    int           // of the next version; never goes back
-	Reserved      *int          `json:",omitempty"` // reserved concurrency
+	Incarnation   uint64            // tells functions of the same name, one after the other, apart; part of the keys of its versions
+	Latest        VersionRecord     // as customers see it
+	Epoch         uint64            // of Latest when that serves
+	Before        *Served           `json:",omitempty"` // serves instead of Latest while set
+	Numbers       []int             // published versions, ascending
+	NextNumber    int               // of the next version; never goes back
+	Reserved      *int              `json:",omitempty"` // reserved concurrency
+	Provisioned   map[int]Provision `json:",omitempty"` // provisioned concurrency, by version
 	Tags          map[string]string
 	RecursiveLoop string `json:",omitempty"` // Terminate unless set
 	Revision      uint64 `json:"-"`          // the store's, for its optimistic lock
@@ -112,8 +113,23 @@ func (r *Record) Clone() *Record {
 		n := *r.Reserved
 		c.Reserved = &n
 	}
+	c.Provisioned = maps.Clone(r.Provisioned)
 	c.Tags = maps.Clone(r.Tags)
 	return &c
+}
+
+// Provision is how many environments of a version are kept initialised.
+type Provision struct {
+	Requested int
+	Modified  time.Time
+}
+
+// ProvisionedTotal is the provisioned concurrency of all versions together.
+func (r *Record) ProvisionedTotal() (n int) {
+	for _, p := range r.Provisioned {
+		n += p.Requested
+	}
+	return n
 }
 
 // ARN is the unqualified ARN.

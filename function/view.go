@@ -29,7 +29,9 @@ type versionKey struct {
 type viewSnapshot struct {
 	entries  map[Key]*Entry
 	reserved int // sum over all functions
-	revision uint64
+	// provisioned is the sum over functions without a reservation: that of the others is part of it.
+	provisioned int
+	revision    uint64
 }
 
 // Entry is one function and its published versions at one moment. Nothing in it ever changes.
@@ -60,6 +62,9 @@ func (v *View) Get(k Key) *Entry { return v.snap.Load().entries[k] }
 
 // Reserved is the sum of all reserved concurrency.
 func (v *View) Reserved() int { return v.snap.Load().reserved }
+
+// Provisioned is the sum of the provisioned concurrency that no reservation contains.
+func (v *View) Provisioned() int { return v.snap.Load().provisioned }
 
 // All returns every function in the order of account, region and name.
 func (v *View) All() []*Entry {
@@ -113,7 +118,7 @@ func (v *View) Apply(c Change) {
 	if c.Revision <= old.revision {
 		return
 	}
-	next := &viewSnapshot{entries: old.entries, reserved: old.reserved, revision: c.Revision}
+	next := &viewSnapshot{entries: old.entries, reserved: old.reserved, provisioned: old.provisioned, revision: c.Revision}
 	if c.Key != (Key{}) {
 		v.applyLocked(old, next, c)
 	}
@@ -147,8 +152,12 @@ func (v *View) applyLocked(old, next *viewSnapshot, c Change) {
 	if v.loaded {
 		next.entries = maps.Clone(old.entries)
 	}
-	if was != nil && was.Record.Reserved != nil {
+	switch {
+	case was == nil:
+	case was.Record.Reserved != nil:
 		next.reserved -= *was.Record.Reserved
+	default:
+		next.provisioned -= was.Record.ProvisionedTotal()
 	}
 	if record == nil {
 		delete(next.entries, c.Key)
@@ -156,6 +165,8 @@ func (v *View) applyLocked(old, next *viewSnapshot, c Change) {
 	}
 	if record.Reserved != nil {
 		next.reserved += *record.Reserved
+	} else {
+		next.provisioned += record.ProvisionedTotal()
 	}
 	e := &Entry{
 		Record: record, latest: record.ServesLatest(), replaced: make(chan struct{}),

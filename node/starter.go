@@ -77,6 +77,23 @@ func (s *starter) Restore(ctx context.Context, v *function.Version, owner execen
 	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID, spare: true}, restore, release)
 }
 
+// Provision implements pool.Provider: as Open, with an Init that is ahead of demand.
+func (s *starter) Provision(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
+	ahead := func(o *execenv.Options) { o.Provisioned = true }
+	if s.snapshots == nil || !v.SnapStart {
+		return s.open(ctx, v, owner, ahead)
+	}
+	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	restore, release := s.snapshots.lend(ctx, v, plan)
+	if restore == nil {
+		return s.open(ctx, v, owner, ahead)
+	}
+	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID, init: ahead}, restore, release)
+}
+
 func (s *starter) restore(ctx context.Context, r *restoring, restore *execenv.Restore, release func()) (*execenv.Environment, error) {
 	env, err := s.open(ctx, r.v, r, func(o *execenv.Options) {
 		o.Restore = restore
@@ -95,7 +112,8 @@ type restoring struct {
 	s       *starter
 	v       *function.Version
 	id      string
-	spare   bool // nobody waits for it: it does not become an Init
+	spare   bool                   // nobody waits for it: it does not become an Init
+	init    func(*execenv.Options) // of the Init that it may become
 	offered bool
 }
 
@@ -122,7 +140,7 @@ func (r *restoring) Gone(e *execenv.Environment, err error) {
 	}
 	r.s.metrics.fallbacks.Inc()
 	go func() { // the driver that told us must go on
-		if _, err := r.s.open(context.Background(), r.v, r.Owner, nil); err != nil {
+		if _, err := r.s.open(context.Background(), r.v, r.Owner, r.init); err != nil {
 			r.Owner.Gone(e, err)
 		}
 	}()

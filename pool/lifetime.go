@@ -29,6 +29,7 @@ func (p *Pool) Retire(unqualifiedARN, number string, beforeEpoch uint64) {
 
 func (p *Pool) retireLocked(s *set) {
 	s.retired = true
+	s.provisioned.target = 0
 	for _, w := range s.waiters {
 		w.got <- grant{err: ErrSuperseded}
 	}
@@ -39,7 +40,7 @@ func (p *Pool) retireLocked(s *set) {
 	}
 	s.idle = nil
 	for m := range p.members {
-		if m.set == s && m.starting && m.ahead && m.env != nil && !m.stopping { // nobody waits for it
+		if m.set == s && m.starting && (m.ahead || m.allotted) && m.env != nil && !m.stopping { // nobody waits for it
 			m.stopping = true
 			go m.env.Stop("superseded")
 		}
@@ -170,7 +171,7 @@ func (p *Pool) Environments() []execenv.Status {
 	for m := range p.members {
 		if m.env != nil {
 			s := m.env.Status()
-			s.Spare = m.idle && m.ahead
+			s.Spare, s.Provisioned = m.idle && m.ahead, m.allotted
 			out = append(out, s)
 		}
 	}

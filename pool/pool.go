@@ -42,6 +42,7 @@ type Options struct {
 	IdleExpiry time.Duration
 	// MaxEnvironments bounds how many there are, whatever the limits of functions say. Default 1,000.
 	MaxEnvironments int
+	Provider        Provider // of provisioned concurrency; nil: Starter makes it, too
 	Spares          Spares
 	Memory          Memory // nil: the host's
 	Cores           Cores  // nil: the host's
@@ -59,6 +60,8 @@ type Pool struct {
 	floor      map[versionKey]uint64 // versions below this epoch are superseded
 	inFlight   map[string]int        // by unqualified ARN
 	unreserved int                   // in flight of functions without a reservation
+	owned      map[versionKey]int    // in flight on provisioned concurrency
+	ownedBy    map[string]int        // the same by unqualified ARN
 	reserved   map[string]bool       // who was counted as reserved
 	envs       int
 	yielding   time.Time // no spare is made before
@@ -71,6 +74,8 @@ type Pool struct {
 	colds     atomic.Uint64
 	warms     atomic.Uint64
 	throttles atomic.Uint64
+
+	provision chan struct{} // buffered: provisioned concurrency is to be looked at
 
 	nudged                                  chan struct{} // buffered: spares are to be looked at soon
 	spareStarts, spareClaims, spareFailures atomic.Uint64
@@ -94,6 +99,8 @@ type set struct {
 	all     int
 	retired bool
 
+	provisioned provisioned
+
 	use       usage
 	want      int       // how many should lie ready, as of the last look
 	opening   int       // spares among wanted
@@ -114,8 +121,9 @@ type member struct {
 	gone     bool
 	since    time.Time // idle since
 	outdated bool      // of a generation that was replaced: goes when it is back
+	allotted bool      // part of the version's provisioned concurrency
 	ahead    bool      // a spare: nobody has claimed it yet
-	made     time.Time // of a spare: when its start began
+	made     time.Time // of a spare and one that is allotted: when its start began
 }
 
 // expired says that what the environment was restored from is past its time to live: no invoke may start in it.
@@ -157,11 +165,12 @@ func Open(o Options) *Pool {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, inFlight: map[string]int{},
-		reserved: map[string]bool{}, drained: make(chan struct{}), ctx: ctx, stop: cancel, nudged: make(chan struct{}, 1)}
+		reserved: map[string]bool{}, owned: map[versionKey]int{}, ownedBy: map[string]int{}, provision: make(chan struct{}, 1), drained: make(chan struct{}), ctx: ctx, stop: cancel, nudged: make(chan struct{}, 1)}
 	p.admission = newAdmission(o.ColdStarts, o.Cores)
 	p.memory = &budget{source: o.Memory, pending: map[*member]int64{}}
-	p.janitor.Add(1)
+	p.janitor.Add(2)
 	go p.expire()
+	go p.keepProvisioned()
 	if p.spares() {
 		p.janitor.Add(1)
 		go p.keepSpares()
@@ -239,8 +248,12 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 		return nil, ErrClosed
 	}
 	counted := r.Limits.Reserved < 0
+	version := keyOf(r.Version).versionKey
+	owned := p.owned[version] < r.Limits.Provisioned // by the version's provisioned concurrency
 	switch {
-	case !counted && p.inFlight[arn] >= r.Limits.Reserved:
+	case owned:
+		counted = false
+	case !counted && p.inFlight[arn]-p.ownedBy[arn] >= r.Limits.Reserved-r.Limits.ProvisionedAll:
 		p.throttles.Add(1)
 		return nil, &ThrottledError{Reason: ReservedConcurrency}
 	case counted && p.unreserved >= r.Limits.Unreserved:
@@ -251,6 +264,10 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 	if counted {
 		p.unreserved++
 	}
+	if owned {
+		p.owned[version]++
+		p.ownedBy[arn]++
+	}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -259,6 +276,14 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 		}
 		if counted {
 			p.unreserved--
+		}
+		if owned {
+			if p.owned[version]--; p.owned[version] == 0 {
+				delete(p.owned, version)
+			}
+			if p.ownedBy[arn]--; p.ownedBy[arn] == 0 {
+				delete(p.ownedBy, arn)
+			}
 		}
 		p.checkDrainedLocked()
 	}, nil
@@ -463,6 +488,9 @@ func (p *Pool) offered(m *member) {
 		p.mu.Unlock()
 		go m.env.Stop("superseded, used up or draining")
 		p.mu.Lock()
+		if m.allotted && m.claims == 0 && m.env.Spent() {
+			p.provisionFailedLocked(s, nil)
+		}
 		if m.ahead && m.env.Spent() {
 			p.spareLostLocked(s, errors.New("its runtime ended"))
 		}
@@ -483,6 +511,9 @@ func (p *Pool) offered(m *member) {
 		return
 	}
 	m.idle, m.since = true, time.Now()
+	if m.allotted {
+		s.provisioned.reason = ""
+	}
 	if m.ahead {
 		s.idle = slices.Insert(s.idle, 0, m)
 		if len(s.idle) < s.want {
@@ -504,7 +535,11 @@ func (p *Pool) readyLocked(m *member) {
 	p.memory.settled(m)
 	if m.starting {
 		m.starting = false
-		m.set.wanted--
+		if m.allotted {
+			m.set.provisioned.opening--
+		} else {
+			m.set.wanted--
+		}
 		if m.ahead {
 			m.set.opening--
 		}
@@ -552,19 +587,29 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, neverReady := m.set, m.starting
-	lost := m.ahead && !m.stopping && !s.retired && !p.closed
+	asked := m.stopping || s.retired || p.closed
 	p.readyLocked(m)
 	p.unlistLocked(m)
 	m.stopping, m.gone = true, true
 	delete(p.members, m)
 	s.all--
+	if m.allotted {
+		p.lookAtProvisioned()
+	}
 	p.envs--
-	if lost {
+	switch {
+	case asked:
+	case m.ahead:
 		p.spareLostLocked(s, err)
+	case m.allotted && m.claims == 0:
+		if err == nil {
+			err = errors.New("environment ended")
+		}
+		p.provisionFailedLocked(s, err)
 	}
 	switch {
 	case !neverReady:
-	case m.ahead:
+	case m.ahead, m.allotted:
 		p.wantLocked(s) // nobody's, so nobody is told; who came meanwhile gets a start of their own
 	default:
 		if err == nil {
@@ -582,7 +627,7 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 }
 
 func (p *Pool) dropEmptyLocked(s *set) {
-	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s && p.wantsLocked(s, time.Now()) == 0 {
+	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s && s.provisioned.target == 0 && p.wantsLocked(s, time.Now()) == 0 {
 		delete(p.sets, s.key)
 	}
 }

@@ -35,6 +35,7 @@ type answer struct { ID, N, Pid int }
 var n int
 
 func main() {
+	if os.Getenv("FAIL") != "" { os.Exit(7) }
 	if d, err := time.ParseDuration(os.Getenv("INIT")); err == nil { time.Sleep(d) }
 	lambda.Start(func(ctx context.Context, e event) (answer, error) {
 		n++
@@ -104,8 +105,12 @@ func (s *starter) Open(_ context.Context, v *function.Version, owner execenv.Own
 		return nil, s.fail
 	}
 	s.opened.Add(1)
-	return execenv.Open(execenv.NewID(), execenv.Options{Backend: backend, Version: v, Owner: owner, Log: slog.New(slog.DiscardHandler), Sink: discard{},
-		Launch: execenv.Launch{Candidates: []string{"/var/task/bootstrap"}, Mounts: []sandbox.Mount{{Source: codeDir, Target: "/var/task"}}}}), nil
+	return s.open(v, owner, false), nil
+}
+
+func (*starter) open(v *function.Version, owner execenv.Owner, provisioned bool) *execenv.Environment {
+	return execenv.Open(execenv.NewID(), execenv.Options{Backend: backend, Version: v, Owner: owner, Log: slog.New(slog.DiscardHandler), Sink: discard{}, Provisioned: provisioned,
+		Launch: execenv.Launch{Candidates: []string{"/var/task/bootstrap"}, Mounts: []sandbox.Mount{{Source: codeDir, Target: "/var/task"}}}})
 }
 
 type discard struct{}

@@ -10,7 +10,9 @@ import (
 // Limits are what the control plane allows at the moment of a request.
 type Limits struct {
 	Reserved   int // the function's reserved concurrency; -1: none
-	Unreserved int // what all functions without a reservation may use together
+	Unreserved int // what all functions without a reservation may use together, provisioned concurrency apart
+	// Provisioned concurrency of the version, and of all versions of its function: nobody else may use it.
+	Provisioned, ProvisionedAll int
 }
 
 // Request is one invocation, as the API resolved it.

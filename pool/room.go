@@ -66,7 +66,7 @@ func (p *Pool) makeRoom(s *set, need int64) error {
 func (p *Pool) victimLocked() *member {
 	rank := func(m *member) int {
 		switch {
-		case m.stopping:
+		case m.stopping, m.allotted:
 		case m.idle && m.ahead:
 			return 3
 		case m.starting && m.ahead && m.env != nil && len(m.set.waiters) == 0:

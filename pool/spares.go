@@ -31,8 +31,8 @@ type Spares struct {
 	Restorer Restorer      // nil: no spares
 	Most     int           // of one version; 0: no spares
 	Window   time.Duration // a version has spares for so long after its last invocation. Default 1 hour
-	// Life is when a spare is replaced: the credentials that it got at its restore run out. Default half of execenv.CredentialsLife; the other half is
-	// left to the invocations.
+	// Life is when a spare is replaced, and an idle environment of provisioned concurrency: the credentials that it got run out. Default half of
+	// execenv.CredentialsLife; the other half is left to the invocations.
 	Life time.Duration
 }
 
@@ -100,6 +100,9 @@ func (p *Pool) wantsLocked(s *set, now time.Time) int {
 
 // worn says that an idle member is to be let go as soon as it is not needed to lie ready.
 func (p *Pool) worn(m *member, now time.Time) bool {
+	if m.allotted {
+		return false
+	}
 	if m.ahead {
 		return now.Sub(m.made) >= p.o.Spares.Life
 	}
@@ -119,13 +122,18 @@ func (p *Pool) lastingLocked(s *set, now time.Time) int {
 
 // expireLocked ends what was idle for too long, but for what the set keeps ready: that goes when another took its place.
 func (p *Pool) expireLocked(s *set, now time.Time) {
-	lasting := p.lastingLocked(s, now)
+	lasting, renewed := p.lastingLocked(s, now), s.provisioned.target > 0 && s.provisioned.target > len(p.allottedLocked(s))
 	for _, m := range slices.Clone(s.idle) {
 		switch {
 		case m.expired():
 			p.letGoLocked(m, "snapshot expired")
 		case m.ahead && now.Sub(m.made) >= execenv.CredentialsLife-s.version.Timeout: // an invocation that began now would see them run out
 			p.letGoLocked(m, "credentials expired")
+		case m.allotted: // one at a time, so that the others are there
+			if !renewed && now.Sub(m.made) >= p.o.Spares.Life {
+				renewed = true
+				p.letGoLocked(m, "credentials run out")
+			}
 		case p.worn(m, now):
 			if lasting >= s.want {
 				p.letGoLocked(m, "idle")
@@ -274,6 +282,9 @@ func (p *Pool) spareLostLocked(s *set, err error) {
 
 // claimedLocked notes that a member serves from now on.
 func (p *Pool) claimedLocked(m *member) {
+	if m.allotted {
+		m.set.provisioned.failed = 0
+	}
 	if m.ahead {
 		m.ahead = false
 		m.set.failed, m.set.notBefore = 0, time.Time{}

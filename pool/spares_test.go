@@ -118,10 +118,10 @@ func TestRisingLoadGetsMoreSparesUpToTheBound(t *testing.T) {
 
 func TestSpareOutlivesIdleExpiryButNotTheWindow(t *testing.T) {
 	a := &ahead{}
-	p, _ := open(t, withSpares(a, pool.Options{IdleExpiry: 300 * time.Millisecond, Spares: pool.Spares{Most: 1, Window: 4 * time.Second}}))
+	p, _ := open(t, withSpares(a, pool.Options{IdleExpiry: 300 * time.Millisecond, Spares: pool.Spares{Most: 1, Window: 8 * time.Second}}))
 	v := snapStarted("window", 1)
+	end := time.Now().Add(7 * time.Second) // the window begins when the invocation comes
 	invoke(t, p, v, `{}`)
-	end := time.Now().Add(3500 * time.Millisecond)
 	until(t, "a spare took the place of the idle environment", func() bool {
 		c := p.Counts()
 		return c.Environments == 1 && c.Spares == 1

@@ -52,10 +52,13 @@ func psRows(envs []admin.Environment, moves int, now time.Time) [][]string {
 	return rows
 }
 
-// stateOf marks what was restored ahead of demand.
+// stateOf marks what is there ahead of demand.
 func stateOf(e admin.Environment) string {
-	if e.Spare {
+	switch {
+	case e.Spare:
 		return e.State + ", spare"
+	case e.Provisioned:
+		return e.State + ", provisioned"
 	}
 	return e.State
 }
