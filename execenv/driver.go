@@ -49,6 +49,8 @@ type driver struct {
 	snapshotNext               wire.NextKind // where the runtime parked at the snapshot point
 	snapshot                   Made          // of a snapshot that was made
 	saved                      bool
+	primed                     int           // priming events that were sent
+	primingTook                time.Duration // of all of them
 	initError                  *initError
 	exit                       *wire.Exited
 	limit                      *time.Timer // deadline of the state
@@ -149,7 +151,7 @@ func (d *driver) step() {
 			d.handle(StopAsked)
 		}
 	case <-d.limit.C:
-		if d.o.Make != nil && d.state == Initializing {
+		if d.making() {
 			d.makeFailed(LimitReached)
 			return
 		}
@@ -164,8 +166,8 @@ func (d *driver) step() {
 		switch d.state {
 		case Parked:
 			d.handle(FreezeDue)
-		case Initializing:
-			if d.o.Make != nil {
+		case Initializing, Primed:
+			if d.making() {
 				d.makeFailed(InitEnded)
 				return
 			}
@@ -323,6 +325,10 @@ func (d *driver) perform(a Action, ev Event) {
 	switch a {
 	case StartRuntime:
 		d.startRuntime()
+	case SendPriming:
+		d.prime()
+	case EndPriming, FailPriming:
+		d.endPriming()
 	case Checkpoint:
 		d.limit.Reset(checkpointLimit)
 		d.send(wire.KindQuiesce, nil, nil)

@@ -2,6 +2,7 @@ package execenv
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -36,14 +37,14 @@ func (d *driver) frame(f wire.Frame) {
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
 			d.attempt.produced = int64(len(f.Body))
 			d.answer = Outcome{Payload: f.Body, ContentType: m.ContentType}
-			d.handle(Answered)
+			d.answered("")
 		}
 	case wire.KindError:
 		var m wire.ErrorHead
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
 			d.answer = Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
 			d.endStreamInto(&d.answer, m.ErrorType)
-			d.handle(Answered)
+			d.answered(m.ErrorType)
 		}
 	case wire.KindStreamHead:
 		var m wire.ResponseHead
@@ -64,7 +65,7 @@ func (d *driver) frame(f wire.Frame) {
 		var m wire.Exited
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
 			d.exit = &m
-			if d.o.Make != nil && d.state == Initializing {
+			if d.making() {
 				d.makeFailed(RuntimeExited)
 			} else {
 				d.handle(RuntimeExited)
@@ -83,7 +84,12 @@ func (d *driver) frame(f wire.Frame) {
 	case wire.KindSnapshotNote:
 		var m wire.SnapshotNote
 		if err = f.Decode(&m); err == nil && m.Generation == d.generation && d.o.Make != nil {
-			d.snapshot.StatedExpiry = time.UnixMilli(m.ExpiresUnixMs)
+			if m.ExpiresUnixMs != 0 {
+				d.snapshot.StatedExpiry = time.UnixMilli(m.ExpiresUnixMs)
+			}
+			if m.Hooks != nil {
+				d.snapshot.Hooks = m.Hooks
+			}
 		}
 	case wire.KindKilled:
 		var m wire.Killed
@@ -124,7 +130,22 @@ func (d *driver) hello(f wire.Frame) error {
 
 // current says whether the invocation in flight is the one named.
 func (d *driver) current(requestID string) bool {
-	return d.attempt != nil && d.attempt.RequestID == requestID && d.state == Invoking
+	return d.attempt != nil && d.attempt.RequestID == requestID && (d.state == Invoking || d.state == Priming)
+}
+
+// answered: the runtime's answer is in d.answer. errType is the function's error, if it is one.
+func (d *driver) answered(errType string) {
+	if d.state == Priming && d.answer.FunctionError != "" {
+		var body struct { // the function's own word, which the header holds only where it is one of the platform's
+			Type string `json:"errorType"`
+		}
+		if json.Unmarshal(d.answer.Payload, &body) == nil && body.Type != "" {
+			errType = body.Type
+		}
+		d.primingFailed(errType, messageOf(d.answer.Payload))
+		return
+	}
+	d.handle(Answered)
 }
 
 func (d *driver) startRuntime() {
@@ -132,8 +153,8 @@ func (d *driver) startRuntime() {
 	d.exit, d.initError = nil, nil
 	d.phase = phaseInit
 	limit := initLimit
-	if d.o.Version.InitWithoutLimit || d.o.Provisioned { // E-013
-		limit = max(longInitLimit, d.o.Version.Timeout)
+	if d.o.Version.InitWithoutLimit || d.o.Provisioned || d.o.Make != nil { // E-013
+		limit = d.longInit()
 	}
 	if d.state == Reinitializing {
 		d.phase = phaseInvoke
@@ -145,8 +166,11 @@ func (d *driver) startRuntime() {
 	d.send(wire.KindStart, d.start(), nil)
 }
 
+// longInit is what Init may take where nobody waits for it.
+func (d *driver) longInit() time.Duration { return max(longInitLimit, d.o.Version.Timeout) }
+
 func (d *driver) endInit() {
-	took := time.Since(d.initFrom)
+	took := time.Since(d.initFrom) - d.primingTook
 	if d.phase == phaseInit {
 		d.initTook = took
 		if d.o.Observe != nil {
@@ -159,7 +183,7 @@ func (d *driver) endInit() {
 }
 
 func (d *driver) reportInit(ev Event) {
-	took := time.Since(d.initFrom)
+	took := time.Since(d.initFrom) - d.primingTook
 	status, errType := statusError, "Runtime.Unknown"
 	switch {
 	case ev == LimitReached && d.phase == phaseInit:
@@ -258,7 +282,7 @@ func (d *driver) streamEnd(m wire.StreamEnd) {
 	}
 	a.collect = nil
 	d.answer = o
-	d.handle(Answered)
+	d.answered(m.ErrorType)
 }
 
 // endStreamInto turns a failure into the end of the stream, when one has begun: its bytes cannot be taken back.

@@ -73,6 +73,7 @@ type attempt struct {
 	collect  []byte // streamed response to a caller that wants it in one piece
 	tooLarge bool
 	produced int64
+	priming  *Prime // set: nobody waits for it
 }
 
 // settle fixes the outcome; the first one wins.

@@ -167,6 +167,9 @@ func (d *driver) lineReport(took time.Duration) {
 	if !d.initReported {
 		billed += d.initTook + d.restoreBilled
 	}
+	if a.priming != nil {
+		billed = 0
+	}
 	used := d.maxMemory >> 20
 	text := fmt.Sprintf("REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
 		a.RequestID, ms(took), ceilMs(billed), d.o.Version.MemoryMiB, used)

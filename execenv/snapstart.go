@@ -17,17 +17,21 @@ type Make struct {
 	Sink sandbox.SnapshotSink
 	// Layout is wire.Start's: environments that are given the same one place their memory alike.
 	Layout []byte
+	// Primes are invoked, in order, when Init is done and before the before-checkpoint hooks run.
+	Primes []Prime
 	// Done is called once, from the driver's goroutine, before Owner.Gone: err is nil when the sink has the whole snapshot.
 	Done func(Made, error)
 }
 
 // Made is what was learnt while a snapshot was made.
 type Made struct {
-	Init       time.Duration // of the runtime and the function, hooks included
+	Init       time.Duration // of the runtime and the function, hooks included, priming not
+	Priming    time.Duration // of all priming events
 	Checkpoint time.Duration
 	Next       wire.NextKind // the call that the runtime is parked in
 	// StatedExpiry is when what the function cached is no longer good, by its own word; zero when it said nothing.
 	StatedExpiry time.Time
+	Hooks        []string // before-checkpoint hooks that ran, in order, as far as the client tells
 }
 
 // Restore is what an environment begins from.
@@ -109,16 +113,40 @@ func (d *driver) initType() string {
 
 // parked takes a Ready of the runtime.
 func (d *driver) parked(m wire.Ready) {
-	if d.o.Make != nil && d.state == Initializing {
-		d.snapshotNext = m.Next
-		d.handle(SnapshotPoint)
+	if !d.making() {
+		d.handle(RuntimeParked)
 		return
 	}
-	d.handle(RuntimeParked)
+	if d.primed < len(d.o.Make.Primes) {
+		if m.Next == wire.NextRestore {
+			d.primingRefused()
+			return
+		}
+		d.handle(PrimingPoint)
+		return
+	}
+	d.snapshotNext = m.Next
+	d.handle(SnapshotPoint)
+}
+
+// making says whether what the runtime does now is on the way to a snapshot.
+func (d *driver) making() bool {
+	return d.o.Make != nil && (d.state == Initializing || d.state == Priming || d.state == Primed)
 }
 
 // makeFailed ends an environment whose Init was to be saved.
 func (d *driver) makeFailed(ev Event) {
+	if d.state == Priming {
+		switch {
+		case ev == LimitReached:
+			d.primingFailed(errTimedOut, fmt.Sprintf("Task timed out after %.2f seconds", d.o.Version.Timeout.Seconds()))
+		case d.exit != nil && d.exit.OutOfMemory:
+			d.primingFailed("Runtime.OutOfMemory", d.exit.Reason())
+		default:
+			d.primingFailed("Runtime.ExitError", d.exit.Reason())
+		}
+		return
+	}
 	e := &InitFailedError{Timeout: ev == LimitReached, ErrorType: "Runtime.Unknown"}
 	switch {
 	case e.Timeout:
@@ -172,7 +200,7 @@ func (d *driver) checkpointEnded(err error) {
 		d.handle(CheckpointFailed)
 		return
 	}
-	d.snapshot = Made{Init: d.initTook, Checkpoint: took, Next: d.snapshotNext, StatedExpiry: d.snapshot.StatedExpiry}
+	d.snapshot.Init, d.snapshot.Priming, d.snapshot.Checkpoint, d.snapshot.Next = d.initTook, d.primingTook, took, d.snapshotNext
 	d.saved = true
 	d.handle(CheckpointDone)
 }

@@ -35,6 +35,7 @@ func (d *driver) start() wire.Start {
 		LogFrames: l.LogFrames}
 	if d.o.Make != nil {
 		m.SnapStart, m.Credentials, m.Layout = true, d.o.credentials(), d.o.Make.Layout
+		m.Priming = len(d.o.Make.Primes) > 0
 	}
 	if caps.Isolates {
 		m.NProc = processes // on a shared host the limit would count other people's processes
@@ -105,6 +106,9 @@ func (d *driver) vars(at func(string) string) map[string]string {
 		out["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
 		for _, k := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"} {
 			delete(out, k)
+		}
+		if n := len(d.o.Make.Primes); n > 0 {
+			out[PrimingVariable] = strconv.Itoa(n)
 		}
 	}
 	if v.LogFormat == "JSON" {

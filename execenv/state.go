@@ -19,6 +19,11 @@
 // An environment that makes a snapshot, and one that is restored from it, begin otherwise:
 //
 //	Creating -- SandboxMade --> Initializing -- SnapshotPoint --> Checkpointing -- CheckpointDone --> Stopping
+//	                                 | PrimingPoint                    ^
+//	                                 v           Answered              | SnapshotPoint
+//	                              Priming ------------------------> Primed
+//	                                 ^         PrimingPoint            |
+//	                                 +---------------------------------+
 //	Creating -- SandboxRestored --> Restoring -- RuntimeParked --> Parked, and on as above
 //
 // Next decides and does nothing; one goroutine per environment, the driver, performs what Next says. The driver owns the sandbox
@@ -36,6 +41,10 @@ const (
 	Creating State = iota
 	// Initializing: the runtime was started for the first time and has not called next. The Init limit is running.
 	Initializing
+	// Priming: the runtime has a priming event, of an environment that makes a snapshot. No caller waits; the function's timeout runs.
+	Priming
+	// Primed: a priming event is answered. The runtime takes the next one, or its before-checkpoint hooks run; what is left of the Init limit is running.
+	Primed
 	// Checkpointing: the runtime is parked at the snapshot point, the guest is quiet, and the sandbox is being saved. It serves nobody.
 	Checkpointing
 	// Restoring: the sandbox goes on where the snapshot was taken; after-restore hooks run. The restore limit is running.
@@ -68,11 +77,12 @@ const (
 	SandboxMade      Event = iota // the sandbox runs and its guest is listening
 	CreateFailed                  // there will be no sandbox
 	RuntimeParked                 // the runtime called next
-	SnapshotPoint                 // so it did, in an environment that makes a snapshot
+	PrimingPoint                  // so it did, in an environment that makes a snapshot and has events to prime it with
+	SnapshotPoint                 // so it did, in an environment that makes a snapshot, with no event left
 	CheckpointDone                // the sandbox is saved
 	CheckpointFailed              // it is not
 	SandboxRestored               // the sandbox runs, restored, and its guest waits for the word
-	MakeFailed                    // Init of an environment that makes a snapshot did not succeed: there is no second try inside an invoke
+	MakeFailed                    // Init, a hook or a priming event of an environment that makes a snapshot did not succeed: there is no second try
 	InitEnded                     // the runtime posted init/error and did not go within the grace
 	RuntimeExited                 // the runtime process ended by itself
 	Answered                      // the runtime's response or error has been received completely
@@ -93,6 +103,9 @@ type Action uint8
 
 const (
 	StartRuntime  Action = iota // send Start; the Init limit begins, or the invoke's own limit goes on
+	SendPriming                 // PRIMING and START, then the event; the function's timeout begins
+	EndPriming                  // END and REPORT of a priming event; the Init limit goes on
+	FailPriming                 // the same of one that was not answered, or by an error
 	Checkpoint                  // save the sandbox
 	SendRestored                // tell the guest the time, randomness and credentials; the restore limit begins
 	EndRestore                  // RESTORE_REPORT of a restore that succeeded
@@ -158,9 +171,27 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Parked, []Action{EndInit, Offer}, nil
 		case InitEnded, RuntimeExited, LimitReached:
 			return Resetting, []Action{ReportInit, KillProcesses}, nil
+		case PrimingPoint:
+			return Priming, []Action{SendPriming}, nil
 		case SnapshotPoint:
 			return Checkpointing, []Action{EndInit, Checkpoint}, nil
 		case MakeFailed:
+			return Stopping, []Action{ReportInit, CloseSandbox}, nil
+		}
+	case Priming:
+		switch e {
+		case Answered:
+			return Primed, []Action{EndPriming}, nil
+		case MakeFailed, RuntimeExited, LimitReached:
+			return Stopping, []Action{FailPriming, CloseSandbox}, nil
+		}
+	case Primed:
+		switch e {
+		case PrimingPoint:
+			return Priming, []Action{SendPriming}, nil
+		case SnapshotPoint:
+			return Checkpointing, []Action{EndInit, Checkpoint}, nil
+		case MakeFailed, RuntimeExited, LimitReached:
 			return Stopping, []Action{ReportInit, CloseSandbox}, nil
 		}
 	case Checkpointing:
@@ -240,6 +271,8 @@ func leave(s State) []Action {
 		return []Action{FailInvoke, ReportInvoke, CloseSandbox}
 	case Responded:
 		return []Action{ReportInvoke, CloseSandbox}
+	case Priming:
+		return []Action{FailPriming, CloseSandbox}
 	}
 	return []Action{CloseSandbox}
 }
@@ -255,7 +288,7 @@ func stopping(e Event) (State, []Action, error) {
 // memory: whoever runs when the limit is reached is killed, as the kernel would do it; the exit that follows moves the state.
 func memory(s State) (State, []Action, error) {
 	switch s {
-	case Initializing, Restoring, Parked, Reinitializing, Invoking, Responded:
+	case Initializing, Priming, Primed, Restoring, Parked, Reinitializing, Invoking, Responded:
 		return s, []Action{KillForMemory}, nil
 	case Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
 		return s, []Action{Thaw, KillForMemory}, nil
@@ -263,14 +296,14 @@ func memory(s State) (State, []Action, error) {
 	return s, nil, nil
 }
 
-var stateNames = [numStates]string{"Creating", "Initializing", "Checkpointing", "Restoring", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
+var stateNames = [numStates]string{"Creating", "Initializing", "Priming", "Primed", "Checkpointing", "Restoring", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
 	"Responded", "Resetting", "Stopping", "Gone"}
 
-var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
+var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "PrimingPoint", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
 	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Answered", "Assigned",
 	"LimitReached", "FreezeDue", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
 
-var actionNames = [numActions]string{"StartRuntime", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
+var actionNames = [numActions]string{"StartRuntime", "SendPriming", "EndPriming", "FailPriming", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
 	"FailInvoke", "ReportInvoke", "KillProcesses", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
 
 func (s State) String() string  { return stateNames[s] }

@@ -43,7 +43,7 @@ func TestEveryStateCanBeStoppedAndLosesItsSandbox(t *testing.T) {
 }
 
 func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
-	for _, s := range []State{Creating, Initializing, Checkpointing, Restoring, Reinitializing, Invoking, Responded, Resetting} {
+	for _, s := range []State{Creating, Initializing, Priming, Primed, Checkpointing, Restoring, Reinitializing, Invoking, Responded, Resetting} {
 		if _, _, err := Next(s, LimitReached); err != nil {
 			t.Errorf("%v has no move for its limit", s)
 		}
@@ -95,6 +95,16 @@ func (l *life) do(a Action, e Event) error {
 			}
 			l.inFlight, l.answered, l.reported, l.offered = true, false, false, false
 		}
+	case SendPriming:
+		if l.inFlight || l.offered {
+			return fmt.Errorf("is primed while others may use it")
+		}
+		l.inFlight = true
+	case EndPriming, FailPriming:
+		if !l.inFlight {
+			return fmt.Errorf("reports a priming event that was not sent")
+		}
+		l.inFlight = false
 	case AnswerCaller, FailInvoke:
 		if !l.inFlight || l.answered {
 			return fmt.Errorf("answers twice, or nobody")

@@ -65,6 +65,7 @@ type generation struct {
 	mu     sync.Mutex
 	killed bool // asked for: its exit is no news
 	oom    bool
+	primed atomic.Bool   // priming may still come: output goes out before answers, because no Ready follows the last one soon
 	gone   chan struct{} // closed when the exit of the runtime was dealt with
 }
 
@@ -319,6 +320,7 @@ func (g *Guest) start(s *wire.Start) error {
 	gen.api = runtimeapi.New(runtimeapi.Options{
 		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials,
 	})
+	gen.primed.Store(s.Priming)
 	g.gen = gen
 	g.api.begin(gen.api)
 	out.start()
@@ -451,15 +453,22 @@ func (g *Guest) outOfMemory() {
 func (g *Guest) restored(r *wire.Restored) error {
 	mixEntropy(r.Entropy)
 	g.box.resume()
-	if api := g.current(); api != nil {
-		return api.Restored(r.Credentials)
+	g.mu.Lock()
+	gen := g.gen
+	g.mu.Unlock()
+	if gen == nil {
+		return nil
 	}
-	return nil
+	gen.primed.Store(false)
+	return gen.api.Restored(r.Credentials)
 }
 
 // Send is runtimeapi.Host.
 func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
 	n.guest.note(len(body))
+	if n.primed.Load() && (kind == wire.KindResponse || kind == wire.KindError || kind == wire.KindStreamEnd) {
+		n.out.drain()
+	}
 	return n.box.send(kind, head, body)
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -268,7 +269,10 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 		}
 		var init *execenv.InitFailedError
 		var restore *execenv.RestoreError
+		var priming *execenv.PrimingError
 		switch {
+		case errors.As(err, &priming):
+			return priming.Error(), "FunctionError", nil
 		case errors.As(err, &init) && init.Timeout:
 			return init.Error(), "FunctionError.InitTimeout", nil
 		case errors.As(err, &init) && (init.ErrorType == "Runtime.InvalidEntrypoint"):
@@ -432,6 +436,10 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	if err != nil {
 		return nil, err
 	}
+	primes, err := s.primes(ctx, v)
+	if err != nil {
+		return nil, err
+	}
 	dir := filepath.Join(s.making(), string(next.ID))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("snapshot folder: %w", err)
@@ -441,7 +449,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	failed := errors.New("the environment ended")
 	owner := newLone()
 	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) {
-		o.Make = &execenv.Make{Sink: folderSink(dir), Layout: s.key.Seed(v.UnqualifiedARN(), "layout"), Done: func(m execenv.Made, err error) { made, failed = m, err }}
+		o.Make = &execenv.Make{Sink: folderSink(dir), Layout: s.key.Seed(v.UnqualifiedARN(), "layout"), Primes: primes, Done: func(m execenv.Made, err error) { made, failed = m, err }}
 	})
 	if err != nil {
 		return nil, err
@@ -461,7 +469,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	saved := time.Now()
 	meta := *next
 	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, saved
-	meta.StatedExpiry = made.StatedExpiry
+	meta.StatedExpiry, meta.Hooks, meta.Primed = made.StatedExpiry, made.Hooks, len(primes)
 	meta.Expires = s.policyOf(snapshot.VersionOf(v), &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
 	w, err := s.store.Begin(ctx, meta)
 	if err != nil {
@@ -485,9 +493,12 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	stored := time.Now()
 	m, err := w.Commit(func(m *snapshot.Meta) {
 		m.Attributes = map[string]string{"next": string(made.Next)}
-		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(born) - made.Init - made.Checkpoint).Seconds()},
+		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(born) - made.Init - made.Priming - made.Checkpoint).Seconds()},
 			{Name: "init and hooks", Seconds: made.Init.Seconds()}, {Name: "checkpoint", Seconds: made.Checkpoint.Seconds()},
 			{Name: "store", Seconds: stored.Sub(saved).Seconds()}, {Name: "commit", Seconds: time.Since(stored).Seconds()}}
+		if len(primes) > 0 {
+			m.Stages = slices.Insert(m.Stages, 2, snapshot.Stage{Name: "priming", Seconds: made.Priming.Seconds()})
+		}
 	})
 	if err != nil {
 		return nil, err

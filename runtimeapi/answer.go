@@ -46,7 +46,11 @@ func (a *API) begin(q *request, id string, e Event) (*invocation, reply, bool) {
 func (a *API) end(in *invocation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.state, _ = Next(a.state, BodyEnded)
+	ended := BodyEnded
+	if in.Priming {
+		ended = PrimingEnded
+	}
+	a.state, _ = Next(a.state, ended)
 	in.event = nil
 }
 

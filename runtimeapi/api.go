@@ -10,6 +10,8 @@
 //	  |                                                   `--restore/error, init/error--> RuntimeRestoreErrorState
 //	  `--init/error--> InitError
 //
+// An invocation that primes a snapshot ends in RuntimePrimedState instead, which allows what Started allows.
+//
 // Next is that diagram as a function; testdata/next.golden is its whole table.
 //
 // # Why an HTTP server of its own

@@ -205,7 +205,7 @@ func (a *API) restoreNext(c *conn, q *request) error {
 		a.mu.Unlock()
 		return a.answer(c, q, forbidden(from, CallRestoreNext))
 	}
-	a.state, a.restorer, c.parked = to, c, true
+	a.state, a.restorer, c.parked, a.current = to, c, true, nil
 	ready := wire.Ready{Generation: a.generation, Next: wire.NextRestore, UserAgent: a.agentLocked()}
 	a.mu.Unlock()
 	return a.sendReady(ready)

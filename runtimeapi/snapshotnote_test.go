@@ -1,6 +1,7 @@
 package runtimeapi
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +34,18 @@ func TestSnapshotNote(t *testing.T) {
 			}
 		})
 	}
+	t.Run("hooks that ran", func(t *testing.T) {
+		if status, body := put(`{"hooks": ["close", "` + strings.Repeat("x", 2*maxHookName) + `"]}`); status != 202 {
+			t.Fatalf("%d %s", status, body)
+		}
+		m := s.said(wire.KindSnapshotNote).head.(wire.SnapshotNote)
+		if m.Generation != 7 || m.ExpiresUnixMs != 0 || len(m.Hooks) != 2 || m.Hooks[0] != "close" || len(m.Hooks[1]) != maxHookName {
+			t.Errorf("%+v", m)
+		}
+	})
 	for name, body := range map[string]string{
+		"hooks and an end":   `{"hooks": [], "ttlSeconds": 1}`,
+		"hooks of no names":  `{"hooks": [1]}`,
 		"nothing":            ``,
 		"no object":          `[]`,
 		"neither":            `{}`,
@@ -68,14 +80,18 @@ func TestSnapshotNote(t *testing.T) {
 	})
 }
 
-func FuzzStatedExpiry(f *testing.F) {
-	for _, s := range []string{`{"ttlSeconds":1}`, `{"expires":"2090-01-01T00:00:00Z"}`, `{"ttlSeconds":1e999}`, `{}`} {
+func FuzzNote(f *testing.F) {
+	for _, s := range []string{`{"ttlSeconds":1}`, `{"expires":"2090-01-01T00:00:00Z"}`, `{"ttlSeconds":1e999}`, `{}`, `{"hooks":["a"]}`} {
 		f.Add([]byte(s))
 	}
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if end, err := statedExpiry(b, now); err == nil && (!end.After(now) || end.Sub(now) > maxStated) {
-			t.Errorf("%q is %v", b, end)
+		note, err := readNote(b, now)
+		if err != nil {
+			return
+		}
+		if end := time.UnixMilli(note.ExpiresUnixMs); note.Hooks == nil && (end.Before(now) || end.Sub(now) > maxStated) || len(note.Hooks) > maxHooks {
+			t.Errorf("%q is %+v", b, note)
 		}
 	})
 }

@@ -18,12 +18,14 @@ const (
 	InvocationErrorResponse              // the body of its error is being received
 	ResponseSent                         // the invocation is answered; only next can follow
 	RestoreError                         // it reported that an after-restore hook failed; only its end can follow
+	Primed                               // a priming invocation is answered; the next one, the snapshot point or a failed hook can follow
 	numStates
 )
 
 var stateNames = [numStates]string{
 	"Started", "InitError", "RestoreReady", "Restoring", "Ready", "Running",
 	"InvocationResponse", "InvocationErrorResponse", "RuntimeResponseSentState", "RuntimeRestoreErrorState",
+	"RuntimePrimedState",
 }
 
 func (s State) String() string {
@@ -44,14 +46,15 @@ const (
 	CallInitError
 	CallRestoreNext
 	CallRestoreError
-	BodyEnded // the body of a response or error has ended, one way or another
-	Delivered // an event goes to a parked next
-	Released  // the snapshot was restored: restore/next is answered
+	BodyEnded    // the body of a response or error has ended, one way or another
+	PrimingEnded // so it has, of an invocation that primes a snapshot
+	Delivered    // an event goes to a parked next
+	Released     // the snapshot was restored: restore/next is answered
 	numEvents
 )
 
 var eventNames = [numEvents]string{
-	"next", "response", "error", "init/error", "restore/next", "restore/error", "body ended", "event delivered", "restore released",
+	"next", "response", "error", "init/error", "restore/next", "restore/error", "body ended", "priming ended", "event delivered", "restore released",
 }
 
 func (e Event) String() string {
@@ -88,7 +91,7 @@ func Next(s State, e Event) (State, Verdict) {
 	switch e {
 	case CallNext:
 		switch s {
-		case Started, Restoring, ResponseSent:
+		case Started, Restoring, ResponseSent, Primed:
 			return Ready, Park
 		case Ready:
 			return Ready, ParkToo
@@ -105,13 +108,13 @@ func Next(s State, e Event) (State, Verdict) {
 		}
 	case CallInitError:
 		switch s {
-		case Started:
+		case Started, Primed:
 			return InitError, Accept
 		case Restoring: // older Java clients report failed after-restore hooks here
 			return RestoreError, Accept
 		}
 	case CallRestoreNext:
-		if s == Started {
+		if s == Started || s == Primed {
 			return RestoreReady, Park
 		}
 	case CallRestoreError:
@@ -121,6 +124,10 @@ func Next(s State, e Event) (State, Verdict) {
 	case BodyEnded:
 		if s == InvocationResponse || s == InvocationErrorResponse {
 			return ResponseSent, Done
+		}
+	case PrimingEnded:
+		if s == InvocationResponse || s == InvocationErrorResponse {
+			return Primed, Done
 		}
 	case Delivered:
 		if s == Ready {

@@ -33,7 +33,7 @@ func snapshotPolicyCommand(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&interval, "interval", "", `a new generation is current before the last is this old: 90s, 10m, 6h, 1d; "off": none`)
 	f.StringVar(&maxAge, "max-age", "", "no invoke begins on a generation that is this old, even when refreshing fails (default: the interval)")
-	f.StringArrayVar(&prime, "prime", nil, "event that is invoked before the snapshot is taken: NAME=JSON, NAME=@FILE, NAME:COUNT=...; kept, but not applied yet")
+	f.StringArrayVar(&prime, "prime", nil, "event that is invoked before the snapshot is taken: NAME=JSON, NAME=@FILE, NAME:COUNT=JSON; the handler really runs")
 	f.BoolVar(&tags, "tags", false, "forget the policy: the function's tags count again")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		sets := f.Changed("interval") || f.Changed("max-age") || f.Changed("prime")

@@ -95,6 +95,7 @@ type Start struct {
 	UID        int      `json:"uid"`            // -1: keep the guest's own (process sandbox)
 	GID        int      `json:"gid"`
 	SnapStart  bool     `json:"snap,omitempty"`   // restore/next and restore/error exist
+	Priming    bool     `json:"prime,omitempty"`  // priming invokes come before the snapshot: their output is sent before their answers
 	NoFile     uint64   `json:"nofile,omitempty"` // RLIMIT_NOFILE, soft and hard; 0 leaves it
 	NProc      uint64   `json:"nproc,omitempty"`
 	TmpBytes   int64    `json:"tmp,omitempty"`    // size limit of /tmp, where the guest makes it (Hello.MakesTmp); 0 leaves /tmp alone
@@ -130,6 +131,8 @@ type Invoke struct {
 	CognitoIdentity string `json:"cognito,omitempty"`
 	TenantID        string `json:"tenant,omitempty"`
 	ContentType     string `json:"ct,omitempty"` // empty: application/json
+	// Priming: it comes before the snapshot; what the runtime may call after it is what it may call during Init.
+	Priming bool `json:"prime,omitempty"`
 }
 
 // Kill ends a generation: SIGTERM first when TermMs > 0, SIGKILL after TermMs. The answer is Killed.
@@ -257,10 +260,12 @@ type Killed struct {
 	Left       int    `json:"left,omitempty"` // processes that did not go within two seconds; the environment must be discarded
 }
 
-// SnapshotNote says when what the function keeps in memory is no longer good. The last one before the snapshot counts.
+// SnapshotNote says one of two things: when what the function keeps in memory is no longer good, or which before-checkpoint hooks ran. The last one of
+// each before the snapshot counts.
 type SnapshotNote struct {
-	Generation    uint64 `json:"gen"`
-	ExpiresUnixMs int64  `json:"exp"` // by the sandbox's clock
+	Generation    uint64   `json:"gen"`
+	ExpiresUnixMs int64    `json:"exp,omitempty"` // by the sandbox's clock
+	Hooks         []string `json:"hooks,omitempty"`
 }
 
 // Fault is the guest's own failure.

@@ -17,6 +17,9 @@ const { Connection, LostError } = require('./wire.cjs');
 const { env } = process;
 const snapStart = env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start';
 const unique = snapStart ? require('./unique.cjs') : null; // loaded by --require before; workers get it so
+// How many events prime the snapshot. The copies know nothing of it.
+const primings = snapStart ? Number(env._THAW_PRIMING_INVOKES || 0) : 0;
+delete env._THAW_PRIMING_INVOKES;
 const named = /^AWS_Lambda_nodejs([0-9]+)\.x$/.exec(env.AWS_EXECUTION_ENV || '');
 const withCallbacks = Number(named ? named[1] : process.versions.node.split('.')[0]) < 24;
 
@@ -241,10 +244,11 @@ async function serveStream(handler, inv, headers, body, options) {
   accepted(stream.answer);
 }
 
-async function loop(handler) {
+// loop serves events, so many of them.
+async function loop(handler, events) {
   const options = streamOptions(handler);
   let last = '';
-  for (;;) {
+  for (let n = 0; n < events; n++) {
     phase = 'idle';
     const { headers, body } = await next();
     const requestId = headers['lambda-runtime-aws-request-id'];
@@ -322,8 +326,14 @@ async function main() {
   }
   await nextTurn(); // an unhandled rejection of the module's is told of before the next turn
   if (phase === 'dying') return;
-  if (snapStart) await hooksAndCheckpoint();
-  await loop(handler);
+  if (snapStart) {
+    await loop(handler, primings);
+    if (phase === 'dying') return;
+    invocation = null;
+    log.current.requestId = undefined;
+    await hooksAndCheckpoint();
+  }
+  await loop(handler, Infinity);
 }
 
 main().catch(fatal);

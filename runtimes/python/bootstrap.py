@@ -22,4 +22,8 @@ if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
 
     _thaw_unique.register()  # before the function is imported: hooks run in the order of their registration
 
+    import _thaw_snapshot
+
+    _thaw_snapshot.install(int(os.environ.pop("_THAW_PRIMING_INVOKES", "0")))
+
 client.main([sys.argv[0], os.environ["_HANDLER"]])

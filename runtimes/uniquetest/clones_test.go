@@ -315,8 +315,13 @@ func save(t *testing.T, b *gvisor.Backend, f function, vars []string) folder {
 	if f.plan.ParksInRestore {
 		want = wire.NextRestore
 	}
-	if ready := h.Ready(); ready.Next != want {
-		t.Fatalf("the runtime is parked in %q, want %q", ready.Next, want)
+	frame := h.TakeAny()
+	for frame.Kind == wire.KindSnapshotNote { // which hooks ran
+		frame = h.TakeAny()
+	}
+	var ready wire.Ready
+	if err := frame.Decode(&ready); err != nil || frame.Kind != wire.KindReady || ready.Next != want {
+		t.Fatalf("frame of kind %d, %v: the runtime is parked in %q, want %q", frame.Kind, err, ready.Next, want)
 	}
 	h.Send(wire.KindQuiesce, nil, nil)
 	h.Take(wire.KindQuiesced, nil)

@@ -11,7 +11,8 @@ import java.util.Set;
 
 /**
  * What a JVM under SnapStart loads before AWS's client, which stays as it is. It keeps copies of one snapshot from drawing the same random values
- * ({@link Generators}, {@link SunService}), and makes the client tell what a hook said when it failed ({@link Hooks}).
+ * ({@link Generators}, {@link SunService}), makes the client tell what a hook said when it failed and which ones ran
+ * ({@link Hooks}), and primes a snapshot ({@link Priming}).
  */
 public final class Agent {
     private static final String[] OPENED = {
@@ -22,6 +23,9 @@ public final class Agent {
 
     public static void premain(String argument, Instrumentation jvm) throws Exception {
         openPackages(jvm);
+        if (Priming.events() > 0) {
+            jvm.addTransformer(new Priming());
+        }
         Generators generators = new Generators(jvm);
         SunService.replace();
         Field global = Core.class.getDeclaredField("globalContext");

@@ -7,6 +7,7 @@ import com.amazonaws.services.lambda.crac.RestoreException;
 import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.UndeclaredThrowableException;
+import java.util.List;
 
 /**
  * The global context: AWS's, with two additions. Generators are seeded anew before the first after-restore hook and after the last
@@ -31,12 +32,14 @@ final class Hooks extends Context<Resource> {
 
     @Override
     public void beforeCheckpoint(Context<? extends Resource> context) throws CheckpointException {
+        List<String> names = HookNames.of(hooks);
         try {
             hooks.beforeCheckpoint(context);
         } catch (CheckpointException e) {
             tell(e);
             throw e;
         }
+        HookNames.tell(names);
         try {
             generators.find();
             generators.reseed(); // so that what it needs is loaded and open by then

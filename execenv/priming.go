@@ -1,0 +1,118 @@
+package execenv
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"thaw/guest/wire"
+)
+
+// Prime is one event that is invoked while a snapshot is made.
+type Prime struct {
+	Name    string
+	Nth, Of int // which of its invokes this is, from 1
+	Event   []byte
+}
+
+// PrimingVariable tells a runtime how many events it is primed with: before it calls restore/next it calls invocation/next so often. It is set only
+// then. A customer cannot set it: names that begin with an underscore are not passed on (E-143).
+const PrimingVariable = "_THAW_PRIMING_INVOKES"
+
+// PrimingMark is the member of the client context's custom map by which a function sees that it is being primed; its value is the event's name. It is a
+// text, because AWS's client for Java takes nothing else there.
+const PrimingMark = "thaw-priming"
+
+// PrimingError says which priming event was in the way of a snapshot.
+type PrimingError struct {
+	Event     string
+	Nth, Of   int
+	ErrorType string
+	Message   string // the function's own, where it gave one
+}
+
+func (e *PrimingError) Error() string {
+	text := fmt.Sprintf("Priming event %s (%d of %d): %s", e.Event, e.Nth, e.Of, e.ErrorType)
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+// prime sends the next event.
+func (d *driver) prime() {
+	p := d.o.Make.Primes[d.primed]
+	d.primed++
+	mark, err := json.Marshal(map[string]any{"custom": map[string]string{PrimingMark: p.Name}})
+	if err != nil {
+		panic(err) // a map of strings
+	}
+	now := time.Now()
+	d.attempt = &attempt{Invocation: &Invocation{RequestID: uuid.NewString(), InvocationID: rand.Text(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
+		outcome: make(chan Outcome, 1)}, assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
+	d.limit.Reset(d.o.Version.Timeout)
+	a := d.attempt
+	d.linePriming(p)
+	d.lineStart()
+	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: a.InvokedARN,
+		ClientContext: a.ClientContext, Priming: true}, p.Event)
+}
+
+// endPriming writes END and REPORT, and lets Init go on under what is left of its limit. The guest has sent all output before the answer.
+func (d *driver) endPriming() {
+	a := d.attempt
+	took := time.Since(a.started)
+	if a.errType == errTimedOut {
+		took = d.o.Version.Timeout
+	}
+	d.primingTook += took
+	if !a.known {
+		a.settle(Outcome{}, statusSuccess, "")
+		if d.state != Primed {
+			a.status, a.errType = "failure", "Sandbox.Failure" // the sandbox went, or it was told to go
+		}
+	}
+	if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
+		d.maxMemory = used
+	}
+	d.lineReport(took)
+	d.attempt, d.answer = nil, Outcome{}
+	if d.state == Primed {
+		d.limit.Reset(d.longInit() - (time.Since(d.initFrom) - d.primingTook))
+	}
+}
+
+// primingFailed ends the making because of the event in flight.
+func (d *driver) primingFailed(errType, message string) {
+	a := d.attempt
+	status := statusError
+	if errType == errTimedOut {
+		status = statusTimeout
+	}
+	if errType == "" {
+		errType = "Runtime.Unknown"
+	}
+	a.settle(Outcome{}, status, errType)
+	if d.answer.FunctionError == "" {
+		d.lineFatal(message, errType)
+	}
+	d.failure = &PrimingError{Event: a.priming.Name, Nth: a.priming.Nth, Of: a.priming.Of, ErrorType: errType, Message: message}
+	d.handle(MakeFailed)
+}
+
+// primingRefused: the runtime reached its snapshot point and left events over.
+func (d *driver) primingRefused() {
+	p := d.o.Make.Primes[d.primed]
+	d.failure = &PrimingError{Event: p.Name, Nth: p.Nth, Of: p.Of, ErrorType: "Runtime.NotPrimed",
+		Message: "the runtime called restore/next without taking it: under " + PrimingVariable + " it must call invocation/next first"}
+	d.handle(MakeFailed)
+}
+
+// linePriming says in the version's log that what follows is no caller's.
+func (d *driver) linePriming(p Prime) {
+	d.line(fmt.Sprintf("PRIMING RequestId: %s\tEvent: %s\tInvoke: %d of %d\n", d.attempt.RequestID, p.Name, p.Nth, p.Of), "platform.priming", "INFO",
+		map[string]any{"requestId": d.attempt.RequestID, "event": p.Name, "invoke": p.Nth, "of": p.Of})
+}

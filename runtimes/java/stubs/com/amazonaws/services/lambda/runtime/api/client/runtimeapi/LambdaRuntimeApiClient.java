@@ -1,0 +1,4 @@
+package com.amazonaws.services.lambda.runtime.api.client.runtimeapi;
+
+public interface LambdaRuntimeApiClient {
+}
