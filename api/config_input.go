@@ -159,8 +159,14 @@ func (s *Server) apply(in *configInput, c *function.Config) error {
 	if c.SnapStart && !snapStartRuntime(c.Runtime) && in.SnapStart != nil && s.Strict {
 		return invalidParameter("%s is not supported for SnapStart enabled functions.", c.Runtime)
 	}
+	if c.SnapStart && c.EphemeralMiB > maxSnapStartEphemeralMiB && (in.SnapStart != nil || in.EphemeralStorage != nil) && s.Strict {
+		return invalidParameter("Ephemeral storage of more than %d MB is not supported for SnapStart enabled functions.", maxSnapStartEphemeralMiB)
+	}
 	return applyLogging(in, c)
 }
+
+// maxSnapStartEphemeralMiB is how large /tmp may be with SnapStart on AWS. Source: Lambda Developer Guide, SnapStart, limitations; the wording is ours.
+const maxSnapStartEphemeralMiB = 512
 
 func applyLogging(in *configInput, c *function.Config) error {
 	l := in.LoggingConfig

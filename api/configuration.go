@@ -129,6 +129,21 @@ func described(r *function.Record, v *function.VersionRecord, arn string) *funct
 	case function.Failed:
 		out.State, out.StateReason, out.StateReasonCode = "Failed", v.Reason, v.ReasonCode
 		out.LastUpdateStatus, out.LastUpdateStatusReason, out.LastUpdateStatusReasonCode = "Failed", v.Reason, v.ReasonCode
+	case function.Inactive:
+		out.State, out.StateReason, out.StateReasonCode, out.LastUpdateStatus = "Inactive", "The function is idle.", "Idle", "Successful"
+		if v.ReasonCode != "" { // it could not be woken
+			out.StateReason, out.StateReasonCode = v.Reason, v.ReasonCode
+		}
+	case function.Waking:
+		out.State, out.StateReason, out.StateReasonCode, out.LastUpdateStatus = "Pending", "The function is being restored from its idle state.", "Restoring", "Successful"
+	}
+	return out
+}
+
+// optimize says On where a snapshot stands behind a version that does not wait for one, $LATEST among them.
+func (s *Server) optimize(e *function.Entry, v *function.VersionRecord, out *functionConfiguration) *functionConfiguration {
+	if serving := e.Serving(v.Number); s.Snapshots != nil && serving != nil && v.Life == function.Live && s.Snapshots.Optimized(serving) {
+		out.SnapStart.OptimizationStatus = "On"
 	}
 	return out
 }

@@ -55,6 +55,11 @@ var kinds = map[string]kind{
 	"InvalidRuntimeException":                       {502, "Message", service},
 	"InvalidZipFileException":                       {502, "Message", service},
 
+	"SnapStartException":                    {400, "Message", user},
+	"SnapStartNotReadyException":            {409, "Message", user},
+	"SnapStartRegenerationFailureException": {409, "Message", user},
+	"SnapStartTimeoutException":             {408, "Message", user},
+
 	"ValidationException":                 {400, "message", ""},
 	"SerializationException":              {400, "message", ""},
 	"AccessDeniedException":               {403, "message", ""},

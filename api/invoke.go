@@ -180,8 +180,11 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 		if r == nil {
 			return nil, limits, notFound(t.qualified())
 		}
-		if r.Life == function.Failed {
+		switch r.Life {
+		case function.Failed:
 			return nil, limits, failedToServe(r)
+		case function.Inactive:
+			return nil, limits, c.wake(t, e, r)
 		}
 		if timeout == nil {
 			timer := time.NewTimer(c.s.PendingInvoke)

@@ -63,7 +63,7 @@ func (c *call) listFunctions() error {
 		if all {
 			arn += ":" + it.v.Number
 		}
-		out.Functions = append(out.Functions, listed(it.e.Record, it.v, arn))
+		out.Functions = append(out.Functions, c.s.optimize(it.e, it.v, listed(it.e.Record, it.v, arn)))
 	}
 	return c.json(http.StatusOK, out)
 }

@@ -44,7 +44,7 @@ func (c *call) listVersionsByFunction() error {
 			out.NextMarker = newMarker(list, items[i-1].Number)
 			break
 		}
-		out.Versions = append(out.Versions, listed(e.Record, it, e.Record.ARN()+":"+it.Number))
+		out.Versions = append(out.Versions, c.s.optimize(e, it, listed(e.Record, it, e.Record.ARN()+":"+it.Number)))
 	}
 	return c.json(http.StatusOK, out)
 }

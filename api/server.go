@@ -45,6 +45,8 @@ type Snapshots interface {
 	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's own reason; an error that the
 	// platform could not, and should try again.
 	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
+	// Optimized says whether the next environment of a version begins from a snapshot.
+	Optimized(v *function.Version) bool
 	// Retag says what a function's tags are from now on. They can be read as a policy: checkSnapshotTags has seen them. It does not wait.
 	Retag(unqualifiedARN string, tags map[string]string)
 	// Forget removes what is kept for a version, or for all versions of a function when number is empty. It does not wait.
@@ -89,7 +91,7 @@ type Options struct {
 	Credentials []Credential // who may sign
 	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
 	Verify bool
-	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, and with
+	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, with much /tmp, and with
 	// provisioned concurrency.
 	Strict      bool
 	Concurrency int // of the account; 0: 1000

@@ -140,7 +140,13 @@ func (s *Server) checkSnapshotTags(changed []string, tags map[string]string) err
 	about := func(k string) bool {
 		return k == snapshot.TagRefresh || k == snapshot.TagPrime || strings.HasPrefix(k, snapshot.TagEvent)
 	}
-	if s.Snapshots == nil || !slices.ContainsFunc(changed, about) {
+	if s.Snapshots == nil {
+		return nil
+	}
+	if v, ok := tags[function.TagSnapStartLatest]; ok && slices.Contains(changed, function.TagSnapStartLatest) && v != "on" && v != "off" {
+		return invalidParameter("Tag %s: %q is neither on nor off", function.TagSnapStartLatest, v)
+	}
+	if !slices.ContainsFunc(changed, about) {
 		return nil
 	}
 	if _, err := snapshot.ParseTags(tags); err != nil {

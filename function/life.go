@@ -10,7 +10,10 @@ import "fmt"
 //	    +--SettleFailed--> Failed --UpdateAsked--> Reviving --Settled--> Live
 //	                                                   +--SettleFailed--> Failed
 //
-// A published version is never updated: it knows Creating, Live and Failed only.
+// A published version is never updated: it knows Creating, Live and Failed, and with SnapStart also
+//
+//	Live --Idled--> Inactive --WakeAsked--> Waking --Settled--> Live
+//	                    ^----SettleFailed------'
 type Life uint8
 
 // The lives. The API shows each as a State and a LastUpdateStatus.
@@ -21,10 +24,12 @@ const (
 	UpdateFailed             // the configuration before still serves; may be changed. State Active, LastUpdateStatus Failed
 	Failed                   // cannot serve; may be changed. State Failed
 	Reviving                 // a change of a failed one is prepared; cannot serve yet. State Pending, InProgress
+	Inactive                 // nobody invoked it for long, its snapshot went; cannot serve, and the next invocation wakes it. State Inactive
+	Waking                   // its snapshot is made again; cannot serve yet. State Pending
 	numLives
 )
 
-var lifeNames = [numLives]string{"creating", "live", "updating", "update-failed", "failed", "reviving"}
+var lifeNames = [numLives]string{"creating", "live", "updating", "update-failed", "failed", "reviving", "inactive", "waking"}
 
 func (l Life) String() string {
 	if l < numLives {
@@ -61,10 +66,12 @@ const (
 	PublishAsked                  // PublishVersion
 	Settled                       // everything an environment needs is there
 	SettleFailed                  // it is not, and waiting does not help
+	Idled                         // nobody invoked it for so long that its snapshot goes
+	WakeAsked                     // an invocation of an Inactive one
 	numLifeEvents
 )
 
-var lifeEventNames = [numLifeEvents]string{"update-asked", "publish-asked", "settled", "settle-failed"}
+var lifeEventNames = [numLifeEvents]string{"update-asked", "publish-asked", "settled", "settle-failed", "idled", "wake-asked"}
 
 func (e LifeEvent) String() string {
 	if e < numLifeEvents {
@@ -105,13 +112,23 @@ func (l Life) Next(e LifeEvent) (Life, error) {
 			return Failed, nil
 		case Updating:
 			return UpdateFailed, nil
+		case Waking:
+			return Inactive, nil
+		}
+	case Idled:
+		if l == Live {
+			return Inactive, nil
+		}
+	case WakeAsked:
+		if l == Inactive {
+			return Waking, nil
 		}
 	}
 	return l, &BadMoveError{l, e}
 }
 
 // Settling says that somebody must still prepare the version and report Settled or SettleFailed.
-func (l Life) Settling() bool { return l == Creating || l == Updating || l == Reviving }
+func (l Life) Settling() bool { return l == Creating || l == Updating || l == Reviving || l == Waking }
 
 // Serves says that invocations can be answered, if only by the configuration before.
 func (l Life) Serves() bool { return l == Live || l == Updating || l == UpdateFailed }

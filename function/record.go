@@ -67,7 +67,7 @@ type VersionRecord struct {
 	Number     string // $LATEST, or decimal
 	Config     Config
 	Life       Life
-	Reason     string `json:",omitempty"` // of Failed and UpdateFailed, for people
+	Reason     string `json:",omitempty"` // of Failed, UpdateFailed, and Inactive after waking failed, for people
 	ReasonCode string `json:",omitempty"` // InvalidRuntime ...
 	RevisionID string // UUID, new with every change that a customer can see
 	Modified   time.Time
@@ -177,6 +177,7 @@ func (r *Record) version(number string, c *Config, epoch uint64) *Version {
 		CodeSHA256: c.CodeSHA256, CodeSize: c.CodeSize,
 		LogFormat: c.Logging.Format, AppLogLevel: c.Logging.AppLevel, SysLogLevel: c.Logging.SysLevel, LogGroup: c.Logging.Group,
 		SnapStart:        c.SnapStart,
+		Tags:             r.Tags,
 		InitWithoutLimit: c.SnapStart && number != Latest,
 	}
 }

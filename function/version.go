@@ -29,12 +29,21 @@ type Version struct {
 	Vars             map[string]string // the customer's environment variables
 	CodeSHA256       string            // lower-case hex of the SHA-256 of the package as uploaded
 	CodeSize         int64
-	LogFormat        string // Text, JSON
-	AppLogLevel      string // JSON only
-	SysLogLevel      string // JSON only
-	LogGroup         string // /aws/lambda/NAME unless configured
-	SnapStart        bool   // ApplyOn=PublishedVersions
-	InitWithoutLimit bool   // SnapStart and provisioned Init get max(130 s, Timeout)
+	LogFormat        string            // Text, JSON
+	AppLogLevel      string            // JSON only
+	SysLogLevel      string            // JSON only
+	LogGroup         string            // /aws/lambda/NAME unless configured
+	SnapStart        bool              // ApplyOn=PublishedVersions
+	Tags             map[string]string // of the function
+	InitWithoutLimit bool              // SnapStart and provisioned Init get max(130 s, Timeout)
+}
+
+// TagSnapStartLatest, "on", asks for snapshots of $LATEST, which the service has none of. They are made in the background.
+const TagSnapStartLatest = "thaw:snapshot-latest"
+
+// SnapStartLatest says whether this is $LATEST of a function that asks for snapshots of it.
+func (v *Version) SnapStartLatest() bool {
+	return v.Number == Latest && v.Tags[TagSnapStartLatest] == "on"
 }
 
 // UnqualifiedARN is arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME.

@@ -36,6 +36,7 @@ type Config struct {
 	ColdStarts      int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
 	MemoryBudgetMiB int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
 	IdleExpiry      time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`
+	SnapStart       string        `knob:"snapstart" default:"asked" one:"none,asked,all" help:"who gets snapshots: asked, versions with SnapStart and $LATEST of functions tagged thaw:snapshot-latest=on; all, everything, in the background"`
 	Spares          int           `knob:"spares" default:"4" min:"0" unit:"environments" help:"environments of a version with a snapshot that are restored ahead of demand: one, and under rising load up to so many; 0: none"`
 	SpareWindow     time.Duration `knob:"spare-window" default:"1h" min:"1s" help:"a version keeps spares for so long after its last invoke"`
 	SnapshotDiskMiB int           `knob:"snapshot-disk" default:"20480" min:"64" unit:"MiB" help:"size at which snapshots of the versions that were not used for longest go"`
@@ -44,6 +45,8 @@ type Config struct {
 
 	from map[string]Origin // by knob; a missing one is the default
 	file string            // that was read
+
+	now func() time.Time // what idle time is counted by; nil: time.Now
 }
 
 // Origin says where a value came from.
@@ -227,6 +230,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.AccountID) != 12 || strings.Trim(c.AccountID, "0123456789") != "" {
 		errs = append(errs, fmt.Errorf("account-id: %q is not 12 digits", c.AccountID))
+	}
+	if c.Strict && c.SnapStart == "all" {
+		errs = append(errs, errors.New("snapstart: all goes beyond what AWS documents, which strict refuses"))
 	}
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
 		errs = append(errs, errors.New("access-key-id and secret-access-key go together"))

@@ -92,18 +92,23 @@ func testConfig(kind, dir string) Config {
 
 func openServer(t testing.TB, kind, dir string) *server {
 	t.Helper()
-	return openServerWith(t, kind, dir, func(*Config) {})
+	return openConfigured(t, kind, testConfig(kind, dir))
 }
 
 func openServerWith(t testing.TB, kind, dir string, change func(*Config)) *server {
+	t.Helper()
+	c := testConfig(kind, dir)
+	change(&c)
+	return openConfigured(t, kind, c)
+}
+
+func openConfigured(t testing.TB, kind string, c Config) *server {
 	t.Helper()
 	level := slog.LevelWarn
 	if os.Getenv("THAW_TEST_DEBUG") != "" {
 		level = slog.LevelDebug
 	}
-	cfg := testConfig(kind, dir)
-	change(&cfg)
-	n, err := Open(context.Background(), cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	n, err := Open(context.Background(), c, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
 	if err != nil {
 		t.Fatalf("open a server with %s sandboxes: %v", kind, err)
 	}

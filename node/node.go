@@ -159,14 +159,14 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
 	st := &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}
-	if n.backend.Capabilities().Snapshots {
+	if n.backend.Capabilities().Snapshots && n.cfg.SnapStart != "none" {
 		records, err := store.SnapshotRecords(ctx)
 		if err != nil {
 			return err
 		}
 		disk := int64(n.cfg.SnapshotDiskMiB) << 20
 		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, records: records, starter: st,
-			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log})
+			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log, now: n.cfg.now, all: n.cfg.SnapStart == "all", strict: n.cfg.Strict})
 		if err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	for id, secret := range keys {
 		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
 	}
-	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics}, Runtimes: n.runtimes, Log: n.log,
+	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
 		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
@@ -227,6 +227,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	}
 	n.undo.Add(func() error { n.api.Close(); return nil })
 	if n.snapshots != nil {
+		n.snapshots.serve(n.api.Deactivate)
 		n.api.SnapStarted(n.snapshots.known)
 	}
 	return nil
@@ -235,11 +236,15 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 // timed measures invocations on their way to the pool.
 type timed struct {
 	*pool.Pool
-	m *metrics
+	m         *metrics
+	snapshots *snapstart // nil: none
 }
 
 func (t timed) Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error) {
 	began := time.Now()
+	if t.snapshots != nil {
+		t.snapshots.used(r.Version)
+	}
 	res, err := t.Pool.Invoke(ctx, r)
 	outcome := "success"
 	switch {

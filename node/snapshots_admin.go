@@ -114,7 +114,7 @@ func number(version string) int {
 }
 
 func describe(id snapshot.Version, vs *versionSnapshots, usage *snapshot.Usage, envs map[string]int, now time.Time) admin.Snapshot {
-	r := vs.record
+	r := vs.usedRecord()
 	out := admin.Snapshot{Function: id.Function[strings.LastIndexByte(id.Function, ':')+1:], Version: id.Number, ARN: id.ARN(), State: r.State.String(),
 		Policy: vs.policy(), PolicyFrom: "none", Failures: r.Failures, LastFailed: r.LastFailed, LastError: r.LastError, LastUsed: r.LastUsed}
 	switch {

@@ -35,6 +35,11 @@ type snapstart struct {
 	metrics *metrics
 	log     *slog.Logger
 	limit   int64 // bytes of the store
+	now     func() time.Time
+	all     bool // versions and $LATEST of functions that do not ask for it, too
+	strict  bool
+
+	uses sync.Map // *function.Version -> nothing: what was invoked since the last tick
 
 	makers chan struct{} // places for environments that make or verify
 	ctx    context.Context
@@ -43,6 +48,7 @@ type snapstart struct {
 
 	mu       sync.Mutex
 	versions map[snapshot.Version]*versionSnapshots
+	idle     func(ctx context.Context, v *function.Version) error // makes a version Inactive; nil until the API is there
 }
 
 // versionSnapshots is what is known of one version.
@@ -51,7 +57,9 @@ type versionSnapshots struct {
 	version *function.Version // nil until somebody had it: nothing is made before
 	tags    snapshot.Policy   // of the function
 	busy    bool              // something is being made
-	changed chan struct{}     // closed, and replaced, when record changes
+	used    time.Time         // last invoke that is known of
+	later   later
+	changed chan struct{} // closed, and replaced, when record changes
 }
 
 // policy is what counts: the one that our own API set, or else the tags'.
@@ -60,6 +68,15 @@ func (vs *versionSnapshots) policy() snapshot.Policy {
 		return *vs.record.Policy
 	}
 	return vs.tags
+}
+
+// usedRecord is the record with the last use that is known of: what is stored is older.
+func (vs *versionSnapshots) usedRecord() snapshot.Record {
+	r := vs.record
+	if vs.used.After(r.LastUsed) {
+		r.LastUsed = vs.used
+	}
+	return r
 }
 
 func newVersionSnapshots(r snapshot.Record) *versionSnapshots {
@@ -80,11 +97,16 @@ type snapstartOptions struct {
 	pool                  func() *pool.Pool
 	metrics               *metrics
 	log                   *slog.Logger
+	now                   func() time.Time // nil: time.Now
+	all, strict           bool
 }
 
 func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err error) {
 	s := &snapstart{dir: o.dir, records: o.records, starter: o.starter, pool: o.pool, metrics: o.metrics, log: o.log, limit: o.diskBytes,
-		makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), versions: map[snapshot.Version]*versionSnapshots{}}
+		now: o.now, all: o.all, strict: o.strict, makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), versions: map[snapshot.Version]*versionSnapshots{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	for _, d := range []string{s.dir, s.making()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("snapshot folder: %w", err)
@@ -151,13 +173,14 @@ func (s *snapstart) load(ctx context.Context) error {
 func (s *snapstart) Close() error {
 	s.stop()
 	s.work.Wait()
+	s.keepUses(context.Background(), 0)
 	return errors.Join(s.cache.Close(), s.store.Close())
 }
 
 // update applies an event to a version's record, and remembers and follows the result. Making and verifying are the caller's.
 func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.Event, failure string) (snapshot.Record, error) {
 	r, err := s.change(ctx, v, func(r *snapshot.Record) ([]snapshot.Step, error) {
-		steps, err := r.Move(e, time.Now())
+		steps, err := r.Move(e, s.now())
 		if failure != "" {
 			r.LastError = failure
 		}
@@ -261,10 +284,15 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 	old := vs.record
 	s.mu.Unlock()
 	if old.State.HasCurrent() { // it was made before the server ended, and only its version does not know yet
+		s.used(v)
 		return "", "", nil
 	}
+	makeOne := s.first
+	if old.State == snapshot.Inactive {
+		makeOne = s.wake
+	}
 	for n := 1; ; n++ {
-		if err = s.first(ctx, v); err == nil {
+		if err = makeOne(ctx, v); err == nil {
 			return "", "", nil
 		}
 		var init *execenv.InitFailedError
@@ -303,6 +331,15 @@ func (s *snapstart) first(ctx context.Context, v *function.Version) error {
 		return err
 	}
 	r, err := s.update(ctx, id, snapshot.Asked, "")
+	if err != nil {
+		return err
+	}
+	return s.generation(ctx, v, r.Next)
+}
+
+// wake makes a generation of a version that was Inactive. A failure makes it that again.
+func (s *snapstart) wake(ctx context.Context, v *function.Version) error {
+	r, err := s.update(ctx, snapshot.VersionOf(v), snapshot.Invoked, "")
 	if err != nil {
 		return err
 	}
@@ -616,17 +653,22 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 		s.mu.Lock()
 		vs := s.versions[id]
 		var r snapshot.Record
+		asked := s.asked(v)
+		wanted := asked || s.wantedLocked(v, vs)
 		if vs != nil {
-			vs.version = v
+			if asked {
+				vs.version = v
+			}
 			r = vs.record
 		}
 		s.mu.Unlock()
-		if vs == nil || !v.SnapStart {
+		if vs == nil || !wanted {
 			return nil, nil
 		}
 		meta := r.ForRestore(time.Now(), key.Hash())
 		if meta == nil {
 			switch {
+			case !asked: // the next tick sees to it
 			case r.Current != nil && r.Current.KeyHash() != key.Hash():
 				s.log.Warn("what made the snapshot has changed: Init runs, and a new one is made", "fn", v.Name, "qualifier", v.Number, "differs", r.Current.Key.Differs(key))
 				s.move(id, snapshot.KeyChanged, "")
@@ -744,7 +786,7 @@ func (s *snapstart) proceed(id snapshot.Version) {
 	}
 }
 
-// watch does what time brings: generations that are due, and ones that end.
+// watch does what time brings: generations that are due, ones that end, and versions that nobody uses any more.
 func (s *snapstart) watch() {
 	t := time.NewTicker(tick)
 	defer t.Stop()
@@ -752,23 +794,48 @@ func (s *snapstart) watch() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case now := <-t.C:
-			s.mu.Lock()
-			due := map[snapshot.Version]snapshot.Event{}
-			for id, vs := range s.versions {
-				if vs.version == nil {
-					continue // nobody has used it since the start: it is looked at when somebody does
-				}
-				if e, at, ok := vs.record.Due(vs.policy(), now); ok && !at.After(now) && e != snapshot.Idle {
-					due[id] = e
-				}
-			}
-			s.mu.Unlock()
-			for id, e := range due {
-				s.move(id, e, "")
-			}
+		case <-t.C:
+			s.look(s.now())
 		}
 	}
+}
+
+func (s *snapstart) look(now time.Time) {
+	s.noteUses(now)
+	s.keepUses(s.ctx, keepUseEvery)
+	s.mu.Lock()
+	due := map[snapshot.Version]snapshot.Event{}
+	var idle []*function.Version
+	for id, vs := range s.versions {
+		if vs.version == nil {
+			continue // nobody has used it since the start: it is looked at when somebody does
+		}
+		r := vs.usedRecord()
+		e, at, ok := r.Due(vs.policy(), now)
+		switch asked := s.asked(vs.version); {
+		case !ok || at.After(now):
+		case asked && e == snapshot.Idle:
+			if !vs.busy {
+				vs.busy = true
+				idle = append(idle, vs.version)
+			}
+		case e == snapshot.Idle:
+			if r.State.HasCurrent() { // it is ready for the next invoke as ever, which runs Init
+				due[id] = snapshot.Evicted
+			}
+		case !asked && e == snapshot.RefreshDue && r.Current == nil: // made when it is used again: makeLater
+		default:
+			due[id] = e
+		}
+	}
+	s.mu.Unlock()
+	for id, e := range due {
+		s.move(id, e, "")
+	}
+	for _, v := range idle {
+		s.work.Go(func() { s.inactive(v) })
+	}
+	s.makeLater(now)
 }
 
 // tidy deletes what no record names.

@@ -44,7 +44,7 @@ type starter struct {
 // Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
 // the function's own doing, becomes an Init without anybody noticing but the log and a counter.
 func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
-	if s.snapshots == nil || !v.SnapStart {
+	if s.snapshots == nil || !s.snapshots.concerns(v) {
 		return s.open(ctx, v, owner, nil)
 	}
 	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)

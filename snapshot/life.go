@@ -16,6 +16,8 @@ import "fmt"
 //	     |  Failed             |
 //	     +-----> Lapsed <------+                     Deleted from anywhere, by DeleteAsked
 //
+//	None --AskedLater--> Shelved: for those that nobody waits for, $LATEST among them. They are never Making, so never Pending, and never Failed.
+//
 // A version in a state that has a current generation is restored; in Lapsed and after it runs Init, loudly. In Making, Verifying and
 // Waking it is Pending and serves nothing.
 type State uint8
@@ -67,7 +69,7 @@ type Event uint8
 
 // The events. MakeFailed is also what becomes of a making that a crash of the server interrupted.
 const (
-	Asked       Event = iota // PublishVersion, or SnapStart for $LATEST
+	Asked       Event = iota // PublishVersion
 	Made                     // the files of the one being made are committed
 	Verified                 // it came up from a restore
 	MakeFailed               // making or verifying it failed, or was interrupted
@@ -79,11 +81,12 @@ const (
 	Idle                     // not invoked for InactiveAfter
 	Invoked                  // the version is invoked; only Inactive and Shelved care
 	DeleteAsked              // the version is deleted
+	AskedLater               // one is wanted that nobody waits for: of $LATEST, or of all versions. Invoked has it made
 	numEvents
 )
 
 var eventNames = [numEvents]string{"asked", "made", "verified", "make-failed", "refresh-due", "expired", "key-changed", "lost", "evicted",
-	"idle", "invoked", "delete-asked"}
+	"idle", "invoked", "delete-asked", "asked-later"}
 
 func (e Event) String() string { return nameOf(eventNames[:], uint8(e), "event") }
 
@@ -146,8 +149,11 @@ func Next(s State, e Event) (State, []Action, error) {
 	}
 	switch s {
 	case None:
-		if e == Asked {
+		switch e {
+		case Asked:
 			return Making, []Action{StartMaking}, nil
+		case AskedLater:
+			return Shelved, nil, nil
 		}
 	case Making, Waking, Remaking, Refreshing:
 		switch e {

@@ -60,9 +60,12 @@ func (r *Record) Move(e Event, now time.Time) ([]Step, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", r.Version, err)
 	}
-	if e == MakeFailed {
+	switch e {
+	case MakeFailed:
 		r.Failures++
 		r.LastFailed = now
+	case Invoked:
+		r.LastUsed = now
 	}
 	busy := r.Next
 	steps := make([]Step, 0, len(do))

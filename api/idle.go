@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+
+	"thaw/function"
+)
+
+// Deactivate makes a published version Inactive: nobody has invoked it for so long that its snapshot goes. It returns when nobody can be served by it any
+// more. A version that does not serve is left as it is.
+func (s *Server) Deactivate(ctx context.Context, v *function.Version) error {
+	k := function.Key{Account: v.Account, Region: v.Region, Name: v.Name}
+	e := s.view.Get(k)
+	if e == nil || e.Record.Incarnation != v.Epoch {
+		return nil // deleted meanwhile
+	}
+	_, err := s.moveVersion(ctx, e.Record, function.Number(v.Number), function.Idled)
+	return err
+}
+
+// wake has the snapshot of an Inactive version made again, and is the answer to the invocation that found it so. Source: E-133; spec 5.2: the waking
+// invocation fails with SnapStartNotReadyException, after a failed regeneration with SnapStartRegenerationFailureException. That one tries again, too: on the service
+// only a new version would help.
+func (c *call) wake(t target, e *function.Entry, v *function.VersionRecord) error {
+	moved, err := c.s.moveVersion(c.r.Context(), e.Record, function.Number(v.Number), function.WakeAsked)
+	if err != nil {
+		return err
+	}
+	if moved {
+		c.s.settleSoon(t.key)
+	}
+	if v.ReasonCode != "" {
+		return fail("SnapStartRegenerationFailureException", "Lambda failed to regenerate snapshot of your function: %s", v.Reason)
+	}
+	return fail("SnapStartNotReadyException", "Lambda is initializing your function. It will be ready to invoke once your function state becomes Active.")
+}
+
+// moveVersion applies an event to a published version and returns when everybody can see it. It is not moved when it is gone or the event is none for it.
+func (s *Server) moveVersion(ctx context.Context, r *function.Record, number int, event function.LifeEvent) (moved bool, err error) {
+	ctx, cancel := s.writing(ctx)
+	defer cancel()
+	err = s.exclusive(r.Key, func() error {
+		now := s.view.Get(r.Key)
+		if now == nil || now.Record.Incarnation != r.Incarnation {
+			return nil
+		}
+		v := now.Version(number)
+		if v == nil {
+			return nil
+		}
+		life, err := v.Life.Next(event)
+		if err != nil {
+			return nil //nolint:nilerr // another was quicker: what it made of it counts
+		}
+		next := *v
+		next.Life, next.Reason, next.ReasonCode, next.RevisionID = life, "", "", newRevisionID()
+		if err := s.Store.PutVersion(ctx, r.Key, r.Incarnation, &next); err != nil {
+			return err
+		}
+		moved = true
+		return s.view.Wait(ctx, next.Revision)
+	})
+	return moved, err
+}
