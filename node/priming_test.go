@@ -24,14 +24,14 @@ func tags(kv map[string]string) option {
 }
 
 // ready returns a runtime's identifier that begins so, installing its client when a registry has it.
-func ready(t *testing.T, s *server, identifiers ...string) string {
+func ready(t testing.TB, s *server, identifiers ...string) string {
 	t.Helper()
 	var last error
 	for _, id := range identifiers {
 		if last = s.node.runtimes.Check(id, ""); last == nil {
 			return id
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		err := s.node.runtimes.Install(ctx, id, func(text string) { t.Log(text) })
 		cancel()
 		if err != nil {
@@ -45,7 +45,7 @@ func ready(t *testing.T, s *server, identifiers ...string) string {
 }
 
 // javaZip compiles one class against what AWS's client gives functions.
-func javaZip(t *testing.T, s *server, class, source string) []byte {
+func javaZip(t testing.TB, s *server, class, source string) []byte {
 	t.Helper()
 	javac, err := exec.LookPath("javac")
 	if err != nil {
