@@ -92,6 +92,10 @@ func (s *snapstart) inactive(v *function.Version) {
 	if deactivate == nil {
 		return // the API is not there yet: the next tick
 	}
+	if s.pool().Provisioned(v).Requested > 0 { // somebody pays for its being ready
+		s.used(v)
+		return
+	}
 	if err := deactivate(s.ctx, v); err != nil {
 		s.log.Error("idle version stays active", "fn", v.Name, "qualifier", v.Number, "error", err)
 		return

@@ -80,7 +80,7 @@ func (s *starter) Restore(ctx context.Context, v *function.Version, owner execen
 // Provision implements pool.Provider: as Open, with an Init that is ahead of demand.
 func (s *starter) Provision(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
 	ahead := func(o *execenv.Options) { o.Provisioned = true }
-	if s.snapshots == nil || !v.SnapStart {
+	if s.snapshots == nil || !s.snapshots.concerns(v) {
 		return s.open(ctx, v, owner, ahead)
 	}
 	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)

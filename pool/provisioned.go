@@ -34,6 +34,7 @@ const InitFailure = "FUNCTION_ERROR_INIT_FAILURE"
 
 // Allocation is how far the provisioned concurrency of a version is.
 type Allocation struct {
+	Requested int
 	Allocated int    // environments that are initialised
 	Failure   string // why the last one could not be made; empty when it could
 }
@@ -61,7 +62,7 @@ func (p *Pool) Provisioned(v *function.Version) Allocation {
 	if s == nil {
 		return Allocation{}
 	}
-	a := Allocation{Failure: s.provisioned.reason}
+	a := Allocation{Requested: s.provisioned.target, Failure: s.provisioned.reason}
 	a.Allocated = min(len(p.allottedLocked(s)), s.provisioned.target)
 	return a
 }
