@@ -33,6 +33,7 @@ type Launch struct {
 	Release     string            // nodejs:22.v1; empty: not known
 	ReleaseHash string            // 64 hexadecimal digits, for the runtime version ARN
 	LogFrames   bool
+	APISocket   bool // the client takes a connected socket
 }
 
 // Owner is told about an environment by its driver. Calls come from the driver's goroutine and must not block.

@@ -93,7 +93,12 @@ func serve(forks chan func()) int {
 		fmt.Fprintln(os.Stderr, "thaw-guest: descriptor 3 is no stream to a server:", err)
 		return 2
 	}
-	g, err := Open(os.NewFile(StreamFD, "stream"))
+	stream, err := newSocket(StreamFD, "stream")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "thaw-guest: descriptor 3 is no stream to a server:", err)
+		return 2
+	}
+	g, err := Open(stream)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "thaw-guest:", err)
 		return 1
@@ -314,6 +319,14 @@ func (g *Guest) start(s *wire.Start) error {
 		return err
 	}
 	defer closeAll(ends)
+	var direct *socket
+	var theirs *os.File
+	if s.APISocket {
+		if direct, theirs, err = socketPair(); err != nil {
+			return fmt.Errorf("connection for the runtime: %w", err)
+		}
+		defer theirs.Close()
+	}
 
 	gen := &generation{number: s.Generation, out: out, box: g.box, guest: g, gone: make(chan struct{})}
 	token := newToken()
@@ -325,12 +338,16 @@ func (g *Guest) start(s *wire.Start) error {
 	g.api.begin(gen.api)
 	out.start()
 	vars := environment(s, g.api.addr.String(), token)
+	if direct != nil {
+		vars = append(vars, apiSocketVar(theirs))
+		g.api.serve(direct, gen.api)
+	}
 
 	// The runtime may call before Started is out: nobody else speaks until it is.
 	g.box.lock()
 	var run launched
 	g.procs.fork(func() int {
-		run, err = launch(s, vars, append([]*os.File{g.stdin}, ends...))
+		run, err = launch(s, vars, append([]*os.File{g.stdin}, ends...), theirs)
 		return run.pid
 	}, func(status syscall.WaitStatus) {
 		g.work.Go(func() { gen.exited(status) })

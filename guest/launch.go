@@ -23,6 +23,17 @@ const Marker = "_THAW_SANDBOX"
 // logFD is the number of the framed log descriptor in the runtime, as recorded from the service.
 const logFD = 62
 
+// apiFD is the number of the connected socket in a runtime that takes one (wire.Start.APISocket). Node marks its first sixteen descriptors so that its
+// children do not inherit them.
+const apiFD = 15
+
+// apiSocketVar tells the client of it. The inode is how the client knows that a wrapper has not put something else there.
+func apiSocketVar(f *os.File) string {
+	var st syscall.Stat_t
+	syscall.Fstat(int(f.Fd()), &st)
+	return fmt.Sprintf("_THAW_RUNTIME_API_FD=%d:%d", apiFD, st.Ino)
+}
+
 // launchError is why a runtime never ran, in AWS's words.
 type launchError struct{ errorType, text string }
 
@@ -121,8 +132,9 @@ type launched struct {
 	line   string
 }
 
-// launch starts the runtime in a process group of its own. files are stdin, stdout, stderr and perhaps the framed log descriptor.
-func launch(s *wire.Start, vars []string, files []*os.File) (launched, error) {
+// launch starts the runtime in a process group of its own. files are stdin, stdout, stderr and perhaps the framed log descriptor; api is a
+// connection to the Runtime API, or nil.
+func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launched, error) {
 	argv, err := command(s)
 	if err != nil {
 		return launched{}, err
@@ -137,11 +149,17 @@ func launch(s *wire.Start, vars []string, files []*os.File) (launched, error) {
 	for _, f := range files[:3] {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	if len(files) > 3 {
-		for len(attr.Files) < logFD {
+	at := func(fd int, f *os.File) {
+		for len(attr.Files) < fd {
 			attr.Files = append(attr.Files, ^uintptr(0))
 		}
-		attr.Files = append(attr.Files, files[3].Fd())
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	if api != nil {
+		at(apiFD, api)
+	}
+	if len(files) > 3 {
+		at(logFD, files[3])
 	}
 	if s.UID >= 0 {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID)}

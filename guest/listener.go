@@ -87,9 +87,15 @@ func (l *listener) takeLocked(fd int, api *runtimeapi.API) bool {
 		return true
 	}
 	syscall.SetsockoptInt(nfd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	conn := os.NewFile(uintptr(nfd), "call")
-	l.serving.Go(func() { api.Serve(conn) })
+	if conn, err := newSocket(nfd, "call"); err == nil {
+		l.serve(conn, api)
+	}
 	return true
+}
+
+// serve answers the calls of one connection.
+func (l *listener) serve(conn *socket, api *runtimeapi.API) {
+	l.serving.Go(func() { api.Serve(conn) })
 }
 
 // begin makes a generation the one that connections belong to. What the one before left in the queue is thrown away.

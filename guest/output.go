@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -157,7 +158,7 @@ func (o *output) drain() {
 			o.polled[i].Fd = -1
 		}
 	}
-	if n, err := unix.Poll(o.polled, 0); err == nil && n == 0 {
+	if n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(o.polled))), uintptr(len(o.polled)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0); e == 0 && n == 0 {
 		return
 	}
 	for _, s := range o.sources {

@@ -179,6 +179,31 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestAPISocket: a runtime that wants one has a connection to the API from the start, under the number and the inode that it is told.
+func TestAPISocket(t *testing.T) {
+	if _, err := os.Stat("/bin/bash"); err != nil {
+		t.Skip("the function of this test is a bash script")
+	}
+	task := t.TempDir()
+	script := `#!/bin/bash
+set -eu
+test "$_THAW_RUNTIME_API_FD" = "15:$(stat -L -c %i /proc/self/fd/15)"
+printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nUser-Agent: over-the-socket\r\n\r\n' >&15
+exec cat <&15 >/dev/null
+`
+	if err := os.WriteFile(task+"/bootstrap", []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := create(t, task)
+	start := r.start(1)
+	start.APISocket = true
+	r.Start(start)
+	if ready := r.Ready(); ready.UserAgent != "over-the-socket" {
+		t.Errorf("ready: %+v", ready)
+	}
+	r.Kill(1, 0)
+}
+
 const shellRuntime = `#!/bin/sh
 set -eu
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"

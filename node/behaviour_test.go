@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,6 +84,30 @@ func TestHandlerError(t *testing.T) {
 		f.invoke(`{"fail":true}`).failed(t, "RangeError", "too 1")
 		if got := f.invoke(`{}`).ok(t); got != "2" {
 			t.Errorf("the next invoke has n = %s; want 2, in the same environment", got)
+		}
+	})
+}
+
+// Our own Node client talks over the socket that the guest leaves it, and over TCP when a wrapper put something else there.
+func TestNodeConnection(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		code := `const fs = require('node:fs')
+			const link = (fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd) } catch { return '' } }
+			exports.handler = async () => [link(15).split(':')[0], fs.readdirSync('/proc/self/fd').filter((fd) => link(fd).startsWith('socket:')).length,
+				Object.keys(process.env).filter((k) => k.startsWith('_THAW_RUNTIME'))]`
+		if got := s.js(code).invoke(`{}`).ok(t); got != `["socket",1,[]]` {
+			t.Errorf("descriptor 15, sockets, variables: %s", got)
+		}
+		if _, err := os.Stat("/bin/bash"); err != nil || s.kind != "process" { // whose functions see the host's files, and its bash: sh knows no descriptor above 9
+			return
+		}
+		wrapper := filepath.Join(t.TempDir(), "wrap")
+		if err := os.WriteFile(wrapper, []byte("#!/bin/bash\nexec 15</dev/null \"$@\""), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		wrapped := s.js(code, vars(map[string]string{"AWS_LAMBDA_EXEC_WRAPPER": wrapper}))
+		if got := wrapped.invoke(`{}`).ok(t); got != `["/dev/null",1,[]]` {
+			t.Errorf("under a wrapper: descriptor 15, sockets, variables: %s", got)
 		}
 	})
 }

@@ -205,7 +205,7 @@ func launchOf(p runtimes.Plan, v *function.Version, codeDir string) execenv.Laun
 	sum := sha256.Sum256([]byte(p.Identity + p.Release))
 	mounts := append([]sandbox.Mount{{Source: codeDir, Target: "/var/task"}}, p.Mounts...)
 	return execenv.Launch{Argv: argv, Candidates: p.Candidates, Mounts: mounts, Vars: p.Vars, Reserved: p.Reserved, Release: p.Release,
-		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, PathLists: runtimes.PathLists}
+		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, APISocket: p.APISocket, PathLists: runtimes.PathLists}
 }
 
 // roleKeys stand where the service puts the credentials of the function's role. They open nothing: this server has no roles; code that only checks

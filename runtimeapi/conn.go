@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
 // conn is one connection of a runtime.
@@ -14,6 +15,7 @@ type conn struct {
 	raw syscall.RawConn
 
 	wmu  sync.Mutex // held while an answer is being written, by whichever goroutine has it
+	held []byte     // an answer that goes out with the next one; guarded by wmu
 	half bool       // the client closed its sending half; guarded by API.mu
 
 	// answered receives when the parked call was answered. The connection's goroutine waits for it before it deals with a
@@ -45,7 +47,8 @@ func (a *API) Serve(s Stream) {
 		a.halfClosed(c)
 		a.awaitAnswer(c)
 	}
-	c.wmu.Lock() // what is being written gets there
+	c.wmu.Lock()            // what is being written gets there
+	c.writeLocked(nil, nil) //nolint:errcheck // nobody to tell
 	s.Close()
 	c.wmu.Unlock()
 	a.mu.Lock()
@@ -130,7 +133,23 @@ func (c *conn) write(head, body []byte) error {
 	return c.writeLocked(head, body)
 }
 
+// hold keeps an answer back until the next one on this connection.
+func (c *conn) hold(b []byte) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.held = append(c.held, b...)
+}
+
+func (c *conn) takeHeldLocked(head []byte) []byte {
+	if len(c.held) > 0 {
+		head = append(c.held, head...)
+		c.held = nil
+	}
+	return head
+}
+
 func (c *conn) writeLocked(head, body []byte) error {
+	head = c.takeHeldLocked(head)
 	if len(head) > 0 {
 		if _, err := c.s.Write(head); err != nil {
 			return err
@@ -148,7 +167,7 @@ func (c *conn) writeLocked(head, body []byte) error {
 // take at once is left to a goroutine. A lost connection is no error: the event is there for the next call.
 func (c *conn) release(head, body []byte) {
 	c.wmu.Lock()
-	if head = c.try(head); len(head) == 0 {
+	if head = c.try(c.takeHeldLocked(head)); len(head) == 0 {
 		body = c.try(body)
 	}
 	if len(head)+len(body) == 0 {
@@ -170,15 +189,16 @@ func (c *conn) try(b []byte) []byte {
 	}
 	err := c.raw.Write(func(fd uintptr) bool {
 		for {
-			n, err := syscall.Write(int(fd), b)
-			switch {
-			case err == syscall.EINTR:
-				continue
-			case err == syscall.EAGAIN:
-			case err != nil:
-				b = nil
-			default:
+			// Raw: it does not block, and Go's scheduler need not hear of it (guest/socket.go says why).
+			n, _, e := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+			switch e {
+			case 0:
 				b = b[n:]
+			case syscall.EINTR:
+				continue
+			case syscall.EAGAIN:
+			default:
+				b = nil
 			}
 			return true
 		}

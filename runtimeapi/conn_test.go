@@ -40,6 +40,39 @@ func TestTransport(t *testing.T) {
 			t.Errorf("third: %q", body)
 		}
 	})
+	t.Run("an answer that may come later goes out in one write with the next", func(t *testing.T) {
+		s := serve(t, Options{})
+		c := s.dial()
+		s.running(c, "1")
+		c.call("POST", responsePath("1"), "r", "Thaw-Answer: later")
+		s.said(wire.KindResponse)
+		s.park(c)
+		s.deliver("2", "another")
+		if _, body := c.answer("POST"); body != okBody || c.r.Buffered() == 0 {
+			t.Errorf("%q, and %d bytes came with it", body, c.r.Buffered())
+		}
+		if _, body := c.answer("GET"); body != "another" {
+			t.Errorf("next: %q", body)
+		}
+		// What is no consent is said at once, and what was held goes before it.
+		status, body := c.do("POST", responsePath("1"), "r", "Thaw-Answer: later")
+		expect(t, "wrong id", status, body, 400, "InvalidRequestID")
+		c.call("POST", responsePath("2"), "r", "Thaw-Answer: later")
+		status, body = c.do("GET", "/ping", "")
+		expect(t, "response", status, body, 202, "")
+		if _, body := c.answer("GET"); body != "pong" {
+			t.Errorf("ping: %q", body)
+		}
+	})
+	t.Run("an answer that may come later comes when the client closes its sending half", func(t *testing.T) {
+		s := serve(t, Options{})
+		c := s.dial()
+		s.running(c, "1")
+		c.call("POST", responsePath("1"), "r", "Thaw-Answer: later")
+		c.Conn.(*net.TCPConn).CloseWrite()
+		resp, body := c.answer("POST")
+		expect(t, "response", resp.StatusCode, body, 202, "")
+	})
 	t.Run("headers of a megabyte", func(t *testing.T) {
 		s := serve(t, Options{})
 		c := s.dial()

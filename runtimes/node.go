@@ -49,7 +49,7 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 			Mounts:        set.sorted(),
 			Vars:          vars,
 			Reserved:      map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
-			LogFrames:     true, ParksInRestore: true,
+			LogFrames:     true, APISocket: true, ParksInRestore: true,
 		},
 		interpreter: binary, interpreterVersion: version, interpreterSource: source,
 		client: "thaw's own", clientVersion: strings.TrimPrefix(filepath.Base(client), "nodejs-"), clientSource: "thaw",

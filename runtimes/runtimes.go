@@ -44,6 +44,7 @@ type Plan struct {
 	SeedVars       func(secret []byte) map[string]string
 	HandlerArgv    bool   // the client takes the handler as its last argument instead of from _HANDLER
 	LogFrames      bool   // the client writes framed records to _LAMBDA_TELEMETRY_LOG_FD
+	APISocket      bool   // the client takes a connected socket besides AWS_LAMBDA_RUNTIME_API: ours alone
 	Identity       string // changes whenever any file above changes: part of a snapshot's key
 	ParksInRestore bool   // the client calls restore/next under SnapStart
 }

@@ -98,10 +98,11 @@ type Start struct {
 	Priming    bool     `json:"prime,omitempty"`  // priming invokes come before the snapshot: their output is sent before their answers
 	NoFile     uint64   `json:"nofile,omitempty"` // RLIMIT_NOFILE, soft and hard; 0 leaves it
 	NProc      uint64   `json:"nproc,omitempty"`
-	TmpBytes   int64    `json:"tmp,omitempty"`    // size limit of /tmp, where the guest makes it (Hello.MakesTmp); 0 leaves /tmp alone
-	LogFrames  bool     `json:"frames,omitempty"` // give the runtime a framed log descriptor (_LAMBDA_TELEMETRY_LOG_FD)
-	APIHost    string   `json:"api,omitempty"`    // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
-	Layout     []byte   `json:"layout,omitempty"` // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
+	TmpBytes   int64    `json:"tmp,omitempty"`     // size limit of /tmp, where the guest makes it (Hello.MakesTmp); 0 leaves /tmp alone
+	LogFrames  bool     `json:"frames,omitempty"`  // give the runtime a framed log descriptor (_LAMBDA_TELEMETRY_LOG_FD)
+	APISocket  bool     `json:"apisock,omitempty"` // give the runtime a connection to the API besides (_THAW_RUNTIME_API_FD)
+	APIHost    string   `json:"api,omitempty"`     // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
+	Layout     []byte   `json:"layout,omitempty"`  // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
 	Credentials
 }
 

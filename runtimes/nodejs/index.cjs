@@ -31,7 +31,8 @@ const EXIT_HOOK = 64;
 const API = '/2018-06-01/runtime';
 const NEXT = `GET ${API}/invocation/next HTTP/1.1\r\n`;
 
-const connection = new Connection(env.AWS_LAMBDA_RUNTIME_API || '');
+const connection = new Connection(env.AWS_LAMBDA_RUNTIME_API || '', env._THAW_RUNTIME_API_FD);
+delete env._THAW_RUNTIME_API_FD;
 const nextTurn = () => new Promise((resolve) => { setImmediate(resolve); });
 
 // What is running. phase: init, hooks, idle (waiting for an event), invoke, dying.
@@ -79,8 +80,9 @@ function postError(inv, err) {
     + (cause ? `Lambda-Runtime-Function-XRay-Error-Cause: ${cause}\r\n` : ''), errors.reportText(err));
 }
 
+// postResponse: the platform may answer it together with the next event, unless it refuses it.
 function postResponse(inv, text) {
-  return connection.request(`POST ${inv.path}/response HTTP/1.1\r\nContent-Type: application/json\r\n${inv.echo}`, text);
+  return connection.request(`POST ${inv.path}/response HTTP/1.1\r\nContent-Type: application/json\r\nThaw-Answer: later\r\n${inv.echo}`, text);
 }
 
 // serialize: undefined becomes null, as in the service's client.

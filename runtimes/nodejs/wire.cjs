@@ -5,6 +5,7 @@
 // Requests are answered in order, so the next one may be sent before the last one's answer is here: Connection.request
 // does not wait. A response is {status, headers, body}: headers by lower-case name, body as text.
 
+const fs = require('node:fs');
 const net = require('node:net');
 
 // Enough for the longest client context that the service allows, several times over.
@@ -26,13 +27,29 @@ class ProtocolError extends Error {
   }
 }
 
+// inherited: the platform may leave a connected socket behind, named by number and inode. It saves the network of the sandbox; where a
+// wrapper has closed it or put something else there, it is not used.
+function inherited(name) {
+  const parts = /^([0-9]+):([0-9]+)$/.exec(name || '');
+  if (!parts) return undefined;
+  try {
+    const fd = Number(parts[1]);
+    const s = fs.fstatSync(fd, { bigint: true });
+    return s.isSocket() && String(s.ino) === parts[2] ? fd : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 class Connection {
-  constructor(address) {
+  // address is host:port, socket the name of an inherited socket that is used until it is lost.
+  constructor(address, socket) {
     const colon = address.lastIndexOf(':');
     this.host = address.slice(0, colon);
     this.port = Number(address.slice(colon + 1));
     if (colon < 1 || !Number.isInteger(this.port)) throw new Error(`AWS_LAMBDA_RUNTIME_API is not host:port: ${address}`);
     this.hostHeader = `Host: ${address}\r\nUser-Agent: thaw-nodejs/${process.versions.node}\r\n`;
+    this.fd = inherited(socket);
     this.socket = null;
     this.pending = []; // {resolve, reject}, oldest first
     this.alive = true; // whether the connection keeps the event loop running
@@ -65,24 +82,23 @@ class Connection {
   open() {
     if (this.socket) return this.socket;
     const parser = new Parser((response, close) => this.answered(response, close));
-    const socket = net.connect({
-      host: this.host,
-      port: this.port,
-      noDelay: true,
-      onread: {
-        buffer: Buffer.allocUnsafeSlow(READ_BUFFER),
-        callback: (size, buffer) => {
-          if (this.socket === socket) {
-            try {
-              parser.feed(buffer, size);
-            } catch (err) {
-              this.drop(err);
-            }
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(READ_BUFFER),
+      callback: (size, buffer) => {
+        if (this.socket === socket) {
+          try {
+            parser.feed(buffer, size);
+          } catch (err) {
+            this.drop(err);
           }
-          return true;
-        },
+        }
+        return true;
       },
-    });
+    };
+    const { fd } = this;
+    this.fd = undefined;
+    const socket = fd === undefined ? net.connect({ host: this.host, port: this.port, noDelay: true, onread })
+      : new net.Socket({ fd, readable: true, writable: true, onread });
     this.socket = socket;
     if (!this.alive) socket.unref();
     let failure;
