@@ -464,7 +464,10 @@ func errorBody(errType, message, requestID string) []byte {
 
 // memorySampleEvery is how often the memory of an environment is looked at under load. One look costs the kernel up to a millisecond (it walks the pages of
 // a process, or adds up a control group), which would be more than the rest of a short invoke.
-const memorySampleEvery = 200 * time.Millisecond
+const memorySampleEvery = time.Second
+
+// longInvoke is from when on the look is small beside the invoke.
+const longInvoke = 200 * time.Millisecond
 
 // failInvoke makes the answer for a function that could not make one itself.
 func (d *driver) failInvoke(ev Event) {
@@ -544,7 +547,7 @@ func (d *driver) reportInvoke(ev Event) {
 	case !a.known:
 		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
 	}
-	if d.box != nil && ev != SandboxExited && (a.Tail || took > memorySampleEvery || time.Since(d.sampled) > memorySampleEvery) {
+	if d.box != nil && ev != SandboxExited && (a.Tail || took > longInvoke || time.Since(d.sampled) > memorySampleEvery) {
 		d.sampled = time.Now()
 		if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
 			d.maxMemory = used

@@ -195,10 +195,13 @@ func (e *Environment) Status() Status { return *e.status.Load() }
 // keepMoves is how many moves a Status remembers.
 const keepMoves = 16
 
+// moveChunk is how many moves are written behind each other before the last ones are copied into a new piece: published copies share the old.
+const moveChunk = 4 * keepMoves
+
 func (d *driver) publish() {
 	s := &Status{ID: string(d.id), Function: d.o.Version.Name, Qualifier: d.o.Version.Number, LogStream: d.o.Stream, State: d.state.String(),
 		Since: d.since, Created: d.created, Invokes: d.invokes, MemoryBytes: d.maxMemory, CodeSHA256: d.o.Version.CodeSHA256,
-		Epoch: d.o.Version.Epoch, MemoryMiB: d.o.Version.MemoryMiB, Moves: d.moves[:len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
+		Epoch: d.o.Version.Epoch, MemoryMiB: d.o.Version.MemoryMiB, Moves: d.moves[max(0, len(d.moves)-keepMoves):len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
 	if d.box != nil {
 		s.PIDs, s.Stages = d.pids, d.box.Stages()
 	}
@@ -210,9 +213,10 @@ func (d *driver) remember(from, to State, ev Event) {
 	now := time.Now()
 	took := now.Sub(d.since)
 	d.since = now
-	next := make([]Move, 0, keepMoves) // a fresh one: published copies share the old
-	next = append(next, d.moves[max(0, len(d.moves)-keepMoves+1):]...)
-	d.moves = append(next, Move{At: now, From: from.String(), Event: ev.String(), To: to.String(), Took: took})
+	if len(d.moves) == cap(d.moves) {
+		d.moves = append(make([]Move, 0, moveChunk), d.moves[max(0, len(d.moves)-keepMoves):]...)
+	}
+	d.moves = append(d.moves, Move{At: now, From: from.String(), Event: ev.String(), To: to.String(), Took: took})
 	if d.o.Log.Enabled(context.Background(), slog.LevelDebug) || to == Gone || ev == CreateFailed || ev == SandboxExited {
 		d.o.Log.Log(context.Background(), levelOf(ev, to), "environment moved", "env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number,
 			"from", from, "event", ev, "to", to, "duration", took)

@@ -155,11 +155,17 @@ func (s *Sandbox) makeNetwork(context.Context) (err error) {
 	return err
 }
 
+// streamBuffer is how much of a large payload may be on its way at once.
+const streamBuffer = 2 << 20
+
 // makeProcesses has the launcher fork the sandbox, with the host's end of the stream kept here.
 func (s *Sandbox) makeProcesses(ctx context.Context) error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("stream: %w", err)
+	}
+	for _, fd := range fds {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, streamBuffer) // best effort: the kernel's default is slow for large payloads
 	}
 	host, guest := os.NewFile(uintptr(fds[0]), "stream"), os.NewFile(uintptr(fds[1]), "stream of the guest")
 	defer guest.Close()
