@@ -213,7 +213,7 @@ func (s *snapstart) changeThen(ctx context.Context, v snapshot.Version, f func(*
 	defer s.tell(v) // who waits for the change finds nothing of before
 	then()
 	for _, step := range steps {
-		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil { // who ran Init meanwhile goes, too
+		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil && s.promised(v) { // who ran Init meanwhile goes, too
 			p.Outdate(v.Function, v.Number, string(r.Current.ID))
 		}
 		if step.ID == "" || step.Action != snapshot.RetireCurrent && step.Action != snapshot.DropNext {
@@ -232,6 +232,14 @@ func (s *snapstart) changeThen(ctx context.Context, v snapshot.Version, f func(*
 		s.cache.Drop(step.ID)
 	}
 	return r, nil
+}
+
+// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps its environments that ran Init.
+func (s *snapstart) promised(v snapshot.Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vs := s.versions[v]
+	return vs != nil && vs.version != nil && s.asked(vs.version)
 }
 
 func (s *snapstart) remember(v snapshot.Version, r snapshot.Record) {
@@ -763,26 +771,30 @@ func (s *snapstart) move(id snapshot.Version, e snapshot.Event, failure string) 
 	})
 }
 
-// proceed makes a generation that a record asks for by its state.
+// proceed makes what a record asks for by its state: one generation, and those that were asked for while it was busy with that.
 func (s *snapstart) proceed(id snapshot.Version) {
-	s.mu.Lock()
-	vs := s.versions[id]
-	var v *function.Version
-	var r snapshot.Record
-	if vs != nil && vs.version != nil && !vs.busy && vs.record.Next != nil && vs.record.State.Busy() && !vs.record.State.Pending() {
-		vs.busy = true
-		v, r = vs.version, vs.record
-	}
-	s.mu.Unlock()
-	if v == nil {
-		return
-	}
-	err := s.generation(s.ctx, v, r.Next)
-	s.mu.Lock()
-	vs.busy = false
-	s.mu.Unlock()
-	if err != nil && s.ctx.Err() == nil {
-		s.log.Warn("snapshot not refreshed: the old one stays until its end", "fn", v.Name, "qualifier", v.Number, "error", err)
+	var last snapshot.ID
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		vs := s.versions[id]
+		var v *function.Version
+		var r snapshot.Record
+		if vs != nil && vs.version != nil && !vs.busy && vs.record.Next != nil && vs.record.Next.ID != last && vs.record.State.Busy() && !vs.record.State.Pending() {
+			vs.busy = true
+			v, r = vs.version, vs.record
+		}
+		s.mu.Unlock()
+		if v == nil {
+			return
+		}
+		last = r.Next.ID
+		err := s.generation(s.ctx, v, r.Next)
+		s.mu.Lock()
+		vs.busy = false
+		s.mu.Unlock()
+		if err != nil && s.ctx.Err() == nil {
+			s.log.Warn("snapshot not refreshed: the old one stays until its end", "fn", v.Name, "qualifier", v.Number, "error", err)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func TestProvisionedConcurrencyIsThereBeforeAnyInvoke(t *testing.T) {
 	p, _ := open(t, pool.Options{Starter: s, Provider: s, IdleExpiry: 100 * time.Millisecond})
 	v := numbered("provisioned")
 	p.Provision(v, 2)
-	until(t, "two are there", func() bool { return p.Provisioned(v) == pool.Allocation{Allocated: 2} && p.Counts().Idle == 2 })
+	until(t, "two are there", func() bool { return p.Provisioned(v) == pool.Allocation{Requested: 2, Allocated: 2} && p.Counts().Idle == 2 })
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() { invoke(t, p, v, fmt.Sprintf(`{"ID":%d,"Ms":1500}`, i)) })
@@ -130,11 +130,11 @@ func TestFailedAllocation(t *testing.T) {
 	p, _ := open(t, pool.Options{Starter: s, Provider: s})
 	v := numbered("unprovisioned")
 	p.Provision(v, 1)
-	until(t, "the allocation has failed", func() bool { return p.Provisioned(v) == pool.Allocation{Failure: pool.InitFailure} })
+	until(t, "the allocation has failed", func() bool { return p.Provisioned(v) == pool.Allocation{Requested: 1, Failure: pool.InitFailure} })
 	s.set(func() { s.fail = errors.New("no sandbox") })
 	until(t, "it has failed for another reason", func() bool { return p.Provisioned(v).Failure == "no sandbox" })
 	s.set(func() { s.fail, s.vars = nil, nil })
-	until(t, "it is allocated", func() bool { return p.Provisioned(v) == pool.Allocation{Allocated: 1} })
+	until(t, "it is allocated", func() bool { return p.Provisioned(v) == pool.Allocation{Requested: 1, Allocated: 1} })
 	if gap := s.at[1].Sub(s.at[0]); gap < time.Second {
 		t.Errorf("tried again after %v", gap)
 	}

@@ -220,7 +220,7 @@ func (d *demonstration) newest(ctx context.Context, function, version string) (a
 	}
 	var env *admin.Environment
 	for i, e := range envs {
-		if e.Function == function && e.Qualifier == version && (env == nil || e.Created.After(env.Created)) {
+		if e.Function == function && e.Qualifier == version && e.Invokes > 0 && (env == nil || e.Created.After(env.Created)) { // a spare is newer
 			env = &envs[i]
 		}
 	}
