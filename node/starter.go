@@ -44,8 +44,13 @@ type starter struct {
 // Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
 // the function's own doing, becomes an Init without anybody noticing but the log and a counter.
 func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
+	return s.restoreOrInit(ctx, v, owner, nil)
+}
+
+// restoreOrInit is Open; init changes the options of an environment that runs Init.
+func (s *starter) restoreOrInit(ctx context.Context, v *function.Version, owner execenv.Owner, init func(*execenv.Options)) (*execenv.Environment, error) {
 	if s.snapshots == nil || !s.snapshots.concerns(v) {
-		return s.open(ctx, v, owner, nil)
+		return s.open(ctx, v, owner, init)
 	}
 	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
@@ -53,9 +58,9 @@ func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.O
 	}
 	restore, release := s.snapshots.lend(ctx, v, plan)
 	if restore == nil {
-		return s.open(ctx, v, owner, nil)
+		return s.open(ctx, v, owner, init)
 	}
-	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID}, restore, release)
+	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID, init: init}, restore, release)
 }
 
 // errNoSnapshot is why there is no spare: a new environment would run Init.
@@ -79,19 +84,7 @@ func (s *starter) Restore(ctx context.Context, v *function.Version, owner execen
 
 // Provision implements pool.Provider: as Open, with an Init that is ahead of demand.
 func (s *starter) Provision(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
-	ahead := func(o *execenv.Options) { o.Provisioned = true }
-	if s.snapshots == nil || !s.snapshots.concerns(v) {
-		return s.open(ctx, v, owner, ahead)
-	}
-	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
-	if err != nil {
-		return nil, err
-	}
-	restore, release := s.snapshots.lend(ctx, v, plan)
-	if restore == nil {
-		return s.open(ctx, v, owner, ahead)
-	}
-	return s.restore(ctx, &restoring{Owner: owner, s: s, v: v, id: restore.ID, init: ahead}, restore, release)
+	return s.restoreOrInit(ctx, v, owner, func(o *execenv.Options) { o.Provisioned = true })
 }
 
 func (s *starter) restore(ctx context.Context, r *restoring, restore *execenv.Restore, release func()) (*execenv.Environment, error) {
