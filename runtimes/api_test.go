@@ -47,17 +47,23 @@ type api struct {
 	events  chan event
 	restore chan struct{}
 	posts   chan post
+	notes   chan string // bodies of what was told of the snapshot
 	parked  chan string // a next call came: "invocation/next", "restore/next"
 	status  int         // what posts are answered with; 0: 202
+
+	refuseNotes bool // what is told of the snapshot gets 404
 
 	mu    sync.Mutex
 	count int
 }
 
-const apiPrefix = "/2018-06-01/runtime/"
+const (
+	apiPrefix  = "/2018-06-01/runtime/"
+	snapshotAt = "/2026-01-01/thaw/snapshot"
+)
 
 func newAPI(t testing.TB) *api {
-	a := &api{t: t, events: make(chan event, 64), restore: make(chan struct{}), posts: make(chan post, 1024), parked: make(chan string, 1024)}
+	a := &api{t: t, events: make(chan event, 64), restore: make(chan struct{}), posts: make(chan post, 1024), notes: make(chan string, 64), parked: make(chan string, 1024)}
 	a.server = httptest.NewServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.server.Close)
 	return a
@@ -68,6 +74,17 @@ func (a *api) address() string { return strings.TrimPrefix(a.server.URL, "http:/
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, apiPrefix)
 	switch {
+	case r.Method == http.MethodPut && r.URL.Path == snapshotAt:
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if a.refuseNotes {
+			http.NotFound(w, r)
+			return
+		}
+		a.notes <- string(body)
+		w.WriteHeader(http.StatusAccepted)
 	case !ok:
 		http.NotFound(w, r)
 	case r.Method == http.MethodGet && path == "invocation/next":
@@ -130,6 +147,18 @@ func (a *api) next() post {
 	case <-time.After(patience):
 		a.t.Fatal("the runtime posted nothing")
 		return post{}
+	}
+}
+
+// note returns the next thing that the runtime told of the snapshot.
+func (a *api) note() string {
+	a.t.Helper()
+	select {
+	case n := <-a.notes:
+		return n
+	case <-time.After(patience):
+		a.t.Fatal("the runtime told nothing of the snapshot")
+		return ""
 	}
 }
 

@@ -170,6 +170,26 @@ def handler(event, context):
 		if got := a.invoke(event{Body: `{}`}); got.Body != `["before 2", "before 1", "after 1", "after 2"]` {
 			t.Errorf("hooks ran as %s", got.Body)
 		}
+		if got := a.note(); got != `{"hooks": ["app.<lambda>", "app.<lambda>"]}` {
+			t.Errorf("the platform was told %s", got)
+		}
+	})
+	t.Run("hooks whose names nobody takes run nevertheless", func(t *testing.T) {
+		a := newAPI(t)
+		a.refuseNotes = true
+		p := start(t, a, launch{plan: plan, task: write(t, map[string]string{"app.py": `import snapshot_restore_py
+ran = []
+snapshot_restore_py.register_before_snapshot(lambda: ran.append("before"))
+def handler(event, context):
+    return ran
+`}), handler: "app.handler", vars: snapStart})
+		a.waitParked("restore/next")
+		close(a.restore)
+		a.waitParked("invocation/next")
+		if got := a.invoke(event{Body: `{}`}); got.Body != `["before"]` {
+			t.Errorf("hooks ran as %s", got.Body)
+		}
+		waitFor(t, p.out, "names of hooks not told")
 	})
 }
 

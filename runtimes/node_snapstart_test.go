@@ -62,7 +62,8 @@ func TestNodeHookFailures(t *testing.T) {
 // What expiresIn was told must have been heard before the snapshot, awaited or not: a refusal is the failure of a hook.
 func TestNodeExpiresIn(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
-		a := newAPI(t) // knows the calls of AWS only
+		a := newAPI(t)
+		a.refuseNotes = true
 		p := start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart,
 			task: write(t, js(`awslambda.snapStart.beforeCheckpoint(() => { awslambda.snapStart.expiresIn(60) }); exports.handler = async () => 1`))})
 		got := a.next()
@@ -72,6 +73,18 @@ func TestNodeExpiresIn(t *testing.T) {
 		if status := p.exitStatus(); status != 64 {
 			t.Errorf("exit status %d, want 64", status)
 		}
+	})
+	t.Run("taken", func(t *testing.T) {
+		a := newAPI(t)
+		start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart,
+			task: write(t, js(`awslambda.snapStart.beforeCheckpoint(function warm() { awslambda.snapStart.expiresIn(60) }); exports.handler = async () => 1`))})
+		if got := a.note(); got != `{"ttlSeconds":60}` {
+			t.Errorf("the platform was told %s", got)
+		}
+		if got := a.note(); got != `{"hooks":["warm"]}` {
+			t.Errorf("the platform was told %s", got)
+		}
+		a.waitParked("restore/next")
 	})
 	t.Run("without SnapStart it does nothing", func(t *testing.T) {
 		a := newAPI(t)
