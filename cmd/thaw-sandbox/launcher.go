@@ -214,6 +214,8 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 			Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/self/fd/%d", files[4].Fd()),
 		})
 	}
+	// What the two processes have to say when they cannot go on would go nowhere otherwise.
+	conf.LogFilename = fmt.Sprintf("/proc/self/fd/%d", files[2].Fd())
 	b := &box{conf: conf}
 	if err := shareMount(c.Shared); err != nil {
 		return launch.Reply{}, err

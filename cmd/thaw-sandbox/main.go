@@ -23,6 +23,7 @@ import (
 func main() {
 	switch os.Args[0] {
 	case "runsc-sandbox":
+		closeStrays()
 		debug.SetGCPercent(gcPercent)
 		loadSeccomp()
 		hookMount()
@@ -36,7 +37,10 @@ func main() {
 			}
 		}
 		runGvisor()
-	case "runsc-gofer", "/proc/self/exe":
+	case "runsc-gofer":
+		closeStrays()
+		runGvisor()
+	case "/proc/self/exe":
 		runGvisor()
 	}
 	if len(os.Args) == 2 {

@@ -88,7 +88,7 @@ func (b *Backend) takeArmed(ctx context.Context, clock *stages) (*Sandbox, error
 			}
 			defer b.make.Release(1)
 			clock.mark("wait for a core")
-			return b.makeForSomebody(ctx, clock, created, armed)
+			return b.makeSandbox(ctx, clock, false, created, armed)
 		}
 		select {
 		case b.rearm <- struct{}{}:

@@ -326,7 +326,7 @@ func (b *Backend) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 			}
 			defer b.make.Release(1)
 			clock.mark("wait for a core")
-			return b.makeForSomebody(ctx, clock, created, started)
+			return b.makeSandbox(ctx, clock, false, created, started)
 		}
 		b.lookAgain()
 		if s.ended() { // a blank that died while it waited is nobody's loss

@@ -112,21 +112,6 @@ func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, 
 	return s, nil
 }
 
-// startAttempts is how often a sandbox is made that somebody waits for. When more than a hundred are started within seconds on two cores, some of gVisor's
-// processes end before they have said anything (about one in ten; why is not known): the next try works.
-const startAttempts = 4
-
-// makeForSomebody is makeSandbox for a caller who waits.
-func (b *Backend) makeForSomebody(ctx context.Context, clock *stages, parts ...[]step) (*Sandbox, error) {
-	for n := 1; ; n++ {
-		s, err := b.makeSandbox(ctx, clock, false, parts...)
-		if err == nil || n == startAttempts || ctx.Err() != nil || b.ctx.Err() != nil || errors.As(err, new(*sandbox.ResourceError)) {
-			return s, err
-		}
-		b.log.Warn("sandbox did not start; it is tried again", "attempt", n, "err", err)
-	}
-}
-
 // resource tells an exhausted host from a broken one.
 func resource(stepName string, err error) error {
 	wrapped := fmt.Errorf("blank sandbox: %s: %w", stepName, err)
@@ -222,12 +207,16 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 	defer cancel()
 	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
 	if err != nil {
-		return err
+		in.Close()
+		return fmt.Errorf("%w; its processes said: %s", err, s.console.all(lastWords))
 	}
 	s.pid = rep.Sandbox
 	// Without its file server a sandbox is of no use, and vice versa: the group goes with the first that ends.
 	return errors.Join(s.watch(rep.Sandbox, s.noteExit), s.watch(rep.Gofer, func() {}))
 }
+
+// lastWords bounds the wait for what processes said that ended before they were of use.
+const lastWords = 200 * time.Millisecond
 
 func (s *Sandbox) start(ctx context.Context) error {
 	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpStart, ID: s.name})

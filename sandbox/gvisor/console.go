@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // consoleKeep is how much of what a guest said on its own standard streams is kept, in bytes: enough for the head of a Go panic. The function's output
@@ -49,6 +50,15 @@ func (c *console) tail() string {
 		return "(silent)"
 	}
 	return strings.Join(strings.Fields(string(c.kept)), " ")
+}
+
+// all is tail when nobody can say more, or after limit.
+func (c *console) all(limit time.Duration) string {
+	select {
+	case <-c.done:
+	case <-time.After(limit):
+	}
+	return c.tail()
 }
 
 func (c *console) close() {
