@@ -115,6 +115,7 @@ func (a *Agent) Arm(args *ArmArgs, _ *struct{}) error {
 	}
 	widen()
 	mapProgram()
+	warmHeap()
 	a.src.head = args.Header
 	srv, err := stateipc.NewAsyncFileServer(&files{src: &a.src})
 	if err != nil {
@@ -219,7 +220,7 @@ func (s *source) trim() {
 // restoreProcs is how many goroutines may run at once while a kernel loads. gVisor gives its runtime as many places as there are cores, and a goroutine
 // that waits in a system call keeps its place until the runtime's monitor, which sleeps for up to 10 ms in an idle process, takes it away: two that connected to the
 // file server kept everybody else waiting for 15 ms of each restore on two cores.
-const restoreProcs = 8
+const restoreProcs = 16
 
 // mapProgram maps what of our own program is in the host's cache, as far as it is: the kernel's state decodes with code and types that a sandbox has never
 // run before, and each first touch was a fault on the way of a restore. It changes no memory that is counted as ours. Best effort.
@@ -244,6 +245,22 @@ func mapProgram() {
 			unix.Syscall(unix.SYS_MADVISE, uintptr(lo), uintptr(hi-lo), unix.MADV_POPULATE_READ)
 		}
 	}
+}
+
+// warmBytes is how much of its own heap a sandbox has ready for the kernel that it is going to load.
+const warmBytes = 20 << 20
+
+// warmHeap touches memory that the load is going to need, and keeps it: each page that the heap grows by is a fault, and one that the host clears first.
+// resumeCollector gives back what was not used.
+func warmHeap() {
+	b := make([]byte, warmBytes)
+	for i := 0; i < len(b); i += os.Getpagesize() {
+		b[i] = 1
+	}
+	runtime.KeepAlive(b)
+	b = nil
+	runtime.GC()
+	debug.SetGCPercent(-1) // else the runtime returns the pages to the host within seconds
 }
 
 // usualProcs is what it was before widen.
