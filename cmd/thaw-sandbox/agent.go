@@ -166,8 +166,11 @@ func (a *Agent) Give(args *GiveArgs, out *Made) error {
 	return nil
 }
 
+// GoArgs bring what earlier restores of the snapshot touched first: appendTouch, again and again.
+type GoArgs struct{ Touched []byte }
+
 // Go lets the kernel's state load.
-func (a *Agent) Go(_, _ *struct{}) error {
+func (a *Agent) Go(args *GoArgs, _ *struct{}) error {
 	a.src.mu.Lock()
 	defer a.src.mu.Unlock()
 	if a.src.made == nil {
@@ -175,6 +178,7 @@ func (a *Agent) Go(_, _ *struct{}) error {
 	}
 	a.src.mark(markGo)
 	pauseCollector()
+	touched.learn(readTouches(args.Touched))
 	forkID.enter(a.src.made.Generation+1, a.src.made.Programs)
 	a.src.going = true
 	a.src.news.Broadcast()
@@ -198,6 +202,18 @@ func (a *Agent) Marks(_ *struct{}, out *[]launch.Mark) error {
 	a.src.mark(markDone)
 	*out = a.src.marks
 	time.AfterFunc(trimAfter, a.src.trim)
+	return nil
+}
+
+// Touched is what the restored programs have touched first so far, and what they were known to.
+func (a *Agent) Touched(_ *struct{}, out *[]byte) error {
+	*out = touched.all()
+	return nil
+}
+
+// TouchedEnough is called when nobody will ask again.
+func (a *Agent) TouchedEnough(_, _ *struct{}) error {
+	touched.stop()
 	return nil
 }
 

@@ -27,6 +27,8 @@ type launcher struct {
 	null *os.File
 	fork chan forkJob
 
+	touched touchedOf
+
 	mu    sync.Mutex // guards boxes
 	boxes map[string]*box
 }
@@ -282,11 +284,11 @@ func (l *launcher) do(req launch.Request, files []*os.File) (r launch.Reply, err
 	case launch.OpGive:
 		return b.give(req, files)
 	case launch.OpRun:
-		return b.run(req)
+		return b.run(req, l.touched.get(b.snap.source))
 	case launch.OpSave:
 		return b.save(req, files)
 	case launch.OpTrim:
-		return r, b.snap.agent.Call("Agent.Trim", nil, nil)
+		return r, b.trim(&l.touched, req.Last)
 	case launch.OpDestroy:
 		err := b.c.Destroy()
 		b.snap.close()

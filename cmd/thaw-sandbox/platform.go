@@ -67,10 +67,10 @@ type restorePlatform struct{ platform.Platform }
 // loaded is the kernel that was loaded last.
 var loaded atomic.Pointer[kernel.Kernel]
 
-// NewContext implements platform.Platform. It is called for each task that is loaded.
+// NewContext implements platform.Platform. It is called for each task that is loaded, and for those that are made later.
 func (p restorePlatform) NewContext(ctx context.Context) platform.Context {
 	loaded.CompareAndSwap(nil, kernel.KernelFromContext(ctx))
-	return p.Platform.NewContext(ctx)
+	return &touchContext{Context: p.Platform.NewContext(ctx)}
 }
 
 // NewAddressSpace implements platform.Platform. It is called for each address space that is loaded, and by the programs that fork later.

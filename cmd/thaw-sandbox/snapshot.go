@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"time"
 	_ "unsafe" // for go:linkname
 
@@ -27,6 +29,60 @@ type snapshots struct {
 	agent      *urpc.Client
 	running    chan error // of containerManager.Restore; nil: not armed
 	generation uint32     // restores that lie behind it
+	source     identity   // what was given
+}
+
+// identity tells one snapshot from another.
+type identity struct {
+	state, meta uint32
+	pages       int64
+}
+
+const (
+	// maxTouched is of how many snapshots the launcher keeps what they touched first: some 13 kB each at most.
+	maxTouched = 256
+	// maxLessons is how often it takes something new of one snapshot. What only the fifth copy touches is better left to its own fault than mapped in all others.
+	maxLessons = 4
+)
+
+// touchedOf are what the restores of each snapshot touched first, as far as the launcher has lived: see touch.go.
+type touchedOf struct {
+	mu    sync.Mutex // guards what follows
+	of    map[identity]lessons
+	order []identity // the one that was learned last comes last
+}
+
+type lessons struct {
+	list  []byte
+	count int
+}
+
+func (t *touchedOf) get(id identity) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of[id].list
+}
+
+// learn keeps what a sandbox says. It is no more than a list of addresses of that snapshot's own programs.
+func (t *touchedOf) learn(id identity, list []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.of[id]
+	if len(list) <= len(old.list) || len(list) > maxTouches*touchSize || old.count == maxLessons {
+		return
+	}
+	if t.of == nil {
+		t.of = make(map[identity]lessons)
+	}
+	t.of[id] = lessons{list, old.count + 1}
+	if i := slices.Index(t.order, id); i >= 0 {
+		t.order = slices.Delete(t.order, i, i+1)
+	}
+	t.order = append(t.order, id)
+	if len(t.order) > maxTouched {
+		delete(t.of, t.order[0])
+		t.order = slices.Delete(t.order, 0, 1)
+	}
 }
 
 // open makes the agent's socket and returns the sandbox's end.
@@ -132,14 +188,15 @@ func (b *box) give(req launch.Request, files []*os.File) (launch.Reply, error) {
 		return failed(sandbox.StageHeader, err)
 	}
 	b.snap.generation = m.Generation + 1
+	b.snap.source = identity{m.StateSum, m.MetaSum, m.PagesSize}
 	return launch.Reply{Baseline: m.Baseline}, nil
 }
 
-func (b *box) run(req launch.Request) (launch.Reply, error) {
+func (b *box) run(req launch.Request, known []byte) (launch.Reply, error) {
 	if b.snap.running == nil {
 		return failed(sandbox.StageLoad, errors.New("not armed"))
 	}
-	if err := b.snap.agent.Call("Agent.Go", nil, nil); err != nil {
+	if err := b.snap.agent.Call("Agent.Go", &GoArgs{known}, nil); err != nil {
 		return failed(sandbox.StageLoad, err)
 	}
 	if err := bindAll(req.Root, req.Mounts); err != nil {
@@ -162,6 +219,22 @@ func (b *box) run(req launch.Request) (launch.Reply, error) {
 		return failed(sandbox.StageLoad, err)
 	}
 	return r, nil
+}
+
+// trim has a restored sandbox give back what its restore needed, and asks what it touched first. It is called when the sandbox is about to be frozen.
+func (b *box) trim(touched *touchedOf, last bool) error {
+	if err := b.snap.agent.Call("Agent.Trim", nil, nil); err != nil {
+		return err
+	}
+	var list []byte
+	if err := b.snap.agent.Call("Agent.Touched", &struct{}{}, &list); err != nil {
+		return err
+	}
+	touched.learn(b.snap.source, list)
+	if last {
+		return b.snap.agent.Call("Agent.TouchedEnough", nil, nil)
+	}
+	return nil
 }
 
 // save writes a snapshot and completes its header.

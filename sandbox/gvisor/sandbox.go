@@ -58,7 +58,7 @@ type Sandbox struct {
 	freezeMu sync.Mutex // one change of the freezer at a time; guards frozen
 	frozen   bool
 
-	untrimmed atomic.Bool // restored, and not frozen since
+	untrimmed atomic.Int32 // how often it is still to be trimmed
 
 	memory memory
 	wg     sync.WaitGroup // watchers

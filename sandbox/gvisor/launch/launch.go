@@ -57,7 +57,7 @@ const (
 	OpRun  Op = "run"
 	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, empty.
 	OpSave Op = "save"
-	// Trim has the sandbox give back memory that it does not need any more.
+	// Trim has a restored sandbox give back memory that it does not need any more, and the launcher learn what it touched first.
 	OpTrim Op = "trim"
 )
 
@@ -74,6 +74,7 @@ type Request struct {
 	Progress bool   `json:"progress,omitempty"` // OpGive: a fourth descriptor tells how much of the pages has arrived
 	Resume   bool   `json:"resume,omitempty"`   // OpSave: the sandbox goes on
 	Baseline int64  `json:"baseline,omitempty"` // OpSave
+	Last     bool   `json:"last,omitempty"`     // OpTrim: it is not asked again
 }
 
 // Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout and stderr, the guest's
