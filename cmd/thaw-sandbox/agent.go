@@ -104,7 +104,8 @@ func startAgent(f *os.File) error {
 // ArmArgs begin a restore. The file is the server's end of the socket that gVisor's restore reads from.
 type ArmArgs struct {
 	urpc.FilePayload
-	Header []byte
+	Header  []byte
+	Reserve []byte // where pages are likely to lie: appendRange, again and again
 }
 
 // Arm is called before containerManager.Restore.
@@ -117,6 +118,7 @@ func (a *Agent) Arm(args *ArmArgs, _ *struct{}) error {
 	mapProgram()
 	warmHeap()
 	a.src.head = args.Header
+	a.src.reserve.want = readRanges(args.Reserve)
 	srv, err := stateipc.NewAsyncFileServer(&files{src: &a.src})
 	if err != nil {
 		fd.Close()
@@ -153,6 +155,7 @@ type GiveArgs struct {
 	urpc.FilePayload
 	Progress bool
 	Key      string
+	Layout   []byte // where its pages lie, if that is known: appendRange, again and again
 }
 
 // Give checks a snapshot and lets its pages load.
@@ -205,14 +208,20 @@ func (a *Agent) Marks(_ *struct{}, out *[]launch.Mark) error {
 	return nil
 }
 
-// Touched is what the restored programs have touched first so far, and what they were known to.
-func (a *Agent) Touched(_ *struct{}, out *[]byte) error {
-	*out = touched.all()
+// Learned is what the next restore of the same snapshot is told.
+type Learned struct {
+	Touched []byte // appendTouch, again and again
+	Layout  []byte // appendRange, again and again
+}
+
+// Learned may be called once the kernel runs.
+func (a *Agent) Learned(_ *struct{}, out *Learned) error {
+	*out = Learned{touched.all(), a.src.reserve.layout()}
 	return nil
 }
 
-// TouchedEnough is called when nobody will ask again.
-func (a *Agent) TouchedEnough(_, _ *struct{}) error {
+// Enough is called when nobody will ask again.
+func (a *Agent) Enough(_, _ *struct{}) error {
 	touched.stop()
 	return nil
 }
@@ -339,13 +348,15 @@ type source struct {
 	drained  bool // the state was read to its end
 	err      error
 
+	reserve reserve
+
 	made   *Made
 	state  []byte // without its header
 	meta   []byte
 	pages  []byte // mapped
 	ready  int64  // bytes of pages that are there
 	copied int64
-	blocks []bool // checked
+	blocks []byte // 0, blockTaken or blockChecked
 
 	begin time.Time
 	cpu0  int64
@@ -357,6 +368,10 @@ func (s *source) init() { s.news.L = &s.mu }
 func (s *source) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *source) failLocked(err error) {
 	if s.err == nil {
 		s.err = err
 	}
@@ -412,10 +427,11 @@ func (s *source) give(args *GiveArgs) (*Made, error) {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
 	}
+	s.reserve.fit(readRanges(args.Layout)) // before anything is written to it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made, s.state, s.meta, s.pages = made, body, meta, pages
-	s.blocks = make([]bool, len(made.PagesSums))
+	s.blocks = make([]byte, len(made.PagesSums))
 	s.ready = made.PagesSize
 	if args.Progress {
 		s.ready = 0

@@ -27,7 +27,7 @@ type launcher struct {
 	null *os.File
 	fork chan forkJob
 
-	touched touchedOf
+	learned learned
 
 	mu    sync.Mutex // guards boxes
 	boxes map[string]*box
@@ -280,15 +280,15 @@ func (l *launcher) do(req launch.Request, files []*os.File) (r launch.Reply, err
 	case launch.OpBind:
 		return r, bindAll(req.Root, req.Mounts)
 	case launch.OpArm:
-		return r, b.arm()
+		return r, b.arm(l.learned.likely())
 	case launch.OpGive:
-		return b.give(req, files)
+		return b.give(req, files, &l.learned)
 	case launch.OpRun:
-		return b.run(req, l.touched.get(b.snap.source))
+		return b.run(req)
 	case launch.OpSave:
 		return b.save(req, files)
 	case launch.OpTrim:
-		return r, b.trim(&l.touched, req.Last)
+		return r, b.trim(&l.learned, req.Last)
 	case launch.OpDestroy:
 		err := b.c.Destroy()
 		b.snap.close()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/fd"
@@ -110,6 +111,7 @@ func (s *stream) tryLocked(r read) (stateio.Completion, bool) {
 	data, off := src.meta, r.off
 	switch {
 	case s.isState && off < headSize:
+		src.reserve.make() // gVisor has made its memory file by now, and may still look into /proc
 		data = src.head
 	case s.isState && !src.going, src.made == nil:
 		return c, false
@@ -143,7 +145,7 @@ type pages struct {
 
 type pageRead struct {
 	id    int
-	fd    int
+	file  destination
 	off   int64
 	total uint64
 	to    []memmap.FileRange
@@ -162,6 +164,7 @@ func (p *pages) Close() error {
 		unix.Close(fd)
 	}
 	p.fds = nil
+	p.src.reserve.close()
 	p.src.mu.Lock()
 	defer p.src.mu.Unlock()
 	if p.src.pages != nil {
@@ -176,6 +179,12 @@ func (p *pages) MaxRanges() int                  { return pageReadBytes / 4096 }
 func (p *pages) MaxParallel() int                { return pageReadParallel }
 func (p *pages) NeedRegisterDestinationFD() bool { return true }
 
+// destination is a memory file; the first is the main one.
+type destination struct {
+	fd   int
+	main bool
+}
+
 // RegisterDestinationFD implements stateio.AsyncReader. It may be called while reads are under way.
 func (p *pages) RegisterDestinationFD(fd int32, _ uint64, _ []stateio.ClientFileRangeSetting) (stateio.DestinationFile, error) {
 	d, err := unix.Dup(int(fd))
@@ -185,27 +194,39 @@ func (p *pages) RegisterDestinationFD(fd int32, _ uint64, _ []stateio.ClientFile
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fds = append(p.fds, d)
-	return d, nil
+	return destination{d, len(p.fds) == 1}, nil
 }
 
 // AddRead implements stateio.AsyncReader.
 func (p *pages) AddRead(id int, off int64, df stateio.DestinationFile, to memmap.FileRange, _ []byte) {
-	p.queue = append(p.queue, pageRead{id, df.(int), off, to.Length(), []memmap.FileRange{to}})
+	p.queue = append(p.queue, pageRead{id, df.(destination), off, to.Length(), []memmap.FileRange{to}})
 }
 
 // AddReadv implements stateio.AsyncReader.
 func (p *pages) AddReadv(id int, off int64, total uint64, df stateio.DestinationFile, to []memmap.FileRange, _ []unix.Iovec) {
-	p.queue = append(p.queue, pageRead{id, df.(int), off, total, to})
+	p.queue = append(p.queue, pageRead{id, df.(destination), off, total, to})
 }
+
+// copiers is how many reads of pages are done at once. One alone takes longer than the kernel's state takes to load beside it, as soon as there are more
+// than some 30 MB.
+const copiers = 2
 
 // Wait implements stateio.AsyncReader: it does all reads that were added.
 func (p *pages) Wait(cs []stateio.Completion, _ int) ([]stateio.Completion, error) {
-	for _, r := range p.queue {
-		n, err := p.copy(r)
-		cs = append(cs, stateio.Completion{ID: r.id, N: n, Err: err})
+	done := make([]stateio.Completion, len(p.queue))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(copiers, len(p.queue)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(done)); i = next.Add(1) - 1 {
+				n, err := p.copy(p.queue[i])
+				done[i] = stateio.Completion{ID: p.queue[i].id, N: n, Err: err}
+			}
+		})
 	}
+	wg.Wait()
 	p.queue = p.queue[:0]
-	return cs, nil
+	return append(cs, done...), nil
 }
 
 func (p *pages) copy(r pageRead) (n uint64, err error) {
@@ -215,8 +236,16 @@ func (p *pages) copy(r pageRead) (n uint64, err error) {
 		return 0, unix.EIO
 	}
 	for _, to := range r.to {
+		if r.file.main {
+			p.src.reserve.note(to)
+			if p.src.reserve.copy(to, from) {
+				n += to.Length()
+				from = from[to.Length():]
+				continue
+			}
+		}
 		for to.Length() > 0 {
-			m, err := unix.Pwrite(r.fd, from[:to.Length()], int64(to.Start))
+			m, err := unix.Pwrite(r.file.fd, from[:to.Length()], int64(to.Start))
 			if err == unix.EINTR {
 				continue
 			}
@@ -250,16 +279,36 @@ func (s *source) awaitPages(off, n int64) ([]byte, error) {
 	if off < 0 || off+n > s.made.PagesSize {
 		return nil, fmt.Errorf("%w: page at %d of %d", errDamaged, off, s.made.PagesSize)
 	}
-	for b := off / sumBlock; b*sumBlock < off+n; b++ {
-		if !s.blocks[b] {
-			if err := checkBlock(s.pages, s.made.PagesSums, b); err != nil {
+	for b := off / sumBlock; b*sumBlock < off+n; {
+		switch s.blocks[b] {
+		case blockChecked:
+			b++
+		case blockTaken: // the other copier's read ends in it, too
+			s.news.Wait()
+		default:
+			s.blocks[b] = blockTaken
+			s.mu.Unlock()
+			err := checkBlock(s.pages, s.made.PagesSums, b)
+			s.mu.Lock()
+			if err != nil {
+				s.failLocked(err) // nobody waits for the block any longer
 				return nil, err
 			}
-			s.blocks[b] = true
+			s.blocks[b] = blockChecked
+			s.news.Broadcast()
+		}
+		if s.err != nil {
+			return nil, s.err
 		}
 	}
 	return s.pages[off : off+n], nil
 }
+
+// What is known of a block of pages.
+const (
+	blockTaken = 1 + iota
+	blockChecked
+)
 
 // checkBlock compares a block with its sum. The pages are a mapped file: one that is cut short under us faults.
 func checkBlock(pages []byte, sums []uint32, b int64) (err error) {

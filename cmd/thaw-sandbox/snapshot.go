@@ -30,59 +30,93 @@ type snapshots struct {
 	running    chan error // of containerManager.Restore; nil: not armed
 	generation uint32     // restores that lie behind it
 	source     identity   // what was given
+	known      lessons    // of it
 }
 
-// identity tells one snapshot from another.
+// identity tells one snapshot from another: the file that its state comes in. A snapshot that comes in another file next time is learned anew.
 type identity struct {
-	state, meta uint32
-	pages       int64
+	dev, ino uint64
+	size     int64
+	mtime    unix.Timespec
+}
+
+func identityOf(f *os.File) (identity, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return identity{}, err
+	}
+	return identity{uint64(st.Dev), st.Ino, st.Size, st.Mtim}, nil
 }
 
 const (
-	// maxTouched is of how many snapshots the launcher keeps what they touched first: some 13 kB each at most.
+	// maxTouched is of how many snapshots the launcher keeps something: some 45 kB each at most.
 	maxTouched = 256
 	// maxLessons is how often it takes something new of one snapshot. What only the fifth copy touches is better left to its own fault than mapped in all others.
 	maxLessons = 4
 )
 
-// touchedOf are what the restores of each snapshot touched first, as far as the launcher has lived: see touch.go.
-type touchedOf struct {
+// learned is what the launcher knows of each snapshot, as long as it lives. See touch.go and reserve.go.
+type learned struct {
 	mu    sync.Mutex // guards what follows
 	of    map[identity]lessons
-	order []identity // the one that was learned last comes last
+	order []identity // the one that was used last comes last
 }
 
 type lessons struct {
-	list  []byte
-	count int
+	touched []byte
+	layout  []byte
+	count   int // how often touched was taken
 }
 
-func (t *touchedOf) get(id identity) []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.of[id].list
+// use returns what is known of a snapshot that is about to be restored.
+func (l *learned) use(id identity) lessons {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.usedLocked(id)
+	return l.of[id]
 }
 
-// learn keeps what a sandbox says. It is no more than a list of addresses of that snapshot's own programs.
-func (t *touchedOf) learn(id identity, list []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old := t.of[id]
-	if len(list) <= len(old.list) || len(list) > maxTouches*touchSize || old.count == maxLessons {
+func (l *learned) usedLocked(id identity) {
+	if i := slices.Index(l.order, id); i >= 0 {
+		l.order = slices.Delete(l.order, i, i+1)
+	}
+	l.order = append(l.order, id)
+	if len(l.order) > maxTouched {
+		delete(l.of, l.order[0])
+		l.order = slices.Delete(l.order, 0, 1)
+	}
+}
+
+// likely is the layout of the snapshot that was used last.
+func (l *learned) likely() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.order) == 0 {
+		return nil
+	}
+	return l.of[l.order[len(l.order)-1]].layout
+}
+
+// learn keeps what a sandbox says: addresses of that snapshot's own programs, and where its pages lie.
+func (l *learned) learn(id identity, touched, layout []byte) {
+	if len(touched) > maxTouches*touchSize || len(layout) > maxRanges*rangeSize {
 		return
 	}
-	if t.of == nil {
-		t.of = make(map[identity]lessons)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(l.order, id) {
+		return // others came since
 	}
-	t.of[id] = lessons{list, old.count + 1}
-	if i := slices.Index(t.order, id); i >= 0 {
-		t.order = slices.Delete(t.order, i, i+1)
+	k := l.of[id]
+	k.layout = layout
+	if len(touched) > len(k.touched) && k.count < maxLessons {
+		k.touched = touched
+		k.count++
 	}
-	t.order = append(t.order, id)
-	if len(t.order) > maxTouched {
-		delete(t.of, t.order[0])
-		t.order = slices.Delete(t.order, 0, 1)
+	if l.of == nil {
+		l.of = make(map[identity]lessons)
 	}
+	l.of[id] = k
 }
 
 // open makes the agent's socket and returns the sandbox's end.
@@ -122,7 +156,7 @@ func socketPair(name string) (*unet.Socket, *os.File, error) {
 func setupNetwork(conn *urpc.Client, pid int, conf *config.Config, disableIPv6, isRestore bool) error
 
 // arm brings a created sandbox to where it waits for a snapshot.
-func (b *box) arm() error {
+func (b *box) arm(reserve []byte) error {
 	conn, err := client.ConnectTo(b.c.Sandbox.GetControlSocketPath())
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -138,7 +172,7 @@ func (b *box) arm() error {
 	}
 	gofer, server := os.NewFile(uintptr(fds[0]), "gofer"), os.NewFile(uintptr(fds[1]), "file server")
 	defer server.Close()
-	args := ArmArgs{FilePayload: urpc.FilePayload{Files: []*os.File{server}}}
+	args := ArmArgs{FilePayload: urpc.FilePayload{Files: []*os.File{server}}, Reserve: reserve}
 	args.Header, err = marshalHeader(map[string]string{
 		"compression":          string(statefile.CompressionLevelNone),
 		boot.VersionKey:        version.Version(),
@@ -178,25 +212,32 @@ func failed(stage string, err error) (launch.Reply, error) {
 	return launch.Reply{Stage: stage}, err
 }
 
-func (b *box) give(req launch.Request, files []*os.File) (launch.Reply, error) {
+func (b *box) give(req launch.Request, files []*os.File, l *learned) (launch.Reply, error) {
 	if b.snap.running == nil {
 		return failed(sandbox.StageLoad, errors.New("not armed"))
 	}
-	args := GiveArgs{FilePayload: urpc.FilePayload{Files: files}, Progress: req.Progress, Key: req.Key}
+	if len(files) == 0 {
+		return failed(sandbox.StageHeader, errors.New("no files"))
+	}
+	var err error
+	if b.snap.source, err = identityOf(files[0]); err != nil {
+		return failed(sandbox.StageHeader, err)
+	}
+	b.snap.known = l.use(b.snap.source)
+	args := GiveArgs{FilePayload: urpc.FilePayload{Files: files}, Progress: req.Progress, Key: req.Key, Layout: b.snap.known.layout}
 	var m Made
 	if err := b.snap.agent.Call("Agent.Give", &args, &m); err != nil {
 		return failed(sandbox.StageHeader, err)
 	}
 	b.snap.generation = m.Generation + 1
-	b.snap.source = identity{m.StateSum, m.MetaSum, m.PagesSize}
 	return launch.Reply{Baseline: m.Baseline}, nil
 }
 
-func (b *box) run(req launch.Request, known []byte) (launch.Reply, error) {
+func (b *box) run(req launch.Request) (launch.Reply, error) {
 	if b.snap.running == nil {
 		return failed(sandbox.StageLoad, errors.New("not armed"))
 	}
-	if err := b.snap.agent.Call("Agent.Go", &GoArgs{known}, nil); err != nil {
+	if err := b.snap.agent.Call("Agent.Go", &GoArgs{b.snap.known.touched}, nil); err != nil {
 		return failed(sandbox.StageLoad, err)
 	}
 	if err := bindAll(req.Root, req.Mounts); err != nil {
@@ -221,18 +262,18 @@ func (b *box) run(req launch.Request, known []byte) (launch.Reply, error) {
 	return r, nil
 }
 
-// trim has a restored sandbox give back what its restore needed, and asks what it touched first. It is called when the sandbox is about to be frozen.
-func (b *box) trim(touched *touchedOf, last bool) error {
+// trim has a restored sandbox give back what its restore needed, and asks what it has learned. It is called when the sandbox is about to be frozen.
+func (b *box) trim(l *learned, last bool) error {
 	if err := b.snap.agent.Call("Agent.Trim", nil, nil); err != nil {
 		return err
 	}
-	var list []byte
-	if err := b.snap.agent.Call("Agent.Touched", &struct{}{}, &list); err != nil {
+	var k Learned
+	if err := b.snap.agent.Call("Agent.Learned", &struct{}{}, &k); err != nil {
 		return err
 	}
-	touched.learn(b.snap.source, list)
+	l.learn(b.snap.source, k.Touched, k.Layout)
 	if last {
-		return b.snap.agent.Call("Agent.TouchedEnough", nil, nil)
+		return b.snap.agent.Call("Agent.Enough", nil, nil)
 	}
 	return nil
 }

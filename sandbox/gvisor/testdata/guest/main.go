@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,16 @@ var (
 	held  [][]byte
 	born  = time.Now()
 )
+
+// fill writes what only the seed decides.
+func fill(b []byte, seed uint64) {
+	for i := range b {
+		seed ^= seed << 13
+		seed ^= seed >> 7
+		seed ^= seed << 17
+		b[i] = byte(seed)
+	}
+}
 
 func main() {
 	f := os.NewFile(3, "host")
@@ -134,6 +145,29 @@ func do(words []string, event []byte) ([]byte, error) {
 				b[i] = byte(i)
 			}
 			held = append(held, b)
+		}
+		return nil, nil
+	case "keep": // bytes, seed: memory of a known content
+		b := make([]byte, num(1))
+		fill(b, uint64(num(2)))
+		held = append(held, b)
+		return nil, nil
+	case "kept": // seed: whether the last is as it was, and new memory is empty
+		b := held[len(held)-1]
+		want := make([]byte, len(b))
+		for i, c := range want {
+			if c != 0 {
+				return nil, fmt.Errorf("new memory has %d at %d", c, i)
+			}
+		}
+		fill(want, uint64(num(1)))
+		if !bytes.Equal(b, want) {
+			return nil, errors.New("it is not what it was")
+		}
+		return []byte("yes"), nil
+	case "times": // reads the clock so often
+		for range num(1) {
+			born.Before(time.Now())
 		}
 		return nil, nil
 	case "dial": // network address: says what it was told, or the error
