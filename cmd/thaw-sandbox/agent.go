@@ -27,13 +27,14 @@ import (
 // sandbox's own process, so that the pages of a function are charged to the function's cgroup, and nothing but the sandbox has to be scheduled:
 //
 //	launcher                    runsc-sandbox
-//	  Agent.Arm(socket)  ---->    Agent: serves the socket's end, knows no snapshot yet
+//	  Agent.Arm(socket)  ---->    Agent: serves the socket's end, knows no snapshot yet; gets memory ready for a likely one (reserve.go)
 //	  containerManager.Restore -> gVisor: reads the header (ours, the same for all), starts the platform, installs seccomp, asks for more
 //	  Agent.Parked       ---->    returns now: everything that is the same for all restores is done
 //	  Agent.Give(files)  ---->    checks them; pages begin to load
 //	  Agent.Go           ---->    the kernel's state begins to load, while the launcher mounts the function's files
 //	  Agent.Bound        ---->    the end of the state may be read: what follows it opens those files
 //	  <- containerManager.Restore returns: the guest runs
+//	  Agent.Learned      ---->    later, before a freeze: what the next restore of this snapshot is told (touch.go, reserve.go)
 //
 // The agent works under gVisor's own seccomp filter: nothing here may open, create or look up anything after Arm.
 

@@ -64,45 +64,41 @@ func readyAddressSpaces(p platform.Platform) error {
 // restorePlatform is the platform of a kernel that is loaded. It sees the kernel's parts while they are loaded.
 type restorePlatform struct{ platform.Platform }
 
-// loaded is the kernel that was loaded last.
-var loaded atomic.Pointer[kernel.Kernel]
+var calibrate sync.Once
 
 // NewContext implements platform.Platform. It is called for each task that is loaded, and for those that are made later.
 func (p restorePlatform) NewContext(ctx context.Context) platform.Context {
-	loaded.CompareAndSwap(nil, kernel.KernelFromContext(ctx))
+	if k := kernel.KernelFromContext(ctx); k != nil {
+		calibrate.Do(func() { go calibrateClocks(k) })
+	}
 	return &touchContext{Context: p.Platform.NewContext(ctx)}
 }
-
-// NewAddressSpace implements platform.Platform. It is called for each address space that is loaded, and by the programs that fork later.
-func (p restorePlatform) NewAddressSpace() (platform.AddressSpace, error) {
-	calibrate.Do(func() {
-		if k := loaded.Load(); k != nil {
-			go calibrateClocks(k.Timekeeper())
-		}
-	})
-	return p.Platform.NewAddressSpace()
-}
-
-var calibrate sync.Once
 
 // calibrateClocks lets programs read the time without a system call. gVisor's clocks are calibrated by two samples a second apart, and the first is of
 // the load: for the first second after each restore every reading was a call (a restored Node makes 300 of them up to its first answer, 15 ms). So the second sample is
 // taken some milliseconds after the first, while the rest of the kernel loads, which makes the rate right to some ten parts in a million; the usual ones follow
 // after a second, and correct it. It returns when that is done, or the kernel was not loaded in time.
-func calibrateClocks(tk *kernel.Timekeeper) {
-	f := reflect.ValueOf(tk).Elem().FieldByName("timer") // of its updater, which waits for it; set with the first sample
-	if !f.IsValid() || f.Type() != reflect.TypeFor[*time.Timer]() {
-		return
-	}
-	timer := (*unsafe.Pointer)(unsafe.Pointer(f.UnsafeAddr()))
+func calibrateClocks(k *kernel.Kernel) {
 	for range calibrateLimit / calibratePause {
-		if t := (*time.Timer)(atomic.LoadPointer(timer)); t != nil {
+		if t := updaterTimer(k.Timekeeper()); t != nil {
 			time.Sleep(calibrateBase)
 			t.Reset(0)
 			return
 		}
 		time.Sleep(calibratePause)
 	}
+}
+
+// updaterTimer is what the goroutine waits for that takes the samples. It is there from the first sample on.
+func updaterTimer(tk *kernel.Timekeeper) *time.Timer {
+	if tk == nil {
+		return nil // not loaded yet
+	}
+	f := reflect.ValueOf(tk).Elem().FieldByName("timer")
+	if !f.IsValid() || f.Type() != reflect.TypeFor[*time.Timer]() {
+		return nil
+	}
+	return (*time.Timer)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(f.UnsafeAddr()))))
 }
 
 const (
