@@ -239,6 +239,9 @@ const trimAfter = 2 * time.Second
 func (s *source) trim() {
 	s.trimOnce.Do(func() {
 		narrow()
+		s.mu.Lock()
+		s.state, s.meta, s.head, s.blocks = nil, nil, nil, nil // all has been read
+		s.mu.Unlock()
 		resumeCollector()
 	})
 }
@@ -246,7 +249,7 @@ func (s *source) trim() {
 // restoreProcs is how many goroutines may run at once while a kernel loads. gVisor gives its runtime as many places as there are cores, and a goroutine
 // that waits in a system call keeps its place until the runtime's monitor, which sleeps for up to 10 ms in an idle process, takes it away: two that connected to the
 // file server kept everybody else waiting for 15 ms of each restore on two cores.
-const restoreProcs = 16
+const restoreProcs = 8
 
 // mapProgram maps what of our own program is in the host's cache, as far as it is: the kernel's state decodes with code and types that a sandbox has never
 // run before, and each first touch was a fault on the way of a restore. It changes no memory that is counted as ours. Best effort.
@@ -274,7 +277,7 @@ func mapProgram() {
 }
 
 // warmBytes is how much of its own heap a sandbox has ready for the kernel that it is going to load.
-const warmBytes = 20 << 20
+const warmBytes = 12 << 20
 
 // warmHeap touches memory that the load is going to need, and keeps it: each page that the heap grows by is a fault, and one that the host clears first.
 // resumeCollector gives back what was not used.
@@ -313,6 +316,7 @@ func pauseCollector() {
 func resumeCollector() {
 	debug.SetMemoryLimit(math.MaxInt64)
 	debug.SetGCPercent(gcPercent)
+	runtime.GC() // what pools keep goes with the second collection
 	debug.FreeOSMemory()
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd"
@@ -39,6 +40,7 @@ func main() {
 		runGvisor()
 	case "runsc-gofer":
 		closeStrays()
+		time.AfterFunc(goferTrim, debug.FreeOSMemory) // what only its start needed
 		runGvisor()
 	case "/proc/self/exe":
 		runGvisor()
@@ -59,6 +61,9 @@ func main() {
 	fmt.Fprintln(os.Stderr, "thaw-sandbox is run by thaw server, not by hand")
 	os.Exit(2)
 }
+
+// goferTrim is when a file server has started, on all but the busiest machines. It may come twice: the first run of the program ends in the second.
+const goferTrim = 700 * time.Millisecond
 
 // runGvisor hands over to gVisor's own command line, with the three commands that it runs itself. It does not return.
 func runGvisor() {
