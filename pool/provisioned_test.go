@@ -52,7 +52,9 @@ func TestProvisionedConcurrencyIsThereBeforeAnyInvoke(t *testing.T) {
 	p, _ := open(t, pool.Options{Starter: s, Provider: s, IdleExpiry: 100 * time.Millisecond})
 	v := numbered("provisioned")
 	p.Provision(v, 2)
-	until(t, "two are there", func() bool { return p.Provisioned(v) == pool.Allocation{Requested: 2, Allocated: 2} && p.Counts().Idle == 2 })
+	until(t, "two are there", func() bool {
+		return p.Provisioned(v) == pool.Allocation{Requested: 2, Allocated: 2} && p.Counts().Idle == 2
+	})
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() { invoke(t, p, v, fmt.Sprintf(`{"ID":%d,"Ms":1500}`, i)) })
