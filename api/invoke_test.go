@@ -176,8 +176,7 @@ func TestACallerWhoLeavesCancels(t *testing.T) {
 	}
 }
 
-// streamed reads a stream with the Go SDK.
-// streamed reads a whole stream. The client, not the server, now and then closes its connection under its own reader when the machine is busy (net.ErrClosed is
+// streamed reads a whole stream with the Go SDK. The client, not the server, now and then closes its connection under its own reader when the machine is busy (net.ErrClosed is
 // an error of one's own socket; what a server does shows as an end or a reset): then it is asked once more.
 func (w *world) streamed(logType types.LogType) (string, *types.InvokeWithResponseStreamCompleteEvent, *lambda.InvokeWithResponseStreamOutput) {
 	w.t.Helper()

@@ -138,28 +138,27 @@ func (a *api) answerNext(w http.ResponseWriter, e event) {
 	io.WriteString(w, e.Body)
 }
 
+// arrival returns what comes next, or fails with what did not happen.
+func arrival[T any](t testing.TB, from <-chan T, failure string) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatal(failure)
+	}
+	return v
+}
+
 // next returns the next thing that the runtime posted.
 func (a *api) next() post {
 	a.t.Helper()
-	select {
-	case p := <-a.posts:
-		return p
-	case <-time.After(patience):
-		a.t.Fatal("the runtime posted nothing")
-		return post{}
-	}
+	return arrival(a.t, a.posts, "the runtime posted nothing")
 }
 
 // note returns the next thing that the runtime told of the snapshot.
 func (a *api) note() string {
 	a.t.Helper()
-	select {
-	case n := <-a.notes:
-		return n
-	case <-time.After(patience):
-		a.t.Fatal("the runtime told nothing of the snapshot")
-		return ""
-	}
+	return arrival(a.t, a.notes, "the runtime told nothing of the snapshot")
 }
 
 // waitParked waits until the runtime calls next of this kind.

@@ -118,6 +118,7 @@ func (a *Agent) Arm(args *ArmArgs, _ *struct{}) error {
 	widen()
 	mapProgram()
 	warmHeap()
+	pauseCollector()
 	a.src.head = args.Header
 	a.src.reserve.want = readRanges(args.Reserve)
 	srv, err := stateipc.NewAsyncFileServer(&files{src: &a.src})
@@ -181,7 +182,6 @@ func (a *Agent) Go(args *GoArgs, _ *struct{}) error {
 		return fmt.Errorf("nothing was given")
 	}
 	a.src.mark(markGo)
-	pauseCollector()
 	touched.learn(readTouches(args.Touched))
 	forkID.enter(a.src.made.Generation+1, a.src.made.Programs)
 	a.src.going = true
@@ -215,15 +215,15 @@ type Learned struct {
 	Layout  []byte // appendRange, again and again
 }
 
-// Learned may be called once the kernel runs.
-func (a *Agent) Learned(_ *struct{}, out *Learned) error {
-	*out = Learned{touched.all(), a.src.reserve.layout()}
-	return nil
-}
+// LearnedArgs ask what was learned; Last says that nobody will ask again.
+type LearnedArgs struct{ Last bool }
 
-// Enough is called when nobody will ask again.
-func (a *Agent) Enough(_, _ *struct{}) error {
-	touched.stop()
+// Learned may be called once the kernel runs.
+func (a *Agent) Learned(args *LearnedArgs, out *Learned) error {
+	*out = Learned{touched.all(), a.src.reserve.layout()}
+	if args.Last {
+		touched.stop()
+	}
 	return nil
 }
 
@@ -279,8 +279,8 @@ func mapProgram() {
 // warmBytes is how much of its own heap a sandbox has ready for the kernel that it is going to load.
 const warmBytes = 12 << 20
 
-// warmHeap touches memory that the load is going to need, and keeps it: each page that the heap grows by is a fault, and one that the host clears first.
-// resumeCollector gives back what was not used.
+// warmHeap touches memory that the load is going to need: each page that the heap grows by is a fault, and one that the host clears first. It stays where it is
+// as long as the collector pauses, and resumeCollector gives back what was not used.
 func warmHeap() {
 	b := make([]byte, warmBytes)
 	for i := 0; i < len(b); i += os.Getpagesize() {
@@ -289,7 +289,6 @@ func warmHeap() {
 	runtime.KeepAlive(b)
 	b = nil
 	runtime.GC()
-	debug.SetGCPercent(-1) // else the runtime returns the pages to the host within seconds
 }
 
 // usualProcs is what it was before widen.
@@ -307,7 +306,7 @@ const gcPercent = 20
 const restoreHeap = 96 << 20
 
 // pauseCollector is for the time in which a kernel loads: a heap that grows from nothing is collected again and again, which took a third of a restore's
-// processor time.
+// processor time. It begins while the sandbox waits: each change stops the whole program, and the runtime would return what warmHeap touched within seconds.
 func pauseCollector() {
 	debug.SetMemoryLimit(restoreHeap)
 	debug.SetGCPercent(-1)

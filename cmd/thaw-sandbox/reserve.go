@@ -2,11 +2,10 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -137,17 +136,9 @@ func (r *reserve) make() {
 // memoryFile finds the file in which gVisor keeps the memory of the kernel that it is about to load, and returns a descriptor of our own; -1 for none. There is
 // another, of the kernel that the process began with; that one is not empty.
 func memoryFile() int {
-	fds, err := filepath.Glob("/proc/self/fd/*")
-	if err != nil {
-		return -1
-	}
-	for _, path := range fds {
-		fd, err := strconv.Atoi(filepath.Base(path))
-		if err != nil {
-			continue
-		}
+	for _, fd := range ownDescriptors() {
 		var st unix.Stat_t
-		if target, err := os.Readlink(path); err != nil || !strings.HasPrefix(target, "/memfd:runsc-memory") || unix.Fstat(fd, &st) != nil || st.Size != 0 {
+		if target, err := os.Readlink(fmt.Sprintf("%s/%d", ownFolder, fd)); err != nil || !strings.HasPrefix(target, "/memfd:runsc-memory") || unix.Fstat(fd, &st) != nil || st.Size != 0 {
 			continue
 		}
 		if own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {

@@ -72,11 +72,6 @@ type lessons struct {
 func (l *learned) use(id identity) lessons {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.usedLocked(id)
-	return l.of[id]
-}
-
-func (l *learned) usedLocked(id identity) {
 	if i := slices.Index(l.order, id); i >= 0 {
 		l.order = slices.Delete(l.order, i, i+1)
 	}
@@ -85,6 +80,7 @@ func (l *learned) usedLocked(id identity) {
 		delete(l.of, l.order[0])
 		l.order = slices.Delete(l.order, 0, 1)
 	}
+	return l.of[id]
 }
 
 // likely is the layout of the snapshot that was used last.
@@ -268,13 +264,10 @@ func (b *box) trim(l *learned, last bool) error {
 		return err
 	}
 	var k Learned
-	if err := b.snap.agent.Call("Agent.Learned", &struct{}{}, &k); err != nil {
+	if err := b.snap.agent.Call("Agent.Learned", &LearnedArgs{last}, &k); err != nil {
 		return err
 	}
 	l.learn(b.snap.source, k.Touched, k.Layout)
-	if last {
-		return b.snap.agent.Call("Agent.Enough", nil, nil)
-	}
 	return nil
 }
 

@@ -16,19 +16,27 @@ import (
 // itself has opened by now is close-on-exec.
 func closeStrays() {
 	last := lastNamed(os.Args)
-	ents, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return // a second run, without /proc: the first has done it
-	}
-	for _, e := range ents {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd <= last {
+	for _, fd := range ownDescriptors() { // none in a second run without /proc: the first has done it
+		if fd <= last {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			unix.Close(fd)
 		}
 	}
+}
+
+const ownFolder = "/proc/self/fd"
+
+// ownDescriptors are those that this process has open, with one that was open for looking; none where there is no /proc.
+func ownDescriptors() (fds []int) {
+	ents, _ := os.ReadDir(ownFolder)
+	for _, e := range ents {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
 }
 
 // lastNamed is the highest descriptor that gVisor's arguments name: --x-fd=N, --x-fds=N,N and --pass-fd=N:GUEST.

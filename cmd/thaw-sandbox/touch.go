@@ -76,12 +76,11 @@ func touchOf(process uint32, addr uint64, at hostarch.AccessType) touch {
 
 // touches are those of the kernel that this process has loaded.
 type touches struct {
-	mu    sync.Mutex // guards what follows
-	known []touch    // of earlier restores
-	list  []touch    // those, and what was touched since
-	seen  map[touch]bool
-	begun map[*mm.MemoryManager]*sync.Once
-	over  bool // nothing more is noted
+	mu    sync.Mutex                       // guards what follows
+	known []touch                          // of earlier restores
+	list  []touch                          // those, and what was touched since
+	seen  map[touch]bool                   // list; nil: nothing is noted
+	begun map[*mm.MemoryManager]*sync.Once // nil: nothing is mapped
 }
 
 var touched touches
@@ -114,14 +113,14 @@ func (t *touches) all() []byte {
 func (t *touches) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.over, t.known, t.seen, t.begun = true, nil, nil, nil
+	t.known, t.seen, t.begun = nil, nil, nil
 }
 
 // enter maps what is known of a process. All its threads wait for that: else each would fault at the same places.
 func (t *touches) enter(task *kernel.Task, process uint32, space *mm.MemoryManager) {
 	t.mu.Lock()
 	once := t.begun[space]
-	if once == nil && !t.over && t.begun != nil {
+	if once == nil && t.begun != nil {
 		once = new(sync.Once)
 		t.begun[space] = once
 	}
@@ -145,7 +144,7 @@ func (t *touches) enter(task *kernel.Task, process uint32, space *mm.MemoryManag
 func (t *touches) note(k touch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.over && t.seen != nil && !t.seen[k] && len(t.list) < maxTouches {
+	if t.seen != nil && !t.seen[k] && len(t.list) < maxTouches {
 		t.seen[k] = true
 		t.list = append(t.list, k)
 	}
