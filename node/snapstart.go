@@ -623,17 +623,14 @@ func (s *snapstart) keyOf(v *function.Version, plan runtimes.Plan) snapshot.Key 
 }
 
 // handleSource gives a sandbox the files of a snapshot, each with a descriptor of its own: descriptors have offsets.
-type handleSource struct {
-	h     *snapshot.Handle
-	files []*os.File
-}
+type handleSource struct{ h *snapshot.Handle }
 
-func (s *handleSource) Open(part string) (sandbox.SnapshotPart, error) {
+// Open implements sandbox.SnapshotSource.
+func (s handleSource) Open(part string) (sandbox.SnapshotPart, error) {
 	f, err := s.h.Open(part, os.O_RDONLY)
 	if err != nil {
 		return sandbox.SnapshotPart{}, err
 	}
-	s.files = append(s.files, f)
 	return sandbox.SnapshotPart{Size: s.h.Size(part), File: f}, nil
 }
 
@@ -643,13 +640,7 @@ func (s *snapstart) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.R
 	if err != nil {
 		return nil, nil, err
 	}
-	src := &handleSource{h: h}
-	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: src, CheckpointAt: meta.Created}, func() {
-		for _, f := range src.files {
-			f.Close()
-		}
-		h.Close()
-	}, nil
+	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: handleSource{h}, CheckpointAt: meta.Created}, func() { h.Close() }, nil
 }
 
 // lend returns what a new environment of a version may begin from; nil when it must run Init. It never fails: whatever is wrong with a snapshot costs its

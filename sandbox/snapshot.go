@@ -26,13 +26,14 @@ type SnapshotSink interface {
 	Create(part string) (io.WriteCloser, error)
 }
 
-// A SnapshotSource gives the parts of one snapshot. Its readers stay valid until Restore has returned, or the Parked that Prepare returned was
-// claimed or closed. A read that is still under way then, because everybody gave up on it, may take as long as it likes: it holds up the backend's Close, nothing else.
+// A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until Restore has returned, or the
+// Parked that Prepare returned was claimed or closed. What is still under way then, because everybody gave up on it, may take as long as it likes: it holds up
+// the backend's Close, nothing else. Open can still be called then, and answers an error when the source has ended.
 type SnapshotSource interface {
 	Open(part string) (SnapshotPart, error)
 }
 
-// SnapshotPart is one part to be read. The owner of the source closes it.
+// SnapshotPart is one part to be read. Who opened it closes File.
 type SnapshotPart struct {
 	Size int64
 	// File is a plain local file that nobody writes any more: the fast way. The sandbox reads it itself, from its beginning. It may

@@ -107,6 +107,33 @@ func TestCache(t *testing.T) {
 			t.Error("the file can be written")
 		}
 	})
+	t.Run("a file is open before Close or not at all", func(t *testing.T) {
+		b := withSnapshots(t, 1)
+		c := b.open(t, 1<<30)
+		before := openDescriptors(t)
+		for range 20 {
+			h := b.handle(t, c, 0)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					f, err := h.Open("pages.img", os.O_RDONLY)
+					if err != nil {
+						if !errors.Is(err, fs.ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+					f.Close()
+				}
+			})
+			wg.Go(func() { h.Close(); c.Drop(b.ids[0]) })
+			wg.Wait()
+			h.Close()
+		}
+		if n := openDescriptors(t); n > before {
+			t.Errorf("%d descriptors are open, %d before", n, before)
+		}
+	})
 	t.Run("many that open one snapshot wait for one load", func(t *testing.T) {
 		b := withSnapshots(t, 1)
 		c := b.open(t, 1<<30)

@@ -9,9 +9,11 @@ import (
 
 // Handle is a snapshot's files, open. They stay readable until Close, whatever becomes of the cache. It may be used by many goroutines.
 type Handle struct {
-	c    *Cache
-	e    *entry
-	once sync.Once
+	c *Cache
+	e *entry
+
+	mu     sync.RWMutex // guards what follows; Open and Close cannot be at once
+	closed bool
 }
 
 // ID is the snapshot's.
@@ -39,8 +41,13 @@ func (h *Handle) Size(name string) int64 {
 }
 
 // Open opens a file once more, with an offset and flags of its own, to be closed by the caller or given to another process. It works for
-// files that were evicted too.
+// files that were evicted too. The error is fs.ErrClosed after Close.
 func (h *Handle) Open(name string, flag int) (*os.File, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.closed {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrClosed}
+	}
 	f, err := h.File(name)
 	if err != nil {
 		return nil, err
@@ -50,6 +57,12 @@ func (h *Handle) Open(name string, flag int) (*os.File, error) {
 
 // Close lets go of the files. It may be called more than once.
 func (h *Handle) Close() error {
-	h.once.Do(func() { h.c.release(h.e) })
+	h.mu.Lock()
+	closed := h.closed
+	h.closed = true
+	h.mu.Unlock()
+	if !closed {
+		h.c.release(h.e)
+	}
 	return nil
 }

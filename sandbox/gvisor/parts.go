@@ -82,15 +82,13 @@ func (s *source) open() (files []*os.File, rest func(), err error) {
 		if err != nil {
 			return files, nil, fmt.Errorf("%s: %w", name, err)
 		}
+		if p.File != nil {
+			files = append(files, p.File)
+		}
 		if p.Size < 0 || (name != sandbox.PartPages && p.Size > maxWhole) {
 			return files, nil, fmt.Errorf("%s: %d bytes", name, p.Size)
 		}
 		if p.File != nil {
-			f, err := dup(p.File)
-			if err != nil {
-				return files, nil, fmt.Errorf("%s: %w", name, err)
-			}
-			files = append(files, f)
 			continue
 		}
 		f, err := memoryFile(name, p.Size)

@@ -26,7 +26,7 @@ func (d folder) Create(part string) (io.WriteCloser, error) {
 }
 
 func (d folder) Open(part string) (sandbox.SnapshotPart, error) {
-	f, err := os.Open(filepath.Join(string(d), part)) // closed by the collector
+	f, err := os.Open(filepath.Join(string(d), part))
 	if err != nil {
 		return sandbox.SnapshotPart{}, err
 	}

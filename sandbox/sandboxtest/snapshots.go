@@ -227,7 +227,7 @@ func (d folder) Create(part string) (io.WriteCloser, error) { return os.Create(d
 
 func (d folder) path(part string) string { return filepath.Join(string(d), part) }
 
-// Open implements sandbox.SnapshotSource. The files are closed by the garbage collector.
+// Open implements sandbox.SnapshotSource.
 func (d folder) Open(part string) (sandbox.SnapshotPart, error) {
 	f, err := os.Open(d.path(part))
 	if err != nil {
@@ -710,6 +710,51 @@ func stalled(t *testing.T, s *suite, f *function) {
 		}
 		wantStage(t, err, sandbox.StageLoad, sandbox.StageMake, sandbox.StageSource, sandbox.StageHeader)
 	}
+	late := &lateSource{folder: d, release: make(chan struct{})}
+	short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	_, err := b.Restore(short, spec, late)
+	wantStage(t, err, sandbox.StageMake, sandbox.StageSource)
+	close(late.release)
+	for _, f := range late.files(t) {
+		await(t, "a file that nobody waits for is closed", func() bool {
+			_, err := f.Stat()
+			return errors.Is(err, os.ErrClosed)
+		})
+	}
+}
+
+// lateSource opens its files when everybody has given up, all but the last.
+type lateSource struct {
+	folder
+	release chan struct{}
+	mu      sync.Mutex
+	opened  []*os.File
+	failed  bool
+}
+
+// Open implements sandbox.SnapshotSource.
+func (l *lateSource) Open(part string) (sandbox.SnapshotPart, error) {
+	<-l.release
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if part == sandbox.Parts[len(sandbox.Parts)-1] {
+		l.failed = true
+		return sandbox.SnapshotPart{}, os.ErrClosed
+	}
+	p, err := l.folder.Open(part)
+	l.opened = append(l.opened, p.File)
+	return p, err
+}
+
+func (l *lateSource) files(t *testing.T) (opened []*os.File) {
+	await(t, "the source is asked", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		opened = l.opened
+		return l.failed
+	})
+	return opened
 }
 
 func many(t *testing.T, s *suite, f *function) {
@@ -743,6 +788,7 @@ func snapshotLeaks(t *testing.T, s *suite, f *function) {
 			c.end(t)
 			awaitGone(t, pids)
 		}
+		s.restore(t, f, b, d).end(t)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		p, err := b.Prepare(ctx, readerSource{folder: d})
