@@ -471,7 +471,7 @@ func installed(t testing.TB, s *server, prefix string) string {
 // C-085, E-054: the first chunk arrives before the function ends.
 func TestStreaming(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(`exports.handler = awslambda.streamifyResponse(async (e, out) => { out.write('first'); await new Promise(r => setTimeout(r, 700)); out.write(' second'); out.end() })`)
+		f := s.js(`exports.handler = awslambda.streamifyResponse(async (e, out) => { out.write('first'); await new Promise(r => setTimeout(r, 2000)); out.write(' second'); out.end() })`)
 		f.invoke(`{}`).ok(t)
 		began := time.Now()
 		out, err := f.client.InvokeWithResponseStream(context.Background(), &lambda.InvokeWithResponseStreamInput{FunctionName: &f.name, Payload: []byte(`{}`)})

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"thaw/internal/faultfs"
@@ -136,8 +137,8 @@ func TestSketches(t *testing.T) {
 	}
 }
 
-// A store of format 1 is read as ever, and is one of format 2 from then on.
-func TestAStoreOfFormatOne(t *testing.T) {
+// A store of an older format is read as ever, and is one of the newest from then on.
+func TestAStoreOfAnOlderFormat(t *testing.T) {
 	ctx := context.Background()
 	blobs, err := OpenFolder(faultfs.NewMem(), "/s")
 	if err != nil {
@@ -161,10 +162,10 @@ func TestAStoreOfFormatOne(t *testing.T) {
 	}
 	w.Close()
 	s.Close()
-	if err := blobs.Put(ctx, formatKey, opt.Key.seal(formatKey, []byte(formatOne))); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
+	for _, format := range append(slices.Clone(olderFormats), formatText) {
+		if err := blobs.Put(ctx, formatKey, opt.Key.seal(formatKey, []byte(format))); err != nil {
+			t.Fatal(err)
+		}
 		s, err := Open(ctx, opt)
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +182,7 @@ func TestAStoreOfFormatOne(t *testing.T) {
 			t.Errorf("the store says %q, %v", text, err)
 		}
 	}
-	if err := blobs.Put(ctx, formatKey, opt.Key.seal(formatKey, []byte("thaw snapshot store 3"))); err != nil {
+	if err := blobs.Put(ctx, formatKey, opt.Key.seal(formatKey, []byte("thaw snapshot store 4"))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(ctx, opt); err == nil {

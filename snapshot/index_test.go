@@ -2,6 +2,9 @@ package snapshot
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"reflect"
 	"testing"
 )
 
@@ -13,10 +16,37 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := marshalIndex(packs); !bytes.Equal(again, b) {
+		again := marshalIndex(packs)
+		if same, err := parseIndex(again); err != nil || !reflect.DeepEqual(same, packs) {
+			t.Fatalf("%x became %x, %v", b, again, err)
+		}
+		if len(again) > len(b) || len(again) == len(b) && !bytes.Equal(again, b) {
 			t.Fatalf("%x became %x", b, again)
 		}
 	})
+}
+
+// An index of a store before format 3 has longer hashes.
+func TestAnOlderIndex(t *testing.T) {
+	now := []packIndex{{NewID(), []pageHash{{1, 2}, {3, 11: 4}}, true}, {NewID(), []pageHash{{5}}, false}}
+	var b []byte
+	for _, p := range now {
+		id, _ := hex.DecodeString(string(p.id))
+		n := uint32(len(p.hashes))
+		if p.delta {
+			n |= 1 << 31
+		}
+		b = binary.BigEndian.AppendUint32(append(b, id...), n)
+		for _, h := range p.hashes {
+			b = append(append(b, h[:]...), 9, 9, 9, 9)
+		}
+	}
+	if got, err := parseIndex(b); err != nil || !reflect.DeepEqual(got, now) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseIndex(b[:len(b)-1]); err == nil {
+		t.Error("a cut one was taken")
+	}
 }
 
 func TestRunsAreJoined(t *testing.T) {

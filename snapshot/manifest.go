@@ -257,10 +257,14 @@ type packIndex struct {
 	delta  bool // its pages are differences: only a manifest tells from what
 }
 
-// deltaBit marks such a pack in the number of its pages.
-const deltaBit = 1 << 31
+// Marks in the number of a pack's pages.
+const (
+	deltaBit = 1 << 31 // its pages are differences
+	hashBit  = 1 << 30 // its hashes are as long as ours: since format 3. Older ones have oldHash bytes, of which ours are the first.
+	oldHash  = 16
+)
 
-// An index is written pack by pack: 16 bytes id, u32 big-endian number of pages, 16 bytes each.
+// An index is written pack by pack: 16 bytes id, u32 big-endian number of pages and marks, the hash of each.
 func marshalIndex(packs []packIndex) []byte {
 	var b []byte
 	for _, p := range packs {
@@ -269,7 +273,7 @@ func marshalIndex(packs []packIndex) []byte {
 			panic("malformed pack id " + string(p.id))
 		}
 		b = append(b, id...)
-		n := uint32(len(p.hashes))
+		n := uint32(len(p.hashes)) | hashBit
 		if p.delta {
 			n |= deltaBit
 		}
@@ -289,16 +293,20 @@ func parseIndex(b []byte) ([]packIndex, error) {
 		}
 		n := uint64(binary.BigEndian.Uint32(b[16:]))
 		delta := n&deltaBit != 0
-		n &^= deltaBit
-		if n == 0 || n > maxPackPages || uint64(len(b)-20) < n*16 {
+		size := uint64(oldHash)
+		if n&hashBit != 0 {
+			size = uint64(len(pageHash{}))
+		}
+		n &^= deltaBit | hashBit
+		if n == 0 || n > maxPackPages || uint64(len(b)-20) < n*size {
 			return nil, errors.New("malformed index")
 		}
 		p := packIndex{id: ID(hex.EncodeToString(b[:16])), hashes: make([]pageHash, n), delta: delta}
 		b = b[20:]
 		for i := range p.hashes {
-			copy(p.hashes[i][:], b[i*16:])
+			copy(p.hashes[i][:], b[i*int(size):])
 		}
-		b = b[n*16:]
+		b = b[n*size:]
 		packs = append(packs, p)
 	}
 	return packs, nil

@@ -136,8 +136,8 @@ func (k *InstallationKey) open(key string, sealed []byte) ([]byte, error) {
 	return k.aead.Open(nil, nil, sealed, []byte("thaw blob 1 "+key))
 }
 
-// pageHash identifies a page: 128 bits of a keyed hash. Among 2^32 pages two different ones have the same with probability 2^-65.
-type pageHash [16]byte
+// pageHash identifies a page: 96 bits of a keyed hash. Among 2^32 pages, 16 TiB, two different ones have the same with probability 2^-33; the sum of a file would show it.
+type pageHash [12]byte
 
 type pageHasher struct {
 	h   hash.Hash

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -26,11 +27,11 @@ const (
 	formatKey   = "store" // sealed constant
 )
 
-// Of a store of format 1 everything can be read; it becomes one of format 2 when it is opened, so that a release that knows no differences leaves it alone.
-const (
-	formatText = "thaw snapshot store 2"
-	formatOne  = "thaw snapshot store 1"
-)
+// Of a store of an older format everything can be read; it becomes one of the newest when it is opened, so that a release that knows no differences (1), or only those
+// from two pages, and longer hashes (2), leaves it alone.
+const formatText = "thaw snapshot store 3"
+
+var olderFormats = []string{"thaw snapshot store 1", "thaw snapshot store 2"}
 
 // What a Store may answer besides failures of its blobs.
 var (
@@ -80,8 +81,8 @@ type Store struct {
 	opt   Options
 	enc   *zstd.Encoder // EncodeAll only
 	dec   *zstd.Decoder // DecodeAll only
-	// encDelta is for differences: what is left to compress there is little, and worth the time.
-	encDelta *zstd.Encoder
+	// For differences: what is left to compress there is little, and worth the time; most so where it is small.
+	encDelta, encSmallDelta *zstd.Encoder
 
 	packBufs sync.Pool // *[]byte, PackPages pages
 
@@ -140,12 +141,16 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", err)
 	}
+	encSmallDelta, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot store: %w", err)
+	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(opt.Workers), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", err)
 	}
 	s := &Store{
-		blobs: opt.Blobs, key: opt.Key, log: opt.Log, opt: opt, enc: enc, encDelta: encDelta, dec: dec,
+		blobs: opt.Blobs, key: opt.Key, log: opt.Log, opt: opt, enc: enc, encDelta: encDelta, encSmallDelta: encSmallDelta, dec: dec,
 		pages: map[pageHash]loc{}, packs: map[ID]*pack{}, manifests: map[ID]*Manifest{}, held: map[ID]bool{}, strangers: map[ID]time.Time{},
 	}
 	size := opt.PackPages * PageSize
@@ -160,7 +165,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 // Close frees the decoder. Nothing may be under way.
 func (s *Store) Close() error {
 	s.dec.Close()
-	return errors.Join(s.enc.Close(), s.encDelta.Close())
+	return errors.Join(s.enc.Close(), s.encDelta.Close(), s.encSmallDelta.Close())
 }
 
 func (s *Store) load(ctx context.Context) error {
@@ -175,7 +180,7 @@ func (s *Store) load(ctx context.Context) error {
 	default:
 		if text, err := s.key.open(formatKey, b); err != nil {
 			return ErrWrongKey
-		} else if string(text) == formatOne {
+		} else if slices.Contains(olderFormats, string(text)) {
 			if err := s.putFormat(ctx); err != nil {
 				return err
 			}

@@ -332,6 +332,9 @@ func (w *Writer) flushPack() error {
 	return context.Cause(w.pctx)
 }
 
+// smallDelta is up to how many bytes differences are compressed as well as can be: some 50 ms.
+const smallDelta = 512 << 10
+
 // putPack stores pages as differences from a base, when that is much less and base is not nil, else whole.
 func (s *Store) putPack(ctx context.Context, id ID, pages []byte, base *base) (stored int64, dict []dictRun, err error) {
 	var delta []byte
@@ -350,7 +353,11 @@ func (s *Store) putPack(ctx context.Context, id ID, pages []byte, base *base) (s
 	defer s.packBufs.Put(buf)
 	var packed []byte
 	if dict != nil {
-		packed = s.encDelta.EncodeAll(delta, binary.BigEndian.AppendUint32((*buf)[:0], uint32(len(delta))))
+		enc := s.encDelta
+		if len(delta) <= smallDelta {
+			enc = s.encSmallDelta
+		}
+		packed = enc.EncodeAll(delta, binary.BigEndian.AppendUint32((*buf)[:0], uint32(len(delta))))
 	} else {
 		packed = s.enc.EncodeAll(pages, (*buf)[:0])
 	}

@@ -38,14 +38,14 @@ func stopClock(body []byte, from, to time.Time) (err error) {
 	found := 0
 	for in.Len() > 0 { // two object graphs: the processor's features, and the kernel
 		n, object := wire.LoadUint(r), false
-		if object = n&(1<<63) != 0; !object {
+		if object = n&graphBit != 0; !object {
 			if _, err := in.Seek(int64(n), io.SeekCurrent); err != nil {
 				return err
 			}
 			continue
 		}
 		var types []*wire.Type
-		for left := n &^ (1 << 63); left > 0; {
+		for left := n &^ graphBit; left > 0; {
 			switch o := wire.Load(r).(type) {
 			case *wire.Type:
 				types = append(types, o)

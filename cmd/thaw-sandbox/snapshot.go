@@ -300,7 +300,7 @@ func (b *box) save(req launch.Request, files []*os.File) (launch.Reply, error) {
 	return m.complete(files, begin, time.Now())
 }
 
-// complete stops the saved clock, sums up what was written, and rewrites the state's header with it.
+// complete stops the saved clock, writes the kernel anew, sums up what was written, and completes the state's header with it.
 func (m *Made) complete(files []*os.File, from, to time.Time) (launch.Reply, error) {
 	state, err := readAll(files[0])
 	if err != nil {
@@ -312,6 +312,9 @@ func (m *Made) complete(files []*os.File, from, to time.Time) (launch.Reply, err
 	}
 	if err := stopClock(body, from, to); err != nil {
 		return failed(sandbox.StageClock, err)
+	}
+	if same, err := canonical(body); err == nil {
+		body = same
 	}
 	meta, err := readAll(files[1])
 	if err != nil {

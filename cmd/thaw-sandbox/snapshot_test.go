@@ -82,7 +82,7 @@ func TestStopClock(t *testing.T) {
 	}
 }
 
-func state(t testing.TB, m Made, body []byte) []byte {
+func stateFile(t testing.TB, m Made, body []byte) []byte {
 	made, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func state(t testing.TB, m Made, body []byte) []byte {
 }
 
 func FuzzSplitState(f *testing.F) {
-	f.Add(state(f, Made{Key: "k", PagesSize: 8192, PagesSums: []uint32{1}}, []byte("kernel")))
+	f.Add(stateFile(f, Made{Key: "k", PagesSize: 8192, PagesSums: []uint32{1}}, []byte("kernel")))
 	f.Add([]byte("gVisorSF\xff\xff\xff\xff\xff\xff\xff\xff{}"))
 	f.Add([]byte("gVisorSF\x00\x00\x00\x00\x00\x00\x00\x02{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
