@@ -1,6 +1,7 @@
 package runtimes_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -25,6 +26,50 @@ func TestNodeSnapStartHooks(t *testing.T) {
 	a.waitParked("invocation/next")
 	if got := a.invoke(event{Body: `{}`}); got.Body != `["before 2","before 1","after 1","after 2"]` {
 		t.Errorf("hooks ran as %s", got.Body)
+	}
+}
+
+// What V8 holds for objects that are gone is not a part of the snapshot: neither the garbage nor the young generation that it was in.
+func TestNodeGivesMemoryBackBeforeTheSnapshot(t *testing.T) {
+	for name, code := range map[string]string{
+		"a large young generation": `for (let i = 0; i < 3e6; i++) kept[i % 30000] = { i, of: [i] };`,
+		"a small one":              ``,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart, task: write(t, js(`
+const v8 = require('node:v8');
+const kept = [];
+const warnings = [];
+process.on('warning', (w) => { warnings.push(w.message) });
+const emit = process.emitWarning;
+const young = () => v8.getHeapSpaceStatistics().find((s) => s.space_name === 'new_space').physical_space_size >> 20;
+`+code+`
+const before = young();
+exports.handler = async () => ({ before, after: young(), canShrink: !!v8.queryObjects, kept: kept.length, warnings, same: emit === process.emitWarning });
+`))})
+			a.waitParked("restore/next")
+			close(a.restore)
+			a.waitParked("invocation/next")
+			var got struct {
+				Before, After, Kept int
+				CanShrink, Same     bool
+				Warnings            []string
+			}
+			if body := a.invoke(event{Body: `{}`}).Body; json.Unmarshal([]byte(body), &got) != nil {
+				t.Fatal(body)
+			}
+			t.Logf("%+v", got)
+			if code != "" && (got.Before < 8 || got.Kept != 30000) {
+				t.Errorf("the function has a young generation of %d MiB and keeps %d objects: it shows nothing", got.Before, got.Kept)
+			}
+			if got.CanShrink && got.After > 2 {
+				t.Errorf("a young generation of %d MiB is in the snapshot, of %d before", got.After, got.Before)
+			}
+			if len(got.Warnings) > 0 || !got.Same {
+				t.Errorf("the function sees %q, and its emitWarning is the same: %v", got.Warnings, got.Same)
+			}
+		})
 	}
 }
 

@@ -39,7 +39,7 @@
 //	tomb/ID            sealed(names of packs that a sweep is about to delete)
 //
 // A page that is new is mostly made of pieces of old ones. So a pack whose pages have much in common with the latest snapshot of the same function is kept as
-// differences from that (delta.go, base.go): each page as copies out of at most two others, found by what their contents have in common, and literals. The manifest
+// differences from that (delta.go, base.go): each page as copies out of at most four others, found by what their contents have in common, and literals. The manifest
 // says which pages these are; they are counted, kept and moved as if a file had them. They lie in whole packs: the chain has one link.
 //
 // What that gives depends on how alike two initialisations are; the sandbox and the interpreters are made to help (docs/decisions/0005, with what was measured). A further

@@ -12,6 +12,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 )
 
 func main() {
+	runtime.MemProfileRate = 0 // nobody asks for a profile, and what it keeps lies scattered over many pages
 	switch os.Args[0] {
 	case "runsc-sandbox":
 		closeStrays()
@@ -40,6 +42,7 @@ func main() {
 		runGvisor()
 	case "runsc-gofer":
 		closeStrays()
+		debug.SetGCPercent(gcPercent)
 		time.AfterFunc(goferTrim, debug.FreeOSMemory) // what only its start needed
 		runGvisor()
 	case "/proc/self/exe":
