@@ -421,19 +421,12 @@ func (p *Pool) start(s *set) {
 		done()
 		return
 	}
-	need := int64(s.version.MemoryMiB) << 20
-	if err := p.makeRoom(s, need); err != nil {
+	m := &member{set: s, starting: true}
+	if err := p.makeRoom(s, m, func() bool { return true }); err != nil {
 		done()
 		p.startFailed(s, err)
 		return
 	}
-	m := &member{set: s, starting: true}
-	p.mu.Lock()
-	s.all++
-	p.envs++
-	p.members[m] = true
-	p.memory.expect(m, need)
-	p.mu.Unlock()
 	o := &owner{p: p, m: m, admitted: sync.OnceFunc(done)}
 	env, err := p.o.Starter.Open(p.ctx, s.version, o)
 	if err != nil {

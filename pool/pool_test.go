@@ -292,6 +292,41 @@ func TestMemoryIsReclaimedFromTheIdle(t *testing.T) {
 	}
 }
 
+// Starts that look for room at the same time find each other, and one that takes its memory meanwhile.
+func TestStartsAtOnceDoNotTakeTheSameMemory(t *testing.T) {
+	var p *pool.Pool
+	const fit = 5
+	used := func() (sum int64) {
+		for _, e := range p.Environments() {
+			if e.State != "Creating" && e.State != "Initializing" { // those the pool counts itself
+				sum += 128 << 20
+			}
+		}
+		time.Sleep(60 * time.Millisecond) // others settle meanwhile
+		return sum
+	}
+	p, s := open(t, pool.Options{ColdStarts: 20, Memory: pool.FixedMemory{Bytes: fit * 128 << 20, Used: func() int64 { return used() }}})
+	var answered, refused atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 4 * fit {
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+			_, err := p.Invoke(context.Background(), request(version(fmt.Sprint("taker-", i), 1), `{"Ms":3000}`))
+			if throttled := (*pool.ThrottledError)(nil); errors.As(err, &throttled) {
+				refused.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			} else {
+				answered.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if s.opened.Load() != fit || answered.Load() != fit || refused.Load() != 3*fit {
+		t.Errorf("%d environments were made where %d fit; %d answers, %d refusals", s.opened.Load(), fit, answered.Load(), refused.Load())
+	}
+}
+
 func TestNoMemoryIsAThrottle(t *testing.T) {
 	p, _ := open(t, pool.Options{Memory: pool.FixedMemory{Bytes: 64 << 20, Used: func() int64 { return 0 }}})
 	_, err := p.Invoke(context.Background(), request(version("big", 1), `{}`))

@@ -135,26 +135,20 @@ func (p *Pool) openProvisioned(s *set) {
 		failed(ErrClosed)
 		return
 	}
-	need := int64(s.version.MemoryMiB) << 20
-	if err := p.makeRoom(s, need); err != nil {
-		done()
-		failed(err)
-		return
-	}
 	m := &member{set: s, starting: true, allotted: true, made: time.Now()}
-	p.mu.Lock()
-	if p.closed || s.retired || s.provisioned.target == 0 {
+	switch err := p.makeRoom(s, m, func() bool { return !p.closed && !s.retired && s.provisioned.target > 0 }); {
+	case errors.Is(err, errUnwanted):
+		p.mu.Lock()
 		s.provisioned.opening--
 		p.dropEmptyLocked(s)
 		p.mu.Unlock()
 		done()
 		return
+	case err != nil:
+		done()
+		failed(err)
+		return
 	}
-	s.all++
-	p.envs++
-	p.members[m] = true
-	p.memory.expect(m, need)
-	p.mu.Unlock()
 	o := &owner{p: p, m: m, admitted: sync.OnceFunc(done)}
 	open := p.o.Starter.Open
 	if p.o.Provider != nil {

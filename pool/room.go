@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -20,23 +21,52 @@ type budget struct {
 	source  Memory
 	pending map[*member]int64
 	sum     int64
+	changes int // of pending to taken
 }
 
 func (b *budget) expect(m *member, n int64) { b.pending[m] = n; b.sum += n }
 
-func (b *budget) settled(m *member) { b.sum -= b.pending[m]; delete(b.pending, m) }
+func (b *budget) settled(m *member) {
+	if n, ok := b.pending[m]; ok {
+		b.sum -= n
+		b.changes++
+		delete(b.pending, m)
+	}
+}
+
+// lockWithAvailable locks the pool and says what the source had to give shortly before. Whatever is no longer pending was taken by then: what one environment takes is
+// never in neither of the two.
+func (p *Pool) lockWithAvailable() int64 {
+	for {
+		p.mu.Lock()
+		changes := p.memory.changes
+		p.mu.Unlock()
+		available := p.memory.source.Available() // without the lock: it may ask the pool
+		p.mu.Lock()
+		if p.memory.changes == changes {
+			return available
+		}
+		p.mu.Unlock()
+	}
+}
 
 // reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
 const reclaimWait = 3 * time.Second
 
-// makeRoom ends idle environments, spares before the least recently used, until one more of need bytes fits. A *ThrottledError when it cannot.
-func (p *Pool) makeRoom(s *set, need int64) error {
+// makeRoom ends idle environments, spares before the least recently used, until one more of the set fits, and makes m a member: of several that look for room at
+// once each finds the others. A *ThrottledError when it cannot; errUnwanted when wanted, which is asked with the lock held, says so.
+func (p *Pool) makeRoom(s *set, m *member, wanted func() bool) error {
+	need := int64(s.version.MemoryMiB) << 20
 	deadline := time.Now().Add(reclaimWait)
 	for {
-		available := p.memory.source.Available()
-		p.mu.Lock()
-		fits := (available < 0 || available-p.memory.sum >= need) && p.envs < p.o.MaxEnvironments
-		if fits {
+		available := p.lockWithAvailable()
+		if !wanted() {
+			p.mu.Unlock()
+			return errUnwanted
+		}
+		if (available < 0 || available-p.memory.sum >= need) && p.envs < p.o.MaxEnvironments {
+			p.joinLocked(m)
+			p.memory.expect(m, need)
 			p.mu.Unlock()
 			return nil
 		}
@@ -60,6 +90,15 @@ func (p *Pool) makeRoom(s *set, need int64) error {
 		}
 	}
 }
+
+// joinLocked makes m a member of its set.
+func (p *Pool) joinLocked(m *member) {
+	m.set.all++
+	p.envs++
+	p.members[m] = true
+}
+
+var errUnwanted = errors.New("the environment is not wanted any more")
 
 // victimLocked is who gives way to a start: a spare that lies ready, one that is still being restored and that nobody waits for, or the least
 // recently used; nil when there is nobody.

@@ -219,7 +219,6 @@ func (p *Pool) shortLocked(s *set, now time.Time) bool {
 
 // openSpare begins one spare when nothing real is in its way.
 func (p *Pool) openSpare(s *set) {
-	available := p.memory.source.Available()
 	need := int64(s.version.MemoryMiB) << 20
 	leave, ok := p.admission.spare()
 	if !ok {
@@ -227,7 +226,7 @@ func (p *Pool) openSpare(s *set) {
 	}
 	now := time.Now()
 	m := &member{set: s, starting: true, ahead: true, made: now}
-	p.mu.Lock()
+	available := p.lockWithAvailable()
 	waiting := 0
 	for _, x := range p.sets {
 		waiting += len(x.waiters)
@@ -239,9 +238,7 @@ func (p *Pool) openSpare(s *set) {
 	}
 	s.wanted++
 	s.opening++
-	s.all++
-	p.envs++
-	p.members[m] = true
+	p.joinLocked(m)
 	p.memory.expect(m, need)
 	p.mu.Unlock()
 	p.spareStarts.Add(1)
@@ -294,9 +291,8 @@ func (p *Pool) claimedLocked(m *member) {
 // Adopt takes an environment that was restored for another purpose, is offered, and would be let go now, as a spare. It returns the owner to tell from
 // now on; nil when the pool has no use for a spare of v.
 func (p *Pool) Adopt(v *function.Version, env *execenv.Environment) execenv.Owner {
-	available := p.memory.source.Available()
 	now := time.Now()
-	p.mu.Lock()
+	available := p.lockWithAvailable()
 	s := p.sets[keyOf(v)]
 	if s == nil || p.wantsLocked(s, now) == 0 || now.Before(p.yielding) || p.envs+1 >= p.o.MaxEnvironments ||
 		!spareFits(available, p.memory.sum, p.heldLocked(), int64(v.MemoryMiB)<<20) {
@@ -305,9 +301,7 @@ func (p *Pool) Adopt(v *function.Version, env *execenv.Environment) execenv.Owne
 	}
 	m := &member{set: s, env: env, ahead: true, made: now}
 	s.failed, s.notBefore = 0, time.Time{}
-	s.all++
-	p.envs++
-	p.members[m] = true
+	p.joinLocked(m)
 	p.mu.Unlock()
 	p.spareStarts.Add(1)
 	p.offered(m)
