@@ -23,6 +23,7 @@ import (
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/function"
+	"thaw/internal/wholebody"
 	"thaw/jetstream"
 	"thaw/pool"
 	"thaw/runtimes"
@@ -198,7 +199,7 @@ func (w *world) reopen() {
 func newClient(url string, transport http.RoundTripper, region string) *lambda.Client {
 	return lambda.New(lambda.Options{
 		Region: region, BaseEndpoint: aws.String(url), Credentials: credentials.NewStaticCredentialsProvider("test", "secret", ""),
-		HTTPClient: &http.Client{Transport: transport}, RetryMaxAttempts: 1,
+		HTTPClient: wholebody.Client(&http.Client{Transport: transport}), RetryMaxAttempts: 1,
 	})
 }
 

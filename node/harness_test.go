@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/internal/wholebody"
 	"thaw/logstore"
 )
 
@@ -116,7 +117,7 @@ func openConfigured(t testing.TB, kind string, c Config) *server {
 }
 
 func clientOf(addr string) *lambda.Client {
-	return lambda.New(lambda.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1,
+	return lambda.New(lambda.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 
+	"thaw/internal/wholebody"
 	"thaw/node"
 )
 
@@ -64,6 +65,7 @@ func newClient(endpoint, region, id, secret string) *lambda.Client {
 		Region:       region,
 		Credentials:  credentials.NewStaticCredentialsProvider(id, secret, os.Getenv("AWS_SESSION_TOKEN")),
 		Retryer:      aws.NopRetryer{},
+		HTTPClient:   wholebody.Client(nil),
 	})
 }
 
