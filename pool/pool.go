@@ -422,7 +422,7 @@ func (p *Pool) start(s *set) {
 		return
 	}
 	m := &member{set: s, starting: true}
-	if err := p.makeRoom(s, m, func() bool { return true }); err != nil {
+	if err := p.makeRoom(m, func() bool { return true }); err != nil {
 		done()
 		p.startFailed(s, err)
 		return

@@ -292,20 +292,26 @@ func TestMemoryIsReclaimedFromTheIdle(t *testing.T) {
 	}
 }
 
+// takenIn is what the environments of a pool have, but those that it counts itself.
+func takenIn(p *pool.Pool) (sum int64) {
+	for _, e := range p.Environments() {
+		if e.State != "Creating" && e.State != "Initializing" {
+			sum += 128 << 20
+		}
+	}
+	return sum
+}
+
 // Starts that look for room at the same time find each other, and one that takes its memory meanwhile.
 func TestStartsAtOnceDoNotTakeTheSameMemory(t *testing.T) {
 	var p *pool.Pool
 	const fit = 5
-	used := func() (sum int64) {
-		for _, e := range p.Environments() {
-			if e.State != "Creating" && e.State != "Initializing" { // those the pool counts itself
-				sum += 128 << 20
-			}
-		}
+	s := &starter{}
+	p, _ = open(t, pool.Options{Starter: s, ColdStarts: 20, Memory: pool.FixedMemory{Bytes: fit * 128 << 20, Used: func() int64 {
+		sum := takenIn(p)
 		time.Sleep(60 * time.Millisecond) // others settle meanwhile
 		return sum
-	}
-	p, s := open(t, pool.Options{ColdStarts: 20, Memory: pool.FixedMemory{Bytes: fit * 128 << 20, Used: func() int64 { return used() }}})
+	}}})
 	var answered, refused atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 4 * fit {

@@ -126,7 +126,9 @@ func (p *Pool) openProvisioned(s *set) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		s.provisioned.opening--
-		p.provisionFailedLocked(s, err)
+		if !errors.Is(err, errUnwanted) {
+			p.provisionFailedLocked(s, err)
+		}
 		p.dropEmptyLocked(s)
 		p.checkDrainedLocked()
 	}
@@ -136,15 +138,7 @@ func (p *Pool) openProvisioned(s *set) {
 		return
 	}
 	m := &member{set: s, starting: true, allotted: true, made: time.Now()}
-	switch err := p.makeRoom(s, m, func() bool { return !p.closed && !s.retired && s.provisioned.target > 0 }); {
-	case errors.Is(err, errUnwanted):
-		p.mu.Lock()
-		s.provisioned.opening--
-		p.dropEmptyLocked(s)
-		p.mu.Unlock()
-		done()
-		return
-	case err != nil:
+	if err := p.makeRoom(m, func() bool { return !p.closed && !s.retired && s.provisioned.target > 0 }); err != nil {
 		done()
 		failed(err)
 		return

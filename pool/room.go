@@ -53,10 +53,10 @@ func (p *Pool) lockWithAvailable() int64 {
 // reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
 const reclaimWait = 3 * time.Second
 
-// makeRoom ends idle environments, spares before the least recently used, until one more of the set fits, and makes m a member: of several that look for room at
+// makeRoom ends idle environments, spares before the least recently used, until m fits, and makes it a member: of several that look for room at
 // once each finds the others. A *ThrottledError when it cannot; errUnwanted when wanted, which is asked with the lock held, says so.
-func (p *Pool) makeRoom(s *set, m *member, wanted func() bool) error {
-	need := int64(s.version.MemoryMiB) << 20
+func (p *Pool) makeRoom(m *member, wanted func() bool) error {
+	need := int64(m.set.version.MemoryMiB) << 20
 	deadline := time.Now().Add(reclaimWait)
 	for {
 		available := p.lockWithAvailable()
@@ -80,7 +80,7 @@ func (p *Pool) makeRoom(s *set, m *member, wanted func() bool) error {
 		}
 		p.mu.Unlock()
 		if (victim == nil && coming == 0) || time.Now().After(deadline) {
-			p.o.Log.Warn("no room for another environment", "fn", s.version.Name, "available_bytes", available, "environments", p.envs)
+			p.o.Log.Warn("no room for another environment", "fn", m.set.version.Name, "available_bytes", available, "environments", p.envs)
 			return &ThrottledError{Reason: AccountConcurrency, Message: "Rate Exceeded."}
 		}
 		select {

@@ -224,9 +224,9 @@ func (p *Pool) openSpare(s *set) {
 	if !ok {
 		return
 	}
+	available := p.lockWithAvailable()
 	now := time.Now()
 	m := &member{set: s, starting: true, ahead: true, made: now}
-	available := p.lockWithAvailable()
 	waiting := 0
 	for _, x := range p.sets {
 		waiting += len(x.waiters)
@@ -291,8 +291,8 @@ func (p *Pool) claimedLocked(m *member) {
 // Adopt takes an environment that was restored for another purpose, is offered, and would be let go now, as a spare. It returns the owner to tell from
 // now on; nil when the pool has no use for a spare of v.
 func (p *Pool) Adopt(v *function.Version, env *execenv.Environment) execenv.Owner {
-	now := time.Now()
 	available := p.lockWithAvailable()
+	now := time.Now()
 	s := p.sets[keyOf(v)]
 	if s == nil || p.wantsLocked(s, now) == 0 || now.Before(p.yielding) || p.envs+1 >= p.o.MaxEnvironments ||
 		!spareFits(available, p.memory.sum, p.heldLocked(), int64(v.MemoryMiB)<<20) {

@@ -161,14 +161,7 @@ func TestSparesAreReplacedBeforeTheirCredentialsRunOut(t *testing.T) {
 func TestSpareGivesItsMemoryToRealWork(t *testing.T) {
 	var p *pool.Pool
 	a := &ahead{}
-	p, _ = open(t, withSpares(a, pool.Options{Memory: pool.FixedMemory{Bytes: 4 * 128 << 20, Used: func() (sum int64) {
-		for _, e := range p.Environments() {
-			if e.State != "Creating" && e.State != "Initializing" { // those the pool counts itself
-				sum += 128 << 20
-			}
-		}
-		return sum
-	}}}))
+	p, _ = open(t, withSpares(a, pool.Options{Memory: pool.FixedMemory{Bytes: 4 * 128 << 20, Used: func() int64 { return takenIn(p) }}}))
 	v := snapStarted("giving", 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { invoke(t, p, v, `{"Ms":4000}`) })

@@ -132,21 +132,15 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	encoder := func(level zstd.EncoderLevel) (*zstd.Encoder, error) {
+		return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
+	}
 	// Fastest: on Node's heap it gives 5.9 : 1 at 270 MB/s a core, the next level 5.9 : 1 at 160.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, fmt.Errorf("snapshot store: %w", err)
-	}
-	encDelta, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, fmt.Errorf("snapshot store: %w", err)
-	}
-	encSmallDelta, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, fmt.Errorf("snapshot store: %w", err)
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(opt.Workers), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
+	enc, encErr := encoder(zstd.SpeedFastest)
+	encDelta, deltaErr := encoder(zstd.SpeedDefault)
+	encSmallDelta, smallErr := encoder(zstd.SpeedBestCompression)
+	dec, decErr := zstd.NewReader(nil, zstd.WithDecoderConcurrency(opt.Workers), zstd.WithDecodeAllCapLimit(true))
+	if err := errors.Join(encErr, deltaErr, smallErr, decErr); err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", err)
 	}
 	s := &Store{

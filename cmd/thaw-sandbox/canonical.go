@@ -253,39 +253,19 @@ func (g *objectGraph) renumberSpec(t wire.TypeSpec) wire.TypeSpec {
 // sort brings a map into an order that follows from its contents. It has not been renumbered yet.
 func (g *objectGraph) sort(m *wire.Map) {
 	type entry struct {
-		key, value wire.Object
-		hash       uint64
+		key, value         wire.Object
+		keyHash, valueHash uint64
 	}
 	entries := make([]entry, len(m.Keys))
 	for i, k := range m.Keys {
-		entries[i] = entry{k, m.Values[i], mix(g.hash(k), g.hash(m.Values[i]))}
-		if !refers(k) {
-			entries[i].hash = g.hash(k)
-		}
+		entries[i] = entry{k, m.Values[i], g.hash(k), g.hash(m.Values[i])}
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.hash, b.hash) })
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.keyHash, b.keyHash), cmp.Compare(a.valueHash, b.valueHash)) // keys that refer to others can look alike
+	})
 	for i, e := range entries {
 		m.Keys[i], m.Values[i] = e.key, e.value
 	}
-}
-
-// refers says whether an object refers to others.
-func refers(o wire.Object) bool {
-	switch o := o.(type) {
-	case *wire.Ref, *wire.Slice, *wire.Map:
-		return true
-	case *wire.Array:
-		return slices.ContainsFunc(o.Contents, refers)
-	case *wire.Struct:
-		for i := range o.Fields() {
-			if refers(*o.Field(i)) {
-				return true
-			}
-		}
-	case *wire.Interface:
-		return refers(o.Value)
-	}
-	return false
 }
 
 // telling is up to which value a number is a part of what an object is: larger ones are times, addresses and sizes, which change from one snapshot to the next.
@@ -333,22 +313,15 @@ func (g *objectGraph) hash(o wire.Object) uint64 {
 	case *wire.String:
 		return hashString(string(*o))
 	case wire.Uint:
-		return mix(6, tell(uint64(o)))
+		return mix(6, min(uint64(o), telling))
 	case wire.Int:
-		return mix(7, tell(uint64(max(o, -o))))
+		return mix(7, min(uint64(max(o, -o)), telling))
 	case wire.Bool:
 		if o {
 			return 8
 		}
 	}
 	return 9
-}
-
-func tell(n uint64) uint64 {
-	if n > telling {
-		return telling
-	}
-	return n
 }
 
 func (g *objectGraph) hashType(id wire.TypeID) uint64 {

@@ -36,23 +36,18 @@ func (*room) StateTypeName() string { return "thaw.room" }
 func (*room) StateFields() []string {
 	return []string{"name", "doors", "seen", "next", "inside", "size", "things"}
 }
+func (r *room) fields() []any {
+	return []any{&r.name, &r.doors, &r.seen, &r.next, &r.inside, &r.size, &r.things}
+}
 func (r *room) StateSave(s state.Sink) {
-	s.Save(0, &r.name)
-	s.Save(1, &r.doors)
-	s.Save(2, &r.seen)
-	s.Save(3, &r.next)
-	s.Save(4, &r.inside)
-	s.Save(5, &r.size)
-	s.Save(6, &r.things)
+	for i, f := range r.fields() {
+		s.Save(i, f)
+	}
 }
 func (r *room) StateLoad(_ context.Context, s state.Source) {
-	s.Load(0, &r.name)
-	s.Load(1, &r.doors)
-	s.Load(2, &r.seen)
-	s.Load(3, &r.next)
-	s.Load(4, &r.inside)
-	s.Load(5, &r.size)
-	s.Load(6, &r.things)
+	for i, f := range r.fields() {
+		s.Load(i, f)
+	}
 }
 func (*lamp) StateTypeName() string                         { return "thaw.lamp" }
 func (*lamp) StateFields() []string                         { return []string{"watts"} }

@@ -6,29 +6,25 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
-
-// Doer is what the SDK takes as its HTTP client.
-type Doer interface {
-	Do(*http.Request) (*http.Response, error)
-}
 
 // Client is for the HTTPClient of a client's options; nil is the SDK's own. It sends each body out of memory that nobody closes.
 //
 // The SDK closes a request's body as soon as the answer begins. net/http may not have noticed the body's end by then: it sends the last bytes, and asks for more only
 // afterwards. What it gets is an error (io.EOF from WriteTo), upon which it closes the connection under whoever reads the answer. A server far
 // away does not answer in that time; one on the same busy machine does. Seen with smithy-go 1.28.8 and Go 1.26.
-func Client(next Doer) Doer {
+func Client(next aws.HTTPClient) aws.HTTPClient {
 	if next == nil {
 		next = awshttp.NewBuildableClient()
 	}
 	return client{next}
 }
 
-type client struct{ next Doer }
+type client struct{ next aws.HTTPClient }
 
-// Do implements Doer.
+// Do implements aws.HTTPClient.
 func (c client) Do(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return c.next.Do(r)
