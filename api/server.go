@@ -188,8 +188,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sweep removes what a death between two writes left: versions that no function lists and packages that no version uses.
+// sweep removes what a death between two writes left: versions that no function lists and packages that no version uses. While records
+// may be missing it removes nothing.
 func (s *Server) sweep(ctx context.Context) error {
+	if err := s.Store.Complete(); err != nil {
+		s.Log.Warn("nothing is swept, because a record that is missing may need it", "error", err)
+		return nil
+	}
 	for _, c := range s.view.Unlisted() {
 		if err := s.Store.DeleteVersion(ctx, c.Key, c.Incarnation, c.Number); err != nil {
 			return fmt.Errorf("sweep: %w", err)

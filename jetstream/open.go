@@ -99,6 +99,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
+// Complete implements function.Store.
+func (s *Store) Complete() error { return nil }
+
 // Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be called twice.
 func (s *Store) Close() {
 	if s.nc != nil {

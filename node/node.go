@@ -165,7 +165,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 			return err
 		}
 		disk := int64(n.cfg.SnapshotDiskMiB) << 20
-		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, records: records, starter: st,
+		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, records: records, complete: store.Complete, starter: st,
 			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log, now: n.cfg.now, all: n.cfg.SnapStart == "all", strict: n.cfg.Strict})
 		if err != nil {
 			return err

@@ -29,15 +29,17 @@ type snapstart struct {
 	store   *snapshot.Store
 	cache   *snapshot.Cache
 	records snapshot.Records
-	key     *snapshot.InstallationKey
-	starter *starter
-	pool    func() *pool.Pool
-	metrics *metrics
-	log     *slog.Logger
-	limit   int64 // bytes of the store
-	now     func() time.Time
-	all     bool // versions and $LATEST of functions that do not ask for it, too
-	strict  bool
+	// complete answers an error while records may be missing, of functions or of snapshots (function.Store): nothing is swept then.
+	complete func() error
+	key      *snapshot.InstallationKey
+	starter  *starter
+	pool     func() *pool.Pool
+	metrics  *metrics
+	log      *slog.Logger
+	limit    int64 // bytes of the store
+	now      func() time.Time
+	all      bool // versions and $LATEST of functions that do not ask for it, too
+	strict   bool
 
 	uses sync.Map // *function.Version -> nothing: what was invoked since the last tick
 
@@ -93,6 +95,7 @@ type snapstartOptions struct {
 	dir                   string
 	diskBytes, cacheBytes int64
 	records               snapshot.Records
+	complete              func() error
 	starter               *starter
 	pool                  func() *pool.Pool
 	metrics               *metrics
@@ -102,7 +105,7 @@ type snapstartOptions struct {
 }
 
 func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err error) {
-	s := &snapstart{dir: o.dir, records: o.records, starter: o.starter, pool: o.pool, metrics: o.metrics, log: o.log, limit: o.diskBytes,
+	s := &snapstart{dir: o.dir, records: o.records, complete: o.complete, starter: o.starter, pool: o.pool, metrics: o.metrics, log: o.log, limit: o.diskBytes,
 		now: o.now, all: o.all, strict: o.strict, makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), versions: map[snapshot.Version]*versionSnapshots{}}
 	if s.now == nil {
 		s.now = time.Now
@@ -844,7 +847,10 @@ func (s *snapstart) look(now time.Time) {
 // tidy deletes what no record names.
 func (s *snapstart) tidy(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	done, err := snapshot.Tidy(ctx, snapshot.Tidying{Store: s.store, Records: s.records, Cache: s.cache, Limit: s.limit, Keep: keepRecent, Now: time.Now()})
+	if s.complete() != nil { // the start said so
+		return
+	}
+	done, err := snapshot.Tidy(ctx, snapshot.Tidying{Store: s.store, Records: s.records, Complete: s.complete, Cache: s.cache, Limit: s.limit, Keep: keepRecent, Now: time.Now()})
 	if err != nil {
 		s.log.Error("snapshots not tidied", "error", err)
 	}

@@ -493,6 +493,11 @@ func TestEviction(t *testing.T) {
 		}
 	}
 	all := s.Usage().Bytes
+	lost := errors.New("a record is lost")
+	if _, err := snapshot.Tidy(ctx, snapshot.Tidying{Store: s, Records: snapshottest.NewRecords(), Cache: cache, Limit: 1, Now: testTime.AddDate(1, 0, 0),
+		Complete: func() error { return lost }}); !errors.Is(err, lost) || s.Usage().Bytes != all || len(s.List()) != 4 {
+		t.Errorf("with incomplete records: %v, %d bytes and %d snapshots are left", err, s.Usage().Bytes, len(s.List()))
+	}
 	done, err := snapshot.Tidy(ctx, snapshot.Tidying{
 		Store: s, Records: records, Cache: cache, Limit: all * 6 / 10, Now: testTime,
 		InUse: func(v snapshot.Version) bool { return v == version(4) },

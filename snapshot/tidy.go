@@ -15,7 +15,9 @@ type Tidying struct {
 	Limit   int64              // bytes of packs as stored; 0: none
 	Keep    time.Duration      // a version used within it keeps its current snapshot even over the limit
 	InUse   func(Version) bool // environments of it live; nil: none do
-	Now     time.Time
+	// Complete answers an error while records may be missing (function.Store); nothing is deleted then. nil: they never are.
+	Complete func() error
+	Now      time.Time
 }
 
 // Tidied says what Tidy did.
@@ -29,6 +31,11 @@ type Tidied struct {
 // snapshots were made, and now and then. What environments have open stays readable.
 func Tidy(ctx context.Context, t Tidying) (Tidied, error) {
 	var done Tidied
+	if t.Complete != nil {
+		if err := t.Complete(); err != nil {
+			return done, fmt.Errorf("nothing is swept: %w", err)
+		}
+	}
 	live := func(ctx context.Context) (map[ID]bool, error) { return LiveIDs(ctx, t.Records) }
 	sweep := func() error {
 		before := t.Store.List()
