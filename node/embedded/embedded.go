@@ -140,13 +140,27 @@ func fromSource(name, dir string) (string, error) {
 	return path, install(f, path)
 }
 
-// sourceTree is the module that this executable was compiled from, if it is still there. A -trimpath build knows none.
+// sourceTree is the module that this executable was compiled from, if it is still there. A -trimpath build knows none; its tests still run in
+// the folder of their package.
 func sourceTree() (string, bool) {
 	_, file, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(file) {
+	if !ok {
 		return "", false
 	}
-	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
-	_, err := os.Stat(filepath.Join(root, "go.mod"))
-	return root, err == nil
+	dir := filepath.Dir(file)
+	if !filepath.IsAbs(file) {
+		if !testing.Testing() {
+			return "", false
+		}
+		var err error
+		if dir, err = os.Getwd(); err != nil {
+			return "", false
+		}
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, true
+		}
+	}
+	return "", false
 }
