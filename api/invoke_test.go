@@ -238,8 +238,12 @@ func TestStreams(t *testing.T) { // C-083, C-084, C-086, C-087, C-088, C-089
 		}, `{"statusCode":201}` + strings.Repeat("\x00", 8) + "x", "", "", ""},
 		{"an error after the first chunk, C-086", func(q *pool.Request) *pool.Result {
 			stream(q, "a")
-			return &pool.Result{StreamErrorType: "Error", StreamErrorDetails: `{"errorType":"Error"}`}
+			return &pool.Result{FunctionError: "Unhandled", StreamErrorType: "Runtime.Unknown", StreamErrorDetails: `{"errorType":"Error"}`}
 		}, "a", "Unhandled", `{"errorType":"Error"}`, ""},
+		{"a runtime that dies after the first chunk", func(q *pool.Request) *pool.Result {
+			stream(q, "a")
+			return &pool.Result{FunctionError: "Unhandled", StreamErrorType: "Runtime.ExitError", StreamErrorDetails: `{"errorType":"Runtime.ExitError"}`}
+		}, "a", "Runtime.TruncatedResponse", `{"errorType":"Runtime.ExitError"}`, ""},
 		{"an error before the first chunk", func(*pool.Request) *pool.Result {
 			return &pool.Result{FunctionError: "Unhandled", Payload: []byte(`{"errorType":"E"}`)}
 		}, "", "Unhandled", `{"errorType":"E"}`, ""},

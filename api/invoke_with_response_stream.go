@@ -35,12 +35,12 @@ func (c *call) invokeWithResponseStream() error {
 		ErrorCode    string `json:",omitempty"`
 		ErrorDetails string `json:",omitempty"`
 		LogResult    string `json:",omitempty"`
-	}{ErrorCode: result.StreamErrorType, ErrorDetails: result.StreamErrorDetails}
+	}{}
 	switch {
+	case result.StreamErrorType != "" || result.StreamErrorDetails != "": // after the first chunk
+		end.ErrorCode, end.ErrorDetails = streamErrorCode(result.StreamErrorType), result.StreamErrorDetails
 	case result.FunctionError != "":
 		end.ErrorCode, end.ErrorDetails = result.FunctionError, string(result.Payload)
-	case end.ErrorDetails != "" || end.ErrorCode != "":
-		end.ErrorCode = "Unhandled" // the type is in the details, as for Invoke
 	case len(result.Payload) > 0: // the function did not stream
 		if err := out.Chunk(result.Payload); err != nil {
 			return nil //nolint:nilerr // the caller is gone
@@ -50,6 +50,16 @@ func (c *call) invokeWithResponseStream() error {
 		end.LogResult = base64.StdEncoding.EncodeToString(result.LogTail)
 	}
 	return out.complete(end)
+}
+
+// streamErrorCode is the ErrorCode of a stream that failed after its first chunk. Callers of the real service have published two values: Unhandled for an
+// error that the function reported, and Runtime.TruncatedResponse for a runtime that died in the middle. The type of the error is in the details, as for Invoke.
+func streamErrorCode(errType string) string {
+	switch errType {
+	case "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime.OutOfMemory":
+		return "Runtime.TruncatedResponse"
+	}
+	return "Unhandled"
 }
 
 // maxChunk bounds the payload of one message; clients take 16 MiB at most.

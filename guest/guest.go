@@ -402,6 +402,7 @@ func (n *generation) exited(status syscall.WaitStatus) {
 	} else {
 		e.Code = status.ExitStatus()
 	}
+	n.api.Exiting()
 	// Its connections end with it, unless a child has inherited one.
 	const lastWords = 100 * time.Millisecond
 	enough := make(chan struct{})

@@ -499,6 +499,81 @@ func TestStreaming(t *testing.T) {
 	})
 }
 
+// streamed reads a whole stream.
+func (f *deployed) streamed(event string) (payload string, end types.InvokeWithResponseStreamCompleteEvent) {
+	f.t.Helper()
+	out, err := f.client.InvokeWithResponseStream(context.Background(), &lambda.InvokeWithResponseStreamInput{FunctionName: &f.name, Payload: []byte(event),
+		LogType: types.LogTypeTail})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ends := 0
+	for ev := range out.GetStream().Events() {
+		switch v := ev.(type) {
+		case *types.InvokeWithResponseStreamResponseEventMemberPayloadChunk:
+			payload += string(v.Value.Payload)
+		case *types.InvokeWithResponseStreamResponseEventMemberInvokeComplete:
+			end = v.Value
+			ends++
+		}
+	}
+	if err := out.GetStream().Err(); err != nil || ends != 1 {
+		f.t.Fatalf("stream of %s: %d ends, %v", event, ends, err)
+	}
+	return payload, end
+}
+
+// C-086, E-055: whatever ends a stream after its first chunk, the caller learns the error.
+func TestStreamsThatFailInTheMiddle(t *testing.T) {
+	const code = `const wait = (ms) => new Promise((r) => setTimeout(r, ms));
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  if (event.kind !== 'before') { stream.write('abc'); await wait(100); }
+  if (event.kind === 'exit') process.exit(7);
+  if (event.kind === 'signal') process.kill(process.pid, 'SIGKILL');
+  if (event.kind === 'destroy') { stream.destroy(new RangeError('destroyed')); return; }
+  if (event.kind === 'unfinished') return;
+  if (event.kind === 'timeout') await wait(60000);
+  if (event.kind === 'uncaught') { setTimeout(() => { throw new SyntaxError('later'); }, 10); await wait(60000); }
+  if (event.kind === 'rejection') { Promise.reject(new URIError('nobody')); await wait(60000); }
+  if (event.kind === 'whole') { stream.end(); return; }
+  throw new TypeError('thrown ' + event.kind);
+});`
+	tests := []struct{ kind, payload, errorCode, errorType, message string }{
+		{"before", "", "Unhandled", "TypeError", "thrown before"},
+		{"mid", "abc", "Unhandled", "TypeError", "thrown mid"},
+		{"destroy", "abc", "Unhandled", "RangeError", "destroyed"},
+		{"unfinished", "abc", "Unhandled", "Error", "Response stream is not finished."},
+		{"uncaught", "abc", "Unhandled", "SyntaxError", "later"},
+		{"rejection", "abc", "Unhandled", "Runtime.UnhandledPromiseRejection", "nobody"},
+		{"timeout", "abc", "Unhandled", "Sandbox.Timedout", "Task timed out after 2.00 seconds"},
+		{"exit", "abc", "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime exited with error: exit status 7"},
+		{"signal", "abc", "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime exited with error: signal: killed"},
+	}
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(code, timeout(2))
+		for _, test := range tests {
+			event := fmt.Sprintf(`{"kind":%q}`, test.kind)
+			payload, end := f.streamed(event)
+			var details struct{ ErrorType, ErrorMessage string }
+			if err := json.Unmarshal([]byte(aws.ToString(end.ErrorDetails)), &details); err != nil {
+				t.Errorf("%s: details %q: %v", test.kind, aws.ToString(end.ErrorDetails), err)
+			}
+			if payload != test.payload || aws.ToString(end.ErrorCode) != test.errorCode || details.ErrorType != test.errorType ||
+				!strings.Contains(details.ErrorMessage, test.message) {
+				t.Errorf("%s: %q ended with %q %q", test.kind, payload, aws.ToString(end.ErrorCode), aws.ToString(end.ErrorDetails))
+			}
+			if log := decode64(aws.ToString(end.LogResult)); !strings.Contains(log, "REPORT RequestId: ") {
+				t.Errorf("%s: log %q", test.kind, log)
+			}
+			// The same to a caller who wants it in one piece.
+			f.invoke(event).failed(t, test.errorType, test.message)
+			if payload, end := f.streamed(`{"kind":"whole"}`); payload != "abc" || end.ErrorCode != nil || end.ErrorDetails != nil {
+				t.Errorf("after %s: %q ended with %q %q", test.kind, payload, aws.ToString(end.ErrorCode), aws.ToString(end.ErrorDetails))
+			}
+		}
+	})
+}
+
 // E-059: a streamed response to a caller that wants it in one piece is bounded like any other.
 func TestStreamToABufferedCaller(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"thaw/guest/wire"
 )
@@ -164,6 +165,11 @@ func (a *API) stream(c *conn, q *request, in *invocation) error {
 		})
 	}
 	end := wire.StreamEnd{Generation: a.generation, RequestID: in.RequestID}
+	if err != nil && !errors.Is(err, errMalformed) && a.exits(exitNotice) {
+		// The host hears of the exit next, which says more than that the response broke off.
+		a.end(in)
+		return a.broken(c, err)
+	}
 	if err != nil {
 		end.ErrorType = RuntimeTruncatedResponse
 		end.ErrorBody = Body(RuntimeTruncatedResponse, in.RequestID, truncatedText)
@@ -176,6 +182,23 @@ func (a *API) stream(c *conn, q *request, in *invocation) error {
 		return a.broken(c, err)
 	}
 	return a.finish(c, q, in, sent)
+}
+
+// exitNotice is how long a response that breaks off waits for the word that the runtime exited: the connection closes a moment before the
+// process can be waited for.
+const exitNotice = 100 * time.Millisecond
+
+// exits waits, at most so long, for Exiting or the end of the generation, and says whether there was either.
+func (a *API) exits(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-a.exiting:
+	case <-a.done:
+	case <-timer.C:
+		return false
+	}
+	return true
 }
 
 // takeCredit waits for credit and takes at most want of it; 0: the generation has ended.

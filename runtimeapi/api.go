@@ -85,12 +85,14 @@ type API struct {
 	blocked  bool // credentials are being swapped
 	closed   bool
 
-	done chan struct{} // closed by Close
+	done    chan struct{} // closed by Close
+	exiting chan struct{} // closed by Exiting
 }
 
 // New makes the API of one generation. It starts nothing.
 func New(o Options) *API {
-	a := &API{generation: o.Generation, snapStart: o.SnapStart, token: o.Token, host: o.Host, creds: o.Credentials, conns: map[*conn]struct{}{}, done: make(chan struct{})}
+	a := &API{generation: o.Generation, snapStart: o.SnapStart, token: o.Token, host: o.Host, creds: o.Credentials, conns: map[*conn]struct{}{}, done: make(chan struct{}),
+		exiting: make(chan struct{})}
 	a.changed.L = &a.mu
 	return a
 }
@@ -206,6 +208,9 @@ func (a *API) Close() {
 		c.s.Close()
 	}
 }
+
+// Exiting says that the runtime's process has ended, and that the host will be told so: a response that breaks off now is not told of. It is called once.
+func (a *API) Exiting() { close(a.exiting) }
 
 // Idle waits until the runtime's side has closed all connections, so that all that it sent was dealt with. It stops waiting when
 // stop is closed, and says whether it saw the end.

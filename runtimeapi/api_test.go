@@ -380,6 +380,13 @@ func TestStreaming(t *testing.T) {
 		}
 		s.awaitState(ResponseSent)
 	})
+	t.Run("broken off by an exit, which the host is told of", func(t *testing.T) {
+		s, c := begin(t)
+		c.Close()
+		s.Exiting()
+		s.awaitState(ResponseSent)
+		s.quiet()
+	})
 	t.Run("no more than the credit", func(t *testing.T) {
 		s, c := begin(t)
 		const rest = 2 * wire.StreamWindow
