@@ -423,6 +423,7 @@ func (d *driver) assign(inv *Invocation) {
 		inv.outcome <- Outcome{Err: ErrNotTaken}
 		return
 	}
+	inv.TraceID = traceHeader(inv.TraceID)
 	now := time.Now()
 	d.attempt = &attempt{Invocation: inv, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: inv.Tail}}
 	d.invokes++

@@ -17,7 +17,7 @@ type Invocation struct {
 	Event         []byte
 	ContentType   string
 	ClientContext string
-	TraceID       string
+	TraceID       string // trace header of the caller; where it names no trace, the environment that takes the invocation makes one
 	Tail          bool
 	Stream        StreamSink // nil: the answer is collected
 

@@ -52,13 +52,13 @@ func (d *driver) prime() {
 	}
 	now := time.Now()
 	d.attempt = &attempt{Invocation: &Invocation{RequestID: uuid.NewString(), InvocationID: rand.Text(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
-		outcome: make(chan Outcome, 1)}, assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
+		TraceID: traceHeader(""), outcome: make(chan Outcome, 1)}, assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
 	d.limit.Reset(d.o.Version.Timeout)
 	a := d.attempt
 	d.linePriming(p)
 	d.lineStart()
 	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: a.InvokedARN,
-		ClientContext: a.ClientContext, Priming: true}, p.Event)
+		TraceID: a.TraceID, ClientContext: a.ClientContext, Priming: true}, p.Event)
 }
 
 // endPriming writes END and REPORT, and lets Init go on under what is left of its limit. The guest has sent all output before the answer.

@@ -24,8 +24,8 @@ type Request struct {
 	Event         []byte
 	ContentType   string // of the event; empty: application/json
 	ClientContext string // JSON text, decoded from base64
-	TraceID       string
-	Tail          bool // the result carries the last 4 KiB of the invocation's log; the answer waits for REPORT
+	TraceID       string // trace header as the caller gave it; may be empty
+	Tail          bool   // the result carries the last 4 KiB of the invocation's log; the answer waits for REPORT
 	// Stream, when set, receives a streamed answer as it comes; Result.Payload is then empty unless the function errs before its first byte.
 	Stream StreamSink
 }
