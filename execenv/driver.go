@@ -57,7 +57,9 @@ type driver struct {
 	graceTimer                 *time.Timer // freeze grace, or grace after init/error
 
 	attempt   *attempt
-	answer    Outcome // posted by the runtime, on its way to the caller
+	answer    Outcome         // posted by the runtime, on its way to the caller
+	owed      int64           // cost of the output that the guest has no credit for yet
+	room      <-chan struct{} // of the sink; nil: not asked for
 	invokes   uint64
 	maxMemory int64
 	sampled   time.Time // when maxMemory was looked at last
@@ -182,6 +184,8 @@ func (d *driver) step() {
 		d.lost(exitError(d.box.Exit()))
 	case <-d.memory:
 		d.handle(MemoryReached)
+	case <-d.room:
+		d.creditLog()
 	case err := <-d.checkpointed:
 		d.checkpointEnded(err)
 	case <-d.closed:

@@ -78,6 +78,7 @@ func (d *driver) frame(f wire.Frame) {
 		var m wire.LogHead
 		if err = f.Decode(&m); err == nil {
 			d.logFrame(m, f.Body)
+			d.owe(wire.LogCost(f.Body))
 		}
 	case wire.KindQuiesced:
 		d.quiesced()

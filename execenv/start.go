@@ -32,7 +32,7 @@ func (d *driver) start() wire.Start {
 		at = func(p string) string { return sandbox.Translate(mounts, p) }
 	}
 	m := wire.Start{Generation: d.generation, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
-		LogFrames: l.LogFrames, APISocket: l.APISocket}
+		LogWindow: wire.LogWindow, LogFrames: l.LogFrames, APISocket: l.APISocket}
 	if d.o.Make != nil {
 		m.SnapStart, m.Credentials, m.Layout = true, d.o.credentials(), d.o.Make.Layout
 		m.Priming = len(d.o.Make.Primes) > 0

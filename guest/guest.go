@@ -8,7 +8,7 @@
 //	pumps     one per output pipe; they sleep while drain does their work before each Ready
 //	reaper    collects whatever ends
 //
-// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu. What is said to the server goes through outbox, which holds everybody back
+// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu; window.mu is taken last, and nobody waits for the window with a lock held. What is said to the server goes through outbox, which holds everybody back
 // while the sandbox is being snapshotted.
 //
 // # What is not obvious
@@ -40,6 +40,7 @@ const StreamFD = 3
 // Guest is one running guest.
 type Guest struct {
 	box    *outbox
+	win    window
 	in     *wire.Reader
 	procs  *processes
 	asPID1 bool
@@ -186,6 +187,7 @@ func (g *Guest) Run() error {
 func (g *Guest) Close() (left int) {
 	left = g.procs.killAll()
 	g.box.resume()
+	g.win.open()
 	g.work.Wait()
 	g.mu.Lock()
 	if g.gen != nil {
@@ -238,6 +240,12 @@ func (g *Guest) handle(f wire.Frame) error {
 		if api := g.current(); api != nil {
 			api.Credit(c.RequestID, c.Bytes)
 		}
+	case wire.KindLogCredit:
+		var c wire.LogCredit
+		if err := f.Decode(&c); err != nil {
+			return err
+		}
+		g.win.give(c.Cost)
 	case wire.KindOutOfMemory:
 		g.outOfMemory()
 	case wire.KindPing:
@@ -314,7 +322,8 @@ func (g *Guest) start(s *wire.Start) error {
 	if s.LogFrames {
 		sources = append(sources, wire.LogFrame)
 	}
-	out, ends, err := newOutput(g.box, sources...)
+	g.win.begin(s.LogWindow)
+	out, ends, err := newOutput(g.box, &g.win, sources...)
 	if err != nil {
 		return err
 	}
@@ -404,9 +413,9 @@ func (n *generation) exited(status syscall.WaitStatus) {
 	}
 	n.api.Exiting()
 	// Its connections end with it, unless a child has inherited one.
-	const lastWords = 100 * time.Millisecond
+	const lastCalls = 100 * time.Millisecond
 	enough := make(chan struct{})
-	timer := time.AfterFunc(lastWords, func() { close(enough) })
+	timer := time.AfterFunc(lastCalls, func() { close(enough) })
 	n.api.Idle(enough)
 	timer.Stop()
 	n.out.finish()
@@ -437,6 +446,7 @@ func (g *Guest) kill(k wire.Kill) {
 			timer.Stop()
 		}
 		answer.Left = g.procs.killAll()
+		gen.out.hurry()
 		if answer.Left == 0 {
 			<-gen.gone
 		}
@@ -471,6 +481,7 @@ func (g *Guest) outOfMemory() {
 func (g *Guest) restored(r *wire.Restored) error {
 	mixEntropy(r.Entropy)
 	g.box.resume()
+	g.win.renew()
 	g.mu.Lock()
 	gen := g.gen
 	g.mu.Unlock()
@@ -485,14 +496,14 @@ func (g *Guest) restored(r *wire.Restored) error {
 func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
 	n.guest.note(len(body))
 	if n.primed.Load() && (kind == wire.KindResponse || kind == wire.KindError || kind == wire.KindStreamEnd) {
-		n.out.drain()
+		n.out.drain(nil)
 	}
 	return n.box.send(kind, head, body)
 }
 
 // SendReady is runtimeapi.Host: output first.
 func (n *generation) SendReady(r wire.Ready) error {
-	n.out.drain()
+	n.out.drain(nil)
 	err := n.box.send(wire.KindReady, r, nil)
 	n.guest.giveBack()
 	return err

@@ -14,10 +14,13 @@ import (
 )
 
 // output captures what the processes of one generation write. Each pipe has a goroutine that reads it when there is something;
-// drain reads all of them now, so that what was written before a call is sent before the call's consequences.
+// drain reads all of them now, so that what was written before a call is sent before the call's consequences. Both wait for the window.
 // Reading and queueing happen under mu, so that the order of a pipe's bytes is kept whoever reads.
 type output struct {
 	box *outbox
+	win *window
+	end chan struct{} // closed when nothing waits for the window any more
+	cut sync.Once     // closes end
 
 	mu      sync.Mutex
 	sources []*source
@@ -41,9 +44,15 @@ type source struct {
 // pipeBytes is what a pipe holds unless its writer enlarged it.
 const pipeBytes = 64 << 10
 
+// readBytes is how much is read at a time. It bounds what the window is overdrawn by: of nothing but empty lines, each byte is an event.
+const readBytes = 16 << 10
+
+// lastWords bounds how long the output of a process that has ended waits for the window: its end must be told.
+const lastWords = time.Second
+
 // newOutput makes a pipe per source and returns the ends for the processes, in that order. They are the caller's to close.
-func newOutput(box *outbox, sources ...wire.LogSource) (*output, []*os.File, error) {
-	o := &output{box: box}
+func newOutput(box *outbox, win *window, sources ...wire.LogSource) (*output, []*os.File, error) {
+	o := &output{box: box, win: win, end: make(chan struct{})}
 	var ends []*os.File
 	fail := func(err error) (*output, []*os.File, error) {
 		for _, s := range o.sources {
@@ -85,10 +94,11 @@ func (o *output) start() {
 
 func (o *output) pump(s *source) {
 	for ended := false; !ended; {
+		o.win.wait(o.end, nil)
 		err := s.raw.Read(func(uintptr) bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			n := o.readLocked(s, pipeBytes)
+			n := o.readLocked(s, readBytes)
 			if n > 0 {
 				o.box.flush()
 			}
@@ -107,7 +117,7 @@ func (o *output) readLocked(s *source, limit int) int {
 		return 0
 	}
 	if o.buf == nil {
-		o.buf = make([]byte, pipeBytes)
+		o.buf = make([]byte, readBytes)
 	}
 	for {
 		n, err := syscall.Read(s.fd, o.buf[:min(limit, len(o.buf))])
@@ -131,7 +141,10 @@ func (o *output) readLocked(s *source, limit int) int {
 	}
 }
 
-func (o *output) record(h wire.LogHead, b []byte) { o.box.queue(wire.KindLog, h, b) }
+func (o *output) record(h wire.LogHead, b []byte) {
+	o.win.take(wire.LogCost(b))
+	o.box.queue(wire.KindLog, h, b)
+}
 
 func (o *output) text(s *source, now int64) func([]byte) {
 	return func(b []byte) { o.record(wire.LogHead{Source: s.which, UnixMicros: now}, b) }
@@ -144,9 +157,25 @@ func (o *output) flushLocked(s *source) {
 	o.box.flush()
 }
 
-// drain queues what the pipes hold now. One system call finds out that they hold nothing, which is the usual case. A process that goes
-// on writing cannot keep it busy: of each pipe it reads what was there when it looked.
-func (o *output) drain() {
+// drain queues what the pipes hold now; limit, when it is not nil, bounds how long it waits for the window. One system call finds out that they hold
+// nothing, which is the usual case. A process that goes on writing cannot keep it busy: of each pipe it reads what was there when it looked.
+func (o *output) drain(limit <-chan struct{}) {
+	for i, held := range o.held() {
+		for held > 0 {
+			o.win.wait(o.end, limit)
+			o.mu.Lock()
+			n := o.readLocked(o.sources[i], held)
+			o.mu.Unlock()
+			if n == 0 {
+				break // the pump was here, and took the rest
+			}
+			held -= n
+		}
+	}
+}
+
+// held is how much there is to read from each source; nil: nothing from any.
+func (o *output) held() []int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.polled == nil {
@@ -159,23 +188,18 @@ func (o *output) drain() {
 		}
 	}
 	if n, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(o.polled))), uintptr(len(o.polled)), uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0); e == 0 && n == 0 {
-		return
+		return nil
 	}
-	for _, s := range o.sources {
-		held := pipeBytes
+	held := make([]int, len(o.sources))
+	for i, s := range o.sources {
+		held[i] = pipeBytes
 		if !s.ended {
 			if n, err := unix.IoctlGetInt(s.fd, unix.TIOCINQ); err == nil {
-				held = max(n, 1) // 1: to see the end
+				held[i] = max(n, 1) // 1: to see the end
 			}
-		}
-		for held > 0 {
-			n := o.readLocked(s, held)
-			if n == 0 {
-				break
-			}
-			held -= n
 		}
 	}
+	return held
 }
 
 // say queues a line of ours, as if the runtime had written it to stderr.
@@ -187,7 +211,10 @@ func (o *output) say(line string) {
 
 // finish sends what is there, also a line without end. Processes that live on may write more.
 func (o *output) finish() {
-	o.drain()
+	limit := make(chan struct{})
+	timer := time.AfterFunc(lastWords, func() { close(limit) })
+	defer timer.Stop()
+	o.drain(limit)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range o.sources {
@@ -195,8 +222,12 @@ func (o *output) finish() {
 	}
 }
 
+// hurry ends all waiting for the window: the processes are gone, and what the pipes hold is all that will come.
+func (o *output) hurry() { o.cut.Do(func() { close(o.end) }) }
+
 // close ends the capture and waits for its goroutines.
 func (o *output) close() {
+	o.hurry()
 	o.finish()
 	for _, s := range o.sources {
 		s.r.Close()

@@ -9,8 +9,8 @@
 //
 // # Owners and locks
 //
-// Append only puts an event into a queue. One goroutine, the writer, takes the queue to disk and is the only one that
-// changes files. Store.disk guards the groups and their segments, Store.mu the queue; disk is taken before mu.
+// Append only puts an event into a queue, and drops it where the queue is full. Who can wait asks Room before, and loses nothing. One goroutine, the
+// writer, takes the queue to disk and is the only one that changes files. Store.disk guards the groups and their segments, Store.mu the queue; disk is taken before mu.
 package logstore
 
 import (
@@ -28,6 +28,10 @@ const (
 	queueBytes  = 32 << 20              // of all streams together; beyond it events are dropped and counted
 	streamBytes = 8 << 20               // of one stream, so that a chatty function does not cost the others their lines
 	eventCost   = 128                   // what a queued event holds beside its message
+	roomGrant   = 256 << 10             // what a stream may append once it got room (wire.LogWindow)
+	streamRoom  = 1 << 20               // a stream that has more in the queue waits for room
+	queueRoom   = queueBytes / 2        // so does every stream when the queue holds more: the other half is for those who do not print much
+	patience    = 2 * time.Second       // a disk that takes longer for one batch is stuck: nobody waits for it any more, events are dropped
 	maxMessage  = 256 << 10             // a longer message becomes several events
 	segments    = 8                     // a group's bound is this many segments
 	minSegment  = 4 << 10
@@ -69,11 +73,16 @@ type Store struct {
 	queue   []queued
 	bytes   int64 // cost of queue
 	lossy   []*Stream
+	waiting []waiter // for room, the oldest first
+	granted int64    // since the last flush
+	stuck   bool     // a flush takes longer than patience
+	overdue *time.Timer
 	lastID  uint64
 	closed  bool
 	flushed chan struct{} // closed and replaced whenever something reached the disk
 
 	wake chan struct{}      // there is something in the queue
+	soon chan struct{}      // do not gather more, somebody waits for room
 	asks chan chan struct{} // flush now, and close this when done
 	stop chan struct{}
 	done chan struct{}
@@ -111,12 +120,14 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: o.Dir, maxBytes: o.MaxBytes, log: o.Log, groups: map[string]*group{},
-		flushed: make(chan struct{}), wake: make(chan struct{}, 1), asks: make(chan chan struct{}),
+		flushed: make(chan struct{}), wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), asks: make(chan chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := s.openGroups(); err != nil {
 		return nil, err
 	}
+	s.overdue = time.AfterFunc(patience, s.giveUp)
+	s.overdue.Stop()
 	go s.write()
 	return s, nil
 }
@@ -131,6 +142,7 @@ func (s *Store) Close() error {
 		close(s.stop)
 	}
 	<-s.done
+	s.overdue.Stop()
 	return nil
 }
 
@@ -179,10 +191,7 @@ func (st *Stream) append(at time.Time, message string) {
 	s.bytes += cost
 	st.bytes += cost
 	if len(s.queue) == 1 {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		signal(s.wake)
 	}
 }
 

@@ -33,6 +33,8 @@ func (s *Store) write() {
 			select {
 			case <-gather.C:
 				s.flush()
+			case <-s.soon:
+				s.flush()
 			case ask := <-s.asks:
 				s.flush()
 				close(ask)
@@ -48,6 +50,7 @@ func (s *Store) write() {
 
 // flush takes the queue to disk.
 func (s *Store) flush() {
+	defer s.settle()
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	if s.delay != nil {

@@ -27,9 +27,9 @@ import (
 // The function under test is a real one: a Go program on AWS's client, in the sandbox that needs no rights.
 const source = `package main
 
-import ("context"; "os"; "time"; "github.com/aws/aws-lambda-go/lambda")
+import ("context"; "os"; "strings"; "time"; "github.com/aws/aws-lambda-go/lambda")
 
-type event struct { ID int; Ms int; Exit *int }
+type event struct { ID int; Ms int; Print int; Exit *int }
 type answer struct { ID, N, Pid int }
 
 var n int
@@ -39,6 +39,7 @@ func main() {
 	if d, err := time.ParseDuration(os.Getenv("INIT")); err == nil { time.Sleep(d) }
 	lambda.Start(func(ctx context.Context, e event) (answer, error) {
 		n++
+		os.Stdout.WriteString(strings.Repeat(strings.Repeat("x", 1023) + "\n", e.Print))
 		time.Sleep(time.Duration(e.Ms) * time.Millisecond)
 		if e.Exit != nil { os.Exit(*e.Exit) }
 		return answer{e.ID, n, os.Getpid()}, nil
@@ -117,6 +118,9 @@ type discard struct{}
 
 func (discard) Append(time.Time, string) {}
 
+// Room never comes.
+func (discard) Room() <-chan struct{} { return nil }
+
 func open(t *testing.T, o pool.Options) (*pool.Pool, *starter) {
 	t.Helper()
 	s := &starter{}
@@ -166,6 +170,29 @@ func TestAnIdleEnvironmentIsUsedAgain(t *testing.T) {
 	if !strings.Contains(first, `"N":1`) || !strings.Contains(second, `"N":2`) || s.opened.Load() != 1 {
 		t.Errorf("%s %s from %d environments", first, second, s.opened.Load())
 	}
+}
+
+// The log of these tests never has room: what does not fit into a pipe holds up its function, until that function's timeout, and nobody else.
+func TestALogWithoutRoomHoldsUpNobodyElse(t *testing.T) {
+	p, _ := open(t, pool.Options{})
+	v, other := version("prints", 1), version("prints not", 1)
+	v.Timeout = 2 * time.Second
+	invoke(t, p, v, `{"ID":1,"Print":100}`)
+	slow := make(chan *pool.Result)
+	go func() {
+		res, err := p.Invoke(context.Background(), request(v, `{"ID":2,"Print":5000}`))
+		if err != nil {
+			t.Error(err)
+		}
+		slow <- res
+	}()
+	for range 20 {
+		invoke(t, p, other, `{"ID":3}`)
+	}
+	if res := <-slow; res == nil || res.FunctionError == "" || !strings.Contains(string(res.Payload), "Sandbox.Timedout") {
+		t.Errorf("a function that the log holds up ended with %+v", res)
+	}
+	invoke(t, p, v, `{"ID":4}`)
 }
 
 func TestAsManyEnvironmentsAsConcurrentInvokes(t *testing.T) {

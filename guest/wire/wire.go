@@ -20,13 +20,15 @@
 //
 // # Who says what
 //
-//	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit
+//	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit LogCredit
 //	guest -> host   Hello Started Ready InitError RestoreError Response Error StreamHead StreamChunk StreamEnd
 //	                Exited Log Killed Quiesced Pong Fault SnapshotNote
 //
 // Messages about a generation of processes (everything between a Start and its Killed) carry that generation, so that
 // what an earlier one said late is recognised and dropped.
 package wire
+
+import "bytes"
 
 // Version is compared by both ends in Hello; server and guest are built together, so a mismatch is a broken installation.
 const Version = 1
@@ -45,6 +47,9 @@ const (
 	MaxLogEvent = 256<<10 - 26
 	// StreamWindow is how many bytes of a streamed response the guest may send before the first Credit.
 	StreamWindow = 1 << 20
+	// LogWindow is how much output, in units of LogCost, the guest may send before the first LogCredit. It is small, because every environment may have as
+	// much on its way at once, and larger than what a usual invoke prints, so that this one waits for nothing.
+	LogWindow = 256 << 10
 )
 
 // Kind says what a frame is.
@@ -62,6 +67,7 @@ const (
 	KindOutOfMemory Kind = 8  // the memory limit is reached: kill the runtime as the kernel would
 	KindPing        Kind = 9  // Ping: answer Pong (proof of life)
 	KindExit        Kind = 10 // kill everything and exit
+	KindLogCredit   Kind = 11 // LogCredit: more output is welcome
 )
 
 // Guest to host.
@@ -101,6 +107,7 @@ type Start struct {
 	TmpBytes   int64    `json:"tmp,omitempty"`     // size limit of /tmp, where the guest makes it (Hello.MakesTmp); 0 leaves /tmp alone
 	LogFrames  bool     `json:"frames,omitempty"`  // give the runtime a framed log descriptor (_LAMBDA_TELEMETRY_LOG_FD)
 	APISocket  bool     `json:"apisock,omitempty"` // give the runtime a connection to the API besides (_THAW_RUNTIME_API_FD)
+	LogWindow  int64    `json:"logwin,omitempty"`  // LogWindow: what is written waits in its pipe until the log has room for it; 0: it never waits
 	APIHost    string   `json:"api,omitempty"`     // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
 	Layout     []byte   `json:"layout,omitempty"`  // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
 	Credentials
@@ -154,6 +161,19 @@ type Restored struct {
 type Credit struct {
 	RequestID string `json:"id"`
 	Bytes     int64  `json:"n"`
+}
+
+// LogCredit lets the guest send that much more output. The first frame after a restore is worth a whole window.
+type LogCredit struct {
+	Cost int64 `json:"n"`
+}
+
+// logEventCost is what a log event costs beside its bytes: in memory, a short line is mostly this.
+const logEventCost = 128
+
+// LogCost is what the body of a Log frame counts against the window. Both ends must come to the same.
+func LogCost(body []byte) int64 {
+	return int64(len(body)) + logEventCost*int64(max(1, bytes.Count(body, []byte("\n"))))
 }
 
 // Ping and its echo, Pong.
