@@ -188,11 +188,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// tellLost says of records which the others show to be missing.
+func (s *Server) tellLost() {
+	for _, e := range s.view.All() {
+		for _, n := range e.Record.Numbers {
+			if e.Version(n) == nil {
+				s.Log.Error("the record of a published version is lost", "fn", e.Record.Name, "region", e.Record.Region, "qualifier", n)
+			}
+		}
+	}
+	told := map[function.Key]bool{}
+	for _, c := range s.view.Unlisted() {
+		if s.view.Get(c.Key) == nil && !told[c.Key] {
+			told[c.Key] = true
+			s.Log.Error("the record of a function is lost; versions of it are kept", "fn", c.Key.Name, "region", c.Key.Region)
+		}
+	}
+}
+
 // sweep removes what a death between two writes left: versions that no function lists and packages that no version uses. While records
 // may be missing it removes nothing.
 func (s *Server) sweep(ctx context.Context) error {
-	if err := s.Store.Complete(); err != nil {
-		s.Log.Warn("nothing is swept, because a record that is missing may need it", "error", err)
+	if s.Store.Complete() != nil {
+		s.tellLost()
 		return nil
 	}
 	for _, c := range s.view.Unlisted() {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"thaw/function"
+	"thaw/jetstream/journal"
 )
 
 // functionsBucket holds everything about functions in one stream, so that one watch sees all changes in one order and a revision
@@ -58,12 +59,7 @@ func (s *Store) write(ctx context.Context, key string, was uint64, value any, re
 	if err != nil {
 		return fmt.Errorf("record %s: %w", key, err)
 	}
-	var now uint64
-	if was == 0 {
-		now, err = s.kv.Create(ctx, key, b)
-	} else {
-		now, err = s.kv.Update(ctx, key, b, was)
-	}
+	now, err := s.put(ctx, s.kv, key, b, was)
 	if isConflict(err) {
 		return fmt.Errorf("record %s: %w", key, conflict)
 	}
@@ -74,32 +70,58 @@ func (s *Store) write(ctx context.Context, key string, was uint64, value any, re
 	return nil
 }
 
+// put stores a value, durably in both copies, if the key's revision is still the given one, 0 meaning that the key is not there.
+func (s *Store) put(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, was uint64) (now uint64, err error) {
+	if was == 0 {
+		now, err = kv.Create(ctx, key, value)
+	} else {
+		now, err = kv.Update(ctx, key, value, was)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return now, s.journal.Append(journal.Write{Bucket: kv.Bucket(), Key: key, Revision: now, Value: value})
+}
+
+// remove deletes a key, durably in both copies, if its revision is still the given one; 0: whatever it is. The key-value client does not
+// tell the revision of a deletion, so the marker is written by hand. Source: NATS ADR-8, "delete".
+func (s *Store) remove(ctx context.Context, bucket, key string, was uint64) (now uint64, err error) {
+	m := nats.NewMsg("$KV." + bucket + "." + key)
+	m.Header.Set("KV-Operation", "DEL")
+	var opts []jetstream.PublishOpt
+	if was > 0 {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(was))
+	}
+	ack, err := s.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, s.journal.Append(journal.Write{Bucket: bucket, Key: key, Revision: ack.Sequence, Deleted: true})
+}
+
 func isConflict(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
-// Delete implements function.Store. The key-value client does not tell the revision of a deletion, so the marker is written by hand.
-// Source: NATS ADR-8, "delete".
+// Delete implements function.Store.
 func (s *Store) Delete(ctx context.Context, r *function.Record) error {
 	key := functionKey(r.Key)
-	m := nats.NewMsg("$KV." + functionsBucket.Bucket + "." + key)
-	m.Header.Set("KV-Operation", "DEL")
-	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.Revision))
+	now, err := s.remove(ctx, functionsBucket.Bucket, key, r.Revision)
 	if isConflict(err) {
 		return fmt.Errorf("record %s: %w", key, function.ErrStale)
 	}
 	if err != nil {
 		return fmt.Errorf("deletion of record %s: %w", key, err)
 	}
-	r.Revision = ack.Sequence
+	r.Revision = now
 	return nil
 }
 
-// DeleteVersion implements function.Store. Incarnations and numbers never come back, so not even a marker must stay.
+// DeleteVersion implements function.Store. Incarnations and numbers never come back.
 func (s *Store) DeleteVersion(ctx context.Context, k function.Key, incarnation uint64, number int) error {
 	key := versionKey(k, incarnation, number)
-	if err := s.kv.Delete(ctx, key); err != nil {
+	if _, err := s.remove(ctx, functionsBucket.Bucket, key, 0); err != nil {
 		return fmt.Errorf("deletion of record %s: %w", key, err)
 	}
 	return nil
@@ -108,6 +130,9 @@ func (s *Store) DeleteVersion(ctx context.Context, k function.Key, incarnation u
 // Epoch implements function.Store: revisions of a stream are never given twice, not even after everything in it was deleted.
 func (s *Store) Epoch(ctx context.Context) (uint64, error) {
 	n, err := s.kv.Put(ctx, epochKey, nil)
+	if err == nil {
+		err = s.journal.Append(journal.Write{Bucket: functionsBucket.Bucket, Key: epochKey, Revision: n})
+	}
 	if err != nil {
 		return 0, fmt.Errorf("epoch: %w", err)
 	}

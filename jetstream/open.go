@@ -1,7 +1,7 @@
 // Package jetstream keeps the server's records in NATS JetStream, embedded: a NATS server inside this process with its files in the
 // data folder and no network listener. It is the only package that imports NATS.
 //
-// An acknowledged write is on disk: the embedded server syncs every write before it answers.
+// An acknowledged write is on disk, twice: the embedded server syncs every write before it answers, and then the journal does.
 //
 // Owner: whoever called Open owns the Store and everything in it; each Watch owns one goroutine until its stop.
 package jetstream
@@ -19,6 +19,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
+
+	"thaw/jetstream/journal"
 )
 
 // ErrInUse is the fact that another process has the folder open.
@@ -31,29 +33,41 @@ const (
 	maxStore     = 64 << 30         // an upper bound; nothing is reserved
 )
 
-// Options say where the records are. All members are required.
+// Options say where the records are. Dir and Log are required.
 type Options struct {
 	Dir string // made if missing; only this process may have it open
 	Log *slog.Logger
+	// Used says that there are things which only records can have named: an empty folder then means that they are lost.
+	Used bool
+	// Patience is how long the embedded server may take for the next record when all are read at start; 0: 5 s. One that has lost
+	// some waits for ever.
+	Patience time.Duration
 }
 
 // Store is an open set of records. It implements function.Store.
 type Store struct {
-	lock *os.File
-	ns   *server.Server
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	kv   jetstream.KeyValue
-	log  *slog.Logger
+	dir      string
+	patience time.Duration
+	lock     *os.File
+	journal  *journal.Journal
+	ns       *server.Server
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	kv       jetstream.KeyValue // of functions
+	log      *slog.Logger
 }
 
-// Open starts the embedded server on the folder and waits until all that was acknowledged can be read. The error is ErrInUse when
-// another process has it. ctx bounds the opening only.
+// Open starts the embedded server on the folder and waits until all that was acknowledged can be read. What the server has lost it gets
+// back from the journal (check.go); what is lost in both is told to the log, and by Complete. The error is ErrInUse when another process has
+// the folder. ctx bounds the opening only.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("records folder: %w", err)
 	}
-	s := &Store{log: o.Log}
+	s := &Store{dir: o.Dir, patience: o.Patience, log: o.Log}
+	if s.patience == 0 {
+		s.patience = 5 * time.Second
+	}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -62,11 +76,26 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.lock, err = lockFolder(o.Dir); err != nil {
 		return nil, err
 	}
+	if err := s.check(ctx, o.Used); err != nil {
+		return nil, err
+	}
+	if s.kv, err = s.js.KeyValue(ctx, functionsBucket.Bucket); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", functionsBucket.Bucket, err)
+	}
+	return s, nil
+}
+
+const brokerFolder = "nats"
+
+func (s *Store) brokerDir() string { return filepath.Join(s.dir, brokerFolder) }
+
+// start starts the embedded server.
+func (s *Store) start(ctx context.Context) (err error) {
 	s.ns, err = server.NewServer(&server.Options{
 		ServerName:             "thaw",
 		DontListen:             true,
 		JetStream:              true,
-		StoreDir:               filepath.Join(o.Dir, "nats"),
+		StoreDir:               s.brokerDir(),
 		SyncAlways:             true,
 		JetStreamMaxMemory:     maxMemory,
 		JetStreamMaxStore:      maxStore,
@@ -75,35 +104,39 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		NoSystemAccount:        true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("embedded NATS server: %w", err)
+		return fmt.Errorf("embedded NATS server: %w", err)
 	}
-	s.ns.SetLoggerV2(natsLog{o.Log}, false, false, false)
-	s.ns.Start()
+	s.ns.SetLoggerV2(natsLog{s.log}, false, false, false)
 	limit := startLimit
 	if d, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(d))
 	}
+	began := make(chan struct{})
+	go func(ns *server.Server) { // ends with the process when damage keeps it from returning: there is no other end
+		ns.Start()
+		close(began)
+	}(s.ns)
+	select {
+	case <-began:
+	case <-time.After(limit):
+		s.ns = nil
+		return fmt.Errorf("embedded NATS server does not start within %v; start again: it is then made anew if the journal allows", limit)
+	}
 	if !s.ns.ReadyForConnections(limit) {
-		return nil, fmt.Errorf("embedded NATS server is not ready after %v", limit)
+		return fmt.Errorf("embedded NATS server is not ready after %v", limit)
 	}
 	s.nc, err = nats.Connect("", nats.InProcessServer(s.ns), nats.Name("thaw"), nats.MaxReconnects(-1), nats.Timeout(requestLimit))
 	if err != nil {
-		return nil, fmt.Errorf("connection to the embedded NATS server: %w", err)
+		return fmt.Errorf("connection to the embedded NATS server: %w", err)
 	}
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(requestLimit)); err != nil {
-		return nil, fmt.Errorf("JetStream: %w", err)
+		return fmt.Errorf("JetStream: %w", err)
 	}
-	if s.kv, err = s.js.CreateOrUpdateKeyValue(ctx, functionsBucket); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", functionsBucket.Bucket, err)
-	}
-	return s, nil
+	return nil
 }
 
-// Complete implements function.Store.
-func (s *Store) Complete() error { return nil }
-
-// Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be called twice.
-func (s *Store) Close() {
+// stop ends what start began.
+func (s *Store) stop() {
 	if s.nc != nil {
 		s.nc.Close()
 		s.nc = nil
@@ -112,6 +145,17 @@ func (s *Store) Close() {
 		s.ns.Shutdown()
 		s.ns.WaitForShutdown()
 		s.ns = nil
+	}
+}
+
+// Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be called twice.
+func (s *Store) Close() {
+	s.stop()
+	if s.journal != nil {
+		if err := s.journal.Close(); err != nil {
+			s.log.Error("journal of records not closed well", "error", err)
+		}
+		s.journal = nil
 	}
 	if s.lock != nil {
 		s.lock.Close() // unlocks

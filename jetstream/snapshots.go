@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"thaw/snapshot"
@@ -24,7 +23,7 @@ var snapshotsBucket = jetstream.KeyValueConfig{
 
 // SnapshotRecords implements snapshot.Records.
 type SnapshotRecords struct {
-	js jetstream.JetStream
+	s  *Store
 	kv jetstream.KeyValue
 }
 
@@ -32,11 +31,11 @@ var _ snapshot.Records = (*SnapshotRecords)(nil)
 
 // SnapshotRecords opens the records of snapshots. They live as long as the Store.
 func (s *Store) SnapshotRecords(ctx context.Context) (*SnapshotRecords, error) {
-	kv, err := s.js.CreateOrUpdateKeyValue(ctx, snapshotsBucket)
+	kv, err := s.js.KeyValue(ctx, snapshotsBucket.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", snapshotsBucket.Bucket, err)
 	}
-	return &SnapshotRecords{js: s.js, kv: kv}, nil
+	return &SnapshotRecords{s: s, kv: kv}, nil
 }
 
 var noPadding = base32.StdEncoding.WithPadding(base32.NoPadding)
@@ -65,12 +64,7 @@ func (s *SnapshotRecords) Put(ctx context.Context, r snapshot.Record, was snapsh
 	if err != nil {
 		return 0, fmt.Errorf("snapshot record of %s: %w", r.Version, err)
 	}
-	var now uint64
-	if was == 0 {
-		now, err = s.kv.Create(ctx, snapshotKey(r.Version), b)
-	} else {
-		now, err = s.kv.Update(ctx, snapshotKey(r.Version), b, uint64(was))
-	}
+	now, err := s.s.put(ctx, s.kv, snapshotKey(r.Version), b, uint64(was))
 	if isConflict(err) {
 		return 0, snapshot.ErrConflict
 	}
@@ -87,9 +81,7 @@ func (s *SnapshotRecords) Delete(ctx context.Context, v snapshot.Version, was sn
 	} else if err != nil {
 		return err
 	}
-	m := nats.NewMsg("$KV." + snapshotsBucket.Bucket + "." + snapshotKey(v))
-	m.Header.Set("KV-Operation", "DEL")
-	_, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(uint64(was)))
+	_, err := s.s.remove(ctx, snapshotsBucket.Bucket, snapshotKey(v), uint64(was))
 	if isConflict(err) {
 		return snapshot.ErrConflict
 	}

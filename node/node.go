@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -82,7 +83,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(release)
-	store, err := jetstream.Open(ctx, jetstream.Options{Dir: dir("records"), Log: n.log})
+	store, err := jetstream.Open(ctx, jetstream.Options{Dir: dir("records"), Used: holdsFiles(dir("blobs"), dir("snapshots/store/manifest")), Log: n.log})
 	if err != nil {
 		return err
 	}
@@ -114,6 +115,21 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	return n.listen()
+}
+
+// holdsFiles says whether there is a file in one of the folders, at any depth.
+func holdsFiles(dirs ...string) bool {
+	found := false
+	for _, dir := range dirs {
+		filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // none, or unreadable: whoever opens it says so
+			if err == nil && d.Type().IsRegular() {
+				found = true
+				return fs.SkipAll
+			}
+			return nil
+		})
+	}
+	return found
 }
 
 // openBackend opens the sandboxes that the configuration asks for; auto takes the best that can run here.
