@@ -14,6 +14,7 @@ import (
 const (
 	taskRoot   = "/var/task"
 	runtimeDir = "/var/runtime"
+	localeDir  = "/usr/lib/locale"
 	apiAddress = "127.0.0.1:9001"
 )
 
@@ -119,6 +120,10 @@ func (d *driver) vars(at func(string) string) map[string]string {
 	}
 	if !d.o.Backend.Capabilities().Mounts { // the host's /tmp is not this environment's
 		out["TMPDIR"] = at("/tmp")
+		// Nor are its locales. Source: setlocale(3), LOCPATH.
+		if _, set := out["LOCPATH"]; !set && at(localeDir) != localeDir {
+			out["LOCPATH"] = at(localeDir)
+		}
 	}
 	return out
 }

@@ -44,8 +44,14 @@ func ready(t testing.TB, s *server, identifiers ...string) string {
 	return ""
 }
 
-// javaZip compiles one class against what AWS's client gives functions.
+// javaZip is the function that javaFiles gives.
 func javaZip(t testing.TB, s *server, class, source string) []byte {
+	t.Helper()
+	return zipOf(t, javaFiles(t, s, class, source))
+}
+
+// javaFiles compiles one class, against what AWS's client gives functions and further jars.
+func javaFiles(t testing.TB, s *server, class, source string, jarsToo ...string) map[string]string {
 	t.Helper()
 	javac, err := exec.LookPath("javac")
 	if err != nil {
@@ -55,6 +61,7 @@ func javaZip(t testing.TB, s *server, class, source string) []byte {
 	if err != nil || len(jars) == 0 {
 		t.Fatalf("AWS's client for Java: %v, %v", jars, err)
 	}
+	jars = append(jars, jarsToo...)
 	dir := t.TempDir()
 	file := filepath.Join(dir, class+".java")
 	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
@@ -75,7 +82,7 @@ func javaZip(t testing.TB, s *server, class, source string) []byte {
 		}
 		files[filepath.Base(c)] = string(b)
 	}
-	return zipOf(t, files)
+	return files
 }
 
 func goZip(t *testing.T, source string) []byte {

@@ -146,6 +146,9 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	if err != nil {
 		return nil, err
 	}
+	if plan.Mounts, err = s.runtimes.Mounts(plan, v.Vars); err != nil {
+		return nil, err
+	}
 	dir, release, err := s.code.Dir(ctx, v)
 	if err != nil {
 		return nil, fmt.Errorf("code of %s: %w", v.ARN(), err)

@@ -16,12 +16,12 @@ const (
 )
 
 // sharedData are files and folders that interpreters and ordinary programs read, at the paths they have on the host: certificates,
-// OpenSSL's configuration, time zones, locales, and the links by which Debian chooses between programs (awk).
+// OpenSSL's configuration, time zones, and the links by which Debian chooses between programs (awk).
 // /etc/ssl and /etc/pki are never mounted as a whole: they hold the host's private keys.
 var sharedData = []string{
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/lib/ssl", "/usr/share/ca-certificates",
 	"/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/crypto-policies",
-	"/usr/share/zoneinfo", "/usr/lib/locale", "/etc/alternatives",
+	"/usr/share/zoneinfo", "/etc/alternatives",
 }
 
 // mountSet collects mounts, outer targets first, each target once.

@@ -136,6 +136,24 @@ func TestMountsSuffice(t *testing.T) {
 		shell(t, plan, `ls -d /root /home /etc/shadow /etc/ssl/private /var/lib 2>/dev/null; TZ=Europe/Berlin date -d @0 +%H`, "01")
 		shell(t, plan, `touch /usr/bin/x /var/task/x 2>/dev/null; echo $?`, "1")
 	})
+	t.Run("locales, whatever the host has", func(t *testing.T) {
+		plan := ready(t, "provided.al2023")
+		shell(t, plan, "locale charmap; locale -a | sort | tr '\\n' ' '", "UTF-8\nC C.utf8 en_US.utf8 POSIX")
+		// en_US sorts as people do and C as bytes do; both know what a letter is.
+		shell(t, plan, `printf 'Z\nü\na\n' | sort | tr -d '\n'; printf 'Z\nü\na\n' | LC_ALL=C.UTF-8 sort | tr -d '\n'; printf 'ü!' | sed 's/[[:alpha:]]/x/'`, "aüZZaüx!")
+		r, err := cache()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"de_DE.UTF-8", "de_DE.utf8", "de_DE.UTF-8@euro", "de_DE", "en_US", "UTF-8", "POSIX.UTF-8"} {
+			mine := plan
+			if mine.Mounts, err = r.Mounts(plan, map[string]string{"LC_ALL": name}); err != nil {
+				t.Fatal(err)
+			}
+			script := "LC_ALL=" + name + " locale charmap; date -d @0 +%B; LC_ALL=fr_FR.UTF-8 locale charmap 2>/dev/null"
+			shell(t, mine, script, "UTF-8\nJanuary\nANSI_X3.4-1968")
+		}
+	})
 	t.Run("Node", func(t *testing.T) {
 		for _, id := range []string{"nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x"} {
 			r, err := cache()

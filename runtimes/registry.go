@@ -104,6 +104,9 @@ func (r *Registry) Plan(identifier, architecture string) (Plan, error) {
 		delete(r.plans, identifier)
 		return Plan{}, err
 	}
+	if parts.plan.Mounts, err = r.addLocales(parts.plan.Mounts); err != nil {
+		return Plan{}, err
+	}
 	state := stateOf(parts.watched())
 	plan := parts.plan
 	plan.Identity = identity(parts, state)
