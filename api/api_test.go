@@ -23,6 +23,7 @@ import (
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/function"
+	"thaw/internal/door"
 	"thaw/internal/wholebody"
 	"thaw/jetstream"
 	"thaw/pool"
@@ -43,6 +44,7 @@ type world struct {
 	dir     string
 	Options api.Options
 	runner  *runner
+	stall   time.Duration // as door.Options has it
 
 	server *api.Server
 	close  func()
@@ -148,19 +150,13 @@ func (w *world) open() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	hs := &http.Server{Handler: s}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		hs.Serve(l) //nolint:errcheck // ends with Close
-	}()
+	hs := door.Serve(l, s, door.Options{MaxConnections: 100, Stall: w.stall})
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	w.server, w.url = s, "http://"+l.Addr().String()
 	w.client = newClient(w.url, transport, region)
 	w.close = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()
 		hs.Close()
-		<-served
 		closeAll()
 	})
 }

@@ -2,19 +2,16 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"thaw/function"
 )
@@ -37,10 +34,7 @@ const (
 	createLimit = function.MaxCreateBytes
 	// invokeLimit lets a body that is a little too large be read: its sender then sees our answer instead of a broken connection.
 	invokeLimit = function.MaxSyncPayload
-	bigBody     = 8 << 20
-	// maxBigBodies requests with a body of more than bigBody are read at the same time; the others wait.
-	maxBigBodies = 4
-	drainLimit   = 256 << 20 // of a body too large we swallow at most this much before we answer
+	drainLimit  = 256 << 20 // of a body that is refused we swallow at most this much before we answer
 )
 
 var jsonType = []string{"application/json"}
@@ -66,6 +60,11 @@ func newRequestID() string {
 
 // answer takes the order of checks of the service: authentication, shape of the request, then the operation's own.
 func (c *call) answer() error {
+	if c.s.Guard != nil {
+		if err := c.s.Guard(c.r); err != nil {
+			return fail("AccessDeniedException", "%v", err)
+		}
+	}
 	path := c.r.URL.EscapedPath()
 	if strings.HasPrefix(path, codePath) {
 		return c.downloadCode(strings.TrimPrefix(path, codePath))
@@ -77,6 +76,7 @@ func (c *call) answer() error {
 	}
 	a, err := c.s.auth.begin(c.r, c.s.Verify)
 	if err != nil {
+		c.swallow()
 		return err
 	}
 	c.region = a.region
@@ -116,54 +116,9 @@ func (c *call) operation() string {
 	return c.op.name
 }
 
-func noRelease() {}
-
-// readBody reads the whole body, at most limit bytes. release must be called when the body is not needed any more.
-func (c *call) readBody(limit int64) (release func(), err error) {
-	n := c.r.ContentLength
-	if n == 0 {
-		return noRelease, nil
-	}
-	if n > limit {
-		return nil, c.tooLarge(n)
-	}
-	release = noRelease
-	if n < 0 && limit > bigBody || n > bigBody {
-		select {
-		case c.s.bigBodies <- struct{}{}:
-			release = func() { <-c.s.bigBodies }
-		case <-c.r.Context().Done():
-			return nil, context.Cause(c.r.Context())
-		}
-	}
-	if n > 0 {
-		c.body = make([]byte, n)
-		if _, err := io.ReadFull(c.r.Body, c.body); err != nil {
-			release()
-			return nil, fail("SerializationException", "The body ended before its Content-Length.")
-		}
-		return release, nil
-	}
-	var b bytes.Buffer
-	read, err := io.Copy(&b, io.LimitReader(c.r.Body, limit+1))
-	if err != nil {
-		release()
-		return nil, fail("SerializationException", "The body could not be read.")
-	}
-	if read > limit {
-		release()
-		return nil, c.tooLarge(-1)
-	}
-	c.body = b.Bytes()
-	return release, nil
-}
-
-// tooLarge refuses a body by its operation's words. n is its size, negative when unknown. What the client still sends is swallowed, in
-// bounds: most clients read no answer before they have sent everything.
+// tooLarge refuses a body by its operation's words. n is its size, negative when unknown.
 func (c *call) tooLarge(n int64) error {
-	http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // then the client gets the answer by luck
-	swallowed, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, drainLimit))
-	c.w.Header().Set("Connection", "close")
+	swallowed := c.swallow()
 	if c.op.limit == invokeLimit {
 		if n < 0 {
 			n = swallowed + invokeLimit + 1

@@ -70,6 +70,8 @@ var kinds = map[string]kind{
 	"UnrecognizedClientException":         {403, "message", ""},
 	"InvalidSignatureException":           {403, "message", ""},
 
+	"RequestTimeoutException": {408, "message", user},
+
 	// Ours: the service has no word for what it always can.
 	"NotImplementedException": {501, "message", service},
 }
@@ -181,3 +183,6 @@ func (c *call) writeError(err error) {
 	c.w.WriteHeader(k.status)
 	c.w.Write(b) //nolint:errcheck // nobody to tell
 }
+
+// TooManyConnections is the body of the answer to a connection that is one too many.
+var TooManyConnections = []byte(`{"message":"Too many connections.","Type":"Service"}`)

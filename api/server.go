@@ -91,6 +91,10 @@ type Options struct {
 	Credentials []Credential // who may sign
 	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
 	Verify bool
+	// Guard refuses requests before anything else is looked at; its error is told to the sender. nil: none. It is for a server that does not Verify.
+	Guard func(*http.Request) error
+	// Uploads is a folder of this server alone, for big bodies on their way in; made when missing. Empty: the system's folder for temporary files.
+	Uploads string
 	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, with much /tmp, and with
 	// provisioned concurrency.
 	Strict      bool
@@ -125,7 +129,7 @@ type Server struct {
 	codeMu sync.Mutex     // held while a package is removed, so that it is not being taken into use
 	pins   map[string]int // packages that a request is about to use, by hash
 
-	bigBodies chan struct{} // bounds how many big bodies are in memory at once
+	uploads, bigBodies chan struct{} // places: body.go
 }
 
 // Open reads all functions, continues what an earlier process left unsettled, and returns a Server ready to serve. ctx bounds the
@@ -148,7 +152,11 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{
 		Options: o, view: function.NewView(), router: newRouter(), auth: newVerifier(o.Credentials, o.Now),
-		settling: map[function.Key]bool{}, pins: map[string]int{}, bigBodies: make(chan struct{}, maxBigBodies),
+		settling: map[function.Key]bool{}, pins: map[string]int{},
+		uploads: make(chan struct{}, maxUploads), bigBodies: make(chan struct{}, maxBigBodies),
+	}
+	if err := sweepUploads(o.Uploads); err != nil {
+		return nil, err
 	}
 	rand.Read(s.tokens.key[:]) //nolint:errcheck // never fails: documented
 	s.tokens.now = o.Now

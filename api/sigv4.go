@@ -36,6 +36,9 @@ type signature struct {
 	query                            bool   // presigned
 	expires                          time.Duration
 	token                            string
+	// payload is the hash of the body that the client stated, when begin has found the signature to be valid for it. Empty: the signature is checked when
+	// the body is known.
+	payload string
 }
 
 // verifier checks signatures against a fixed set of credentials.
@@ -57,8 +60,8 @@ func newVerifier(credentials []Credential, now func() time.Time) *verifier {
 	return v
 }
 
-// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is read; without, it
-// takes the region if there is one and asks for nothing.
+// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is read: with a stated hash of the body
+// that is every signature that is not valid. Without strict it takes the region if there is one and asks for nothing.
 func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
 	sig, err := readSignature(r)
 	if !strict {
@@ -70,7 +73,16 @@ func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
 	if err != nil {
 		return sig, err
 	}
-	return sig, v.precheck(&sig)
+	if err := v.precheck(&sig); err != nil {
+		return sig, err
+	}
+	if stated := r.Header.Get("X-Amz-Content-Sha256"); stated != "" {
+		if err := v.verifyHead(r, &sig, stated); err != nil {
+			return sig, err
+		}
+		sig.payload = stated
+	}
+	return sig, nil
 }
 
 func validRegion(s string) bool {
@@ -215,22 +227,33 @@ const mismatch = "The request signature we calculated does not match the signatu
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// verify recomputes the signature of a request whose signature begin has read and whose body is known.
+// verify checks what begin could not: the body against its stated hash, or else the whole signature.
 func (v *verifier) verify(r *http.Request, sig signature, body []byte) error {
-	hash, err := payloadHash(r, body)
-	if err != nil {
-		return err
+	if sig.payload == unsignedPayload {
+		return nil
 	}
+	hash := hashOf(body)
+	if sig.payload == "" {
+		return v.verifyHead(r, &sig, hash)
+	}
+	if sig.payload != hash {
+		return badSignature("%s", mismatch)
+	}
+	return nil
+}
+
+// verifyHead recomputes the signature of a request, given the last line of the canonical request.
+func (v *verifier) verifyHead(r *http.Request, sig *signature, hash string) error {
 	if !slices.Contains(strings.Split(sig.signedHeaders, ";"), "host") {
 		return badSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
-	key := v.signingKey(&sig)
+	key := v.signingKey(sig)
 	path := rawPath(r)
-	if v.matches(r, &sig, key, canonicalURI(path, true), hash) {
+	if v.matches(r, sig, key, canonicalURI(path, true), hash) {
 		return nil
 	}
 	// Some signers do not remove empty and dot segments, whatever the specification says. It makes no difference for other paths.
-	if plain := canonicalURI(path, false); plain != canonicalURI(path, true) && v.matches(r, &sig, key, plain, hash) {
+	if plain := canonicalURI(path, false); plain != canonicalURI(path, true) && v.matches(r, sig, key, plain, hash) {
 		return nil
 	}
 	return badSignature("%s", mismatch)
@@ -312,23 +335,17 @@ func (v *verifier) signingKey(sig *signature) []byte {
 	return key
 }
 
-const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+const (
+	emptyHash       = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	unsignedPayload = "UNSIGNED-PAYLOAD" // stated by a client that leaves its body out of what it signs
+)
 
-// payloadHash is the last line of the canonical request. A hash that the client states is checked against the body.
-func payloadHash(r *http.Request, body []byte) (string, error) {
-	stated := r.Header.Get("X-Amz-Content-Sha256")
-	if stated == "UNSIGNED-PAYLOAD" {
-		return stated, nil
+func hashOf(body []byte) string {
+	if len(body) == 0 {
+		return emptyHash
 	}
-	hash := emptyHash
-	if len(body) > 0 {
-		sum := sha256.Sum256(body)
-		hash = hex.EncodeToString(sum[:])
-	}
-	if stated != "" && stated != hash {
-		return "", badSignature("%s", mismatch)
-	}
-	return hash, nil
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
 }
 
 // rawPath is the path as it was sent.

@@ -218,6 +218,48 @@ func TestRefusedSignatures(t *testing.T) {
 	}
 }
 
+// A signature for a stated hash is checked before the body is read, and the body afterwards.
+func TestStatedHashes(t *testing.T) {
+	state := func(hash string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", hash) }
+	}
+	const target, body = "/2015-03-31/functions", `{"a":1}`
+	v := exampleVerifier(exampleTime)
+	r := signed(t, "POST", target, body, state(hashOf([]byte(body))))
+	sig, err := v.begin(r, true)
+	if err != nil || sig.payload == "" {
+		t.Errorf("a good signature: %+v, %v", sig, err)
+	}
+	if err := v.verify(r, sig, []byte(body)); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, v.verify(r, sig, []byte(body+" ")), "InvalidSignatureException", mismatch)
+	wantCode(t, v.verify(r, sig, nil), "InvalidSignatureException", mismatch)
+
+	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Signature=", "Signature=0", 1))
+	_, err = v.begin(r, true)
+	wantCode(t, err, "InvalidSignatureException", mismatch)
+
+	r = signed(t, "POST", target, body)
+	if sig, err := v.begin(r, true); err != nil || sig.payload != "" {
+		t.Errorf("without a hash the body decides: %+v, %v", sig, err)
+	}
+}
+
+func TestUnsignedPayloads(t *testing.T) {
+	r, _ := http.NewRequest("POST", "http://127.0.0.1:9000/2015-03-31/functions", nil)
+	r.Header.Set("X-Amz-Content-Sha256", unsignedPayload)
+	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret}, r, unsignedPayload, "lambda", "eu-west-1", exampleTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{"", "anything"} {
+		if err := authenticate(exampleVerifier(exampleTime), arrive(t, r, body), body); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPresigned(t *testing.T) { // C-132
 	presign := func(token string) *http.Request {
 		r, _ := http.NewRequest("POST", "http://127.0.0.1:9000/2015-03-31/functions/orders/invocations?Qualifier=%24LATEST&X-Amz-Expires=60", nil)

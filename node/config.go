@@ -30,6 +30,8 @@ type Config struct {
 	Credentials     string `knob:"credentials" help:"file of access keys, in the form of ~/.aws/credentials; requests must then be signed with one of them"`
 	AccessKeyID     string `knob:"access-key-id" noflag:"yes" help:"one access key, with secret-access-key, instead of a credentials file"`
 	SecretAccessKey string `knob:"secret-access-key" noflag:"yes" secret:"yes" help:"the secret of access-key-id"`
+	Unsigned        string `knob:"unsigned" default:"same-user" one:"same-user,everyone" help:"who of this host may send requests when there are no credentials: same-user, processes of the server's user, of root, and of the user that called sudo; everyone, all users"`
+	AllowedHosts    string `knob:"allowed-hosts" help:"names of this host, separated by commas, that requests without a signature may be addressed to, beside localhost and its addresses; .example.test stands for all names below it"`
 
 	Concurrency     int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
 	BlankSandboxes  int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
@@ -261,6 +263,20 @@ func (c *Config) loopback() (bool, error) {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback(), nil
+}
+
+// hosts are the names that requests without a signature may be addressed to: those of AllowedHosts, and that of Listen.
+func (c *Config) hosts() []string {
+	var names []string
+	for name := range strings.SplitSeq(c.AllowedHosts, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && host != "" {
+		names = append(names, host)
+	}
+	return names
 }
 
 // Level is LogLevel as log/slog knows it.

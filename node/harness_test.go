@@ -116,8 +116,10 @@ func openConfigured(t testing.TB, kind string, c Config) *server {
 	return &server{t: t, node: n, client: clientOf(n.Addr()), kind: kind}
 }
 
-func clientOf(addr string) *lambda.Client {
-	return lambda.New(lambda.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
+func clientOf(addr string) *lambda.Client { return clientIn(addr, "eu-west-1") }
+
+func clientIn(addr, region string) *lambda.Client {
+	return lambda.New(lambda.Options{Region: region, BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sys/unix"
 
 	"thaw/admin"
 	"thaw/api"
@@ -24,6 +25,7 @@ import (
 	"thaw/codepackage"
 	"thaw/execenv"
 	"thaw/internal/cleanup"
+	"thaw/internal/door"
 	"thaw/jetstream"
 	"thaw/logstore"
 	"thaw/node/embedded"
@@ -40,7 +42,8 @@ type Node struct {
 	log       *slog.Logger
 	started   time.Time
 	listener  net.Listener
-	http      *http.Server
+	http      *door.Server
+	public    http.Handler // what it serves
 	api       *api.Server
 	admin     *admin.Server
 	pool      *pool.Pool
@@ -52,7 +55,6 @@ type Node struct {
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
 	undo      cleanup.Stack // what Open has opened, closed in reverse
-	served    chan error
 }
 
 // Version of this build, for Health and `thaw version`.
@@ -63,7 +65,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: log, started: time.Now(), drain: make(chan struct{}), served: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: log, started: time.Now(), drain: make(chan struct{})}
 	if err := n.open(ctx); err != nil {
 		n.undo.Run()
 		return nil, err
@@ -234,7 +236,11 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
 	}
 	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
-		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
+		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency,
+		Uploads: filepath.Join(n.cfg.DataDir, "uploads")}
+	if !o.Verify {
+		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
+	}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
 	}
@@ -281,19 +287,20 @@ func (n *Node) listen() error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	n.listener = l
-	n.undo.Add(func() error { return ignoreClosed(l.Close()) })
-	var handler http.Handler = n.api
+	n.public = n.api
 	if ok, err := n.cfg.loopback(); err == nil && ok { // names of functions are nobody's business on an open network
-		handler = withMetrics(promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}), n.api)
+		// A collector of metrics runs as a user of its own.
+		n.public = withMetrics(promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}), &door.Guard{Hosts: n.cfg.hosts()}, n.api)
 	}
-	n.http = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
-	go func() { n.served <- n.http.Serve(l) }()
-	door := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
+	n.http = door.Serve(l, n.public, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
+	n.undo.Add(n.http.Close)
+	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
 		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain}
 	if n.snapshots != nil {
-		door.Snapshots = snapshotsAdmin{n.snapshots}
+		private.Snapshots = snapshotsAdmin{n.snapshots}
 	}
-	n.admin, err = admin.Open(door)
+	n.admin, err = admin.Open(private)
 	if err != nil {
 		return err
 	}
@@ -303,9 +310,13 @@ func (n *Node) listen() error {
 }
 
 // withMetrics serves /metrics beside the API. No ServeMux: it cleans paths, and the API needs them as they were sent, because signatures cover them.
-func withMetrics(metrics, api http.Handler) http.Handler {
+func withMetrics(metrics http.Handler, guard *door.Guard, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			if err := guard.Check(r); err != nil {
+				http.Error(w, err.Error(), http.StatusForbidden)
+				return
+			}
 			metrics.ServeHTTP(w, r)
 			return
 		}
@@ -313,11 +324,14 @@ func withMetrics(metrics, api http.Handler) http.Handler {
 	})
 }
 
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+// maxConnections bounds the connections of the API: far more than invocations can run, and not all descriptors that a process may have.
+func maxConnections() int {
+	const most = 4096
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return most / 8
 	}
-	return err
+	return int(min(l.Cur/2, most)) //nolint:gosec // at most 4096
 }
 
 // Addr is the host and port that the API listens on.
@@ -353,10 +367,7 @@ func (n *Node) Close(ctx context.Context) error {
 	go func() { shut <- n.http.Shutdown(ctx) }()
 	err := n.pool.Close(ctx)
 	if e := <-shut; e != nil {
-		err = errors.Join(err, fmt.Errorf("requests: %w", e), n.http.Close())
-	}
-	if e := <-n.served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
+		err = errors.Join(err, fmt.Errorf("requests: %w", e))
 	}
 	return errors.Join(err, n.undo.Run())
 }
