@@ -36,7 +36,9 @@ type driver struct {
 	exited <-chan struct{}
 	memory <-chan struct{}
 	closed chan struct{}
-	frozen bool
+
+	changing chan struct{} // closed when the last freeze or thaw that was begun has ended; nil before the first
+	changed  chan change
 
 	generation                 uint64
 	phase                      string // of the running Init
@@ -79,7 +81,7 @@ type initError struct {
 func newDriver(e *Environment) *driver {
 	now := time.Now()
 	return &driver{e: e, id: e.id, o: e.o, state: Creating, since: now, created: now, phase: phaseInit,
-		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), limit: stoppedTimer(), graceTimer: stoppedTimer()}
+		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges), limit: stoppedTimer(), graceTimer: stoppedTimer()}
 }
 
 func stoppedTimer() *time.Timer {
@@ -163,6 +165,9 @@ func (d *driver) step() {
 		if d.state == Creating {
 			d.failure = fmt.Errorf("the guest did not answer within %v", helloLimit)
 		}
+		if d.state == Freezing || d.state == Thawing || d.state == Waking {
+			d.failure = fmt.Errorf("%v: not done within %v", d.state, changeLimit)
+		}
 		d.handle(LimitReached)
 	case <-d.graceTimer.C:
 		switch d.state {
@@ -188,6 +193,11 @@ func (d *driver) step() {
 		d.creditLog()
 	case err := <-d.checkpointed:
 		d.checkpointEnded(err)
+	case c := <-d.changed:
+		if c.event == ThawFailed && d.state != Stopping || c.event == FreezeFailed && d.state == Freezing {
+			d.failure = c.err
+		}
+		d.handle(c.event)
 	case <-d.closed:
 		d.handle(SandboxClosed)
 	}
@@ -322,8 +332,11 @@ func (d *driver) handle(ev Event) {
 	}
 }
 
-// keepsLimit says which moves go on under the running deadline: the answer does not end an invoke, the next call does.
-func keepsLimit(from, to State) bool { return from == Invoking && to == Responded }
+// keepsLimit says which moves go on under the running deadline: the answer does not end an invoke, the next call does; and a thaw goes
+// on when an invoke is assigned meanwhile.
+func keepsLimit(from, to State) bool {
+	return from == Invoking && to == Responded || from == Thawing && to == Waking
+}
 
 func (d *driver) perform(a Action, ev Event) {
 	switch a {
@@ -351,9 +364,11 @@ func (d *driver) perform(a Action, ev Event) {
 	case Withdraw:
 		d.o.Owner.Withdrawn(d.e)
 	case Thaw:
-		d.thaw()
+		d.change(Thawed, ThawFailed, d.box.Thaw)
 	case Freeze:
-		d.freeze()
+		d.change(Froze, FreezeFailed, d.box.Freeze)
+	case ReturnInvoke:
+		d.returnInvoke()
 	case SendInvoke:
 		d.sendInvoke()
 	case AnswerCaller:
@@ -395,31 +410,16 @@ func (d *driver) close() {
 		}
 		return // sandboxMade closes what arrives
 	}
+	changing := d.changing
 	go func() {
 		if err := d.box.Close(); err != nil {
 			d.o.Log.Error("sandbox left something behind", "env", d.id, "error", err)
 		}
+		if changing != nil {
+			<-changing
+		}
 		close(d.closed)
 	}()
-}
-
-func (d *driver) thaw() {
-	if !d.frozen {
-		return
-	}
-	if err := d.box.Thaw(); err != nil {
-		d.o.Log.Error("sandbox does not thaw", "env", d.id, "error", err)
-		return
-	}
-	d.frozen = false
-}
-
-func (d *driver) freeze() {
-	if err := d.box.Freeze(); err != nil {
-		d.o.Log.Warn("sandbox does not freeze", "env", d.id, "error", err)
-		return
-	}
-	d.frozen = true
 }
 
 func (d *driver) assign(inv *Invocation) {

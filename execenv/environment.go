@@ -217,15 +217,19 @@ func (d *driver) remember(from, to State, ev Event) {
 		d.moves = append(make([]Move, 0, moveChunk), d.moves[max(0, len(d.moves)-keepMoves):]...)
 	}
 	d.moves = append(d.moves, Move{At: now, From: from.String(), Event: ev.String(), To: to.String(), Took: took})
-	if d.o.Log.Enabled(context.Background(), slog.LevelDebug) || to == Gone || ev == CreateFailed || ev == SandboxExited {
-		d.o.Log.Log(context.Background(), levelOf(ev, to), "environment moved", "env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number,
-			"from", from, "event", ev, "to", to, "duration", took)
+	if level := levelOf(from, to, ev); level >= slog.LevelWarn || to == Gone || d.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+		args := []any{"env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number, "from", from, "event", ev, "to", to, "duration", took}
+		if d.failure != nil {
+			args = append(args, "error", d.failure)
+		}
+		d.o.Log.Log(context.Background(), level, "environment moved", args...)
 	}
 }
 
-func levelOf(ev Event, to State) slog.Level {
+func levelOf(from, to State, ev Event) slog.Level {
 	switch {
-	case ev == CreateFailed, ev == SandboxExited, ev == KillFailed:
+	case ev == CreateFailed, ev == SandboxExited, ev == KillFailed, ev == FreezeFailed, ev == ThawFailed,
+		ev == LimitReached && (from == Freezing || from == Thawing || from == Waking):
 		return slog.LevelWarn
 	case to == Gone, ev == SandboxMade:
 		return slog.LevelInfo

@@ -2,11 +2,11 @@
 //
 //	            SandboxMade           RuntimeParked
 //	Creating ---------------> Initializing ----------> Parked <---------------------------+
-//	                               |                    |  ^  FreezeDue                   |
-//	                     InitEnded |                    |  +-----------> Frozen           |
-//	                 or its limit  |           Assigned |                  | Assigned     | RuntimeParked
-//	                               v                    v                  v              |
-//	                           Resetting <--------- Invoking <-------------+              |
+//	                               |                    |  |  FreezeDue          Froze    |
+//	                     InitEnded |                    |  +----------> Freezing --> Frozen
+//	                 or its limit  |           Assigned |         Assigned |     | Assigned
+//	                               v                    v   Thawed         v     v        | RuntimeParked
+//	                           Resetting <--------- Invoking <---------- Waking           |
 //	          ProcessesKilled |    ^  exit, limit       | Answered                        |
 //	                          v    |                    v                                 |
 //	                        Cold   +---------------- Responded ---------------------------+
@@ -14,7 +14,10 @@
 //	                          v                        | (through Invoking)
 //	                      Reinitializing --------------+
 //
-//	from anywhere: StopAsked, SandboxExited -> Stopping -- SandboxClosed --> Gone
+//	from anywhere: StopAsked, SandboxExited, ThawFailed -> Stopping -- SandboxClosed --> Gone
+//
+// An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function: it is returned, and
+// the pool gives it to another environment. Freezing and thawing happen beside the driver, in the order in which they were asked for.
 //
 // An environment that makes a snapshot, and one that is restored from it, begin otherwise:
 //
@@ -51,8 +54,14 @@ const (
 	Restoring
 	// Parked: the runtime waits in next, and is not frozen yet. An invoke may be assigned without a thaw.
 	Parked
+	// Freezing: as Parked, and the freeze is under way. Whether anything in the sandbox still runs is not known.
+	Freezing
 	// Frozen: as Parked, and nothing in the sandbox runs.
 	Frozen
+	// Thawing: as Parked, and a thaw is under way that no invoke asked for.
+	Thawing
+	// Waking: an invoke was assigned and a thaw is under way. Nothing of the invoke has been sent; the caller waits.
+	Waking
 	// Cold: the sandbox and its /tmp are there, no process of the function is: Init is pending and will run inside the next invoke.
 	Cold
 	// Reinitializing: an invoke was assigned to a Cold environment; Init runs inside it, under the function's own timeout.
@@ -89,6 +98,10 @@ const (
 	Assigned                      // the pool gave an invoke
 	LimitReached                  // the deadline of the state passed
 	FreezeDue                     // the environment stayed parked for the freeze grace
+	Froze                         // nothing in the sandbox runs any more
+	FreezeFailed                  // the sandbox could not be frozen
+	Thawed                        // the sandbox runs again
+	ThawFailed                    // it does not, and nothing in it has run since the freeze
 	ProcessesKilled               // the guest says that no process is left
 	KillFailed                    // the guest says that some process would not go
 	MemoryReached                 // the memory limit was reached
@@ -114,8 +127,9 @@ const (
 	ReportInit                  // Init failed: INIT_REPORT with its phase
 	Offer                       // tell the pool that an invoke can be assigned
 	Withdraw                    // tell the pool that it cannot after all
-	Thaw                        // let the sandbox run
-	Freeze                      // stop everything in the sandbox
+	Thaw                        // let the sandbox run; its own limit begins
+	Freeze                      // stop everything in the sandbox; its own limit begins
+	ReturnInvoke                // give the invoke back to the pool: nothing of it has run
 	SendInvoke                  // START, then the event; the function's timeout begins unless it already runs
 	AnswerCaller                // hand over what the runtime posted
 	FailInvoke                  // answer for the function: it timed out, exited, or could not be initialised
@@ -148,7 +162,7 @@ func Next(s State, e Event) (State, []Action, error) {
 		return Gone, []Action{TellGone}, nil
 	case s == Stopping:
 		return stopping(e)
-	case e == StopAsked, e == SandboxExited:
+	case e == StopAsked, e == SandboxExited, e == ThawFailed:
 		return Stopping, leave(s), nil
 	case e == MemoryReached:
 		return memory(s)
@@ -211,17 +225,12 @@ func Next(s State, e Event) (State, []Action, error) {
 		case Assigned:
 			return Invoking, []Action{SendInvoke}, nil
 		case FreezeDue:
-			return Frozen, []Action{Freeze}, nil
+			return Freezing, []Action{Freeze}, nil
 		case RuntimeExited:
 			return Resetting, []Action{Withdraw, KillProcesses}, nil
 		}
-	case Frozen:
-		switch e {
-		case Assigned:
-			return Invoking, []Action{Thaw, SendInvoke}, nil
-		case RuntimeExited: // said before the freeze, read after it
-			return Resetting, []Action{Withdraw, Thaw, KillProcesses}, nil
-		}
+	case Freezing, Frozen, Thawing, Waking:
+		return asleep(s, e)
 	case Cold:
 		if e == Assigned {
 			return Reinitializing, []Action{StartRuntime}, nil
@@ -255,7 +264,39 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Stopping, []Action{CloseSandbox}, nil
 		case RuntimeExited, RuntimeParked, InitEnded, Answered: // said before it was killed
 			return Resetting, nil, nil
+		case Froze, FreezeFailed, Thawed: // a thaw was asked for, too, and precedes the kill
+			return Resetting, nil, nil
 		}
+	}
+	return s, nil, &BadMoveError{s, e}
+}
+
+// asleep knows the moves of a parked environment that does not run, or is on the way there or back.
+func asleep(s State, e Event) (State, []Action, error) {
+	late := []Action{Withdraw, CloseSandbox}
+	switch {
+	case s == Freezing && e == Froze:
+		return Frozen, nil, nil
+	case s == Freezing && (e == FreezeFailed || e == LimitReached), s == Thawing && e == LimitReached:
+		return Stopping, late, nil
+	case s == Waking && e == LimitReached:
+		return Stopping, []Action{ReturnInvoke, CloseSandbox}, nil
+	case (s == Thawing || s == Waking) && (e == Froze || e == FreezeFailed): // the thaw that was asked for after it decides
+		return s, nil, nil
+	case s == Thawing && e == Thawed:
+		return Parked, nil, nil
+	case s == Waking && e == Thawed:
+		return Invoking, []Action{SendInvoke}, nil
+	case (s == Freezing || s == Frozen) && e == Assigned:
+		return Waking, []Action{Thaw}, nil
+	case s == Thawing && e == Assigned:
+		return Waking, nil, nil
+	case (s == Freezing || s == Frozen) && e == RuntimeExited: // said before the freeze, read after it
+		return Resetting, []Action{Withdraw, Thaw, KillProcesses}, nil
+	case s == Thawing && e == RuntimeExited:
+		return Resetting, []Action{Withdraw, KillProcesses}, nil
+	case s == Waking && e == RuntimeExited:
+		return Resetting, []Action{ReturnInvoke, KillProcesses}, nil
 	}
 	return s, nil, &BadMoveError{s, e}
 }
@@ -265,8 +306,10 @@ func leave(s State) []Action {
 	switch s {
 	case Creating:
 		return []Action{CancelCreate, CloseSandbox}
-	case Parked, Frozen, Cold:
+	case Parked, Freezing, Frozen, Thawing, Cold:
 		return []Action{Withdraw, CloseSandbox}
+	case Waking:
+		return []Action{ReturnInvoke, CloseSandbox}
 	case Reinitializing, Invoking:
 		return []Action{FailInvoke, ReportInvoke, CloseSandbox}
 	case Responded:
@@ -288,22 +331,24 @@ func stopping(e Event) (State, []Action, error) {
 // memory: whoever runs when the limit is reached is killed, as the kernel would do it; the exit that follows moves the state.
 func memory(s State) (State, []Action, error) {
 	switch s {
-	case Initializing, Priming, Primed, Restoring, Parked, Reinitializing, Invoking, Responded:
+	case Initializing, Priming, Primed, Restoring, Parked, Thawing, Waking, Reinitializing, Invoking, Responded:
 		return s, []Action{KillForMemory}, nil
-	case Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
-		return s, []Action{Thaw, KillForMemory}, nil
+	case Freezing, Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
+		return Thawing, []Action{Thaw, KillForMemory}, nil
 	}
 	return s, nil, nil
 }
 
-var stateNames = [numStates]string{"Creating", "Initializing", "Priming", "Primed", "Checkpointing", "Restoring", "Parked", "Frozen", "Cold", "Reinitializing", "Invoking",
+var stateNames = [numStates]string{"Creating", "Initializing", "Priming", "Primed", "Checkpointing", "Restoring", "Parked", "Freezing",
+	"Frozen", "Thawing", "Waking", "Cold", "Reinitializing", "Invoking",
 	"Responded", "Resetting", "Stopping", "Gone"}
 
 var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "PrimingPoint", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
 	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Answered", "Assigned",
-	"LimitReached", "FreezeDue", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
+	"LimitReached", "FreezeDue", "Froze", "FreezeFailed", "Thawed", "ThawFailed", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
 
-var actionNames = [numActions]string{"StartRuntime", "SendPriming", "EndPriming", "FailPriming", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw", "Thaw", "Freeze", "SendInvoke", "AnswerCaller",
+var actionNames = [numActions]string{"StartRuntime", "SendPriming", "EndPriming", "FailPriming", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw",
+	"Thaw", "Freeze", "ReturnInvoke", "SendInvoke", "AnswerCaller",
 	"FailInvoke", "ReportInvoke", "KillProcesses", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
 
 func (s State) String() string  { return stateNames[s] }

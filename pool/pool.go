@@ -11,6 +11,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -192,7 +193,7 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		sink = &detachable{to: r.Stream}
 		inv.Stream = sink
 	}
-	for {
+	for refused := 0; ; {
 		m, turn, err := p.claim(ctx, r)
 		if err != nil {
 			release()
@@ -201,8 +202,15 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		outcome := m.env.Invoke(inv)
 		select {
 		case o := <-outcome:
-			if errors.Is(o.Err, execenv.ErrNotTaken) {
-				continue // it went between the claim and the call: nothing of the invocation ran
+			if errors.Is(o.Err, execenv.ErrNotTaken) { // it went before anything of the invocation ran
+				if turn == 1 { // and it was new: those that were idle come to an end by themselves
+					refused++
+				}
+				if refused < maxRefused {
+					continue
+				}
+				release()
+				return nil, &UnavailableError{Phase: "thaw", Env: string(m.env.ID()), Err: fmt.Errorf("%d new environments in a row took no invoke; the last one: %w", refused, o.Err)}
 			}
 			p.answered(m, turn)
 			release()
@@ -217,6 +225,10 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		}
 	}
 }
+
+// maxRefused is how many new environments may refuse an invocation one after the other. One that is lost between the claim and the call is
+// chance; when all are, the host can neither freeze nor thaw, and making more of them would never end.
+const maxRefused = 10
 
 func result(r *Request, o execenv.Outcome) (*Result, error) {
 	if o.Err != nil {

@@ -145,6 +145,7 @@ func (s *Sandbox) makeGroup(context.Context) (err error) {
 	if s.group, err = s.b.groups.make(s.name); err != nil {
 		return err
 	}
+	s.freezer = s.group.setFrozen
 	return errors.Join(s.group.limitProcesses(), s.group.claim(s.patient))
 }
 

@@ -17,12 +17,16 @@ import (
 
 // control is a kept-open connection to the sandbox's own control server. Its owner is whoever holds Sandbox.freezeMu.
 //
+// A call that fails leaves the connection in the middle of an answer, so that the next answer could be taken for that of another
+// call: after the first failure every call fails with it.
+//
 // Source: gVisor pkg/urpc: a call is a JSON object of method and arg on a stream socket, and so is its result. Speaking it here keeps gVisor's
 // packages out of the server.
 type control struct {
-	conn net.Conn
-	dec  *json.Decoder
-	owed bool // the answer to a Resume has not been read
+	conn   net.Conn
+	dec    *json.Decoder
+	owed   bool // the answer to a Resume has not been read
+	failed error
 }
 
 // controlLimit bounds one call. Tasks stop within microseconds, but for one in an uninterruptible host call.
@@ -39,38 +43,57 @@ func dialControl(runDir uintptr, name string) (*control, error) {
 
 // pause returns when no task runs any more.
 func (c *control) pause() error {
-	if err := c.conn.SetDeadline(time.Now().Add(controlLimit)); err != nil {
-		return fmt.Errorf("control of the sandbox: %w", err)
-	}
-	if c.owed {
-		if err := c.result(); err != nil {
+	return c.within(controlLimit, func() error {
+		if c.owed {
+			if err := c.result("Resume"); err != nil {
+				return err
+			}
+			c.owed = false
+		}
+		if err := c.ask("Pause"); err != nil {
 			return err
 		}
-		c.owed = false
-	}
-	if err := c.ask("Pause"); err != nil {
-		return err
-	}
-	return c.result()
+		return c.result("Pause")
+	})
 }
 
 // resume lets tasks run as soon as the sandbox does.
 func (c *control) resume() error {
-	if err := c.ask("Resume"); err != nil {
-		return err
+	return c.within(controlLimit, func() error {
+		if err := c.ask("Resume"); err != nil {
+			return err
+		}
+		c.owed = true
+		return nil
+	})
+}
+
+// within bounds one call. The deadline goes with the call: the sandbox may lie frozen for days before the next one.
+func (c *control) within(limit time.Duration, call func() error) error {
+	if c.failed != nil {
+		return c.failed
 	}
-	c.owed = true
-	return nil
+	err := c.conn.SetDeadline(time.Now().Add(limit))
+	if err == nil {
+		err = call()
+	}
+	if err == nil {
+		err = c.conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		c.failed = fmt.Errorf("control of the sandbox: %w", err)
+	}
+	return c.failed
 }
 
 func (c *control) ask(method string) error {
 	if _, err := c.conn.Write([]byte(`{"method":"containerManager.` + method + `","arg":null}`)); err != nil {
-		return fmt.Errorf("control of the sandbox: %s: %w", method, err)
+		return fmt.Errorf("%s: %w", method, err)
 	}
 	return nil
 }
 
-func (c *control) result() error {
+func (c *control) result(method string) error {
 	var r struct {
 		Success bool   `json:"success"`
 		Err     string `json:"err"`
@@ -80,7 +103,7 @@ func (c *control) result() error {
 		err = errors.New(r.Err)
 	}
 	if err != nil {
-		return fmt.Errorf("control of the sandbox: %w", err)
+		return fmt.Errorf("%s: %w", method, err)
 	}
 	return nil
 }

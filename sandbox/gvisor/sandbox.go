@@ -55,8 +55,10 @@ type Sandbox struct {
 	closed bool
 	saving bool // it ends with its checkpoint
 
-	freezeMu sync.Mutex // one change of the freezer at a time; guards frozen
+	freezeMu sync.Mutex // one change of the freezer at a time; guards what follows
 	frozen   bool
+	stuck    error                                          // why it is not known any more whether it runs; only Close is left
+	freezer  func(want bool, closing <-chan struct{}) error // of the group; a test puts a failing one here
 
 	untrimmed atomic.Int32 // how often it is still to be trimmed
 
@@ -192,6 +194,7 @@ func (s *Sandbox) Freeze() error { return s.setFrozen(true) }
 // Thaw implements sandbox.Sandbox.
 func (s *Sandbox) Thaw() error { return s.setFrozen(false) }
 
+// setFrozen changes the freezer. An error of which it is not known what it left behind is given again by every later call.
 func (s *Sandbox) setFrozen(want bool) error {
 	s.freezeMu.Lock()
 	defer s.freezeMu.Unlock()
@@ -201,13 +204,16 @@ func (s *Sandbox) setFrozen(want bool) error {
 	if closed || s.ended() {
 		return sandbox.ErrClosed
 	}
+	if s.stuck != nil {
+		return s.stuck
+	}
 	if s.frozen == want {
 		return nil
 	}
 	if s.control == nil {
 		var err error
 		if s.control, err = dialControl(s.b.runDir.Fd(), s.name); err != nil {
-			return err
+			return fmt.Errorf("sandbox %s: %w", s.id, err) // nothing has been asked of it
 		}
 	}
 	change := s.control.resume // see control.go
@@ -216,14 +222,21 @@ func (s *Sandbox) setFrozen(want bool) error {
 		change = s.control.pause
 	}
 	if err := change(); err != nil {
-		return fmt.Errorf("sandbox %s: %w", s.id, err)
+		s.stuck = fmt.Errorf("sandbox %s: %w", s.id, err)
+		return s.stuck
 	}
-	if err := s.group.setFrozen(want, s.closing); err != nil {
-		if want {
-			// Half-frozen is worse than running.
-			err = errors.Join(err, s.group.setFrozen(false, s.closing), s.control.resume())
+	if err := s.freezer(want, s.closing); err != nil {
+		err = fmt.Errorf("sandbox %s: freezer: %w", s.id, err)
+		if !want {
+			s.stuck = err
+			return err
 		}
-		return fmt.Errorf("sandbox %s: freezer: %w", s.id, err)
+		// Half-frozen is worse than running.
+		if undo := errors.Join(s.freezer(false, s.closing), s.control.resume()); undo != nil {
+			err = errors.Join(err, undo)
+			s.stuck = err
+		}
+		return err
 	}
 	s.frozen = want
 	return nil

@@ -189,19 +189,10 @@ func insideView(t *testing.T, s *suite) {
 // freezing holds E-144 and E-145, the sandbox's side of them.
 func freezing(t *testing.T, s *suite) {
 	x := s.running(t)
-	number := func(event string) (n int64) {
-		t.Helper()
-		first, _, _ := strings.Cut(string(x.Invoke("f", []byte(event))), " ")
-		n, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
 	x.Invoke("f", []byte("spin"))
-	await(t, "the busy thread counts", func() bool { return number("spins") > 1000 })
+	await(t, "the busy thread counts", func() bool { return x.number(t, "spins") > 1000 })
 	wall := time.Now() // before the first reading inside: the time between them counts there, too
-	clock := number("clock")
+	clock := x.number(t, "clock")
 
 	for range 3 { // also again
 		if err := x.Freeze(); err != nil {
@@ -219,9 +210,9 @@ func freezing(t *testing.T, s *suite) {
 			t.Fatal(err)
 		}
 	}
-	after := number("spins")
-	await(t, "the busy thread goes on after thaw", func() bool { return number("spins") > after })
-	went, real := time.Duration(number("clock")-clock), time.Since(wall)
+	after := x.number(t, "spins")
+	await(t, "the busy thread goes on after thaw", func() bool { return x.number(t, "spins") > after })
+	went, real := time.Duration(x.number(t, "clock")-clock), time.Since(wall)
 	if went < 500*time.Millisecond || went > real+time.Millisecond {
 		t.Errorf("the monotonic clock went on by %v in %v with a freeze of half a second", went, real)
 	}

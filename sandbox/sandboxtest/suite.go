@@ -17,6 +17,7 @@ import (
 // Run runs the suite. open makes a backend in a folder of its own, with GuestExe as guest; the suite closes it.
 func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	s := &suite{open: open}
+	asleep := s.sleepers(t)
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -44,6 +45,7 @@ func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
+	t.Run("a sandbox answers after 12, 45 and 130 s of being frozen", asleep.wake)
 }
 
 type suite struct {
