@@ -109,3 +109,49 @@ func (x *box) number(t testing.TB, what string) int64 {
 	}
 	return n
 }
+
+// sleepingCopy is a restored sandbox that lies frozen while the rest of the suite of snapshots runs.
+type sleepingCopy struct {
+	*box
+	name  string
+	awake time.Time
+	last  state
+}
+
+// sleepingCopies restores each function for each of the idle times, and freezes what it restored.
+func (s *suite) sleepingCopies(t *testing.T) []*sleepingCopy {
+	b := s.backend(t)
+	var all []*sleepingCopy
+	for _, f := range functions(t) {
+		snapshot := f.begin(t, s, b).checkpoint(t, false)
+		for _, idle := range idleTimes {
+			c := &sleepingCopy{box: s.restore(t, f, b, snapshot), name: fmt.Sprintf("%s %v", f.name, idle)}
+			c.last = c.ask(t, "before")
+			if err := c.Freeze(); err != nil {
+				t.Fatal(err)
+			}
+			c.awake = time.Now().Add(idle)
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func (c *sleepingCopy) wake(t *testing.T) {
+	c.t = t
+	time.Sleep(time.Until(c.awake))
+	for range 2 {
+		if err := c.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		before := c.last
+		c.last = c.ask(t, "after")
+		same(t, before, c.last)
+		if late := time.Since(time.UnixMicro(int64(c.last.Wall * 1e6))); late < -50*time.Millisecond || late > patience {
+			t.Errorf("its wall clock is late by %v", late)
+		}
+		if err := c.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

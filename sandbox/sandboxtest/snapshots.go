@@ -31,6 +31,7 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	if caps := s.backend(t).Capabilities(); !caps.Snapshots || caps.SnapshotKey == "" {
 		t.Fatalf("a backend with these capabilities takes no snapshots: %+v", caps)
 	}
+	asleep := s.sleepingCopies(t)
 	for _, f := range functions(t) {
 		t.Run(f.name, func(t *testing.T) {
 			for _, c := range []struct {
@@ -61,6 +62,11 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s, functions(t)[0]) })
 	}
+	t.Run("a copy answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
+		for _, c := range asleep {
+			t.Run(c.name, c.wake)
+		}
+	})
 }
 
 // function is one whose snapshots are taken.
