@@ -7,6 +7,7 @@
 //	GET  /v1/logs/groups     []logstore.Group
 //	GET  /v1/logs/streams    []logstore.StreamInfo; group=
 //	GET  /v1/logs            logstore.Event, one a line; group= prefix= since= until= limit= newest= pattern= follow=
+//	GET  /v1/backup          a backup (package backup); records=only leaves out code packages
 //	POST /v1/drain           202; the server finishes what runs and ends
 //	GET  /v1/snapshots       []Snapshot
 //	POST /v1/snapshots/refresh   Snapshot, when the new generation is current; version=, here and below
@@ -110,6 +111,7 @@ type Options struct {
 	Health       func() Health
 	Drain        func()    // asks for the end and returns at once
 	Snapshots    Snapshots // nil: the sandbox makes none
+	Backup       Backup
 	Log          *slog.Logger
 }
 
@@ -143,6 +145,7 @@ func Open(o Options) (*Server, error) {
 		http.NewResponseController(w).Flush() // a server with nothing to finish may close this socket before the handler returns
 		o.Drain()
 	})
+	mux.HandleFunc("GET /v1/backup", s.backup)
 	s.snapshotRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),

@@ -2,9 +2,11 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"thaw/function"
 	"thaw/jetstream/journal"
 	"thaw/snapshot"
 )
@@ -38,7 +41,7 @@ func (s *Store) check(ctx context.Context, used bool) error {
 	_, err = os.Stat(s.brokerDir())
 	empty := errors.Is(err, fs.ErrNotExist)
 	if found.Exists && !found.Whole() && found.Incomplete == "" {
-		if err := s.setAside(true); err != nil { // opening a damaged broker changes it
+		if _, err := s.setAside(true); err != nil { // opening a damaged broker changes it
 			return err
 		}
 	}
@@ -70,7 +73,7 @@ func (s *Store) check(ctx context.Context, used bool) error {
 			v.Incomplete = "the records are missing, and there is code or a snapshot of functions"
 		}
 	}
-	if err := s.mend(ctx, found, &v, b.readable && len(v.Broker) == 0); err != nil {
+	if err := s.mend(ctx, found, &v, b.readable && len(v.Broker) == 0, empty); err != nil {
 		return err
 	}
 	s.tellLost(v)
@@ -78,12 +81,14 @@ func (s *Store) check(ctx context.Context, used bool) error {
 }
 
 // mend makes broker and journal as the verdict says they are.
-func (s *Store) mend(ctx context.Context, found *journal.Found, v *journal.Verdict, brokerGood bool) (err error) {
+func (s *Store) mend(ctx context.Context, found *journal.Found, v *journal.Verdict, brokerGood, brokerEmpty bool) (err error) {
 	if brokerGood && s.ns != nil {
 		err = s.makeBuckets(ctx, nil)
 	} else {
-		if found.Exists {
+		if found.Exists && !brokerEmpty {
 			s.log.Error("records in the broker were damaged or lost: they are made anew from the journal", "lost", described(v.Broker))
+		} else if found.Exists {
+			s.log.Info("the broker of the records is made from the journal")
 		}
 		err = s.rebuild(ctx, v)
 	}
@@ -234,7 +239,7 @@ func (s *Store) makeBuckets(ctx context.Context, first map[string]uint64) error 
 // rebuild makes a broker of the records alone; what was there is set aside. Revisions go on where they were, so none is given twice.
 func (s *Store) rebuild(ctx context.Context, v *journal.Verdict) error {
 	s.stop()
-	if err := s.setAside(false); err != nil {
+	if _, err := s.setAside(false); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {
@@ -274,35 +279,35 @@ const (
 )
 
 // setAside keeps what is in the folder now under the time's name: a copy of everything, or the broker's files themselves.
-func (s *Store) setAside(all bool) error {
+func (s *Store) setAside(all bool) (to string, err error) {
 	if _, err := os.Stat(s.brokerDir()); errors.Is(err, fs.ErrNotExist) && !all {
-		return nil
+		return "", nil
 	}
 	aside := filepath.Join(s.dir, asideFolder)
-	to := filepath.Join(aside, time.Now().UTC().Format("20060102T150405.000000000Z"))
+	to = filepath.Join(aside, time.Now().UTC().Format("20060102T150405.000000000Z"))
 	if err := os.MkdirAll(to, 0o700); err != nil {
-		return fmt.Errorf("damaged records: %w", err)
+		return "", fmt.Errorf("damaged records: %w", err)
 	}
 	if all {
 		for _, name := range append([]string{brokerFolder}, journal.Files...) {
 			if err := copyTree(filepath.Join(s.dir, name), filepath.Join(to, name)); err != nil {
-				return fmt.Errorf("copy of damaged records: %w", err)
+				return "", fmt.Errorf("copy of damaged records: %w", err)
 			}
 		}
 	} else if err := os.Rename(s.brokerDir(), filepath.Join(to, brokerFolder)); err != nil {
-		return fmt.Errorf("damaged records: %w", err)
+		return "", fmt.Errorf("damaged records: %w", err)
 	}
 	list, err := os.ReadDir(aside)
 	if err != nil {
-		return fmt.Errorf("damaged records: %w", err)
+		return "", fmt.Errorf("damaged records: %w", err)
 	}
 	for len(list) > asideKept { // by name, so by time
 		if err := os.RemoveAll(filepath.Join(aside, list[0].Name())); err != nil {
-			return fmt.Errorf("damaged records: %w", err)
+			return "", fmt.Errorf("damaged records: %w", err)
 		}
 		list = list[1:]
 	}
-	return nil
+	return to, nil
 }
 
 // copyTree copies a file or a folder; one that is not there is no error.
@@ -386,4 +391,103 @@ func describe(bucket, key string) string {
 		return fmt.Sprintf("function %s in %s", k.Name, k.Region)
 	}
 	return key
+}
+
+// Named are the hashes of the code packages that records name.
+func Named(records []journal.Write) []string {
+	named := map[string]bool{}
+	for _, w := range records {
+		if w.Bucket != functionsBucket.Bucket {
+			continue
+		}
+		switch _, _, number, ok := parseKey(w.Key); {
+		case !ok:
+		case number == 0:
+			var r function.Record
+			if json.Unmarshal(w.Value, &r) == nil {
+				named[r.Latest.Config.CodeSHA256] = true
+				if r.Before != nil {
+					named[r.Before.Config.CodeSHA256] = true
+				}
+			}
+		default:
+			var v function.VersionRecord
+			if json.Unmarshal(w.Value, &v) == nil {
+				named[v.Config.CodeSHA256] = true
+			}
+		}
+	}
+	delete(named, "")
+	return slices.Sorted(maps.Keys(named))
+}
+
+// revisionMargin is more revisions than are given between a backup and its use: none is given twice.
+const revisionMargin = 1_000_000
+
+// Replace makes these the records of a folder that nobody has open, and returns where what was there is set aside. The next Open makes the broker of them.
+func Replace(dir string, records []journal.Write, last map[string]uint64) (aside string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("records folder: %w", err)
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	s := &Store{dir: dir}
+	if aside, err = s.setAside(true); err != nil {
+		return "", err
+	}
+	given := map[string]uint64{}
+	if found, err := journal.Read(dir); err == nil {
+		given = found.Judge(nil, false).Last
+	}
+	for _, b := range buckets {
+		given[b.Bucket] = max(given[b.Bucket], last[b.Bucket]) + revisionMargin
+	}
+	if err := os.RemoveAll(s.brokerDir()); err != nil {
+		return "", fmt.Errorf("records folder: %w", err)
+	}
+	j, err := journal.Create(dir, records, given, "")
+	if err != nil {
+		return "", err
+	}
+	return aside, j.Close()
+}
+
+// AcceptLoss makes what is in a folder, which nobody has open, count as complete. It returns what was said to be missing, and where everything as it was is set aside;
+// both are empty when nothing was missing.
+func AcceptLoss(ctx context.Context, o Options) (lost, aside string, err error) {
+	s, err := Open(ctx, o)
+	if err != nil {
+		return "", "", err
+	}
+	defer s.Close()
+	if lost = s.journal.Incomplete(); lost == "" {
+		return "", "", nil
+	}
+	if aside, err = s.setAside(true); err != nil {
+		return "", "", err
+	}
+	records, last, err := s.Snapshot()
+	if err != nil {
+		return "", "", err
+	}
+	j, err := journal.Create(s.dir, records, last, "")
+	if err != nil {
+		return "", "", err
+	}
+	err = s.journal.Close()
+	s.journal = j
+	return lost, aside, err
+}
+
+// Functions counts the functions among records.
+func Functions(records []journal.Write) (n int) {
+	for _, w := range records {
+		if _, _, number, ok := parseKey(w.Key); ok && number == 0 && w.Bucket == functionsBucket.Bucket {
+			n++
+		}
+	}
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ import (
 
 	"thaw/admin"
 	"thaw/api"
+	"thaw/backup"
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/execenv"
@@ -50,6 +52,7 @@ type Node struct {
 	backend   sandbox.Backend
 	runtimes  *runtimes.Registry
 	logs      *logstore.Store
+	backup    admin.Backup
 	snapshots *snapstart // nil where the sandbox has none
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
@@ -85,16 +88,24 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(release)
-	store, err := jetstream.Open(ctx, jetstream.Options{Dir: dir("records"), Used: holdsFiles(dir("blobs"), dir("snapshots/store/manifest")), Log: n.log})
+	store, err := jetstream.Open(ctx, recordsOf(cfg.DataDir, n.log))
 	if err != nil {
 		return err
 	}
 	n.undo.Add(func() error { store.Close(); return nil })
+	endBackups, err := openBackups(dir("backups"), store, n.log)
+	if err != nil {
+		return err
+	}
+	n.undo.Add(endBackups)
 	blobs, err := blob.Open(dir("blobs"))
 	if err != nil {
 		return err
 	}
 	n.undo.Add(blobs.Close)
+	n.backup = func(ctx context.Context, w io.Writer, recordsOnly bool) error {
+		return backup.Write(ctx, w, backupSource(cfg.DataDir, store, blobs, recordsOnly))
+	}
 	codes, err := codepackage.Open(codepackage.Options{Dir: dir("code"), Source: blobs, Log: n.log})
 	if err != nil {
 		return err
@@ -296,7 +307,7 @@ func (n *Node) listen() error {
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
-		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain}
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup}
 	if n.snapshots != nil {
 		private.Snapshots = snapshotsAdmin{n.snapshots}
 	}

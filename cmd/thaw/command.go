@@ -7,5 +7,5 @@ type command = func(*app) *cobra.Command
 
 // commands are the subcommands of thaw.
 var commands = []command{
-	configCommand, demoCommand, doctorCommand, invokeCommand, logsCommand, psCommand, runtimeCommand, serverCommand, snapshotCommand, versionCommand,
+	backupCommand, configCommand, demoCommand, doctorCommand, invokeCommand, logsCommand, psCommand, restoreCommand, runtimeCommand, serverCommand, snapshotCommand, versionCommand,
 }

@@ -223,6 +223,7 @@ func Create(dir string, writes []Write, last map[string]uint64, incomplete strin
 	if found.damage != nil {
 		return nil, fmt.Errorf("journal of records: just written, and %s", strings.Join(found.damage, "; "))
 	}
+	found.Incomplete = incomplete // the mark is still that of before
 	return Open(dir, found)
 }
 
