@@ -159,6 +159,42 @@ func TestSnapStartFailingAfterRestore(t *testing.T) {
 	f.logs("RESTORE_REPORT Restore Duration", "Status: error\tError Type: Runtime.AfterRestoreError")
 }
 
+// An Error that a Java hook throws is told of like an exception, though the client catches exceptions only, and at once, also when another thread lives.
+func TestSnapStartJavaHookErrors(t *testing.T) {
+	const source = `
+import com.amazonaws.services.lambda.runtime.*;
+import org.crac.*;
+import java.util.*;
+public class HookError implements RequestHandler<Map<String, Object>, String>, Resource {
+  public HookError() {
+    if (System.getenv("LIVE") != null) new Thread(() -> { try { Thread.sleep(1_000_000); } catch (InterruptedException e) { } }).start();
+    Core.getGlobalContext().register(this);
+  }
+  static void fail(String hook) { if (hook.equals(System.getenv("HOOK"))) throw new NoClassDefFoundError("org/x/Missing"); }
+  public void beforeCheckpoint(org.crac.Context<? extends Resource> c) { fail("before"); }
+  public void afterRestore(org.crac.Context<? extends Resource> c) { fail("after"); }
+  public String handleRequest(Map<String, Object> e, com.amazonaws.services.lambda.runtime.Context c) { return "ok"; }
+}`
+	s := shared(t, "gvisor")
+	s.t = t
+	r := ready(t, s, "java17", "java21", "java11")
+	code := javaZip(t, s, "HookError", source)
+	for hook, errType := range map[string]string{"before": "Runtime.BeforeCheckpointError", "after": "Runtime.AfterRestoreError"} {
+		for _, live := range []string{"", "1"} {
+			own := map[string]string{"HOOK": hook}
+			if live != "" {
+				own["LIVE"] = live
+			}
+			f := s.deployZip(r, code, snapStart, memory(512), vars(own), func(in *lambda.CreateFunctionInput) { in.Handler = aws.String("HookError") })
+			c := f.publish()
+			reason := aws.ToString(c.StateReason)
+			if c.State != types.StateFailed || !strings.Contains(reason, errType) || !strings.Contains(reason, "java.lang.NoClassDefFoundError: org/x/Missing") {
+				t.Errorf("hook %s, living thread %q: state %s, reason %q", hook, live, c.State, reason)
+			}
+		}
+	}
+}
+
 // Hooks of AWS's Python library, unchanged: before in reverse order, after in order.
 func TestSnapStartPythonHooks(t *testing.T) {
 	s := shared(t, "gvisor")

@@ -430,3 +430,23 @@ func (h pinHash) matches() bool {
 	}
 	return h.want == "sha256:"+hex.EncodeToString(h.sum.Sum(nil))
 }
+
+// FetchJars downloads the Maven artifacts that a list in the form of lock.txt names, unless they are there, and checks their hashes. An artifact of the component C
+// becomes dir/C/lib/FILE.
+func FetchJars(ctx context.Context, list, dir string) error {
+	f := newFetcher()
+	for _, p := range parseLock(list) {
+		file := filepath.Join(dir, p.Component, "lib", filepath.Base(p.File))
+		if b, err := os.ReadFile(file); err == nil {
+			have := newPinHash(p.Hash)
+			have.sum.Write(b)
+			if have.matches() {
+				continue
+			}
+		}
+		if err := f.into(ctx, p, filepath.Join(dir, p.Component)); err != nil {
+			return fmt.Errorf("%s: %w", p.File, err)
+		}
+	}
+	return nil
+}

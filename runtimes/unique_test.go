@@ -240,6 +240,8 @@ public class Failing implements Resource {
 }
 `
 	}
+	// A thread that lives keeps a process whose main thread ended.
+	const living = `new Thread(() -> { try { Thread.sleep(1_000_000); } catch (InterruptedException e) { } }).start(); `
 	node, python := anyNode(t), anyPython(t)
 	java := ready(t, "java17")
 	tests := []struct {
@@ -271,6 +273,18 @@ public class Failing implements Resource {
 		{"Java, org.crac's own exception with suppressed ones", "example.Failing::handle", java, func(t *testing.T) string {
 			return compileJava(t, java, "Failing", javaHook(``, `RestoreException e = new RestoreException(); e.addSuppressed(new Exception("inner " + name)); if (name.equals("first")) throw e;`))
 		}, "restore/error", "Runtime.AfterRestoreError", "inner first", 64},
+		{"Java, an Error before", "example.Failing::handle", java, func(t *testing.T) string {
+			return compileJava(t, java, "Failing", javaHook(`throw new NoClassDefFoundError("org/x/Missing");`, ``))
+		}, "init/error", "Runtime.BeforeCheckpointError", "java.lang.NoClassDefFoundError: org/x/Missing", 64},
+		{"Java, an Error after", "example.Failing::handle", java, func(t *testing.T) string {
+			return compileJava(t, java, "Failing", javaHook(``, `throw new StackOverflowError("deep");`))
+		}, "restore/error", "Runtime.AfterRestoreError", "java.lang.StackOverflowError: deep", 64},
+		{"Java, an Error before, with a thread that lives", "example.Failing::handle", java, func(t *testing.T) string {
+			return compileJava(t, java, "Failing", javaHook(living+`throw new NoClassDefFoundError("org/x/Missing");`, ``))
+		}, "init/error", "Runtime.BeforeCheckpointError", "java.lang.NoClassDefFoundError: org/x/Missing", 64},
+		{"Java, an Error after, with a thread that lives", "example.Failing::handle", java, func(t *testing.T) string {
+			return compileJava(t, java, "Failing", javaHook(living, `throw new NoClassDefFoundError("org/x/Missing");`))
+		}, "restore/error", "Runtime.AfterRestoreError", "java.lang.NoClassDefFoundError: org/x/Missing", 64},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

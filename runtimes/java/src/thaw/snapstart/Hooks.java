@@ -10,9 +10,10 @@ import java.lang.reflect.UndeclaredThrowableException;
 import java.util.List;
 
 /**
- * The global context: AWS's, with two additions. Generators are seeded anew before the first after-restore hook and after the last
+ * The global context: AWS's, with three additions. Generators are seeded anew before the first after-restore hook and after the last
  * before-checkpoint hook. And the exception that collects what hooks threw gets their words for a message: it has none of its own, so the client
- * would report the name of its class and nothing else.
+ * would report the name of its class and nothing else. And an {@link Error} that a hook throws becomes such an exception: the client catches exceptions only, so
+ * the error would end the main thread, and the process just if no other thread lives.
  */
 final class Hooks extends Context<Resource> {
     private static final int MAX_MESSAGE = 2000;
@@ -38,16 +39,15 @@ final class Hooks extends Context<Resource> {
         } catch (CheckpointException e) {
             tell(e);
             throw e;
+        } catch (Error e) {
+            throw checkpointFailed(e);
         }
         HookNames.tell(names);
         try {
             generators.find();
             generators.reseed(); // so that what it needs is loaded and open by then
-        } catch (Exception e) {
-            CheckpointException failed = new CheckpointException();
-            failed.addSuppressed(e);
-            tell(failed);
-            throw failed;
+        } catch (Exception | Error e) {
+            throw checkpointFailed(e);
         }
     }
 
@@ -55,18 +55,31 @@ final class Hooks extends Context<Resource> {
     public void afterRestore(Context<? extends Resource> context) throws RestoreException {
         try {
             generators.reseed();
-        } catch (Exception e) { // better no environment than one that repeats another's secrets
-            RestoreException failed = new RestoreException();
-            failed.addSuppressed(e);
-            tell(failed);
-            throw failed;
+        } catch (Exception | Error e) { // better no environment than one that repeats another's secrets
+            throw restoreFailed(e);
         }
         try {
             hooks.afterRestore(context);
         } catch (RestoreException e) {
             tell(e);
             throw e;
+        } catch (Error e) {
+            throw restoreFailed(e);
         }
+    }
+
+    private static CheckpointException checkpointFailed(Throwable why) {
+        CheckpointException failed = new CheckpointException();
+        failed.addSuppressed(why);
+        tell(failed);
+        return failed;
+    }
+
+    private static RestoreException restoreFailed(Throwable why) {
+        RestoreException failed = new RestoreException();
+        failed.addSuppressed(why);
+        tell(failed);
+        return failed;
     }
 
     private static void tell(Throwable collected) {
