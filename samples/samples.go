@@ -5,17 +5,16 @@
 package samples
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"embed"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"thaw/codepackage"
 )
 
 // Sample is one function, as it may be created.
@@ -92,42 +91,9 @@ func Zip(name string) ([]byte, error) {
 		}
 		from = os.DirFS(out)
 	}
-	b, err := pack(from)
+	b, err := codepackage.Pack(from, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sample %s: %w", name, err)
 	}
 	return b, nil
-}
-
-// pack zips a folder. Programs are executable; times are fixed, so that the same files give the same hash.
-func pack(from fs.FS) ([]byte, error) {
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		head := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
-		head.SetMode(0o644)
-		if path.Base(name) == "bootstrap" {
-			head.SetMode(0o755)
-		}
-		file, err := w.CreateHeader(head)
-		if err != nil {
-			return err
-		}
-		body, err := fs.ReadFile(from, name)
-		if err != nil {
-			return err
-		}
-		_, err = file.Write(body)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
