@@ -3,6 +3,7 @@
 //
 //	GET  /v1/health          Health
 //	GET  /v1/environments    []Environment
+//	GET  /v1/functions       []Function
 //	GET  /v1/config          the effective configuration, as Options.Config gives it
 //	GET  /v1/logs/groups     []logstore.Group
 //	GET  /v1/logs/streams    []logstore.StreamInfo; group=
@@ -51,10 +52,27 @@ type Health struct {
 	Draining bool      `json:"draining,omitempty"`
 }
 
+// Function is one function, as `thaw ls` shows it.
+type Function struct {
+	Name      string    `json:"name"`
+	Region    string    `json:"region"`
+	ARN       string    `json:"arn"`
+	Runtime   string    `json:"runtime"`
+	Handler   string    `json:"handler,omitempty"`
+	MemoryMiB int       `json:"memoryMiB"`
+	State     string    `json:"state"` // of $LATEST
+	Reason    string    `json:"reason,omitempty"`
+	SnapStart bool      `json:"snapStart"`
+	Versions  []int     `json:"versions"` // published, ascending
+	Group     string    `json:"logGroup"`
+	Modified  time.Time `json:"modified"`
+}
+
 // Environment is one execution environment, as `thaw ps` shows it.
 type Environment struct {
 	ID          string    `json:"id"`
 	Function    string    `json:"function"`
+	Region      string    `json:"region"`
 	Qualifier   string    `json:"qualifier"`
 	State       string    `json:"state"`
 	Since       time.Time `json:"since"`   // of the state
@@ -90,7 +108,7 @@ type Move struct {
 
 func environment(s execenv.Status) Environment {
 	e := Environment{
-		ID: s.ID, Function: s.Function, Qualifier: s.Qualifier, State: s.State, Since: s.Since, Created: s.Created, Invokes: s.Invokes, Spare: s.Spare, Provisioned: s.Provisioned,
+		ID: s.ID, Function: s.Function, Region: s.Region, Qualifier: s.Qualifier, State: s.State, Since: s.Since, Created: s.Created, Invokes: s.Invokes, Spare: s.Spare, Provisioned: s.Provisioned,
 		MemoryMiB: s.MemoryMiB, MemoryBytes: s.MemoryBytes, Sandbox: s.Sandbox, LogStream: s.LogStream, CodeSHA256: s.CodeSHA256, Epoch: s.Epoch, PIDs: s.PIDs,
 	}
 	for _, m := range s.Moves {
@@ -106,6 +124,7 @@ func environment(s execenv.Status) Environment {
 type Options struct {
 	DataDir      string
 	Environments func() []execenv.Status
+	Functions    func() []Function
 	Logs         *logstore.Store
 	Config       func() any // marshalled as it is
 	Health       func() Health
@@ -135,6 +154,7 @@ func Open(o Options) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Health()) })
 	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Config()) })
+	mux.HandleFunc("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Functions()) })
 	mux.HandleFunc("GET /v1/environments", s.environments)
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	mux.HandleFunc("GET /v1/logs/groups", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.Logs.Groups()) })

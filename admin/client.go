@@ -21,6 +21,9 @@ import (
 // ErrNotRunning is the fact that no server has the data folder.
 var ErrNotRunning = errors.New("no server runs on this data folder")
 
+// ErrNotOurs is the fact that the server belongs to another user, who alone may use this door. The Lambda API may be open to others.
+var ErrNotOurs = errors.New("its server belongs to another user; type the command with sudo, or as that user")
+
 // Client talks to the server of a data folder.
 type Client struct {
 	dataDir string
@@ -43,6 +46,11 @@ func (c *Client) Health(ctx context.Context) (h Health, err error) {
 // Environments lists the server's environments.
 func (c *Client) Environments(ctx context.Context) (list []Environment, err error) {
 	return list, c.get(ctx, "environments", &list)
+}
+
+// Functions lists the server's functions.
+func (c *Client) Functions(ctx context.Context) (list []Function, err error) {
+	return list, c.get(ctx, "functions", &list)
 }
 
 // Config decodes the effective configuration into v.
@@ -156,6 +164,9 @@ func (c *Client) send(ctx context.Context, method, what string, content io.Reade
 	resp, err := c.http.Do(req)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%s: %w; type: thaw server", c.dataDir, ErrNotRunning)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%s: %w", c.dataDir, ErrNotOurs)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("server of %s: %w", c.dataDir, err)

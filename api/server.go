@@ -178,6 +178,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+// Functions are all functions, in the order of account, region and name.
+func (s *Server) Functions() []*function.Entry { return s.view.All() }
+
 // Close stops the background work and waits for it. What is unsettled is continued by the next Open.
 func (s *Server) Close() {
 	s.cancel(errClosed)

@@ -132,3 +132,16 @@ func (l Life) Settling() bool { return l == Creating || l == Updating || l == Re
 
 // Serves says that invocations can be answered, if only by the configuration before.
 func (l Life) Serves() bool { return l == Live || l == Updating || l == UpdateFailed }
+
+// State is how the API calls where the version stands. Source: control-plane spec, State.
+func (l Life) State() string {
+	switch l {
+	case Creating, Reviving, Waking:
+		return "Pending"
+	case Failed:
+		return "Failed"
+	case Inactive:
+		return "Inactive"
+	}
+	return "Active"
+}

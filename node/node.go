@@ -306,7 +306,7 @@ func (n *Node) listen() error {
 	n.http = door.Serve(l, n.public, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
-	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Logs: n.logs, Log: n.log,
+	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
 		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup}
 	if n.snapshots != nil {
 		private.Snapshots = snapshotsAdmin{n.snapshots}
