@@ -22,12 +22,16 @@ the default, the config file (NAME = VALUE lines), the environment (THAW_NAME), 
 	cmd.Flags().BoolVar(&running, "running", false, "show the settings of the running server instead")
 	addSettings(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		server, c, err := a.server(cmd)
+		c, err := a.settings(cmd)
 		if err != nil {
 			return err
 		}
 		values := c.Values()
 		if running {
+			server, _, err := a.server(cmd)
+			if err != nil {
+				return err
+			}
 			values = nil
 			if err := server.Config(cmd.Context(), &values); err != nil {
 				return err

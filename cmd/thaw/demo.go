@@ -143,28 +143,41 @@ func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, pro
 	if p, ok := preferred[family]; ok {
 		return p, reg.Check(p, "")
 	}
-	ready, fetchable := "", ""
+	ready, fetchable := choose(reg, family)
+	switch {
+	case ready != "":
+		return ready, nil
+	case fetchable != "":
+		return fetchable, reg.Install(ctx, fetchable, progress)
+	}
 	missing := &runtimes.NotInstalledError{Identifier: family}
 	for _, row := range reg.Ls() {
-		if !strings.HasPrefix(row.Identifier, family) || strings.Contains(row.Identifier, ".al") {
-			continue
+		if ofFamily(row, family) && !row.Ready {
+			missing.Missing, missing.Install = row.Missing, row.Install
 		}
+	}
+	return "", missing
+}
+
+// choose gives the newest identifiers of a family that are ready, and that can be fetched; empty where there is none.
+func choose(reg *runtimes.Registry, family string) (ready, fetchable string) {
+	if p, ok := preferred[family]; ok {
+		return p, ""
+	}
+	for _, row := range reg.Ls() {
 		switch {
+		case !ofFamily(row, family):
 		case row.Ready:
 			ready = row.Identifier
 		case row.Install == "thaw runtime install "+row.Identifier && (family != "nodejs" || row.Identifier <= "nodejs22.x"):
 			fetchable = row.Identifier
-		default:
-			missing.Missing, missing.Install = row.Missing, row.Install
 		}
 	}
-	switch {
-	case ready != "":
-		return ready, nil
-	case fetchable == "":
-		return "", missing
-	}
-	return fetchable, reg.Install(ctx, fetchable, progress)
+	return ready, fetchable
+}
+
+func ofFamily(row runtimes.Row, family string) bool {
+	return strings.HasPrefix(row.Identifier, family) && !strings.Contains(row.Identifier, ".al")
 }
 
 // next says what to type now; the first of the steps is with a function that works here.

@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 
+	"thaw/admin"
 	"thaw/internal/wholebody"
 	"thaw/node"
 )
@@ -30,19 +32,22 @@ func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.region, "region", "", "region of the function (default AWS_REGION, AWS_DEFAULT_REGION, us-east-1)")
 }
 
-// client is an AWS client for the target. The key is a configured one when the configuration tells it, else that of AWS's own variables.
-func (a *app) client(cmd *cobra.Command, t target) (*lambda.Client, error) {
-	server, c, err := a.server(cmd)
-	if err != nil {
-		return nil, err
-	}
+// client is an AWS client for the target, and for one function. Where nobody names a region, it is the function's own. The key is a configured one when the configuration tells it, else that of AWS's own variables.
+func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Client, error) {
 	endpoint := cmp.Or(t.endpoint, os.Getenv("THAW_ENDPOINT"))
+	var c node.Config
+	var err error
 	if endpoint == "" {
-		health, err := server.Health(cmd.Context())
+		s, err := a.find(cmd)
 		if err != nil {
 			return nil, fmt.Errorf("%w, or give --endpoint URL", err)
 		}
-		endpoint = health.Endpoint
+		endpoint, c = s.endpoint, s.config
+		if t.region == "" && !regionIsSet() {
+			t.region = s.regionOf(cmd.Context(), function)
+		}
+	} else if c, err = a.settings(cmd); err != nil {
+		return nil, err
 	}
 	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, misuse{fmt.Errorf("endpoint %q is no URL such as http://127.0.0.1:9600", endpoint)}
@@ -52,6 +57,81 @@ func (a *app) client(cmd *cobra.Command, t target) (*lambda.Client, error) {
 		return nil, err
 	}
 	return newClient(endpoint, cmp.Or(t.region, region()), id, secret), nil
+}
+
+func regionIsSet() bool {
+	return os.Getenv("AWS_REGION") != "" || os.Getenv("AWS_DEFAULT_REGION") != ""
+}
+
+// regionOf is the region of the only function of that name; empty when there is none, or more than one.
+func (s found) regionOf(ctx context.Context, function string) (region string) {
+	name, _ := nameOf(function)
+	list, err := s.Functions(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, f := range list {
+		switch {
+		case f.Name != name:
+		case region != "":
+			return ""
+		default:
+			region = f.Region
+		}
+	}
+	return region
+}
+
+// nameOf is the function's name in NAME, NAME:QUALIFIER or an ARN, and its region where that is told.
+func nameOf(function string) (name, region string) {
+	if part := strings.Split(function, ":"); part[0] == "arn" && len(part) >= 7 {
+		return part[6], part[3]
+	}
+	name, _, _ = strings.Cut(function, ":")
+	return name, ""
+}
+
+// noFunction says that there is no such function on the server, and which one may have been meant; nil when there is, or when the server
+// cannot be asked.
+func noFunction(ctx context.Context, server *admin.Client, function string) error {
+	name, _ := nameOf(function)
+	list, err := server.Functions(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // what was to be said about the function is said without it
+	}
+	near, least := "", 4
+	for _, f := range list {
+		if f.Name == name {
+			return nil
+		}
+		if d := distance(f.Name, name); d < least {
+			near, least = f.Name, d
+		}
+	}
+	if near != "" {
+		return fmt.Errorf("there is no function %s; did you mean %s?", name, near)
+	}
+	return fmt.Errorf("there is no function %s; type: thaw ls", name)
+}
+
+// distance counts the letters that must be put in, taken out or changed to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
 }
 
 func region() string {

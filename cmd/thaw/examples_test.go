@@ -90,7 +90,7 @@ func TestExamples(t *testing.T) {
 	for _, c := range everyCommand(newRoot(&app{})) {
 		example := shellWords(t, c.Example)[1:]
 		switch c.CommandPath() {
-		case "thaw server", "thaw demo", "thaw runtime install", "thaw backup", "thaw restore":
+		case "thaw server", "thaw demo", "thaw deploy", "thaw runtime install", "thaw backup", "thaw restore":
 			continue // have tests of their own below
 		}
 		if strings.HasPrefix(c.CommandPath(), "thaw snapshot") {

@@ -8,9 +8,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"thaw/node"
 )
 
 func main() {
@@ -71,10 +74,10 @@ func run(ctx, force context.Context, args []string, in io.Reader, out, words io.
 	case err == errSilent:
 		return exitFailed
 	case errors.As(err, new(misuse)):
-		fmt.Fprintf(words, "thaw: %s\n", visible(err.Error()))
+		fmt.Fprintf(words, "thaw: %v\n", err)
 		return exitMisuse
 	}
-	fmt.Fprintf(words, "thaw: %s\n", visible(err.Error())) // it may tell what a function said
+	fmt.Fprintf(words, "thaw: %v\n", err)
 	return exitFailed
 }
 
@@ -100,7 +103,7 @@ Clients work by setting an endpoint URL.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return misuse{fmt.Errorf("unknown command %q; type: thaw --help", args[0])}
+				return misuse{fmt.Errorf("unknown command %q; %s", args[0], didYouMean(cmd, args[0]))}
 			}
 			return nil
 		},
@@ -121,6 +124,9 @@ Clients work by setting an endpoint URL.`,
 		return misuse{fmt.Errorf("%w; type: %s --help", err, cmd.CommandPath())}
 	})
 	root.SetUsageTemplate(usageTemplate)
+	root.SuggestionsMinimumDistance = 2
+	root.Version = node.Version
+	root.SetVersionTemplate("thaw {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", "text", "form of what is printed: text or json")
 	flags.StringVar(&a.dataDir, "data-dir", "", "the server's data folder (default "+defaultDataDir()+", or THAW_DATA_DIR)")
@@ -129,6 +135,28 @@ Clients work by setting an endpoint URL.`,
 		root.AddCommand(c(a))
 	}
 	return root
+}
+
+// didYouMean says what somebody may have meant by a command that there is not.
+func didYouMean(cmd *cobra.Command, typed string) string {
+	if near := cmd.SuggestionsFor(typed); len(near) > 0 {
+		return fmt.Sprintf("did you mean %s? or type: %s --help", strings.Join(near, " or "), cmd.CommandPath())
+	}
+	return "type: " + cmd.CommandPath() + " --help"
+}
+
+// group is a command that only has others below it.
+func group(c *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if len(given) > 0 {
+			return misuse{fmt.Errorf("unknown command %q of %s; %s", given[0], cmd.CommandPath(), didYouMean(cmd, given[0]))}
+		}
+		return nil
+	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(below...)
+	return c
 }
 
 // args checks the number of arguments; too many or too few are misuse.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,19 +13,19 @@ import (
 // print writes v as JSON, or calls text for the form that people read.
 func (a *app) print(v any, text func(io.Writer)) error {
 	if a.output == "json" {
-		return writeJSON(a.out, v, "  ")
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
 	}
 	text(a.out)
 	return nil
 }
 
-// table writes rows in columns two spaces apart. The last column is not padded. Cells are text: what commands a terminal in them is shown as marks.
+// table writes rows in columns two spaces apart. The last column is not padded.
 func table(w io.Writer, rows [][]string) {
 	var width []int
 	for _, row := range rows {
 		for i, cell := range row {
-			cell = visibleLine(cell)
-			row[i] = cell
 			if i == len(width) {
 				width = append(width, 0)
 			}

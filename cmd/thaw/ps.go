@@ -20,7 +20,7 @@ func psCommand(a *app) *cobra.Command {
 		Args:    args(cobra.MaximumNArgs(1)),
 		Example: "thaw ps -o json",
 	}
-	cmd.Flags().IntVar(&moves, "moves", 3, "how many of the last moves to show")
+	cmd.Flags().IntVar(&moves, "moves", 0, "how many of the last moves to show, with how long each state lasted")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		server, _, err := a.server(cmd)
 		if err != nil {
@@ -31,7 +31,13 @@ func psCommand(a *app) *cobra.Command {
 			return err
 		}
 		if len(names) == 1 {
-			envs = slices.DeleteFunc(envs, func(e admin.Environment) bool { return e.Function != names[0] })
+			name, region := nameOf(names[0])
+			envs = slices.DeleteFunc(envs, func(e admin.Environment) bool { return e.Function != name || region != "" && e.Region != region })
+			if len(envs) == 0 {
+				if err := noFunction(cmd.Context(), server, names[0]); err != nil {
+					return err
+				}
+			}
 		}
 		slices.SortFunc(envs, func(x, y admin.Environment) int {
 			return cmp.Or(cmp.Compare(x.Function, y.Function), cmp.Compare(x.Qualifier, y.Qualifier), x.Created.Compare(y.Created))
@@ -42,12 +48,23 @@ func psCommand(a *app) *cobra.Command {
 }
 
 func psRows(envs []admin.Environment, moves int, now time.Time) [][]string {
-	rows := [][]string{{"ENV", "FUNCTION", "QUALIFIER", "STATE", "FOR", "AGE", "INVOKES", "MEMORY", "SANDBOX", "LAST MOVES"}}
+	rows := [][]string{{"ENV", "FUNCTION", "VERSION", "STATE", "FOR", "AGE", "INVOKES", "MEMORY"}}
+	regions := slices.ContainsFunc(envs, func(e admin.Environment) bool { return e.Region != envs[0].Region })
+	if regions {
+		rows[0] = append(rows[0], "REGION")
+	}
+	if moves > 0 {
+		rows[0] = append(rows[0], "LAST MOVES")
+	}
 	for _, e := range envs {
-		rows = append(rows, []string{
-			short(e.ID), e.Function, e.Qualifier, stateOf(e), ago(now.Sub(e.Since)), ago(now.Sub(e.Created)), itoa(e.Invokes),
-			mebibytes(e.MemoryBytes), e.Sandbox, trail(e, moves),
-		})
+		row := []string{short(e.ID), e.Function, e.Qualifier, stateOf(e), ago(now.Sub(e.Since)), ago(now.Sub(e.Created)), itoa(e.Invokes), mebibytes(e.MemoryBytes)}
+		if regions {
+			row = append(row, e.Region)
+		}
+		if moves > 0 {
+			row = append(row, trail(e, moves))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

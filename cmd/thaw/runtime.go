@@ -13,15 +13,11 @@ import (
 )
 
 func runtimeCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "runtime",
 		Short:   "Say what serves each runtime identifier, and install what is missing",
-		Args:    args(cobra.NoArgs),
 		Example: "thaw runtime ls",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(runtimeLsCommand(a), runtimeInstallCommand(a))
-	return cmd
+	}, runtimeLsCommand(a), runtimeInstallCommand(a))
 }
 
 // openRuntimes opens the registry in the data folder.
@@ -32,6 +28,7 @@ func openRuntimes(c node.Config) (*runtimes.Registry, error) {
 func runtimeLsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
+		Aliases: []string{"list"},
 		Short:   "List every runtime identifier with its interpreter and client",
 		Args:    args(cobra.NoArgs),
 		Example: "thaw runtime ls -o json",

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"thaw/admin"
 	"thaw/node"
 )
 
@@ -28,13 +30,18 @@ The first Ctrl-C lets running invokes finish, for as long as --drain-timeout say
 		if err != nil {
 			return err
 		}
+		forget, err := admin.Announce(c.DataDir, n.Health())
+		if err != nil { // commands then need --data-dir where they would not
+			fmt.Fprintf(a.words, "thaw: %v\n", err)
+			forget = func() error { return nil }
+		}
 		fmt.Fprintf(a.words, "thaw: serving the Lambda API at %s, data in %s; Ctrl-C ends it\n", n.Endpoint(), c.DataDir)
 		select {
 		case <-cmd.Context().Done():
 			fmt.Fprintln(a.words, "thaw: letting running invokes finish; Ctrl-C again ends them")
 		case <-n.Drained():
 		}
-		return n.Close(a.force)
+		return errors.Join(forget(), n.Close(a.force))
 	}
 	return cmd
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"thaw/admin"
 	"thaw/node"
 )
 
@@ -52,15 +51,6 @@ func (a *app) settings(cmd *cobra.Command) (node.Config, error) {
 		return c, misuse{err}
 	}
 	return c, nil
-}
-
-// server is the way to the running server of the data folder.
-func (a *app) server(cmd *cobra.Command) (*admin.Client, node.Config, error) {
-	c, err := a.settings(cmd)
-	if err != nil {
-		return nil, c, err
-	}
-	return admin.Dial(c.DataDir), c, nil
 }
 
 // logger is the server's own log, on stderr.

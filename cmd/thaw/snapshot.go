@@ -11,17 +11,13 @@ import (
 )
 
 func snapshotCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "snapshot",
 		Short: "Look at the snapshots of versions with SnapStart, and refresh them",
 		Long: `A version is named FUNCTION:VERSION, or by its ARN. Commands that take FUNCTION alone mean its newest version that has a snapshot.
 docs/snapstart.md tells the rest.`,
-		Args:    args(cobra.NoArgs),
 		Example: "thaw snapshot ls",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(snapshotLsCommand(a), snapshotInspectCommand(a), snapshotRefreshCommand(a), snapshotRmCommand(a), snapshotPolicyCommand(a), snapshotDoctorCommand(a))
-	return cmd
+	}, snapshotLsCommand(a), snapshotInspectCommand(a), snapshotRefreshCommand(a), snapshotRmCommand(a), snapshotPolicyCommand(a), snapshotDoctorCommand(a))
 }
 
 // plainSnapshot is an error of the door without the operating system's words in it.

@@ -15,6 +15,7 @@ import (
 func snapshotLsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls [FUNCTION]",
+		Aliases: []string{"list"},
 		Short:   "List the versions with SnapStart and their current generations",
 		Args:    args(cobra.MaximumNArgs(1)),
 		Example: "thaw snapshot ls -o json",
