@@ -116,9 +116,9 @@ func (d *demonstration) run(ctx context.Context, do act, identifier string) erro
 
 // tell prints a step and the log of its invocation.
 func (d *demonstration) tell(st step, log string) {
-	fmt.Fprintf(d.app.words, "\n  %s in %.1f ms: %s\n", st.Step, st.ClientMs, answerOf(st))
+	fmt.Fprintf(d.app.words, "\n  %s in %.1f ms: %s\n", st.Step, st.ClientMs, visible(answerOf(st)))
 	for line := range strings.Lines(log) {
-		fmt.Fprintf(d.app.words, "    | %s\n", shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200))
+		fmt.Fprintf(d.app.words, "    | %s\n", visible(shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200)))
 	}
 }
 

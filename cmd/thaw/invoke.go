@@ -30,19 +30,23 @@ func invokeCommand(a *app) *cobra.Command {
 	var (
 		t                  target
 		payload, qualifier string
-		tail               bool
+		tail, raw          bool
 	)
 	cmd := &cobra.Command{
 		Use:   "invoke FUNCTION",
 		Short: "Invoke a function and print its answer",
 		Long: `Invokes a function by its name or ARN. Its answer goes to stdout, everything else to stderr.
-The exit code is 1 when the function answers with an error.`,
+The exit code is 1 when the function answers with an error.
+
+Control characters of the function are shown as marks such as ^[ in the log that --tail prints, and in the answer when stdout is a
+terminal; a pipe or a file gets the answer byte for byte.`,
 		Args:    args(cobra.ExactArgs(1)),
 		Example: `thaw invoke hello --payload '{"name":"world"}' --tail`,
 	}
 	cmd.Flags().StringVarP(&payload, "payload", "p", "", "event: text, @FILE, or - for stdin")
 	cmd.Flags().StringVar(&qualifier, "qualifier", "", "version or alias")
 	cmd.Flags().BoolVar(&tail, "tail", false, "also print the end of the invocation's log")
+	cmd.Flags().BoolVar(&raw, "raw", false, "answer and log byte for byte, on a terminal too")
 	t.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		event, err := a.readPayload(payload)
@@ -64,7 +68,7 @@ The exit code is 1 when the function answers with an error.`,
 		if err != nil {
 			return plainer(err)
 		}
-		return a.printAnswer(out)
+		return a.printAnswer(out, raw)
 	}
 	return cmd
 }
@@ -88,7 +92,7 @@ func (a *app) readPayload(payload string) ([]byte, error) {
 	return []byte(payload), nil
 }
 
-func (a *app) printAnswer(out *lambda.InvokeOutput) error {
+func (a *app) printAnswer(out *lambda.InvokeOutput, raw bool) error {
 	answer := invokeAnswer{StatusCode: out.StatusCode, ExecutedVersion: aws.ToString(out.ExecutedVersion), FunctionError: aws.ToString(out.FunctionError)}
 	if json.Valid(out.Payload) {
 		answer.Payload = out.Payload
@@ -101,9 +105,16 @@ func (a *app) printAnswer(out *lambda.InvokeOutput) error {
 	}
 	answer.Log = string(log)
 	if a.output == "text" {
+		if !raw {
+			log = []byte(visible(answer.Log))
+		}
 		a.words.Write(log)
 	}
-	if err := a.print(answer, func(w io.Writer) { fmt.Fprintf(w, "%s\n", out.Payload) }); err != nil {
+	payload := string(out.Payload)
+	if !raw && terminal(a.out) {
+		payload = visible(payload)
+	}
+	if err := a.print(answer, func(w io.Writer) { fmt.Fprintln(w, payload) }); err != nil {
 		return err
 	}
 	if answer.FunctionError != "" {

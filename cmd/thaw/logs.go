@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,12 +19,16 @@ func logsCommand(a *app) *cobra.Command {
 		q     admin.LogQuery
 		since time.Duration
 		lines int
+		raw   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "logs FUNCTION",
 		Short: "Show what a function and the platform wrote about it",
 		Long: `Shows the newest events of a function's log group, oldest first. FUNCTION is a function's name, or the name of a log group
-when it begins with a slash. With -o json each event is one line.`,
+when it begins with a slash. With -o json each event is one line.
+
+Control characters that a function wrote, escape sequences of colours among them, are shown as marks such as ^[[31m, also in a
+pipe: they could command the terminal that shows them. --raw and -o json give them as they are.`,
 		Args:    args(cobra.ExactArgs(1)),
 		Example: "thaw logs hello --since 10m --filter REPORT",
 	}
@@ -35,6 +38,7 @@ when it begins with a slash. With -o json each event is one line.`,
 	f.Var((*days)(&since), "since", "only events of the last 10m, 2h, 1d ...")
 	f.StringVar(&q.PatternText, "filter", "", `CloudWatch Logs filter pattern: ERROR -debug "two words" ?a ?b, or { $.level = "ERROR" }`)
 	f.StringVar(&q.StreamPrefix, "stream", "", "only log streams whose name begins so")
+	f.BoolVar(&raw, "raw", false, "control characters and escape sequences as they were written")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		if _, err := logstore.ParsePattern(q.PatternText); err != nil {
 			return misuse{err}
@@ -63,7 +67,7 @@ when it begins with a slash. With -o json each event is one line.`,
 			if err != nil {
 				return err
 			}
-			if err := a.printEvent(e); err != nil {
+			if err := a.printEvent(e, raw); err != nil {
 				return err
 			}
 		}
@@ -107,11 +111,14 @@ func (d *days) Set(text string) error {
 	return err
 }
 
-func (a *app) printEvent(e logstore.Event) error {
+func (a *app) printEvent(e logstore.Event, raw bool) error {
 	if a.output == "json" {
-		return json.NewEncoder(a.out).Encode(e)
+		return writeJSON(a.out, e, "")
 	}
-	env := e.Stream[strings.LastIndexByte(e.Stream, ']')+1:]
-	_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.UnixMilli(e.Time).Format("2006-01-02 15:04:05.000"), short(env), strings.TrimRight(e.Message, "\r\n"))
+	env, message := short(e.Stream[strings.LastIndexByte(e.Stream, ']')+1:]), strings.TrimRight(e.Message, "\r\n")
+	if !raw {
+		env, message = visibleLine(env), visible(message)
+	}
+	_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.UnixMilli(e.Time).Format("2006-01-02 15:04:05.000"), env, message)
 	return err
 }

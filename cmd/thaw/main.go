@@ -74,10 +74,10 @@ func run(ctx, force context.Context, args []string, in io.Reader, out, words io.
 	case err == errSilent:
 		return exitFailed
 	case errors.As(err, new(misuse)):
-		fmt.Fprintf(words, "thaw: %v\n", err)
+		fmt.Fprintf(words, "thaw: %s\n", visible(err.Error()))
 		return exitMisuse
 	}
-	fmt.Fprintf(words, "thaw: %v\n", err)
+	fmt.Fprintf(words, "thaw: %s\n", visible(err.Error())) // it may tell what a function said
 	return exitFailed
 }
 

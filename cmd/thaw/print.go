@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -13,19 +12,19 @@ import (
 // print writes v as JSON, or calls text for the form that people read.
 func (a *app) print(v any, text func(io.Writer)) error {
 	if a.output == "json" {
-		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+		return writeJSON(a.out, v, "  ")
 	}
 	text(a.out)
 	return nil
 }
 
-// table writes rows in columns two spaces apart. The last column is not padded.
+// table writes rows in columns two spaces apart. The last column is not padded. Cells are text: what commands a terminal in them is shown as marks.
 func table(w io.Writer, rows [][]string) {
 	var width []int
 	for _, row := range rows {
 		for i, cell := range row {
+			cell = visibleLine(cell)
+			row[i] = cell
 			if i == len(width) {
 				width = append(width, 0)
 			}
