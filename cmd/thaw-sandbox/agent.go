@@ -49,13 +49,13 @@ type agent struct {
 // restore looks there for the socket's kind. Source: HostSender.afterLoad, pkg/sentry/socket/unix/transport/save_restore.go.
 const streamFD = 900
 
-// takeAgent removes the agent's socket from the descriptors that gVisor would give to the guest, and returns it. gVisor runs its program a second
-// time when it has set up the sandbox's root, with the flags that it was given; the socket is for that run.
-func takeAgent() *os.File {
+// takeSockets removes our own sockets from the descriptors that gVisor would give to the guest, and returns them by their numbers. gVisor runs its program a second
+// time when it has set up the sandbox's root, with the flags that it was given; the sockets are for that run.
+func takeSockets() map[string]*os.File {
 	if slices.Contains(os.Args, "--setup-root") && !slices.Contains(os.Args, "--apply-caps=true") {
 		return nil
 	}
-	var agent *os.File
+	taken := map[string]*os.File{}
 	var args []string
 	for _, a := range os.Args {
 		v, ok := strings.CutPrefix(a, "--pass-fd=")
@@ -67,9 +67,9 @@ func takeAgent() *os.File {
 			host, guest, _ := strings.Cut(pair, ":")
 			fd, err := strconv.Atoi(host)
 			switch {
-			case err == nil && guest == strconv.Itoa(launch.AgentFD):
+			case err == nil && (guest == strconv.Itoa(launch.AgentFD) || guest == strconv.Itoa(launch.ControlFD)):
 				unix.CloseOnExec(fd)
-				agent = os.NewFile(uintptr(fd), "agent")
+				taken[guest] = os.NewFile(uintptr(fd), "socket "+guest)
 				continue
 			case err == nil && guest == strconv.Itoa(launch.StreamFD) && unix.Dup3(fd, streamFD, unix.O_CLOEXEC) == nil:
 				unix.Close(fd)
@@ -79,11 +79,33 @@ func takeAgent() *os.File {
 		}
 	}
 	os.Args = args
-	return agent
+	return taken
 }
 
-// startAgent serves the launcher. Its goroutines live as long as the process.
+// serveSockets answers launcher and server.
+func serveSockets(taken map[string]*os.File) error {
+	if f := taken[strconv.Itoa(launch.AgentFD)]; f != nil {
+		if err := startAgent(f); err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+	}
+	if f := taken[strconv.Itoa(launch.ControlFD)]; f != nil {
+		if err := serveSocket(f, new(Control)); err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+	}
+	return nil
+}
+
+// startAgent serves the launcher.
 func startAgent(f *os.File) error {
+	a := new(Agent)
+	a.src.init()
+	return serveSocket(f, a)
+}
+
+// serveSocket has an object answer one socket. Its goroutines live as long as the process.
+func serveSocket(f *os.File, methods any) error {
 	fd, err := unix.Dup(int(f.Fd()))
 	if err != nil {
 		return err
@@ -94,10 +116,8 @@ func startAgent(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	a := new(Agent)
-	a.src.init()
 	srv := urpc.NewServer()
-	srv.Register(a)
+	srv.Register(methods)
 	srv.StartHandling(sock)
 	return nil
 }

@@ -196,7 +196,7 @@ func gvisorConfig(c *launch.Create) (*config.Config, error) {
 
 func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, error) {
 	c := req.Create
-	want := 4
+	want := 5
 	if c != nil && c.Network {
 		want++
 	}
@@ -213,7 +213,7 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 	}
 	if c.Network {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{
-			Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/self/fd/%d", files[4].Fd()),
+			Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/self/fd/%d", files[5].Fd()),
 		})
 	}
 	// What the two processes have to say when they cannot go on would go nowhere otherwise.
@@ -249,7 +249,7 @@ func (l *launcher) newContainer(conf *config.Config, spec *specs.Spec, id string
 	}
 	ct, err := container.New(conf, container.Args{
 		ID: id, Spec: spec, BundleDir: c.Bundle, Attached: true,
-		PassFiles: map[int]*os.File{launch.StreamFD: files[3], launch.AgentFD: agent},
+		PassFiles: map[int]*os.File{launch.StreamFD: files[3], launch.AgentFD: agent, launch.ControlFD: files[4]},
 	})
 	if homeErr := enter(c.Home); homeErr != nil {
 		err = errors.Join(err, homeErr)

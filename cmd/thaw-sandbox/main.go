@@ -33,11 +33,9 @@ func main() {
 		hookPlatform()
 		installForkID()
 		installLayout()
-		if f := takeAgent(); f != nil {
-			if err := startAgent(f); err != nil {
-				fmt.Fprintln(os.Stderr, "agent:", err)
-				os.Exit(2)
-			}
+		if err := serveSockets(takeSockets()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
 		}
 		runGvisor()
 	case "runsc-gofer":

@@ -34,10 +34,25 @@ var platforms int
 func (c constructor) New(o platform.Options) (platform.Platform, error) {
 	p, err := c.Constructor.New(o)
 	seccompNotifyIsSupported = false
-	if platforms++; err != nil || platforms < 2 {
+	if platforms++; err != nil {
 		return p, err
 	}
+	p = knownPlatform{p}
+	if platforms < 2 {
+		return p, nil
+	}
 	return restorePlatform{p}, readyAddressSpaces(p)
+}
+
+// knownPlatform remembers the kernel that it is made for.
+type knownPlatform struct{ platform.Platform }
+
+// NewContext implements platform.Platform. It is called for each task.
+func (p knownPlatform) NewContext(ctx context.Context) platform.Context {
+	if k := kernel.KernelFromContext(ctx); k != nil && running.Load() != k {
+		running.Store(k)
+	}
+	return p.Platform.NewContext(ctx)
 }
 
 // readyProcesses is how many host processes for address spaces a restore finds ready: the guest's and the runtime's. To fork them was 5 ms of a restore.

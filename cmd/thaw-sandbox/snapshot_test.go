@@ -226,7 +226,7 @@ func TestForkIDs(t *testing.T) {
 	}
 }
 
-func TestTakeAgent(t *testing.T) {
+func TestTakeSockets(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -238,13 +238,13 @@ func TestTakeAgent(t *testing.T) {
 	t.Run("the run before the last leaves everything", func(t *testing.T) {
 		os.Args = []string{"runsc-sandbox", "boot", "--setup-root", "--pass-fd=77:1000", "id"}
 		want := slices.Clone(os.Args)
-		if f := takeAgent(); f != nil || !slices.Equal(os.Args, want) {
+		if f := takeSockets(); f != nil || !slices.Equal(os.Args, want) {
 			t.Errorf("%v %q", f, os.Args)
 		}
 	})
 	t.Run("none was given", func(t *testing.T) {
 		os.Args = []string{"runsc-sandbox", "boot", "--setup-root=false", "id"}
-		if f := takeAgent(); f != nil || len(os.Args) != 4 {
+		if f := takeSockets(); len(f) > 0 || len(os.Args) != 4 {
 			t.Errorf("%v %q", f, os.Args)
 		}
 	})

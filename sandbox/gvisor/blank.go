@@ -176,6 +176,12 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 		return fmt.Errorf("stream: %w", err)
 	}
 	s.conn = conn.(*net.UnixConn)
+	control, theirs, err := newControl()
+	if err != nil {
+		return err
+	}
+	s.control = control
+	defer theirs.Close()
 	// gVisor gives the standard streams to the user it runs as: /dev/null would be nobody's on the whole host.
 	stdin, end, err := os.Pipe()
 	if err != nil {
@@ -195,7 +201,7 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 		c.Debug = filepath.Join(s.b.opt.Dir, "debug")
 	}
 	s.group.into(c)
-	files := []*os.File{stdin, in, in, guest}
+	files := []*os.File{stdin, in, in, guest, theirs}
 	if s.net != nil {
 		c.Network = true
 		files = append(files, s.net.ns)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // # Why the freezer alone is not enough
@@ -15,7 +17,9 @@ import (
 // interrupt for all that time, and after thirty seconds of that gVisor kills the guest's process. So gVisor is asked first to stop its tasks, as it does for a checkpoint, and the freezer then stops
 // what is left. The way back costs the invoke nothing: the request to go on is put into the control socket before the thaw, and its answer is read before the next freeze.
 
-// control is a kept-open connection to the sandbox's own control server. Its owner is whoever holds Sandbox.freezeMu.
+// Its clocks would go wrong as well: cmd/thaw-sandbox/control.go says why, and parks them at each pause.
+
+// control is the server's end of a socket on which the sandbox's process stops and continues its tasks. Its owner is whoever holds Sandbox.freezeMu.
 //
 // A call that fails leaves the connection in the middle of an answer, so that the next answer could be taken for that of another
 // call: after the first failure every call fails with it.
@@ -32,13 +36,20 @@ type control struct {
 // controlLimit bounds one call. Tasks stop within microseconds, but for one in an uninterruptible host call.
 const controlLimit = 10 * time.Second
 
-// dialControl connects to the sandbox of a container's name. runDir is the launcher's run folder, by descriptor: its path may be too long for a socket's.
-func dialControl(runDir uintptr, name string) (*control, error) {
-	conn, err := net.Dial("unix", filepath.Join(fmt.Sprintf("/proc/self/fd/%d", runDir), "runsc-"+name+".sock"))
+// newControl makes the socket. The other end is for the sandbox's process.
+func newControl() (*control, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("control of the sandbox: %w", err)
+		return nil, nil, fmt.Errorf("control of the sandbox: %w", err)
 	}
-	return &control{conn: conn, dec: json.NewDecoder(conn)}, nil
+	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control of the sandbox")
+	defer ours.Close() // FileConn duplicates
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("control of the sandbox: %w", err)
+	}
+	return &control{conn: conn, dec: json.NewDecoder(conn)}, theirs, nil
 }
 
 // pause returns when no task runs any more.
@@ -87,7 +98,7 @@ func (c *control) within(limit time.Duration, call func() error) error {
 }
 
 func (c *control) ask(method string) error {
-	if _, err := c.conn.Write([]byte(`{"method":"containerManager.` + method + `","arg":null}`)); err != nil {
+	if _, err := c.conn.Write([]byte(`{"method":"Control.` + method + `","arg":null}`)); err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
 	return nil

@@ -37,7 +37,7 @@ type Sandbox struct {
 	console  *console
 	launcher *launch.Launcher // that may know it
 	watching bool
-	control  *control // dialled by the first freeze
+	control  *control // nil only before its processes are made
 	pid      int      // of the user-space kernel
 
 	id     sandbox.ID
@@ -209,12 +209,6 @@ func (s *Sandbox) setFrozen(want bool) error {
 	}
 	if s.frozen == want {
 		return nil
-	}
-	if s.control == nil {
-		var err error
-		if s.control, err = dialControl(s.b.runDir.Fd(), s.name); err != nil {
-			return fmt.Errorf("sandbox %s: %w", s.id, err) // nothing has been asked of it
-		}
 	}
 	change := s.control.resume // see control.go
 	if want {

@@ -26,6 +26,9 @@ const (
 // AgentFD is the number under which gVisor is given the agent's socket, as if for the guest. The sandbox's process takes it away before gVisor sees it.
 const AgentFD = 1000
 
+// ControlFD is the same for the socket by which the server stops and continues the sandbox's tasks.
+const ControlFD = 1001
+
 // StreamFD is the number under which the guest finds its stream.
 const StreamFD = 3
 
@@ -78,7 +81,7 @@ type Request struct {
 }
 
 // Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout and stderr, the guest's
-// end of its stream, and, with Network, the network namespace.
+// end of its stream, the sandbox's end of the control socket, and, with Network, the network namespace.
 type Create struct {
 	Bundle   string   `json:"bundle"`           // absolute; holds config.json
 	Shared   string   `json:"shared"`           // folder that becomes a shared mount; the root of the sandbox lies in it
