@@ -129,6 +129,9 @@ var errDelta = errors.New("malformed difference")
 // maxDelta bounds what a delta of some pages can take: a literal page with the ops for every unit a copy of its own.
 func maxDelta(pages int) int { return pages*PageSize*4 + 64 }
 
+// maxStep bounds from where a copy is, relative to where the last would go on: that may lie past the dictionary's end by all that was literal since.
+const maxStep = PageSize * (basePages + 1)
+
 // applyDelta appends as many pages to out as were written. dict is the pack's dictionary.
 func applyDelta(delta []byte, pages int, dict [][]byte, out []byte) ([]byte, error) {
 	size, n := binary.Uvarint(delta)
@@ -172,7 +175,7 @@ func applyDelta(delta []byte, pages int, dict [][]byte, out []byte) ([]byte, err
 				return nil, errDelta
 			}
 			step, err := binary.ReadVarint(ops)
-			if err != nil || step > PageSize*basePages || step < -PageSize*basePages {
+			if err != nil || step > maxStep || step < -maxStep {
 				return nil, errDelta
 			}
 			n := int64((count + 1) * unit)

@@ -189,3 +189,31 @@ func TestAStoreOfAnOlderFormat(t *testing.T) {
 		t.Error("a store of a later format was opened")
 	}
 }
+
+// Copies may come from anywhere in the dictionary after any number of literals: from its end, and then, after much that was literal, from its beginning.
+func TestACopyFromFarBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	var dict [][]byte
+	for i := range uint64(basePages) {
+		dict = append(dict, somePage(10+i, false))
+	}
+	whole := slices.Concat(dict...)
+	for _, literal := range []int{0, 1, 51, 100, 2000} {
+		for _, from := range []int{0, 1, 49, 50, 51, 52} {
+			page := slices.Clone(whole[len(whole)-1000:])
+			for range literal {
+				page = append(page, byte(r.Uint32()))
+			}
+			page = append(page, whole[from:from+900]...)
+			for len(page) < PageSize {
+				page = append(page, byte(r.Uint32()))
+			}
+			var w deltaWriter
+			w.add(page, dict, []int{0, 1, 2, 3})
+			got, err := applyDelta(w.bytes(), 1, dict, nil)
+			if err != nil || !bytes.Equal(got, page) {
+				t.Errorf("%d literal bytes, then a copy from %d: %v", literal, from, err)
+			}
+		}
+	}
+}
