@@ -7,13 +7,14 @@ RELEASE := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATIC  := CGO_ENABLED=0
 STRIP   := -trimpath -ldflags '-s -w'
 OUT     := .cache/build
-# How long each fuzz target runs, what the benchmarks repeat, and how many restores the soak makes.
+# How long each fuzz target runs, what the benchmarks repeat, how many restores the soak makes, and how long the day is.
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
 RESTORES ?= 1000
+DAY ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench soak lint fuzz arm64 run clean need-demo need-test
+.PHONY: help build demo test bench soak day lint fuzz arm64 run clean need-demo need-test
 
 help: ## print the targets
 	@echo "make TARGET, with TARGET one of"
@@ -49,6 +50,10 @@ bench: need-demo build ## the tables of speed and memory
 soak: need-demo build ## restores one version 1,000 times (RESTORES=10000), and looks for what is left
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
+
+day: build ## 24 functions of all kinds under a day's traffic in 20 minutes (DAY=3m): every answer is checked
+	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
+	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes best --only day --day $(DAY) $(BENCHFLAGS)
 
 lint: ## gofmt, go vet, staticcheck
 	@scripts/lint

@@ -2,7 +2,7 @@
 //
 // It starts the built server as a child, once with each sandbox and once more for each table about snapshots, and measures from outside through the signed API, as a client
 // would. Each number is the median of ten rounds, and ratios are of numbers of one run: the machine's own speed changes from run to run.
-// Nothing here decides whether tests pass.
+// Only the soak and the day decide about anything: bench fails when they find a fault.
 package main
 
 import (
@@ -31,6 +31,8 @@ type options struct {
 	only      string        // part of a table's name
 	restores  int           // of the soak
 	soakTime  time.Duration // after which it ends, whatever was restored
+	day       time.Duration // how long requests come in the day
+	seed      uint64        // of what the day does by chance
 }
 
 func main() {
@@ -38,7 +40,7 @@ func main() {
 	var o options
 	var kinds string
 	flag.StringVar(&o.thaw, "thaw", "bin/thaw", "the server to measure")
-	flag.StringVar(&kinds, "sandboxes", "process,gvisor", "which sandboxes, of those that run here")
+	flag.StringVar(&kinds, "sandboxes", "process,gvisor", "which sandboxes, of those that run here; best: gvisor, or process where that cannot run")
 	flag.IntVar(&o.rounds, "rounds", 10, "rounds of each measurement; the median is printed")
 	flag.IntVar(&o.invokes, "invokes", 1000, "invokes of a warm round")
 	flag.DurationVar(&o.burst, "burst", time.Second, "length of a throughput round")
@@ -46,10 +48,21 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "only the tables whose name contains this: "+tableNames())
 	flag.IntVar(&o.restores, "restores", 1000, "restores of the soak, which runs with --only soak alone")
 	flag.DurationVar(&o.soakTime, "soak-time", time.Hour, "time after which the soak ends, however many restores there were")
+	flag.DurationVar(&o.day, "day", 20*time.Minute, "how long requests come in the day, which runs with --only day alone")
+	flag.Uint64Var(&o.seed, "seed", 0, "what the day does by chance follows from this; 0: another one each time, which is printed")
 	flag.Parse()
-	if flag.NArg() > 0 || o.rounds < 1 || o.invokes < 1 || o.restores < 1 {
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano())
+	}
+	if flag.NArg() > 0 || o.rounds < 1 || o.invokes < 1 || o.restores < 1 || o.day <= 0 {
 		flag.Usage()
 		os.Exit(2)
+	}
+	if kinds == "best" {
+		if kinds = "gvisor"; os.Geteuid() != 0 {
+			fmt.Println("The gvisor sandbox needs root: the process sandbox instead.")
+			kinds = "process"
+		}
 	}
 	for _, k := range strings.Split(kinds, ",") {
 		if k == "gvisor" && os.Geteuid() != 0 {
@@ -72,9 +85,11 @@ type table struct {
 	name    string
 	measure func(context.Context, options, *server) ([]result, error)
 	// flags are those of a server of its own, which must be gvisor's: for what concerns snapshots. nil: the server that all others share.
-	flags  []string
-	asked  bool // runs only when it is named in full
-	spares bool // without it the server of its own keeps no spares, if it can
+	flags   []string
+	process bool // its own server may be one with the process sandbox, too
+	asked   bool // runs only when it is named in full
+	spares  bool // without it the server of its own keeps no spares, if it can
+	strict  bool // an aim that is missed is a failure of the run
 }
 
 // fleeting makes environments go soon after their invoke, as those of a function that nobody calls for ten minutes: the next invoke is a restore.
@@ -94,7 +109,8 @@ var tables = []table{
 	{name: "snapshot storage", measure: measureStorage, flags: fleeting},
 	{name: "snapshot memory", measure: measureSnapshotMemory, flags: []string{"--idle-expiry", "1m"}},
 	{name: "burst", measure: measureBurst, flags: fleeting},
-	{name: "soak", measure: measureSoak, flags: fleeting, asked: true},
+	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
+	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, process: true, asked: true, spares: true, strict: true},
 }
 
 func tableNames() string {
@@ -135,7 +151,7 @@ func bench(ctx context.Context, o options) error {
 			case !o.wants(t):
 			case t.flags == nil:
 				shared = append(shared, t)
-			case kind == "gvisor":
+			case kind == "gvisor" || t.process:
 				alone = append(alone, t)
 			}
 		}
@@ -159,6 +175,22 @@ func bench(ctx context.Context, o options) error {
 		}
 	}
 	printTables(all, o.sandboxes)
+	return o.missed(all)
+}
+
+// missed says whether a table that must have no misses has some.
+func (o options) missed(all []result) error {
+	var missed []string
+	for _, r := range all {
+		for _, t := range tables {
+			if t.name == r.table && t.strict && r.missed() {
+				missed = append(missed, fmt.Sprintf("%s with the %s sandbox: %s", r.table, r.sandbox, r.what))
+			}
+		}
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%d faults:\n%s", len(missed), strings.Join(missed, "\n"))
+	}
 	return nil
 }
 

@@ -123,18 +123,23 @@ func (r result) String() string {
 	if r.cpu > 0 {
 		text += fmt.Sprintf(" (cpu %.1f)", r.cpu)
 	}
-	missed := r.none && r.value > 0
-	switch {
-	case r.aim == 0:
-	case r.atLeast:
-		missed = r.value < r.aim
-	case r.exact:
-		missed = r.value != r.aim
-	default:
-		missed = r.value > r.aim
-	}
-	if missed {
+	if r.missed() {
 		text = "**" + text + "** (misses)"
 	}
 	return text
+}
+
+// missed says whether a value does not meet its aim.
+func (r result) missed() bool {
+	switch {
+	case r.none:
+		return r.value > 0
+	case r.aim == 0:
+		return false
+	case r.atLeast:
+		return r.value < r.aim
+	case r.exact:
+		return r.value != r.aim
+	}
+	return r.value > r.aim
 }
