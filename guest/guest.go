@@ -143,6 +143,7 @@ func Open(stream io.ReadWriter) (*Guest, error) {
 	}
 	if g.asPID1 {
 		noNewPrivileges()
+		syscall.Rmdir("/dev/shm") // the service has none; whoever may write to it would take memory that is nobody's
 	}
 	if err := g.box.send(wire.KindHello, wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1}, nil); err != nil {
 		g.Close()

@@ -12,7 +12,20 @@ import (
 const (
 	getpidNumber = 39
 	prctlNumber  = 157
+	linkatNumber = 265
 )
+
+// openCalls are open and openat, with the place of the path among their arguments.
+var openCalls = map[uintptr]int{2: 0, 257: 1}
+
+// statCalls are stat, fstat, lstat, newfstatat and statx.
+var statCalls = map[uintptr]statCall{
+	4:   {dir: -1, path: 0, buf: 1, flags: -1, follow: true},
+	5:   {dir: 0, path: -1, buf: 1, flags: -1},
+	6:   {dir: -1, path: 0, buf: 1, flags: -1},
+	262: {dir: 0, path: 1, buf: 2, flags: 3},
+	332: {dir: 0, path: 1, buf: 4, flags: 2, extended: true},
+}
 
 // replaceCall puts another function in the place of a system call's. It is called before the kernel exists.
 func replaceCall(number uintptr, with func(was kernel.SyscallFn) kernel.SyscallFn) {

@@ -9,7 +9,18 @@ import (
 const (
 	getpidNumber = 172
 	prctlNumber  = 167
+	linkatNumber = 37
 )
+
+// openCalls is openat, with the place of the path among its arguments.
+var openCalls = map[uintptr]int{56: 1}
+
+// statCalls are newfstatat, fstat and statx.
+var statCalls = map[uintptr]statCall{
+	79:  {dir: 0, path: 1, buf: 2, flags: 3},
+	80:  {dir: 0, path: -1, buf: 1, flags: -1},
+	291: {dir: 0, path: 1, buf: 4, flags: 2, extended: true},
+}
 
 // replaceCall puts another function in the place of a system call's. It is called before the kernel exists.
 func replaceCall(number uintptr, with func(was kernel.SyscallFn) kernel.SyscallFn) {

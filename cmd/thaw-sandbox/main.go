@@ -33,6 +33,7 @@ func main() {
 		hookPlatform()
 		installForkID()
 		installLayout()
+		installFiles()
 		if err := serveSockets(takeSockets()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)
