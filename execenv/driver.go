@@ -58,6 +58,7 @@ type driver struct {
 	limit                      *time.Timer // deadline of the state
 	graceTimer                 *time.Timer // freeze grace, or grace after init/error
 
+	heard     string // the end of what the function printed during Init or Restore
 	attempt   *attempt
 	answer    Outcome         // posted by the runtime, on its way to the caller
 	owed      int64           // cost of the output that the guest has no credit for yet

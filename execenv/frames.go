@@ -151,7 +151,7 @@ func (d *driver) answered(errType string) {
 
 func (d *driver) startRuntime() {
 	d.generation++
-	d.exit, d.initError = nil, nil
+	d.exit, d.initError, d.heard = nil, nil, ""
 	d.phase = phaseInit
 	limit := initLimit
 	if d.o.Version.InitWithoutLimit || d.o.Provisioned || d.o.Make != nil { // E-013

@@ -52,7 +52,7 @@ func (d *driver) line(text, eventType, level string, record any) {
 
 func (d *driver) write(at time.Time, text string) {
 	d.o.Sink.Append(at, text)
-	if d.attempt != nil && !d.attempt.started.IsZero() {
+	if d.attempt != nil { // also what an Init inside the invoke says before START: why it failed, for one
 		d.attempt.tail.add(text)
 	}
 }
@@ -91,6 +91,7 @@ func (d *driver) appLine(at time.Time, text, level string, isJSON bool) {
 		}
 	}
 	d.write(at, text)
+	d.hear(text)
 }
 
 func (d *driver) runtimeVersionARN() string {

@@ -68,6 +68,7 @@ type InitFailedError struct {
 	Timeout   bool
 	ErrorType string // Runtime.BeforeCheckpointError ...
 	Message   string // the function's own, where it gave one
+	Output    string // what a runtime that ended without a word of its own printed last; for the function's owner, not for our log
 }
 
 func (e *InitFailedError) Error() string {
@@ -85,6 +86,7 @@ type RestoreError struct {
 	Timeout   bool
 	ErrorType string // Runtime.AfterRestoreError, Runtime.ExitError
 	Message   string
+	Output    string // as in InitFailedError
 }
 
 func (e *RestoreError) Error() string {
@@ -95,6 +97,19 @@ func (e *RestoreError) Error() string {
 		return e.ErrorType
 	}
 	return e.ErrorType + ": " + e.Message
+}
+
+// Reason is for the function's owner: the error, and what the runtime printed last.
+func (e *InitFailedError) Reason() string { return withOutput(e.Error(), e.Output) }
+
+// Reason is as that of InitFailedError.
+func (e *RestoreError) Reason() string { return withOutput(e.Error(), e.Output) }
+
+func withOutput(reason, output string) string {
+	if output == "" {
+		return reason
+	}
+	return reason + ". Its last output: " + output
 }
 
 func (o *Options) credentials() wire.Credentials {
@@ -153,7 +168,7 @@ func (d *driver) makeFailed(ev Event) {
 	case d.initError != nil:
 		e.ErrorType, e.Message = d.initError.errType, messageOf(d.initError.body)
 	case d.exit != nil:
-		e.ErrorType, e.Message = "Runtime.ExitError", d.exit.Reason()
+		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
 		if d.exit.LaunchError != "" {
 			e.ErrorType = d.exit.LaunchError
 		}
@@ -249,7 +264,7 @@ func (d *driver) reportRestore(ev Event) {
 	case d.initError != nil:
 		e.ErrorType, e.Message = d.initError.errType, messageOf(d.initError.body)
 	case d.exit != nil:
-		e.ErrorType, e.Message = "Runtime.ExitError", d.exit.Reason()
+		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
 	}
 	d.failure = e
 	d.lineRestoreReport(time.Since(d.restoreFrom), status, e.ErrorType)

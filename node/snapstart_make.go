@@ -58,9 +58,9 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 		case errors.As(err, &init) && init.ErrorType == "Runtime.InvalidWorkingDir":
 			return init.Error(), "FunctionError.InvalidWorkingDirectory", nil
 		case errors.As(err, &init):
-			return init.Error(), "FunctionError", nil
+			return init.Reason(), "FunctionError", nil
 		case errors.As(err, &restore):
-			return restore.Error(), "FunctionError", nil
+			return restore.Reason(), "FunctionError", nil
 		case ctx.Err() != nil || s.ctx.Err() != nil:
 			return "", "", err
 		case n == attempts:

@@ -44,7 +44,7 @@ func TestTraceHeader(t *testing.T) {
 		}
 		t.Run("python", func(t *testing.T) {
 			s := &server{t, s.node, s.client, s.kind}
-			f := s.deploy(installed(t, s, "python3."), map[string]string{"index.py": "import os\ndef handler(e, c):\n    return os.environ.get('_X_AMZN_TRACE_ID')\n"})
+			f := s.deploy(ready(t, s, "python3.11", "python3.12", "python3.13"), map[string]string{"index.py": "import os\ndef handler(e, c):\n    return os.environ.get('_X_AMZN_TRACE_ID')\n"})
 			made(t, f.invoke(`{}`))
 		})
 	})

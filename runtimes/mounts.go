@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,8 +70,30 @@ func (s *mountSet) base() error {
 	}
 	s.addSame("/usr/bin")
 	s.addSame("/bin")
+	if err := s.shell(shell); err != nil {
+		return err
+	}
 	for _, p := range sharedData {
 		s.addSame(p)
+	}
+	return nil
+}
+
+// shell makes /bin/sh bash, which it is on the service: scripts that begin with #!/bin/sh use pipefail and source there, and the host's sh may be one that
+// knows neither. bash called sh keeps to POSIX where the two differ. A host without bash goes on with what it has.
+// Source: AWS Lambda Developer Guide, "Building a custom runtime": its bootstrap is #!/bin/sh and sets pipefail.
+func (s *mountSet) shell(sh string) error {
+	bash, err := filepath.EvalSymlinks("/bin/bash")
+	if err != nil || bash == sh {
+		return nil
+	}
+	if err := s.program(bash); err != nil {
+		return err
+	}
+	for _, folder := range []string{"/usr/bin", "/bin"} {
+		if _, err := os.Stat(folder + "/sh"); err == nil {
+			s.add(bash, folder+"/sh")
+		}
 	}
 	return nil
 }

@@ -63,7 +63,9 @@ func (c rooted) run() error {
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 			return err
 		}
-		if info.IsDir() {
+		if _, gone := os.Stat(target); gone == nil {
+			err = nil // part of an outer mount
+		} else if info.IsDir() {
 			err = os.MkdirAll(target, 0o755)
 		} else {
 			err = os.WriteFile(target, nil, 0o644)

@@ -1,0 +1,29 @@
+package execenv
+
+import "strings"
+
+// heardBytes is how much of a runtime's last output is kept, to tell why it did not start. Its first line may be cut.
+const heardBytes = 600
+
+// hear keeps the end of what is printed while a runtime starts.
+func (d *driver) hear(text string) {
+	switch d.state {
+	case Initializing, Reinitializing, Primed, Restoring:
+		d.heard += text[max(0, len(text)-heardBytes):]
+		if len(d.heard) > 4*heardBytes {
+			d.heard = strings.Clone(d.heard[len(d.heard)-heardBytes:])
+		}
+	}
+}
+
+// lastOutput is what was heard last, in whole lines where it is more than one.
+func (d *driver) lastOutput() string {
+	s := strings.TrimRight(d.heard, "\n")
+	if len(s) > heardBytes {
+		s = s[len(s)-heardBytes:]
+		if _, rest, ok := strings.Cut(s, "\n"); ok {
+			s = rest
+		}
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
