@@ -19,7 +19,7 @@ import (
 )
 
 func demoCommand(a *app) *cobra.Command {
-	var keep bool
+	var keep, verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show functions running: cold, warm, restored from a snapshot, failing and timing out",
@@ -31,13 +31,18 @@ When a server already runs on the data folder given by --data-dir, that one is u
 		Example: "thaw demo --sandbox process -o json",
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the server and the functions until Ctrl-C, to try them")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "also show each step's log and where its time went")
 	addSettings(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.settings(cmd)
 		if err != nil {
 			return err
 		}
-		err = a.demo(cmd.Context(), c, flagsOf(cmd), keep)
+		d := &demonstration{app: a, details: io.Discard, keep: keep}
+		if verbose {
+			d.details = a.words
+		}
+		err = d.start(cmd.Context(), c, flagsOf(cmd))
 		if interrupted(cmd.Context(), err) {
 			return errors.New("interrupted; nothing is left behind")
 		}
@@ -48,10 +53,11 @@ When a server already runs on the data folder given by --data-dir, that one is u
 
 func flagsOf(cmd *cobra.Command) func(string) bool { return cmd.Flags().Changed }
 
-// demo shows the functions on the running server of c's data folder, or else on one of its own.
-func (a *app) demo(ctx context.Context, c node.Config, given func(string) bool, keep bool) (err error) {
+// start shows the functions on the running server of c's data folder, or else on one of its own.
+func (d *demonstration) start(ctx context.Context, c node.Config, given func(string) bool) (err error) {
+	a := d.app
 	if health, err := admin.Dial(c.DataDir).Health(ctx); err == nil && given("data-dir") {
-		return a.show(ctx, c, health, keep)
+		return d.show(ctx, c, health)
 	}
 	dir, err := os.MkdirTemp("", "thaw-demo-")
 	if err != nil {
@@ -75,11 +81,12 @@ func (a *app) demo(ctx context.Context, c node.Config, given func(string) bool, 
 		err = errors.Join(err, n.Close(a.force))
 	}()
 	fmt.Fprintf(a.words, "server       %s, started in %s, data in %s\n", n.Endpoint(), ago(time.Since(began)), dir)
-	return a.show(ctx, c, n.Health(), keep)
+	return d.show(ctx, c, n.Health())
 }
 
 // show creates the samples, runs them, prints what happened and removes them.
-func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep bool) (err error) {
+func (d *demonstration) show(ctx context.Context, c node.Config, health admin.Health) (err error) {
+	a := d.app
 	isolation := "which isolates nothing: for your own code only"
 	if health.Isolates {
 		isolation = "which isolates"
@@ -93,13 +100,13 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	if err != nil {
 		return err
 	}
-	d := &demonstration{app: a, server: admin.Dial(c.DataDir), client: newClient(health.Endpoint, region(), id, secret),
-		snapshots: health.Sandbox == "gvisor", strict: c.Strict}
+	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), id, secret)
+	d.snapshots, d.strict = health.Sandbox == "gvisor", c.Strict
 	if !d.snapshots {
 		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor, they are shown\n", health.Sandbox)
 	}
 	defer func() {
-		if !keep || err != nil {
+		if !d.keep || err != nil {
 			err = errors.Join(err, d.clean())
 		}
 	}()
@@ -108,6 +115,7 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 			continue
 		}
 		identifier, err := pickRuntime(ctx, reg, do.family, func(step string) { fmt.Fprintf(a.words, "runtime      %s\n", step) })
+		fmt.Fprintf(a.words, "running      %s\n", do.sample)
 		left := err != nil // without its runtime: not installed, or not to be fetched now
 		if err == nil {
 			err = d.run(ctx, do, identifier)
@@ -127,8 +135,8 @@ func (a *app) show(ctx context.Context, c node.Config, health admin.Health, keep
 	if err := a.print(d.steps, func(w io.Writer) { printSteps(w, d.steps) }); err != nil {
 		return err
 	}
-	a.next(health, c.DataDir, d.steps, keep)
-	if keep {
+	a.next(health, c.DataDir, d.steps, d.keep)
+	if d.keep {
 		<-ctx.Done()
 		err = d.clean()
 	}
@@ -183,40 +191,41 @@ func ofFamily(row runtimes.Row, family string) bool {
 // next says what to type now; the first of the steps is with a function that works here.
 func (a *app) next(health admin.Health, dataDir string, steps []step, keep bool) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.words, "  "+format+"\n", args...) }
+	first, snapshot := steps[0], slices.IndexFunc(steps, func(st step) bool { return st.Version != "" })
 	fmt.Fprintln(a.words, "\nWhat to type next:")
-	first, endpoint, name, folder := steps[0], "http://127.0.0.1:9600", "hello", ""
-	snapshot := slices.IndexFunc(steps, func(st step) bool { return st.Version != "" })
 	if keep {
-		endpoint, name, folder = health.Endpoint, first.Function, " --data-dir "+dataDir
-	} else {
-		say("bin/thaw demo --keep      # the same, and the server stays until Ctrl-C; or, in a terminal of its own:")
-		say("bin/thaw server           # a server with a data folder that stays; then:")
-	}
-	say("export AWS_REGION=%s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any", region())
-	if !keep && strings.HasPrefix(first.Runtime, "nodejs") {
-		say(`echo 'exports.handler = async (event) => ({ hello: event.name });' > index.js && python3 -m zipfile -c hello.zip index.js`)
-		say("aws lambda create-function --endpoint-url %s --function-name hello --runtime %s --handler index.handler --role arn:aws:iam::000000000000:role/any --zip-file fileb://hello.zip", endpoint, first.Runtime)
-	}
-	say(`aws lambda invoke --endpoint-url %s --function-name %s --cli-binary-format raw-in-base64-out --payload '{"name":"you"}' /dev/stdout`, endpoint, name)
-	say("bin/thaw ps%s; bin/thaw logs %s%s", folder, name, folder)
-	if snapshot < 0 {
+		folder := " --data-dir " + dataDir
+		say("bin/thaw invoke %s --payload '{\"name\":\"you\"}' --tail%s", first.Function, folder)
+		say("bin/thaw ps%s; bin/thaw logs %s%s", folder, first.Function, folder)
+		if snapshot >= 0 {
+			version := steps[snapshot].Function + ":" + steps[snapshot].Version
+			say("bin/thaw snapshot inspect %s%s     # how long each stage of its making took", version, folder)
+			say("bin/thaw snapshot doctor %s%s      # two copies side by side", version, folder)
+		}
+		say("AWS clients: --endpoint-url %s", health.Endpoint)
 		return
 	}
-	version := name + ":1"
-	if keep {
-		version = steps[snapshot].Function + ":" + steps[snapshot].Version
-	} else {
-		say("aws lambda update-function-configuration --endpoint-url %s --function-name hello --snap-start ApplyOn=PublishedVersions", endpoint)
-		say("aws lambda publish-version --endpoint-url %s --function-name hello     # Pending while its snapshot is made, then Active", endpoint)
+	say("bin/thaw demo -v                    # the same, with each step's log and times")
+	say("bin/thaw server                     # a server that stays; then, elsewhere:")
+	if strings.HasPrefix(first.Runtime, "nodejs") {
+		say(`mkdir -p hello`)
+		say(`echo 'exports.handler = async (event) => ({ hello: event.name });' > hello/index.js`)
+		say("bin/thaw deploy hello               # create it, or update it")
+		say(`bin/thaw invoke hello --payload '{"name":"you"}' --tail`)
+		if snapshot >= 0 {
+			say("bin/thaw deploy hello --snapstart   # a version that starts from a snapshot")
+			say("bin/thaw snapshot ls")
+		}
 	}
-	say("bin/thaw snapshot ls%s         # every version's generation, its age and size", folder)
-	say("bin/thaw snapshot inspect %s%s     # how long each stage of its making took", version, folder)
-	say("bin/thaw snapshot doctor %s%s      # two copies side by side: equal random values, stale credentials, dead connections", version, folder)
+	say("AWS clients: --endpoint-url http://127.0.0.1:9600, any region and any key")
 }
 
 // demonstration is one showing of the samples.
 type demonstration struct {
-	app    *app
+	app     *app
+	details io.Writer // what only -v shows
+	keep    bool      // the server and the functions stay until Ctrl-C
+
 	server *admin.Client
 	client *lambda.Client
 	made   []string // functions, to be removed

@@ -46,8 +46,8 @@ func (d *demonstration) publishAndRestore(ctx context.Context, do act, identifie
 		}
 	}
 	d.tell(first, log)
-	fmt.Fprintf(d.app.words, "    phases: %s\n", phaseLine(first.Phases))
-	fmt.Fprintf(d.app.words, "    side by side: %.1f ms from scratch, %.1f ms from the snapshot: %.1f times as fast\n", first.ColdMs, first.ClientMs, first.Ratio)
+	fmt.Fprintf(d.details, "    phases: %s\n", phaseLine(first.Phases))
+	fmt.Fprintf(d.details, "    side by side: %.1f ms from scratch, %.1f ms from the snapshot: %.1f times as fast\n", first.ColdMs, first.ClientMs, first.Ratio)
 	d.steps = append(d.steps, first)
 	return nil
 }
@@ -78,7 +78,7 @@ func (d *demonstration) publish(ctx context.Context, do act, identifier string) 
 	for _, x := range s.Stages {
 		st.Phases = append(st.Phases, phase{Name: x.Name, Milliseconds: x.Seconds * 1000})
 	}
-	fmt.Fprintf(d.app.words, "\n  %s in %.1f ms: %s\n    phases: %s\n    snapshot: %s of files, restored once for a test\n", st.Step, st.ClientMs, st.Answer,
+	fmt.Fprintf(d.details, "\n  %s in %.1f ms: %s\n    phases: %s\n    snapshot: %s of files, restored once for a test\n", st.Step, st.ClientMs, st.Answer,
 		phaseLine(st.Phases), size(s.Bytes))
 	d.steps = append(d.steps, st)
 	return st, s, nil
@@ -133,7 +133,7 @@ func (d *demonstration) refresh(ctx context.Context, do act, identifier string) 
 		return err
 	}
 	st := step{Function: published.Function, Runtime: identifier, Version: published.Version, Step: "refresh under load"}
-	fmt.Fprintf(d.app.words, "\n  %s: the answer in the snapshot is good for %s; %d clients ask for it, and new generations are made meanwhile\n", st.Step, ago(cachedFor), loadClients)
+	fmt.Fprintf(d.details, "\n  %s: the answer in the snapshot is good for %s; %d clients ask for it, and new generations are made meanwhile\n", st.Step, ago(cachedFor), loadClients)
 	began := time.Now()
 	seen := []admin.Snapshot{first} // generations, oldest first
 	current := []time.Duration{0}
@@ -177,7 +177,7 @@ func (d *demonstration) refresh(ctx context.Context, do act, identifier string) 
 	for _, g := range st.Generations {
 		table = append(table, fmt.Sprintf("generation %d from %.1f s: %d requests, answers at most %.1f s old, slowest %.1f ms", g.Generation, g.CurrentMs/1000, g.Requests, g.OldestMs/1000, g.SlowestMs))
 	}
-	fmt.Fprintf(d.app.words, "    %s\n    %s\n", strings.Join(table, "\n    "), st.Answer)
+	fmt.Fprintf(d.details, "    %s\n    %s\n", strings.Join(table, "\n    "), st.Answer)
 	d.steps = append(d.steps, st)
 	return nil
 }

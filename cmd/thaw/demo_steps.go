@@ -86,7 +86,7 @@ type step struct {
 
 // run creates one sample and takes it through its steps.
 func (d *demonstration) run(ctx context.Context, do act, identifier string) error {
-	words, name := d.app.words, functionName(do.sample)
+	words, name := d.details, functionName(do.sample)
 	fmt.Fprintf(words, "\n%s, %s\n", name, identifier)
 	if err := d.create(ctx, do, identifier); err != nil {
 		return err
@@ -116,9 +116,9 @@ func (d *demonstration) run(ctx context.Context, do act, identifier string) erro
 
 // tell prints a step and the log of its invocation.
 func (d *demonstration) tell(st step, log string) {
-	fmt.Fprintf(d.app.words, "\n  %s in %.1f ms: %s\n", st.Step, st.ClientMs, visible(answerOf(st)))
+	fmt.Fprintf(d.details, "\n  %s in %.1f ms: %s\n", st.Step, st.ClientMs, visible(answerOf(st)))
 	for line := range strings.Lines(log) {
-		fmt.Fprintf(d.app.words, "    | %s\n", visible(shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200)))
+		fmt.Fprintf(d.details, "    | %s\n", visible(shorten(strings.TrimRight(strings.ReplaceAll(line, "\t", "  "), "\n "), 200)))
 	}
 }
 
@@ -156,7 +156,7 @@ func (d *demonstration) create(ctx context.Context, do act, identifier string) e
 		return err
 	}
 	st := step{Function: name, Runtime: identifier, Step: "create", ClientMs: milliseconds(time.Since(began)), Answer: fmt.Sprintf("%s, then Active", made.State)}
-	fmt.Fprintf(d.app.words, "  create in %.1f ms: %s\n", st.ClientMs, st.Answer)
+	fmt.Fprintf(d.details, "  create in %.1f ms: %s\n", st.ClientMs, st.Answer)
 	d.steps = append(d.steps, st)
 	return nil
 }
@@ -311,17 +311,21 @@ func printSteps(w io.Writer, steps []step) {
 	}
 }
 
+// stepRows are the steps that invoke. How a function was created and published stands among the details.
 func stepRows(steps []step) [][]string {
-	rows := [][]string{{"FUNCTION", "STEP", "CALLER SAW", "DURATION", "INIT", "RESTORE", "BILLED", "MEMORY", "ANSWER"}}
-	number := func(n float64, unit string) string {
+	rows := [][]string{{"FUNCTION", "STEP", "CALLER SAW", "DURATION", "INIT", "ANSWER"}}
+	number := func(n float64) string {
 		if n == 0 {
 			return "-"
 		}
-		return strconv.FormatFloat(n, 'f', -1, 64) + " " + unit
+		return strconv.FormatFloat(n, 'f', 1, 64) + " ms"
 	}
 	for _, st := range steps {
-		rows = append(rows, []string{strings.TrimSuffix(st.Function+":"+st.Version, ":"), st.Step, fmt.Sprintf("%.1f ms", st.ClientMs), number(st.DurationMs, "ms"), number(st.InitMs, "ms"), number(st.RestoreMs, "ms"),
-			number(st.BilledMs, "ms"), number(st.MaxMemoryMiB, "MB"), shorten(answerOf(st), 60)})
+		if st.DurationMs == 0 {
+			continue
+		}
+		name := strings.TrimSuffix(strings.TrimPrefix(st.Function, functionName(""))+":"+st.Version, ":")
+		rows = append(rows, []string{name, st.Step, fmt.Sprintf("%.1f ms", st.ClientMs), number(st.DurationMs), number(st.InitMs), shorten(answerOf(st), 60)})
 	}
 	return rows
 }

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/charmbracelet/lipgloss"
 )
 
 // print writes v as JSON, or calls text for the form that people read.
@@ -18,7 +18,7 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	return nil
 }
 
-// table writes rows in columns two spaces apart. The last column is not padded. Cells are text: what commands a terminal in them is shown as marks.
+// table writes rows in columns. Cells are text: what commands a terminal in them is shown as marks.
 func table(w io.Writer, rows [][]string) {
 	var width []int
 	for _, row := range rows {
@@ -28,18 +28,12 @@ func table(w io.Writer, rows [][]string) {
 			if i == len(width) {
 				width = append(width, 0)
 			}
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
+			width[i] = max(width[i], lipgloss.Width(cell))
 		}
 	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString(cell)
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2))
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	l := lookOf(w)
+	for i, row := range rows {
+		fmt.Fprintln(w, l.line(row, width, i == 0))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,12 +27,13 @@ func openRuntimes(c node.Config) (*runtimes.Registry, error) {
 }
 
 func runtimeLsCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	all := false
+	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
-		Short:   "List every runtime identifier with its interpreter and client",
+		Short:   "List the runtimes that are ready here, with interpreter and client",
 		Args:    args(cobra.NoArgs),
-		Example: "thaw runtime ls -o json",
+		Example: "thaw runtime ls --all",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, c, err := a.server(cmd)
 			if err != nil {
@@ -42,12 +44,32 @@ func runtimeLsCommand(a *app) *cobra.Command {
 				return err
 			}
 			list := reg.Ls()
-			return a.print(list, func(w io.Writer) { table(w, runtimeRows(list)) })
+			return a.print(list, func(w io.Writer) { a.printRuntimes(w, list, all) })
 		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every runtime identifier, and what is missing for it; -o json always has all")
+	return cmd
+}
+
+func (a *app) printRuntimes(w io.Writer, list []runtimes.Row, all bool) {
+	shown := list
+	if !all {
+		shown = slices.DeleteFunc(slices.Clone(list), func(r runtimes.Row) bool { return !r.Ready })
+	}
+	table(w, runtimeRows(shown, all))
+	if n := len(list) - len(shown); n > 0 {
+		fmt.Fprintf(a.words, "%d more are not ready; type: thaw runtime ls --all\n", n)
 	}
 }
 
-func runtimeRows(list []runtimes.Row) [][]string {
+func runtimeRows(list []runtimes.Row, all bool) [][]string {
+	if !all { // every one is ready
+		rows := [][]string{{"RUNTIME", "INTERPRETER", "CLIENT"}}
+		for _, r := range list {
+			rows = append(rows, []string{r.Identifier, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), from(r.ClientVersion, r.Client, r.ClientSource)})
+		}
+		return rows
+	}
 	rows := [][]string{{"RUNTIME", "READY", "INTERPRETER", "CLIENT", "MISSING"}}
 	for _, r := range list {
 		ready, missing := "yes", ""
