@@ -254,17 +254,17 @@ func besideRows(steps []step) [][]string {
 		if st.Step != "restored invoke" {
 			text += " (a spare)"
 		}
-		rows = append(rows, []string{st.Function, fmt.Sprintf("%.0f ms", publish[st.Function]), fmt.Sprintf("%.1f ms", st.ColdMs), text, fmt.Sprintf("%.1f : 1", st.Ratio)})
+		rows = append(rows, []string{strings.TrimPrefix(st.Function, functionName("")), fmt.Sprintf("%.0f ms", publish[st.Function]), fmt.Sprintf("%.1f ms", st.ColdMs), text, fmt.Sprintf("%.1f : 1", st.Ratio)})
 	}
 	return rows
 }
 
 func generationRows(steps []step) [][]string {
-	rows := [][]string{{"FUNCTION", "GENERATION", "CURRENT AFTER", "REQUESTS", "AGE AT MOST", "GOOD FOR", "MEDIAN", "SLOWEST", "WAITED FOR INIT OR ORIGIN"}}
+	rows := [][]string{{"FUNCTION", "GENERATION", "CURRENT", "REQUESTS", "OLDEST ANSWER", "MEDIAN", "SLOWEST", "WAITED"}}
 	for _, st := range steps {
 		for _, g := range st.Generations {
-			rows = append(rows, []string{st.Function, itoa(g.Generation), fmt.Sprintf("%.1f s", g.CurrentMs/1000), fmt.Sprint(g.Requests), fmt.Sprintf("%.1f s", g.OldestMs/1000),
-				fmt.Sprintf("%.0f s", g.GoodForMs/1000), fmt.Sprintf("%.1f ms", g.MedianMs), fmt.Sprintf("%.1f ms", g.SlowestMs), fmt.Sprint(g.Waited)})
+			rows = append(rows, []string{strings.TrimPrefix(st.Function, functionName("")), itoa(g.Generation), fmt.Sprintf("after %.1f s", g.CurrentMs/1000), fmt.Sprint(g.Requests),
+				fmt.Sprintf("%.1f s of %.0f s", g.OldestMs/1000, g.GoodForMs/1000), fmt.Sprintf("%.1f ms", g.MedianMs), fmt.Sprintf("%.1f ms", g.SlowestMs), fmt.Sprint(g.Waited)})
 		}
 	}
 	return rows

@@ -134,6 +134,13 @@ func (s *Sandbox) trim() {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), trimLimit, errors.New("it takes too long"))
 	defer cancel()
 	if _, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpTrim, ID: s.name, Last: left == 0}); err != nil {
+		select {
+		case <-s.closing: // it goes, and all its memory with it
+			return
+		case <-s.exited:
+			return
+		default:
+		}
 		s.b.log.Warn("restored sandbox does not give memory back", "sandbox", s.name, "err", err)
 	}
 }
