@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"thaw/guest/wire"
@@ -166,7 +168,7 @@ func (d *driver) makeFailed(ev Event) {
 	switch {
 	case e.Timeout:
 	case d.initError != nil:
-		e.ErrorType, e.Message = d.initError.errType, messageOf(d.initError.body)
+		e.ErrorType, e.Message = d.initError.errType, d.initError.message()
 	case d.exit != nil:
 		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
 		if d.exit.LaunchError != "" {
@@ -175,6 +177,21 @@ func (d *driver) makeFailed(ev Event) {
 	}
 	d.failure = e
 	d.handle(MakeFailed)
+}
+
+// collectors are the exceptions in which AWS's client for Java gathers what hooks threw: the message names those, and they themselves say nothing.
+var collectors = []string{"com.amazonaws.services.lambda.crac.CheckpointException", "com.amazonaws.services.lambda.crac.RestoreException"}
+
+// message is the function's own: the type of the error, where the platform's does not say it, and its text.
+func (e *initError) message() string {
+	text := messageOf(e.body)
+	var b struct {
+		Type string `json:"errorType"`
+	}
+	if json.Unmarshal(e.body, &b) != nil || b.Type == "" || b.Type == e.errType || strings.HasPrefix(text, b.Type) || slices.Contains(collectors, b.Type) {
+		return text
+	}
+	return b.Type + ": " + text
 }
 
 // messageOf reads errorMessage of an error body, or takes a short body as it is.
@@ -262,7 +279,7 @@ func (d *driver) reportRestore(ev Event) {
 	case e.Timeout:
 		status = statusTimeout
 	case d.initError != nil:
-		e.ErrorType, e.Message = d.initError.errType, messageOf(d.initError.body)
+		e.ErrorType, e.Message = d.initError.errType, d.initError.message()
 	case d.exit != nil:
 		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
 	}

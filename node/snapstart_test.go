@@ -137,7 +137,7 @@ func TestSnapStartFailingInit(t *testing.T) {
 	s := shared(t, "gvisor")
 	f := s.js(`throw new RangeError('no snapshot of this')`, snapStart)
 	c := f.publish()
-	if c.State != types.StateFailed || !strings.Contains(aws.ToString(c.StateReason), "no snapshot of this") || c.StateReasonCode != "FunctionError" {
+	if c.State != types.StateFailed || !strings.Contains(aws.ToString(c.StateReason), "RangeError: no snapshot of this") || c.StateReasonCode != "FunctionError" {
 		t.Errorf("state %s, reason %q, code %s", c.State, aws.ToString(c.StateReason), c.StateReasonCode)
 	}
 }
@@ -188,7 +188,7 @@ public class HookError implements RequestHandler<Map<String, Object>, String>, R
 			f := s.deployZip(r, code, snapStart, memory(512), vars(own), func(in *lambda.CreateFunctionInput) { in.Handler = aws.String("HookError") })
 			c := f.publish()
 			reason := aws.ToString(c.StateReason)
-			if c.State != types.StateFailed || !strings.Contains(reason, errType) || !strings.Contains(reason, "java.lang.NoClassDefFoundError: org/x/Missing") {
+			if c.State != types.StateFailed || reason != errType+": java.lang.NoClassDefFoundError: org/x/Missing" {
 				t.Errorf("hook %s, living thread %q: state %s, reason %q", hook, live, c.State, reason)
 			}
 		}

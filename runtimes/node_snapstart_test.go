@@ -104,6 +104,31 @@ func TestNodeHookFailures(t *testing.T) {
 	}
 }
 
+// An error that nobody catches while hooks run, as of a connection that did not survive the restore, is told of as a hook's.
+func TestNodeUncaughtErrorsInHooks(t *testing.T) {
+	for _, test := range []struct{ hook, code, path, typ string }{
+		{"beforeCheckpoint", `setTimeout(() => { throw new RangeError('nobody') }, 5); await new Promise((r) => setTimeout(r, 60000))`, "init/error", "Runtime.BeforeCheckpointError"},
+		{"beforeCheckpoint", `Promise.reject(new RangeError('nobody')); await new Promise((r) => setTimeout(r, 60000))`, "init/error", "Runtime.BeforeCheckpointError"},
+		{"afterRestore", `setTimeout(() => { new (require('events'))().emit('error', new RangeError('nobody')) }, 5); await new Promise((r) => setTimeout(r, 60000))`, "restore/error", "Runtime.AfterRestoreError"},
+		{"afterRestore", `queueMicrotask(() => { throw new RangeError('nobody') })`, "restore/error", "Runtime.AfterRestoreError"},
+	} {
+		t.Run(test.hook, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			close(a.restore)
+			p := start(t, a, launch{plan: anyNode(t), handler: "index.handler", vars: snapStart,
+				task: write(t, js(`awslambda.snapStart.`+test.hook+`(async () => { `+test.code+` }); exports.handler = async () => 1`))})
+			got := a.next()
+			if got.Path != test.path || got.Header.Get("Lambda-Runtime-Function-Error-Type") != test.typ || !strings.Contains(got.Body, "nobody") {
+				t.Errorf("got %s with type %q: %s; want %s with %s", got.Path, got.Header.Get("Lambda-Runtime-Function-Error-Type"), got.Body, test.path, test.typ)
+			}
+			if status := p.exitStatus(); status != 128 && status != 129 {
+				t.Errorf("exit status %d", status)
+			}
+		})
+	}
+}
+
 // What expiresIn was told must have been heard before the snapshot, awaited or not: a refusal is the failure of a hook.
 func TestNodeExpiresIn(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {

@@ -39,6 +39,7 @@ const nextTurn = () => new Promise((resolve) => { setImmediate(resolve); });
 // What is running. phase: init, hooks, idle (waiting for an event), invoke, dying.
 let phase = 'init';
 let invocation = null; // {head, stream, settle} while phase is invoke
+let tellOfHooks = null; // posts the error of the hooks that run
 let onEmptyLoop = null; // what to do when the function has nothing left to wait for
 
 process.on('beforeExit', () => {
@@ -61,6 +62,7 @@ function die(what, err, status) {
   log.logError(what, err);
   let told = null;
   if (was === 'init') told = initError(err, errors.report(err).errorType);
+  else if (was === 'hooks' && tellOfHooks) told = tellOfHooks(err);
   else if (was === 'invoke') told = inv.stream && inv.stream.answer ? inv.stream.fail(err) : postError(inv, err);
   const leave = () => process.exit(status);
   if (told) told.then(leave, leave);
@@ -307,26 +309,35 @@ function releaseMemory() {
 // hooksAndCheckpoint runs the hooks around restore/next, which parks until a snapshot was made and this process is one of its copies.
 async function hooksAndCheckpoint() {
   phase = 'hooks';
+  tellOfHooks = (err) => initError(err, 'Runtime.BeforeCheckpointError');
   try {
     await snapstart.runBefore();
     await snapstart.settled();
   } catch (err) {
-    log.logError('Before Checkpoint Error', err);
-    await initError(err, 'Runtime.BeforeCheckpointError').catch(() => {});
-    process.exit(EXIT_HOOK);
+    await hooksFailed('Before Checkpoint Error', err);
   }
+  if (phase === 'dying') return; // of an error that nobody caught
+  tellOfHooks = null;
   unique.prepare();
   releaseMemory();
   const response = await connection.request(`GET ${API}/restore/next HTTP/1.1\r\n`);
   if (response.status !== 200) throw new Error(`the Runtime API answered ${response.status} to restore/next`);
+  tellOfHooks = (err) => initError(err, 'Runtime.AfterRestoreError', 'restore');
   try {
     unique.restored();
     await snapstart.runAfter();
   } catch (err) {
-    log.logError('After Restore Error', err);
-    await initError(err, 'Runtime.AfterRestoreError', 'restore').catch(() => {});
-    process.exit(EXIT_HOOK);
+    await hooksFailed('After Restore Error', err);
   }
+  tellOfHooks = null;
+}
+
+async function hooksFailed(what, err) {
+  if (phase === 'dying') return; // an error that nobody caught came first, and is being told
+  phase = 'dying';
+  log.logError(what, err);
+  await tellOfHooks(err).catch(() => {});
+  process.exit(EXIT_HOOK);
 }
 
 const DEPRECATED = 'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify '
@@ -358,6 +369,7 @@ async function main() {
     invocation = null;
     log.current.requestId = undefined;
     await hooksAndCheckpoint();
+    if (phase === 'dying') return;
   }
   await loop(handler, Infinity);
 }
