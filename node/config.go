@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"thaw/sandbox/gvisor"
 )
 
 // Config is everything that can be set about a server. A field's tags are its name (flag --NAME, variable THAW_NAME, line NAME = VALUE
@@ -19,13 +21,14 @@ import (
 //
 // Default gives the defaults, Load the effective values; a Config made by Load also knows where each value came from (Values).
 type Config struct {
-	DataDir   string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
-	Listen    string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
-	AccountID string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
-	Sandbox   string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
-	Strict    bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
-	LogLevel  string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
-	LogFormat string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
+	DataDir    string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
+	Listen     string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
+	AccountID  string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
+	Sandbox    string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
+	HostAccess string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
+	Strict     bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
+	LogLevel   string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
+	LogFormat  string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
 
 	Credentials     string `knob:"credentials" help:"file of access keys, in the form of ~/.aws/credentials; requests must then be signed with one of them"`
 	AccessKeyID     string `knob:"access-key-id" noflag:"yes" help:"one access key, with secret-access-key, instead of a credentials file"`
@@ -235,6 +238,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Strict && c.SnapStart == "all" {
 		errs = append(errs, errors.New("snapstart: all goes beyond what AWS documents, which strict refuses"))
+	}
+	if _, err := gvisor.ParseHostAccess(c.HostAccess); err != nil {
+		errs = append(errs, fmt.Errorf("host-access: %w", err))
 	}
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
 		errs = append(errs, errors.New("access-key-id and secret-access-key go together"))

@@ -45,6 +45,8 @@ func TestLoad(t *testing.T) {
 		{name: "IPv6 loopback", flags: map[string]string{"listen": "[::1]:0"}, knob: "listen", want: want{FromFlag, "[::1]:0"}},
 		{name: "no port", flags: map[string]string{"listen": "127.0.0.1"}, err: "missing port"},
 		{name: "a port out of range", flags: map[string]string{"listen": "127.0.0.1:70000"}, err: "no port"},
+		{name: "a way to the host without a port", flags: map[string]string{"host-access": "localhost"}, err: "host-access: \"localhost\""},
+		{name: "somebody whom unsigned does not know", flags: map[string]string{"unsigned": "nobody"}, err: "none of same-user, everyone"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -65,7 +65,8 @@ const DefaultBlank = 2
 // Network says what sandboxes reach.
 type Network struct {
 	Internet bool         // false: nothing but their own loopback
-	DNS      []netip.Addr // name servers; empty: those of the host that are not on its loopback
+	DNS      []netip.Addr // name servers; empty: those of the host, by way of a relay where they listen for the host alone
+	Host     []HostPort   // what is reached of the host; empty: nothing
 }
 
 // Backend implements sandbox.Backend. It is opened with Open.
@@ -145,13 +146,13 @@ func (b *Backend) open(ctx context.Context) (err error) {
 		}
 	}
 	dns := b.opt.Network.DNS
+	relayed := false
 	if b.opt.Network.Internet && len(dns) == 0 {
-		dns = hostNameservers()
-		if len(dns) == 0 {
-			b.log.Warn("no name server outside the host's loopback is configured: names will not resolve in sandboxes")
+		if dns, relayed = direct(hostNameservers(), ownAddress); relayed {
+			dns = append([]netip.Addr{gatewayAddr}, dns...)
 		}
 	}
-	b.openNetwork()
+	b.openNetwork(relayed)
 	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
 		return err
 	}
@@ -166,13 +167,13 @@ func (b *Backend) open(ctx context.Context) (err error) {
 }
 
 // openNetwork sweeps the network and, when it is wanted, sets it up. A host where that cannot be done has sandboxes without: many functions need none.
-func (b *Backend) openNetwork() {
+func (b *Backend) openNetwork(relayed bool) {
 	n, err := newNetworks(b.opt.Dir, b.groups.hash)
 	if err == nil {
 		err = n.sweep()
 	}
 	if err == nil && b.opt.Network.Internet {
-		if err = n.open(); err == nil {
+		if err = n.open(b.opt.Network.Host, relayed, b.log); err == nil {
 			b.nets = n
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -27,6 +28,8 @@ import (
 // meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks raw Ethernet on eth0; the namespace's own
 // network stack has no address and sees nothing. Neither side asks for addresses (ARP): both know each other's, for they are the same everywhere, too.
 //
+// The gateway's address is the host, as far as anything of it can be reached (hostaccess.go): name servers (dnsrelay.go) and ports that the operator named.
+//
 // All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has them, and private networks rarely do.
 var (
 	insideAddr  = netip.MustParsePrefix("198.19.255.2/30")
@@ -48,7 +51,9 @@ type networks struct {
 	state string // file that tells the next server which settings to put back
 	host  *netlink.Handle
 	nft   *ruleset
-	base  uint32 // first outside address
+	base  uint32 // first outside address, that of the host's side: no sandbox has it
+	paths hostPaths
+	relay *dnsRelay // nil: sandboxes ask name servers themselves
 
 	mu        sync.Mutex // guards what follows
 	used      map[int]bool
@@ -72,14 +77,64 @@ func newNetworks(dir, hash string) (*networks, error) {
 	return &networks{hash: hash, state: filepath.Join(dir, "network"), host: host, used: make(map[int]bool)}, nil
 }
 
-func (n *networks) open() (err error) {
+// open sets the network up. relayed says that sandboxes ask the relay for names.
+func (n *networks) open(access []HostPort, relayed bool, log *slog.Logger) (err error) {
 	if n.base, err = n.chooseBlock(); err != nil {
 		return err
 	}
-	if n.nft, err = openRuleset(n.hash, n.prefix(), toAddr(n.base), 32-blockBits); err != nil {
+	n.paths.access = access
+	if relayed {
+		if err := n.openRelay(log); err != nil {
+			return err
+		}
+	}
+	if n.nft, err = openRuleset(n.hash, n.prefix(), toAddr(n.base), 32-blockBits, n.paths); err != nil {
 		return err
 	}
 	return n.forwardUplinks()
+}
+
+// openRelay gives the host the block's first address, on its loopback, and listens there.
+func (n *networks) openRelay(log *slog.Logger) error {
+	lo, err := n.host.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("address of the relay of names: %w", err)
+	}
+	addr := toAddr(n.base)
+	ip := net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	// Of the scope host, as all of the loopback: it is no source for what leaves the host.
+	if err := n.host.AddrReplace(lo, &netlink.Addr{IPNet: &ip, Label: n.label(), Scope: int(netlink.SCOPE_HOST)}); err != nil {
+		return fmt.Errorf("address of the relay of names: %w", err)
+	}
+	if n.relay, err = openDNSRelay(addr, followNameservers(), log); err != nil {
+		return err
+	}
+	n.paths.relay = n.relay.addr()
+	return nil
+}
+
+// label marks our address among those of the loopback device. A label begins with the device's name and has at most 15 bytes.
+func (n *networks) label() string { return "lo:" + n.prefix() }
+
+// sweepAddresses removes our address.
+func (n *networks) sweepAddresses() error {
+	lo, err := n.host.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	addrs, err := undisturbed(func() ([]netlink.Addr, error) { return n.host.AddrList(lo, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("addresses of the loopback: %w", err)
+	}
+	for _, a := range addrs {
+		if a.Label != n.label() {
+			continue
+		}
+		if err := n.host.AddrDel(lo, &a); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("address of the relay of names: %w", err)
+		}
+	}
+	return nil
 }
 
 // prefix begins the name of every device of this backend. A name has at most 15 bytes.
@@ -249,6 +304,12 @@ func (w *network) route(outside netip.Addr) error {
 	if err := writeSysctl("ipv4", w.device, "forwarding", "1"); err != nil {
 		return fmt.Errorf("forwarding of %s: %w", w.device, err)
 	}
+	if reachesLoopback(w.n.paths.access) {
+		// What comes by this device may be for the loopback. The rules let through what access names, and nothing else.
+		if err := writeSysctl("ipv4", w.device, "route_localnet", "1"); err != nil {
+			return fmt.Errorf("way of %s to the loopback: %w", w.device, err)
+		}
+	}
 	if err := host.LinkSetUp(l); err != nil {
 		return fmt.Errorf("veth: %w", err)
 	}
@@ -391,7 +452,7 @@ func (n *networks) sweep() error {
 			}
 		}
 	}
-	errs = append(errs, removeRuleset(n.hash))
+	errs = append(errs, removeRuleset(n.hash), n.sweepAddresses())
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -402,7 +463,11 @@ func (n *networks) sweep() error {
 }
 
 func (n *networks) close() error {
-	err := n.sweep()
+	var err error
+	if n.relay != nil {
+		err = n.relay.close()
+	}
+	err = errors.Join(err, n.sweep())
 	n.host.Close()
 	return err
 }

@@ -51,7 +51,7 @@ func makeSkeleton(dir, guest string, dns []netip.Addr) (*skeleton, error) {
 	texts := map[string]string{
 		"/etc/passwd":        fmt.Sprintf("root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n", userName, userID, groupID, userName),
 		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, groupID),
-		"/etc/hosts":         "127.0.0.1 localhost sandbox.localdomain sandbox\n",
+		"/etc/hosts":         fmt.Sprintf("127.0.0.1 localhost sandbox.localdomain sandbox\n%s %s\n", gatewayAddr, HostName),
 		"/etc/hostname":      "sandbox\n",
 		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 		"/etc/resolv.conf":   resolv.String(),

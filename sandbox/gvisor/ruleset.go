@@ -17,12 +17,17 @@ import (
 // forwarded (a firewall of the host), that stands: a packet has to pass all.
 //
 //	arrive   before anything else   from a sandbox: drop what is not IPv4 or not from the inside address; rewrite the source
-//	input                           from a sandbox: drop. So nothing of the host is reached, by whatever address
+//	host                            from a sandbox to the gateway's address: to the relay of names, and to what Access names
+//	input                           from a sandbox: only what host may lead to. The rest is refused, so nothing else of the host is reached, by whatever address
+//	                                to the relay, not from a sandbox: drop
+//	local                           from a sandbox to the loopback: with the loopback's address
 //	forward                         from a sandbox: not to another, not to link-local, loopback, multicast or broadcast
 //	                                to a sandbox: answers only.  by an uplink whose forwarding we switched on: nothing but those
 //	output                          to a sandbox: answers only
 //	masquerade                      from a sandbox: with the host's address
-//	depart   after everything else  to a sandbox: rewrite the destination to the inside address
+//	depart   after everything else  to a sandbox: rewrite the destination to the inside address, also in what an ICMP error quotes
+//
+// Refused means told: a reset for TCP, an ICMP error for the rest. A program that calls what it may not reach learns so at once.
 type ruleset struct {
 	mu      sync.Mutex // one batch at a time; guards guarded
 	table   *nftables.Table
@@ -43,7 +48,13 @@ const (
 	answering = expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED
 )
 
-func openRuleset(hash, prefix string, base netip.Addr, bits int) (*ruleset, error) {
+// hostPaths are the ways from sandboxes to the host.
+type hostPaths struct {
+	relay  netip.AddrPort // of names; the zero value: none
+	access []HostPort
+}
+
+func openRuleset(hash, prefix string, base netip.Addr, bits int, paths hostPaths) (*ruleset, error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
@@ -81,12 +92,16 @@ func openRuleset(hash, prefix string, base netip.Addr, bits int) (*ruleset, erro
 	rule(arrive, from, address(ipSource, expr.CmpOpEq, inside), drop()) // a device that is not in the map
 
 	input := chain("input", nftables.ChainHookInput, -10, nftables.ChainTypeFilter)
-	rule(input, from, drop())
+	paths.rules(chain, rule, from, input)
+	rule(input, from, refuseTCP())
+	rule(input, from, refuse())
 
 	r.forward = chain("forward", nftables.ChainHookForward, -10, nftables.ChainTypeFilter)
-	rule(r.forward, from, to, drop())
+	rule(r.forward, from, to, refuseTCP())
+	rule(r.forward, from, to, refuse())
 	for _, p := range []string{"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "255.255.255.255/32"} {
-		rule(r.forward, from, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), inPrefix(ipDest, netip.MustParsePrefix(p)), drop())
+		rule(r.forward, from, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), inPrefix(ipDest, netip.MustParsePrefix(p)), refuseTCP())
+		rule(r.forward, from, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), inPrefix(ipDest, netip.MustParsePrefix(p)), refuse())
 	}
 	rule(r.forward, to, state(answering), accept())
 	rule(r.forward, to, drop())
@@ -103,6 +118,10 @@ func openRuleset(hash, prefix string, base netip.Addr, bits int) (*ruleset, erro
 	in4 := inside.As4()
 	rule(depart, to, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), inPrefix(ipDest, ours),
 		[]expr.Any{&expr.Immediate{Register: reg, Data: in4[:]}, writeAddress(ipDest)})
+	for _, typ := range icmpErrors {
+		rule(depart, to, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), layer4(expr.CmpOpEq, unix.IPPROTO_ICMP), icmpType(typ),
+			[]expr.Any{&expr.Immediate{Register: reg, Data: in4[:]}, writeQuotedSource()})
+	}
 	if err := c.Flush(); err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
@@ -161,8 +180,93 @@ func state(bits uint32) []expr.Any {
 	}
 }
 
+// rules lets a sandbox's packets through to the host where the paths lead.
+func (p hostPaths) rules(chain func(string, *nftables.ChainHook, int, nftables.ChainType) *nftables.Chain, rule func(*nftables.Chain, ...[]expr.Any), from []expr.Any, input *nftables.Chain) {
+	if !p.relay.IsValid() && len(p.access) == 0 {
+		return
+	}
+	host := chain("host", nftables.ChainHookPrerouting, -100, nftables.ChainTypeNAT)
+	toGateway := address(ipDest, expr.CmpOpEq, gatewayAddr)
+	for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		l4 := layer4(expr.CmpOpEq, proto)
+		if p.relay.IsValid() {
+			rule(host, from, toGateway, l4, ports(53, 53), leadTo(p.relay))
+			rule(input, from, address(ipDest, expr.CmpOpEq, p.relay.Addr()), l4, ports(p.relay.Port(), p.relay.Port()), accept())
+		}
+		for _, a := range p.access {
+			rule(host, from, toGateway, l4, ports(a.First, a.Last), leadTo(netip.AddrPortFrom(a.Addr, 0)))
+			rule(input, from, address(ipDest, expr.CmpOpEq, a.Addr), l4, ports(a.First, a.Last), accept())
+		}
+	}
+	if p.relay.IsValid() {
+		others := []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg}, &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: from[1].(*expr.Cmp).Data}}
+		rule(input, others, protocol(expr.CmpOpEq, unix.NFPROTO_IPV4), address(ipDest, expr.CmpOpEq, p.relay.Addr()), drop())
+	}
+	if reachesLoopback(p.access) {
+		local := chain("local", nftables.ChainHookInput, 100, nftables.ChainTypeNAT)
+		loopback := netip.MustParsePrefix("127.0.0.0/8")
+		self := netip.AddrFrom4([4]byte{127, 0, 0, 1}).As4()
+		rule(local, from, inPrefix(ipDest, loopback), []expr.Any{
+			&expr.Immediate{Register: reg, Data: self[:]},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg},
+		})
+	}
+}
+
+// leadTo gives a connection another destination; port 0 keeps the port.
+func leadTo(to netip.AddrPort) []expr.Any {
+	const portReg = 2
+	a := to.Addr().As4()
+	all := []expr.Any{&expr.Immediate{Register: reg, Data: a[:]}}
+	nat := &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg}
+	if to.Port() != 0 {
+		all = append(all, &expr.Immediate{Register: portReg, Data: binaryutil.BigEndian.PutUint16(to.Port())})
+		nat.RegProtoMin = portReg
+	}
+	return append(all, nat)
+}
+
+func layer4(op expr.CmpOp, protocol byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: op, Register: reg, Data: []byte{protocol}}}
+}
+
+// ports matches the destination's port of TCP or UDP.
+func ports(first, last uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpGte, Register: reg, Data: binaryutil.BigEndian.PutUint16(first)},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: reg, Data: binaryutil.BigEndian.PutUint16(last)},
+	}
+}
+
+// icmpErrors are the messages that quote a packet: unreachable, time exceeded, parameter problem. Source: RFC 792.
+var icmpErrors = []byte{3, 11, 12}
+
+func icmpType(typ byte) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{typ}},
+	}
+}
+
+func refuseTCP() []expr.Any {
+	return append(layer4(expr.CmpOpEq, unix.IPPROTO_TCP), &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
+}
+
+func refuse() []expr.Any {
+	return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}
+}
+
 func drop() []expr.Any   { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
 func accept() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
+
+// writeQuotedSource replaces the source of the packet that an ICMP error quotes, which is the sandbox's own, and puts the message's checksum right. That of
+// the quoted header stays: nobody checks it.
+func writeQuotedSource() *expr.Payload {
+	const icmpHeader, icmpSum = 8, 2
+	return &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: icmpHeader + ipSource, Len: 4,
+		CsumType: expr.CsumTypeInet, CsumOffset: icmpSum}
+}
 
 // change applies one batch.
 func (r *ruleset) change(what string, do func(*nftables.Conn) error) error {

@@ -1,0 +1,381 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"thaw/sandbox"
+)
+
+func TestParseHostAccess(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", "[]"},
+		{"5432", "[{127.0.0.1 5432 5432}]"},
+		{" 5432 , 8000-8010,", "[{127.0.0.1 5432 5432} {127.0.0.1 8000 8010}]"},
+		{"192.168.1.5:80, 127.0.0.2:1-65535", "error"}, // port 80 of the name twice
+		{"192.168.1.5:80, 127.0.0.2:81-90", "[{192.168.1.5 80 80} {127.0.0.2 81 90}]"},
+		{"5432,5432-5433", "[{127.0.0.1 5432 5432} {127.0.0.1 5432 5433}]"},
+		{"0", "error"}, {"65536", "error"}, {"2-1", "error"}, {"1-", "error"}, {"all", "error"}, {"localhost:1", "error"}, {"[::1]:1", "error"}, {"0.0.0.0:1", "error"}, {"224.0.0.1:1", "error"},
+	} {
+		list, err := ParseHostAccess(c.text)
+		if got := fmt.Sprint(list); err == nil && got != c.want || (err != nil) != (c.want == "error") {
+			t.Errorf("%q: %s, %v; want %s", c.text, got, err, c.want)
+		}
+	}
+}
+
+// servePeers tells every connection where it comes from.
+func servePeers(t *testing.T, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			io.WriteString(c, "from "+host)
+			c.Close()
+		}
+	}()
+}
+
+// atOnce is how long a refusal may take. What is dropped takes the test's guest a second.
+const atOnce = 700 * time.Millisecond
+
+// refused wants a dial to fail, and soon: after the first answer of the machine's many others.
+func refused(t *testing.T, g *guestOf, network, addr string) {
+	t.Helper()
+	var took time.Duration
+	for range 3 { // the machine may be busy
+		began := time.Now()
+		got := g.do("dial %s %s", network, addr)
+		took = time.Since(began)
+		if !strings.HasPrefix(got, "error: ") {
+			t.Fatalf("%s %s answered %q", network, addr, got)
+		}
+		if strings.Contains(got, "refused") && took < atOnce {
+			return
+		}
+		if !strings.Contains(got, "refused") {
+			t.Errorf("%s %s: %s after %v", network, addr, got, took)
+			return
+		}
+	}
+	t.Errorf("%s %s was refused after %v", network, addr, took)
+}
+
+func TestFunctionsReachTheHostWhenTold(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	servePeers(t, "127.0.0.1:5432")
+	servePeers(t, "127.0.0.5:5500")
+	servePeers(t, "203.0.113.2:8080")
+	serveUDP(t, "127.0.0.1:8125", "statsd")
+	access, err := ParseHostAccess("5432, 8125, 6000-6010, 127.0.0.5:5500, 203.0.113.2:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, func(o *Options) {
+		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Host: access}
+	})
+	g, other := create(t, b, sandbox.Spec{ID: "a"}), create(t, b, sandbox.Spec{ID: "b"})
+	other.must("listen 0.0.0.0:7003")
+	outside := toAddr(b.nets.base + uint32(other.Sandbox.(*Sandbox).net.slot)).String()
+	for _, c := range []struct{ name, network, addr, want string }{
+		{"a database on the loopback, which sees a program of the host", "tcp", HostName + ":5432", "from 127.0.0.1"},
+		{"by the gateway's address", "tcp", gatewayAddr.String() + ":5432", "from 127.0.0.1"},
+		{"another address of the loopback", "tcp", HostName + ":5500", "from 127.0.0.1"},
+		{"an address of the host under its name", "tcp", HostName + ":8080", "from 198.18."},
+		{"an address of the host under itself", "tcp", "203.0.113.2:8080", "from 198.18."},
+		{"a server of UDP", "udp", HostName + ":8125", "statsd 127.0.0.1:"},
+		{"the internet, as before", "tcp", "198.51.100.7:80", "internet"},
+	} {
+		t.Run("reaches "+c.name, func(t *testing.T) {
+			for _, g := range []*guestOf{g, other} {
+				if got := g.do("dial %s %s", c.network, c.addr); !strings.HasPrefix(got, c.want) {
+					t.Errorf("%s answered %q, want %q", c.addr, got, c.want)
+				}
+			}
+		})
+	}
+	for _, c := range []struct{ name, network, addr string }{
+		{"a port of the list where nobody listens", "tcp", HostName + ":6005"},
+		{"a port of the loopback that is not in the list", "tcp", HostName + ":7000"},
+		{"a port of all addresses that is not in the list", "tcp", HostName + ":7001"},
+		{"the same by the host's address", "tcp", "203.0.113.2:7001"},
+		{"a port of the list at an address that is not", "tcp", "203.0.113.2:5432"},
+		{"another sandbox", "tcp", outside + ":7003"},
+		{"metadata", "tcp", "169.254.169.254:80"},
+		{"a port by UDP that is not in the list", "udp", HostName + ":9"},
+		{"a port by UDP of the list where nobody listens", "udp", HostName + ":6005"},
+		{"names", "udp", HostName + ":53"},
+	} {
+		t.Run("is refused at once "+c.name, func(t *testing.T) { refused(t, g, c.network, c.addr) })
+	}
+	t.Run("leads to the loopback by the sandbox's own device only", func(t *testing.T) {
+		for dev, want := range map[string]string{g.Sandbox.(*Sandbox).net.device: "1", "up0": "0", "all": "0", "default": "0"} {
+			text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + dev + "/route_localnet")
+			if err != nil || strings.TrimSpace(string(text)) != want {
+				t.Errorf("route_localnet of %s is %s, %v; want %s", dev, text, err, want)
+			}
+		}
+	})
+}
+
+func TestNothingOfTheHostIsReachedUntold(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	b := open(t, func(o *Options) {
+		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+	})
+	g := create(t, b, sandbox.Spec{ID: "a"})
+	if got := g.must("lookup %s", HostName); got != "["+gatewayAddr.String()+"]" {
+		t.Errorf("%s is %s", HostName, got)
+	}
+	for _, addr := range []string{HostName + ":7000", HostName + ":7001", "203.0.113.2:7001"} {
+		refused(t, g, "tcp", addr)
+		refused(t, g, "udp", addr)
+	}
+}
+
+// serveNames answers every question for an address with one, and for big.test with a hundred, by TCP only.
+func serveNames(t *testing.T, addr, answer string) {
+	t.Helper()
+	reply := func(query []byte, tcp bool) []byte {
+		var m dnsmessage.Message
+		if m.Unpack(query) != nil || len(m.Questions) != 1 {
+			return nil
+		}
+		m.Header = dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}
+		m.Additionals = nil
+		q := m.Questions[0]
+		n := 1
+		if q.Name.String() == "big.test." {
+			if n = 100; !tcp {
+				n, m.Truncated = 0, true
+			}
+		}
+		if q.Type == dnsmessage.TypeA {
+			for i := range n {
+				a := netip.MustParseAddr(answer).As4()
+				a[3] += byte(i)
+				m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: a}})
+			}
+		}
+		b, err := m.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			c.WriteTo(reply(buf[:n], false), from)
+		}
+	}()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			head := make([]byte, 2)
+			for {
+				if _, err := io.ReadFull(c, head); err != nil {
+					break
+				}
+				query := make([]byte, binary.BigEndian.Uint16(head))
+				if _, err := io.ReadFull(c, query); err != nil {
+					break
+				}
+				a := reply(query, true)
+				c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
+			}
+			c.Close()
+		}
+	}()
+}
+
+// nameservers makes a file the host's resolv.conf.
+func nameservers(t *testing.T, servers ...string) (change func(servers ...string)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	before := resolvers
+	resolvers = []string{path}
+	t.Cleanup(func() { resolvers = before })
+	change = func(servers ...string) {
+		text := "search lan\n"
+		for _, s := range servers {
+			text += "nameserver " + s + "\n"
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(servers...)
+	return change
+}
+
+func TestNamesResolveOnEveryHost(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	for i, server := range []string{"127.0.0.1", "127.0.0.53", "127.0.0.11", "::1", "203.0.113.2"} {
+		serveNames(t, net.JoinHostPort(server, "53"), fmt.Sprintf("192.0.2.%d", 10*i))
+	}
+	for _, c := range []struct {
+		name    string
+		servers []string
+		want    string
+	}{
+		{"dnsmasq or unbound on the loopback", []string{"127.0.0.1"}, "[192.0.2.0]"},
+		{"systemd-resolved without its own list", []string{"127.0.0.53"}, "[192.0.2.10]"},
+		{"a container", []string{"127.0.0.11"}, "[192.0.2.20]"},
+		{"a server with an IPv6 address", []string{"::1"}, "[192.0.2.30]"},
+		{"a server at the host's own address", []string{"203.0.113.2"}, "[192.0.2.40]"},
+		{"no server at all", nil, "[192.0.2.0]"},
+		{"a dead server before one that lives", []string{"127.0.0.99", "127.0.0.11"}, "[192.0.2.20]"},
+		{"the host's before one of the internet", []string{"127.0.0.53", "198.51.100.7"}, "[192.0.2.10]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			nameservers(t, c.servers...)
+			b := open(t, func(o *Options) { o.Network.Internet = true })
+			g := create(t, b, sandbox.Spec{ID: "a"})
+			if got := g.do("lookup some.test"); got != c.want {
+				t.Errorf("some.test is %s, want %s", got, c.want)
+			}
+			if got := g.do("lookup big.test"); strings.Count(got, " ") != 99 {
+				t.Errorf("big.test, which comes by TCP only, is %s", got)
+			}
+			refused(t, g, "tcp", gatewayAddr.String()+":7001")
+			relay := b.nets.relay.addr()
+			if got := g.do("dial tcp %s", relay); !strings.Contains(got, "refused") && !strings.HasPrefix(got, "error: ") {
+				t.Logf("the relay's own address answered %q", got)
+			}
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			lo, err := netlink.LinkByName("lo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range addrs {
+				if strings.HasPrefix(a.Label, "lo:tw") {
+					t.Errorf("%v is still there", a)
+				}
+			}
+		})
+	}
+	t.Run("servers that change are followed, dead ones are told at once", func(t *testing.T) {
+		change := nameservers(t, "127.0.0.99")
+		b := open(t, func(o *Options) { o.Network.Internet = true })
+		g := create(t, b, sandbox.Spec{ID: "a"})
+		began := time.Now()
+		if got := g.do("lookup some.test"); !strings.HasPrefix(got, "error: ") || time.Since(began) > 4*time.Second {
+			t.Errorf("some.test is %s after %v", got, time.Since(began))
+		}
+		change("127.0.0.11")
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			got := g.do("lookup some.test")
+			if got == "[192.0.2.20]" {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("some.test is still %s", got)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	t.Run("a server of another host is asked directly", func(t *testing.T) {
+		nameservers(t, "198.51.100.7", "127.0.0.1")
+		b := open(t, func(o *Options) { o.Network.Internet = true })
+		if b.nets.relay != nil {
+			t.Error("there is a relay")
+		}
+	})
+}
+
+// What a killed server left of the relay's address is removed by the next one.
+func TestAddressOfTheRelayIsSwept(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	newLab(t)
+	nameservers(t, "127.0.0.1")
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "gvisor")
+	left := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 18, 0, 0), Mask: net.CIDRMask(32, 32)}, Label: "lo:tw" + dirHash(dir)}
+	if err := netlink.AddrAdd(lo, left); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, func(o *Options) { o.Network.Internet, o.Dir = true, dir })
+	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ours []string
+	for _, a := range addrs {
+		if strings.HasPrefix(a.Label, "lo:tw") {
+			ours = append(ours, a.IP.String())
+		}
+	}
+	if want := toAddr(b.nets.base).String(); len(ours) != 1 || ours[0] != want {
+		t.Errorf("addresses %v, want only %s", ours, want)
+	}
+	t.Run("which nobody but sandboxes reaches", func(t *testing.T) {
+		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, b.nets.relay.addr().String())
+		}}
+		serveNames(t, "127.0.0.1:53", "192.0.2.1")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got, err := r.LookupHost(ctx, "some.test"); err == nil {
+			t.Errorf("the host got %v", got)
+		}
+	})
+}
