@@ -79,7 +79,7 @@ func (s *Server) deleteAll(ctx context.Context, t target) error {
 	}
 	s.Pool.Retire(gone.Record.ARN(), "", epoch)
 	if s.Snapshots != nil {
-		s.Snapshots.Forget(gone.Record.ARN(), "")
+		s.Snapshots.Forget(ctx, gone.Record.ARN(), gone.Record.Incarnation, "")
 	}
 	// The function is gone for everybody. What follows is tidying, which a start would do as well.
 	for _, n := range gone.Record.Numbers {
@@ -123,7 +123,7 @@ func (s *Server) deleteVersion(ctx context.Context, t target) error {
 	}
 	s.Pool.Retire(r.ARN(), t.qualifier, r.Incarnation+1)
 	if s.Snapshots != nil {
-		s.Snapshots.Forget(r.ARN(), t.qualifier)
+		s.Snapshots.Forget(ctx, r.ARN(), r.Incarnation, t.qualifier)
 	}
 	if err := s.Store.DeleteVersion(ctx, t.key, r.Incarnation, n); err != nil {
 		s.Log.Warn("deleted version stays until the next start", "fn", t.key.Name, "qualifier", n, "error", err)

@@ -42,15 +42,21 @@ type Runtimes interface {
 
 // Snapshots make published versions with SnapStart start from a snapshot.
 type Snapshots interface {
+	// Begin is called once, before all others, when it is known which functions there are. incarnation returns that of the function that has a version, now
+	// and at every later time; 0 when there is no such version.
+	Begin(incarnation func(unqualifiedARN, number string) uint64)
+	// Sweep removes what is kept of versions that are not there. It is called before the first Make, and only when function.Store.Complete.
+	Sweep(ctx context.Context) error
 	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's own reason; an error that the
-	// platform could not, and should try again.
+	// platform could not, and should try again. The error is function.ErrNotFound when the version was deleted.
 	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
 	// Optimized says whether the next environment of a version begins from a snapshot.
 	Optimized(v *function.Version) bool
 	// Retag says what a function's tags are from now on. They can be read as a policy: checkSnapshotTags has seen them. It does not wait.
 	Retag(unqualifiedARN string, tags map[string]string)
-	// Forget removes what is kept for a version, or for all versions of a function when number is empty. It does not wait.
-	Forget(unqualifiedARN, number string)
+	// Forget removes what is kept for a version of an incarnation, or for all of its versions when number is empty: it cancels what is being made, waits for
+	// it, and nothing is made or written afterwards. Call it when the function, or its list of versions, no longer has it. When ctx ends it goes on alone.
+	Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string)
 }
 
 // Blobs keeps code packages; *blob.Store is one.
@@ -167,6 +173,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("functions: %w", err)
 	}
 	s.view.Loaded()
+	if s.Snapshots != nil {
+		s.Snapshots.Begin(s.incarnation)
+	}
 	if err := s.sweep(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -217,8 +226,8 @@ func (s *Server) tellLost() {
 	}
 }
 
-// sweep removes what a death between two writes left: versions that no function lists and packages that no version uses. While records
-// may be missing it removes nothing.
+// sweep removes what a death between two writes left: versions that no function lists, packages that no version uses, and snapshots of versions that are not
+// there. While records may be missing it removes nothing.
 func (s *Server) sweep(ctx context.Context) error {
 	if s.Store.Complete() != nil {
 		s.tellLost()
@@ -249,5 +258,21 @@ func (s *Server) sweep(ctx context.Context) error {
 		}
 	}
 	s.Codes.DropExcept(func(hash string) bool { return wanted[hash] })
+	if s.Snapshots != nil {
+		return s.Snapshots.Sweep(ctx)
+	}
 	return nil
+}
+
+// incarnation returns that of the function that has a version; 0 when there is no such version.
+func (s *Server) incarnation(unqualifiedARN, number string) uint64 {
+	ref, err := function.ParseRead(unqualifiedARN)
+	if err != nil {
+		return 0
+	}
+	e := s.view.Get(function.Key{Account: ref.Account, Region: ref.Region, Name: ref.Name})
+	if e == nil || number != function.Latest && !e.Record.Has(function.Number(number)) {
+		return 0
+	}
+	return e.Record.Incarnation
 }

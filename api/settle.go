@@ -37,7 +37,11 @@ func (s *Server) settleSoon(k function.Key) {
 				}
 				continue
 			}
-			if err := s.settle(s.ctx, e); err != nil && s.ctx.Err() == nil {
+			err := s.settle(s.ctx, e)
+			if errors.Is(err, function.ErrNotFound) {
+				continue // what it was settling was deleted, as the view says by now
+			}
+			if err != nil && s.ctx.Err() == nil {
 				s.Log.Error("function cannot be settled, will try again", "fn", k.Name, "error", err)
 				select {
 				case <-time.After(time.Second):

@@ -48,6 +48,7 @@ type driver struct {
 	restoreFrom, released      time.Time
 	restoreTook, restoreBilled time.Duration // of a successful restore: all of it, and from the word to the runtime's next
 	checkpointed               chan error
+	endSaving                  func()        // ends what saves the sandbox, and waits for it; nil: nothing does
 	snapshotNext               wire.NextKind // where the runtime parked at the snapshot point
 	snapshot                   Made          // of a snapshot that was made
 	saved                      bool
@@ -113,6 +114,9 @@ func (d *driver) run() {
 	}
 	d.limit.Stop()
 	d.graceTimer.Stop()
+	if d.endSaving != nil {
+		d.endSaving() // from now on the sink is its owner's
+	}
 	if d.o.OnExit != nil {
 		d.o.OnExit()
 	}

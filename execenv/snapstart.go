@@ -215,11 +215,13 @@ func (d *driver) quiesced() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkpointLimit)
-	box, sink, done := d.box, d.o.Make.Sink, d.checkpointed
+	box, sink, done, ended := d.box, d.o.Make.Sink, d.checkpointed, make(chan struct{})
 	go func() {
+		defer close(ended)
 		defer cancel()
 		done <- box.Checkpoint(ctx, sink, false)
 	}()
+	d.endSaving = func() { cancel(); <-ended }
 }
 
 func (d *driver) checkpointEnded(err error) {

@@ -169,7 +169,7 @@ func (r *Record) Serves(v *VersionRecord) *Version {
 func (r *Record) version(number string, c *Config, epoch uint64) *Version {
 	return &Version{
 		Partition: r.Partition, Region: r.Region, Account: r.Account, Name: r.Name,
-		Number: number, Epoch: epoch,
+		Number: number, Incarnation: r.Incarnation, Epoch: epoch,
 		Runtime: c.Runtime, Handler: c.Handler, Architecture: c.Architecture,
 		Timeout:   time.Duration(c.TimeoutSeconds) * time.Second,
 		MemoryMiB: c.MemoryMiB, EphemeralMiB: c.EphemeralMiB,

@@ -11,11 +11,12 @@ var ErrNotFound = errors.New("function not found")
 
 // Version is one version of a function as environments see it: never changed in place, a new value for every change.
 type Version struct {
-	Partition string // aws
-	Region    string
-	Account   string
-	Name      string
-	Number    string // $LATEST, or decimal
+	Partition   string // aws
+	Region      string
+	Account     string
+	Name        string
+	Number      string // $LATEST, or decimal
+	Incarnation uint64 // of the function: Record.Incarnation
 	// Epoch grows with every change of code or configuration that environments must follow; two values of one (Name, Number) with
 	// the same Epoch are the same to an environment.
 	Epoch uint64

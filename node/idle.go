@@ -27,18 +27,16 @@ func (s *snapstart) noteUses(now time.Time) {
 		v := k.(*function.Version)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		id := snapshot.VersionOf(v)
-		vs := s.versions[id]
-		if vs == nil {
-			if !s.wantedLocked(v, nil) {
-				return true
-			}
-			vs = newVersionSnapshots(snapshot.Record{Version: id})
-			s.versions[id] = vs
+		l := s.ofLocked(v)
+		if l == nil && s.wantedLocked(v, nil) {
+			l = s.enterLocked(v)
 		}
-		vs.used = now
+		if l == nil {
+			return true
+		}
+		l.used = now
 		if !s.asked(v) {
-			s.usedLaterLocked(vs, v, now)
+			s.usedLaterLocked(l, v, now)
 		}
 		return true
 	})
@@ -47,23 +45,23 @@ func (s *snapstart) noteUses(now time.Time) {
 // keepUses writes when versions were used last, where the record's time is older by so much.
 func (s *snapstart) keepUses(ctx context.Context, older time.Duration) {
 	s.mu.Lock()
-	stale := map[snapshot.Version]time.Time{}
-	for id, vs := range s.versions {
-		if !vs.used.IsZero() && vs.record.State != snapshot.None && vs.used.After(vs.record.LastUsed) && vs.used.Sub(vs.record.LastUsed) >= older {
-			stale[id] = vs.used
+	stale := map[*life]time.Time{}
+	for _, l := range s.lives {
+		if !l.ended && !l.used.IsZero() && l.record.State != snapshot.None && l.used.After(l.record.LastUsed) && l.used.Sub(l.record.LastUsed) >= older {
+			stale[l] = l.used
 		}
 	}
 	s.mu.Unlock()
-	for id, at := range stale {
-		_, err := s.change(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
+	for l, at := range stale {
+		_, err := s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
 			if r.State == snapshot.None {
-				return nil, snapshot.ErrNotFound // deleted meanwhile: nothing is to be written
+				return nil, snapshot.ErrNotFound // its making begins anew: nothing is to be written
 			}
 			r.LastUsed = at
 			return nil, nil
 		})
-		if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
-			s.log.Error("last use of a snapshot", "fn", id.Function, "qualifier", id.Number, "error", err)
+		if err != nil && !errors.Is(err, snapshot.ErrNotFound) && !errors.Is(err, errDeleted) {
+			s.log.Error("last use of a snapshot", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
 		}
 	}
 }
@@ -77,17 +75,14 @@ func (s *snapstart) serve(deactivate func(ctx context.Context, v *function.Versi
 
 // inactive lets go of a version that nobody has invoked for snapshot.InactiveAfter. The API is told first: a version that serves without a snapshot would run Init for
 // its next caller instead of waking. When the server ends between the two, the next invoke wakes a version that has its snapshot still.
-func (s *snapstart) inactive(v *function.Version) {
-	id := snapshot.VersionOf(v)
+func (s *snapstart) inactive(l *life) {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if vs := s.versions[id]; vs != nil {
-			vs.busy = false
-		}
+		l.busy = false
 	}()
 	s.mu.Lock()
-	deactivate := s.idle
+	deactivate, v := s.idle, l.version
 	s.mu.Unlock()
 	if deactivate == nil {
 		return // the API is not there yet: the next tick
@@ -100,7 +95,11 @@ func (s *snapstart) inactive(v *function.Version) {
 		s.log.Error("idle version stays active", "fn", v.Name, "qualifier", v.Number, "error", err)
 		return
 	}
-	if _, err := s.update(s.ctx, id, snapshot.Idle, ""); err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
+	_, err := s.update(s.ctx, l, snapshot.Idle, "")
+	if errors.Is(err, errDeleted) {
+		return
+	}
+	if err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
 		s.log.Error("snapshot record", "fn", v.Name, "qualifier", v.Number, "error", err)
 		return
 	}

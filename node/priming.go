@@ -14,10 +14,9 @@ import (
 )
 
 // primes are the events that the policy which counts now wants invoked before the next snapshot of a version is taken, in order.
-func (s *snapstart) primes(ctx context.Context, v *function.Version) ([]execenv.Prime, error) {
-	vs := s.entry(snapshot.VersionOf(v))
+func (s *snapstart) primes(ctx context.Context, l *life, v *function.Version) ([]execenv.Prime, error) {
 	s.mu.Lock()
-	policy := vs.policy()
+	policy := l.policy()
 	s.mu.Unlock()
 	if len(policy.Prime) == 0 {
 		return nil, nil

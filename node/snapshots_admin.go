@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -20,15 +21,14 @@ type snapshotsAdmin struct{ s *snapstart }
 
 // known tells of a published version with SnapStart that the server found at its start, so that its snapshots are refreshed before anybody invokes it.
 func (s *snapstart) known(v *function.Version, tags map[string]string) {
-	id := snapshot.VersionOf(v)
 	policy, err := snapshot.ParseTags(tags)
 	if err != nil {
 		s.log.Warn("tags of a function make no refresh policy", "fn", v.Name, "qualifier", v.Number, "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if vs := s.versions[id]; vs != nil && vs.version == nil {
-		vs.version, vs.tags = v, policy
+	if l := s.ofLocked(v); l != nil && l.version == nil {
+		l.version, l.tags = v, policy
 	}
 }
 
@@ -40,11 +40,11 @@ func (s *snapstart) Retag(unqualifiedARN string, tags map[string]string) {
 		return
 	}
 	s.mu.Lock()
-	var changed []snapshot.Version
-	for id, vs := range s.versions {
-		if id.Function == unqualifiedARN {
-			vs.tags = policy
-			changed = append(changed, id)
+	var changed []*life
+	for id, l := range s.lives {
+		if id.Function == unqualifiedARN && !l.ended {
+			l.tags = policy
+			changed = append(changed, l)
 		}
 	}
 	s.mu.Unlock()
@@ -52,9 +52,9 @@ func (s *snapstart) Retag(unqualifiedARN string, tags map[string]string) {
 		return
 	}
 	s.work.Go(func() {
-		for _, id := range changed {
-			if _, err := s.repolicy(s.ctx, id, func(*snapshot.Record) {}); err != nil {
-				s.log.Error("snapshot policy", "fn", id.Function, "qualifier", id.Number, "error", err)
+		for _, l := range changed {
+			if _, err := s.repolicy(s.ctx, l, func(*snapshot.Record) {}); err != nil && !errors.Is(err, errDeleted) {
+				s.log.Error("snapshot policy", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
 			}
 		}
 	})
@@ -62,22 +62,22 @@ func (s *snapstart) Retag(unqualifiedARN string, tags map[string]string) {
 
 // repolicy gives the current generation the end that follows from the policy that counts after f. Where that is sooner, environments that know
 // of the later one finish and go.
-func (s *snapstart) repolicy(ctx context.Context, id snapshot.Version, f func(*snapshot.Record)) (snapshot.Record, error) {
+func (s *snapstart) repolicy(ctx context.Context, l *life, f func(*snapshot.Record)) (snapshot.Record, error) {
 	sooner := false
-	r, err := s.change(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
+	r, err := s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		if r.State == snapshot.None || r.State == snapshot.Deleted {
 			return nil, fs.ErrNotExist
 		}
 		f(r)
 		if m := r.Current; m != nil {
-			end := s.policyOf(id, r).Expiry(m.Born, m.StatedExpiry)
+			end := s.policyOf(l, r).Expiry(m.Born, m.StatedExpiry)
 			sooner = !end.IsZero() && (m.Expires.IsZero() || end.Before(m.Expires))
 			m.Expires = end
 		}
 		return nil, nil
 	})
 	if err == nil && sooner {
-		s.pool().Outdate(id.Function, id.Number, "")
+		s.pool().Outdate(l.id.Function, l.id.Number, "")
 	}
 	return r, err
 }
@@ -94,9 +94,9 @@ func (a snapshotsAdmin) List() []admin.Snapshot {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	out := []admin.Snapshot{}
-	for id, vs := range a.s.versions {
-		if vs.record.State != snapshot.None {
-			out = append(out, describe(id, vs, usage, envs, now))
+	for _, l := range a.s.lives {
+		if !l.ended && l.record.State != snapshot.None {
+			out = append(out, describe(l, usage, envs, now))
 		}
 	}
 	slices.SortFunc(out, func(x, y admin.Snapshot) int {
@@ -113,20 +113,20 @@ func number(version string) int {
 	return n
 }
 
-func describe(id snapshot.Version, vs *versionSnapshots, usage *snapshot.Usage, envs map[string]int, now time.Time) admin.Snapshot {
-	r := vs.usedRecord()
+func describe(l *life, usage *snapshot.Usage, envs map[string]int, now time.Time) admin.Snapshot {
+	id, r := l.id, l.usedRecord()
 	out := admin.Snapshot{Function: id.Function[strings.LastIndexByte(id.Function, ':')+1:], Version: id.Number, ARN: id.ARN(), State: r.State.String(),
-		Policy: vs.policy(), PolicyFrom: "none", Failures: r.Failures, LastFailed: r.LastFailed, LastError: r.LastError, LastUsed: r.LastUsed}
+		Policy: l.policy(), PolicyFrom: "none", Failures: r.Failures, LastFailed: r.LastFailed, LastError: r.LastError, LastUsed: r.LastUsed}
 	switch {
 	case r.Policy != nil:
 		out.PolicyFrom = "api"
-	case vs.tags.Refreshes() || len(vs.tags.Prime) > 0:
+	case l.tags.Refreshes() || len(l.tags.Prime) > 0:
 		out.PolicyFrom = "tags"
 	}
 	if r.Next != nil {
 		out.Making = uint64(r.Next.Generation)
 	}
-	if e, at, ok := r.Due(vs.policy(), now); ok && e == snapshot.RefreshDue {
+	if e, at, ok := r.Due(l.policy(), now); ok && e == snapshot.RefreshDue {
 		out.RefreshAt = at
 	}
 	if m := r.Current; m != nil {
@@ -145,76 +145,85 @@ func describe(id snapshot.Version, vs *versionSnapshots, usage *snapshot.Usage, 
 }
 
 // find resolves how people name a version: NAME:NUMBER, NAME, or an ARN.
-func (a snapshotsAdmin) find(name string) (snapshot.Version, error) {
+func (a snapshotsAdmin) find(name string) (*life, error) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	var found []snapshot.Version
-	for id, vs := range a.s.versions {
+	var found []*life
+	for id, l := range a.s.lives {
+		if l.ended || l.record.State == snapshot.None {
+			continue
+		}
 		short := id.Function[strings.LastIndexByte(id.Function, ':')+1:]
 		switch name {
 		case id.ARN(), short + ":" + id.Number:
+			found = append(found, l)
 		case id.Function, short:
-			if !vs.record.State.HasCurrent() {
-				continue
+			if l.record.State.HasCurrent() {
+				found = append(found, l)
 			}
-		default:
-			continue
-		}
-		if vs.record.State != snapshot.None {
-			found = append(found, id)
 		}
 	}
 	if len(found) == 0 {
-		return snapshot.Version{}, fmt.Errorf("%s has no snapshot here; type: thaw snapshot ls: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s has no snapshot here; type: thaw snapshot ls: %w", name, fs.ErrNotExist)
 	}
-	newest := slices.MaxFunc(found, func(x, y snapshot.Version) int { return number(x.Number) - number(y.Number) })
-	for _, id := range found {
-		if id.Function != newest.Function {
-			return snapshot.Version{}, &admin.RefusedError{Reason: fmt.Sprintf("%s is in more than one region: give its ARN, %s or %s", name, id.ARN(), newest.ARN())}
+	newest := slices.MaxFunc(found, func(x, y *life) int { return number(x.id.Number) - number(y.id.Number) })
+	for _, l := range found {
+		if l.id.Function != newest.id.Function {
+			return nil, &admin.RefusedError{Reason: fmt.Sprintf("%s is in more than one region: give its ARN, %s or %s", name, l.id.ARN(), newest.id.ARN())}
 		}
 	}
 	return newest, nil
 }
 
 // one describes a version as it is now.
-func (a snapshotsAdmin) one(id snapshot.Version) (admin.Snapshot, error) {
+func (a snapshotsAdmin) one(l *life) (admin.Snapshot, error) {
 	for _, d := range a.List() {
-		if d.ARN == id.ARN() {
+		if d.ARN == l.id.ARN() {
 			return d, nil
 		}
 	}
-	return admin.Snapshot{}, fmt.Errorf("%s: %w", id, fs.ErrNotExist)
+	return admin.Snapshot{}, deletedMeanwhile(l)
+}
+
+// deletedMeanwhile is what a command on a version's snapshots answers when the version was deleted before it was done.
+func deletedMeanwhile(l *life) error {
+	return fmt.Errorf("%s was deleted meanwhile: %w", l.id, fs.ErrNotExist)
+}
+
+// asDeleted is what a command answers whose change of a record failed.
+func asDeleted(l *life, err error) error {
+	if errors.Is(err, errDeleted) {
+		return deletedMeanwhile(l)
+	}
+	return err
 }
 
 // Refresh implements admin.Snapshots.
 func (a snapshotsAdmin) Refresh(ctx context.Context, version string) (admin.Snapshot, error) {
-	id, err := a.find(version)
+	l, err := a.find(version)
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
 	if a.s.ctx.Err() != nil {
 		return admin.Snapshot{}, pool.ErrClosed
 	}
-	r, err := a.s.update(ctx, id, snapshot.RefreshDue, "")
+	r, err := a.s.update(ctx, l, snapshot.RefreshDue, "")
 	if err != nil {
-		return admin.Snapshot{}, err
+		return admin.Snapshot{}, asDeleted(l, err)
 	}
 	want := r.LastGeneration
-	a.s.work.Go(func() { a.s.proceed(id) })
+	a.s.work.Go(func() { a.s.proceed(l) })
 	for {
 		a.s.mu.Lock()
-		vs := a.s.versions[id]
-		if vs == nil {
-			a.s.mu.Unlock()
-			return admin.Snapshot{}, fmt.Errorf("%s was deleted meanwhile: %w", id, fs.ErrNotExist)
-		}
-		r, changed, stuck := vs.record, vs.changed, vs.version == nil
+		r, changed, stuck, ended := l.record, l.changed, l.version == nil, l.ended
 		a.s.mu.Unlock()
 		switch {
+		case ended:
+			return admin.Snapshot{}, deletedMeanwhile(l)
 		case stuck:
 			return admin.Snapshot{}, &admin.RefusedError{Reason: "nothing is known of the version's code; invoke it once"}
 		case r.Current != nil && r.Current.Generation >= want:
-			return a.one(id)
+			return a.one(l)
 		case !r.State.Busy():
 			return admin.Snapshot{}, &admin.RefusedError{Reason: fmt.Sprintf("generation %d could not be made: %s", want, r.LastError)}
 		}
@@ -230,15 +239,15 @@ func (a snapshotsAdmin) Refresh(ctx context.Context, version string) (admin.Snap
 
 // Remove implements admin.Snapshots.
 func (a snapshotsAdmin) Remove(ctx context.Context, version string) (admin.Snapshot, error) {
-	id, err := a.find(version)
+	l, err := a.find(version)
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	if _, err := a.s.update(ctx, id, snapshot.Evicted, ""); err != nil {
-		return admin.Snapshot{}, err
+	if _, err := a.s.update(ctx, l, snapshot.Evicted, ""); err != nil {
+		return admin.Snapshot{}, asDeleted(l, err)
 	}
 	a.s.tidy(ctx)
-	return a.one(id)
+	return a.one(l)
 }
 
 // SetPolicy implements admin.Snapshots.
@@ -248,12 +257,12 @@ func (a snapshotsAdmin) SetPolicy(ctx context.Context, version string, p *snapsh
 			return admin.Snapshot{}, err
 		}
 	}
-	id, err := a.find(version)
+	l, err := a.find(version)
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	if _, err := a.s.repolicy(ctx, id, func(r *snapshot.Record) { r.Policy = p }); err != nil {
-		return admin.Snapshot{}, err
+	if _, err := a.s.repolicy(ctx, l, func(r *snapshot.Record) { r.Policy = p }); err != nil {
+		return admin.Snapshot{}, asDeleted(l, err)
 	}
-	return a.one(id)
+	return a.one(l)
 }

@@ -37,20 +37,20 @@ type examined struct {
 
 // Doctor implements admin.Snapshots.
 func (a snapshotsAdmin) Doctor(ctx context.Context, version string, event []byte) (admin.Diagnosis, error) {
-	id, err := a.find(version)
+	l, err := a.find(version)
 	if err != nil {
 		return admin.Diagnosis{}, err
 	}
-	a.s.mu.Lock()
-	vs := a.s.versions[id]
-	var v *function.Version
-	var meta *snapshot.Meta
-	if vs != nil {
-		v, meta = vs.version, vs.record.Current
+	ctx, done, err := a.s.begin(ctx, l)
+	if err != nil {
+		return admin.Diagnosis{}, asDeleted(l, err)
 	}
+	defer done()
+	a.s.mu.Lock()
+	v, meta := l.version, l.record.Current
 	a.s.mu.Unlock()
 	if v == nil || meta == nil {
-		return admin.Diagnosis{}, &admin.RefusedError{Reason: id.ARN() + " has no current snapshot to look at; type: thaw snapshot refresh"}
+		return admin.Diagnosis{}, &admin.RefusedError{Reason: l.id.ARN() + " has no current snapshot to look at; type: thaw snapshot refresh"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorLimit+v.Timeout)
 	defer cancel()
@@ -61,10 +61,13 @@ func (a snapshotsAdmin) Doctor(ctx context.Context, version string, event []byte
 		both.Go(func() { copies[i], failed[i] = a.s.examine(ctx, v, meta, event) })
 	}
 	both.Wait()
+	if l.deleted() {
+		return admin.Diagnosis{}, deletedMeanwhile(l)
+	}
 	if err := errors.Join(failed[:]...); err != nil {
 		return admin.Diagnosis{}, &admin.RefusedError{Reason: "no copy to look at: " + err.Error()}
 	}
-	described, err := a.one(id)
+	described, err := a.one(l)
 	if err != nil {
 		return admin.Diagnosis{}, err
 	}

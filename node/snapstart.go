@@ -40,12 +40,13 @@ type snapstart struct {
 
 	makers chan struct{} // places for environments that make or verify
 	ctx    context.Context
-	stop   context.CancelFunc
+	stop   context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	mu       sync.Mutex
-	versions map[snapshot.Version]*versionSnapshots
-	idle     func(ctx context.Context, v *function.Version) error // makes a version Inactive; nil until the API is there
+	mu          sync.Mutex
+	lives       map[snapshot.Version]*life                           // one that ended stays until it has left, or another takes its name
+	incarnation func(unqualifiedARN, number string) uint64           // of the function that has a version, 0: none; nil until the functions are known
+	idle        func(ctx context.Context, v *function.Version) error // makes a version Inactive; nil until the API is there
 }
 
 // keepRecent protects the snapshots of versions that were used within it from eviction for want of disk.
@@ -69,7 +70,7 @@ type snapstartOptions struct {
 
 func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err error) {
 	s := &snapstart{dir: o.dir, records: o.records, complete: o.complete, starter: o.starter, pool: o.pool, metrics: o.metrics, log: o.log, limit: o.diskBytes,
-		now: o.now, all: o.all, strict: o.strict, makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), versions: map[snapshot.Version]*versionSnapshots{}}
+		now: o.now, all: o.all, strict: o.strict, makers: make(chan struct{}, goruntime.GOMAXPROCS(0)), lives: map[snapshot.Version]*life{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -95,10 +96,11 @@ func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err e
 		s.store.Close()
 		return nil, err
 	}
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.load(ctx); err != nil {
+		s.stop(err)
 		return nil, errors.Join(err, s.cache.Close(), s.store.Close())
 	}
-	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.work.Go(s.watch)
 	return s, nil
 }
@@ -125,19 +127,22 @@ func (s *snapstart) load(ctx context.Context) error {
 		return err
 	}
 	for _, r := range list {
+		s.mu.Lock()
+		l := s.addLocked(r.Version, r.Incarnation)
+		l.record = r
+		s.mu.Unlock()
 		if r.State.Busy() {
-			if r, err = s.update(ctx, r.Version, snapshot.MakeFailed, "the server ended meanwhile"); err != nil {
+			if _, err = s.update(ctx, l, snapshot.MakeFailed, "the server ended meanwhile"); err != nil {
 				return err
 			}
 		}
-		s.versions[r.Version] = newVersionSnapshots(r)
 	}
 	return nil
 }
 
 // Close ends what is being made and closes store and cache. The pool must be closed before: its environments read from the cache.
 func (s *snapstart) Close() error {
-	s.stop()
+	s.stop(pool.ErrClosed)
 	s.work.Wait()
 	s.keepUses(context.Background(), 0)
 	return errors.Join(s.cache.Close(), s.store.Close())
@@ -161,36 +166,36 @@ func (s *snapstart) look(now time.Time) {
 	s.noteUses(now)
 	s.keepUses(s.ctx, keepUseEvery)
 	s.mu.Lock()
-	due := map[snapshot.Version]snapshot.Event{}
-	var idle []*function.Version
-	for id, vs := range s.versions {
-		if vs.version == nil {
+	due := map[*life]snapshot.Event{}
+	var idle []*life
+	for _, l := range s.lives {
+		if l.version == nil || l.ended {
 			continue // nobody has used it since the start: it is looked at when somebody does
 		}
-		r := vs.usedRecord()
-		e, at, ok := r.Due(vs.policy(), now)
-		switch asked := s.asked(vs.version); {
+		r := l.usedRecord()
+		e, at, ok := r.Due(l.policy(), now)
+		switch asked := s.asked(l.version); {
 		case !ok || at.After(now):
 		case asked && e == snapshot.Idle:
-			if !vs.busy {
-				vs.busy = true
-				idle = append(idle, vs.version)
+			if !l.busy {
+				l.busy = true
+				idle = append(idle, l)
 			}
 		case e == snapshot.Idle:
 			if r.State.HasCurrent() { // it is ready for the next invoke as ever, which runs Init
-				due[id] = snapshot.Evicted
+				due[l] = snapshot.Evicted
 			}
 		case !asked && e == snapshot.RefreshDue && r.Current == nil: // made when it is used again: makeLater
 		default:
-			due[id] = e
+			due[l] = e
 		}
 	}
 	s.mu.Unlock()
-	for id, e := range due {
-		s.move(id, e, "")
+	for l, e := range due {
+		s.move(l, e, "")
 	}
-	for _, v := range idle {
-		s.work.Go(func() { s.inactive(v) })
+	for _, l := range idle {
+		s.work.Go(func() { s.inactive(l) })
 	}
 	s.makeLater(now)
 }
@@ -207,8 +212,22 @@ func (s *snapstart) tidy(ctx context.Context) {
 	}
 	for _, id := range done.Evicted {
 		s.log.Warn("snapshot went for want of disk: the next invoke runs Init and has one made", "fn", id.Function, "qualifier", id.Number)
-		if r, _, err := s.records.Get(ctx, id); err == nil {
-			s.remember(id, r)
-		}
+		s.reread(ctx, id)
 	}
+}
+
+// reread takes over what Tidy has written.
+func (s *snapstart) reread(ctx context.Context, id snapshot.Version) {
+	s.mu.Lock()
+	l := s.atLocked(id)
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.writing.Lock()
+	if r, _, err := s.records.Get(ctx, id); err == nil {
+		s.know(l, r)
+	}
+	l.writing.Unlock()
+	s.tell(l)
 }

@@ -28,16 +28,16 @@ func (s *snapstart) asked(v *function.Version) bool {
 	return v.SnapStart && v.Number != function.Latest
 }
 
-// wantedLocked says whether a version gets snapshots without waiting for them. vs may be nil. v may be of before a change of tags; what the last invoke
+// wantedLocked says whether a version gets snapshots without waiting for them. l may be nil. v may be of before a change of tags; what the last invoke
 // found counts then.
-func (s *snapstart) wantedLocked(v *function.Version, vs *versionSnapshots) bool {
+func (s *snapstart) wantedLocked(v *function.Version, l *life) bool {
 	switch {
 	case s.strict || s.asked(v):
 		return false
 	case s.all || v.SnapStartLatest():
 		return true
 	}
-	return vs != nil && vs.later.on
+	return l != nil && l.later.on
 }
 
 // concerns says whether an environment of a version may begin from a snapshot.
@@ -47,49 +47,49 @@ func (s *snapstart) concerns(v *function.Version) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wantedLocked(v, s.versions[snapshot.VersionOf(v)])
+	return s.wantedLocked(v, s.ofLocked(v))
 }
 
 // usedLaterLocked notes an invoke; v is what the API says now.
-func (s *snapstart) usedLaterLocked(vs *versionSnapshots, v *function.Version, now time.Time) {
-	l := &vs.later
-	l.on = !s.strict && (s.all || v.SnapStartLatest())
+func (s *snapstart) usedLaterLocked(l *life, v *function.Version, now time.Time) {
+	later := &l.later
+	later.on = !s.strict && (s.all || v.SnapStartLatest())
 	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
 		return // the invoke says so
 	}
 	if policy, err := snapshot.ParseTags(v.Tags); err == nil {
-		vs.tags = policy
+		l.tags = policy
 	}
-	vs.version = v
-	if key := s.keyOf(v, plan).Hash(); key != l.key {
-		l.key, l.since = key, now
+	l.version = v
+	if key := s.keyOf(v, plan).Hash(); key != later.key {
+		later.key, later.since = key, now
 	}
-	l.unmet = true
+	later.unmet = true
 }
 
 // makeLater begins what is wanted and has come to rest, and lets go of what is outdated.
 func (s *snapstart) makeLater(now time.Time) {
 	type step struct {
-		id     snapshot.Version
+		l      *life
 		events []snapshot.Event
 	}
 	var steps []step
 	s.mu.Lock()
-	for id, vs := range s.versions {
-		if vs.version == nil || s.asked(vs.version) || vs.busy || vs.later.key == "" {
+	for _, l := range s.lives {
+		if l.ended || l.version == nil || s.asked(l.version) || l.busy || l.later.key == "" {
 			continue
 		}
-		r, l := vs.usedRecord(), &vs.later
+		r, later := l.usedRecord(), &l.later
 		if r.State.HasCurrent() {
-			if !l.on || r.Current.KeyHash() != l.key {
-				steps = append(steps, step{id, []snapshot.Event{snapshot.Evicted}})
+			if !later.on || r.Current.KeyHash() != later.key {
+				steps = append(steps, step{l, []snapshot.Event{snapshot.Evicted}})
 			} else {
-				l.unmet = false // that invoke had one
+				later.unmet = false // that invoke had one
 			}
 			continue
 		}
-		if r.State.Busy() || !l.on || !l.unmet || now.Sub(l.since) < max(quietTime, 2*r.History().Slowest) {
+		if r.State.Busy() || !later.on || !later.unmet || now.Sub(later.since) < max(quietTime, 2*r.History().Slowest) {
 			continue
 		}
 		var events []snapshot.Event
@@ -99,21 +99,21 @@ func (s *snapstart) makeLater(now time.Time) {
 		case snapshot.Shelved:
 			events = []snapshot.Event{snapshot.Invoked}
 		case snapshot.Lapsed:
-			e, at, ok := r.Due(vs.policy(), now)
-			if retry := ok && e == snapshot.RefreshDue && !at.After(now); !retry && l.failed == l.key {
+			e, at, ok := r.Due(l.policy(), now)
+			if retry := ok && e == snapshot.RefreshDue && !at.After(now); !retry && later.failed == later.key {
 				continue
 			}
 			events = []snapshot.Event{snapshot.RefreshDue}
 		default:
 			continue
 		}
-		l.unmet, l.failed = false, l.key // until it is current
-		steps = append(steps, step{id, events})
+		later.unmet, later.failed = false, later.key // until it is current
+		steps = append(steps, step{l, events})
 	}
 	s.mu.Unlock()
 	for _, st := range steps {
 		s.work.Go(func() {
-			_, err := s.change(s.ctx, st.id, func(r *snapshot.Record) (all []snapshot.Step, err error) {
+			_, err := s.change(s.ctx, st.l, func(r *snapshot.Record) (all []snapshot.Step, err error) {
 				for _, e := range st.events {
 					more, err := r.Move(e, s.now())
 					if err != nil {
@@ -124,10 +124,10 @@ func (s *snapstart) makeLater(now time.Time) {
 				return all, nil
 			})
 			if err != nil {
-				s.log.Debug("snapshot not begun", "fn", st.id.Function, "qualifier", st.id.Number, "error", err)
+				s.log.Debug("snapshot not begun", "fn", st.l.id.Function, "qualifier", st.l.id.Number, "error", err)
 				return
 			}
-			s.proceed(st.id)
+			s.proceed(st.l)
 		})
 	}
 }
@@ -139,12 +139,12 @@ func (s *snapstart) Optimized(v *function.Version) bool {
 		return false
 	}
 	s.mu.Lock()
-	vs := s.versions[snapshot.VersionOf(v)]
-	wanted := s.asked(v) || s.wantedLocked(v, vs)
+	l := s.ofLocked(v)
+	wanted := s.asked(v) || s.wantedLocked(v, l)
 	var r snapshot.Record
-	if vs != nil {
-		r = vs.record
+	if l != nil {
+		r = l.record
 	}
 	s.mu.Unlock()
-	return vs != nil && wanted && r.ForRestore(time.Now(), s.keyOf(v, plan).Hash()) != nil
+	return l != nil && wanted && r.ForRestore(time.Now(), s.keyOf(v, plan).Hash()) != nil
 }

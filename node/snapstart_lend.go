@@ -43,22 +43,21 @@ func (s *snapstart) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.R
 // lend returns what a new environment of a version may begin from; nil when it must run Init. It never fails: whatever is wrong with a snapshot costs its
 // user a slower answer, and us a new snapshot.
 func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes.Plan) (*execenv.Restore, func()) {
-	id := snapshot.VersionOf(v)
 	key := s.keyOf(v, plan)
 	for {
 		s.mu.Lock()
-		vs := s.versions[id]
+		l := s.ofLocked(v)
 		var r snapshot.Record
 		asked := s.asked(v)
-		wanted := asked || s.wantedLocked(v, vs)
-		if vs != nil {
+		wanted := asked || s.wantedLocked(v, l)
+		if l != nil {
 			if asked {
-				vs.version = v
+				l.version = v
 			}
-			r = vs.record
+			r = l.record
 		}
 		s.mu.Unlock()
-		if vs == nil || !wanted {
+		if l == nil || !wanted {
 			return nil, nil
 		}
 		meta := r.ForRestore(time.Now(), key.Hash())
@@ -67,9 +66,9 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 			case !asked: // the next tick sees to it
 			case r.Current != nil && r.Current.KeyHash() != key.Hash():
 				s.log.Warn("what made the snapshot has changed: Init runs, and a new one is made", "fn", v.Name, "qualifier", v.Number, "differs", r.Current.Key.Differs(key))
-				s.move(id, snapshot.KeyChanged, "")
+				s.move(l, snapshot.KeyChanged, "")
 			case r.State == snapshot.Shelved:
-				s.move(id, snapshot.Invoked, "")
+				s.move(l, snapshot.Invoked, "")
 			}
 			return nil, nil
 		}
@@ -77,7 +76,7 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 		if err == nil {
 			return restore, release
 		}
-		if s.isCurrent(id, meta.ID) {
+		if s.isCurrent(v, meta.ID) {
 			s.metrics.fallbacks.Inc()
 			s.lost(v, string(meta.ID), err)
 			return nil, nil
@@ -90,32 +89,29 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 func (s *snapstart) ready(v *function.Version) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	vs := s.versions[snapshot.VersionOf(v)]
-	if vs == nil || !vs.record.State.HasCurrent() || vs.record.Current == nil {
+	l := s.ofLocked(v)
+	if l == nil || !l.record.State.HasCurrent() || l.record.Current == nil {
 		return false
 	}
-	end := vs.record.Current.Expires
+	end := l.record.Current.Expires
 	return end.IsZero() || time.Now().Before(end)
 }
 
-func (s *snapstart) isCurrent(v snapshot.Version, id snapshot.ID) bool {
+func (s *snapstart) isCurrent(v *function.Version, id snapshot.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	vs := s.versions[v]
-	return vs != nil && vs.record.Current != nil && vs.record.Current.ID == id
+	l := s.ofLocked(v)
+	return l != nil && l.record.Current != nil && l.record.Current.ID == id
 }
 
 // policyOf is the policy that counts for a record that is about to be written.
-func (s *snapstart) policyOf(v snapshot.Version, r *snapshot.Record) snapshot.Policy {
+func (s *snapstart) policyOf(l *life, r *snapshot.Record) snapshot.Policy {
 	if r.Policy != nil {
 		return *r.Policy
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if vs := s.versions[v]; vs != nil {
-		return vs.tags
-	}
-	return snapshot.Policy{}
+	return l.tags
 }
 
 // lost notes that a snapshot is no good: a new one is made, and environments run Init meanwhile.
@@ -123,38 +119,45 @@ func (s *snapstart) lost(v *function.Version, id string, err error) {
 	s.log.Warn("restore failed", "fn", v.Name, "qualifier", v.Number, "snapshot", id, "error", err)
 	var corrupt *snapshot.CorruptError
 	var broken *sandbox.SnapshotError
-	if !s.isCurrent(snapshot.VersionOf(v), snapshot.ID(id)) {
-		return // another took its place already
+	s.mu.Lock()
+	l := s.ofLocked(v)
+	s.mu.Unlock()
+	if l == nil || !s.isCurrent(v, snapshot.ID(id)) {
+		return // another took its place already, or the version was deleted
 	}
 	if errors.As(err, &corrupt) || errors.As(err, &broken) && (broken.Stage == sandbox.StageLoad || broken.Stage == sandbox.StageHeader || broken.Stage == sandbox.StageSource) {
 		s.cache.Drop(snapshot.ID(id))
-		s.move(snapshot.VersionOf(v), snapshot.Lost, err.Error())
+		s.move(l, snapshot.Lost, err.Error())
 	}
 }
 
 // offered looks whether an environment that has just been restored is of the current generation still: it may have been replaced meanwhile.
 func (s *snapstart) offered(v *function.Version, id string) {
-	if version := snapshot.VersionOf(v); !s.isCurrent(version, snapshot.ID(id)) {
-		s.mu.Lock()
-		keep := ""
-		if vs := s.versions[version]; vs != nil && vs.record.Current != nil {
-			keep = string(vs.record.Current.ID)
-		}
-		s.mu.Unlock()
-		s.pool().Outdate(version.Function, version.Number, keep)
+	s.mu.Lock()
+	keep := ""
+	if l := s.ofLocked(v); l != nil && l.record.Current != nil {
+		keep = string(l.record.Current.ID)
+	}
+	s.mu.Unlock()
+	if keep != id {
+		s.pool().Outdate(v.UnqualifiedARN(), v.Number, keep)
 	}
 }
 
 // move applies an event by a goroutine of its own: the caller has an invocation to run.
-func (s *snapstart) move(id snapshot.Version, e snapshot.Event, failure string) {
+func (s *snapstart) move(l *life, e snapshot.Event, failure string) {
 	if s.ctx.Err() != nil {
 		return
 	}
 	s.work.Go(func() {
-		if _, err := s.update(s.ctx, id, e, failure); err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
-			s.log.Error("snapshot record", "fn", id.Function, "qualifier", id.Number, "error", err)
+		_, err := s.update(s.ctx, l, e, failure)
+		switch {
+		case errors.Is(err, errDeleted):
+			return
+		case err != nil && !errors.As(err, new(*snapshot.BadMoveError)):
+			s.log.Error("snapshot record", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
 			return
 		}
-		s.proceed(id)
+		s.proceed(l)
 	})
 }

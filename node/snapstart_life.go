@@ -3,47 +3,289 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"thaw/function"
 	"thaw/snapshot"
 )
 
-// versionSnapshots is what is known of one version.
-type versionSnapshots struct {
-	record  snapshot.Record
-	version *function.Version // nil until somebody had it: nothing is made before
-	tags    snapshot.Policy   // of the function
-	busy    bool              // something is being made
-	used    time.Time         // last invoke that is known of
-	later   later
-	changed chan struct{} // closed, and replaced, when record changes
+// life is what is known of the snapshots of one version, from its publish to its deletion. A function that is deleted and created again under the same name is
+// another incarnation, and its version 1 has another life.
+//
+// Whatever makes, copies or writes something for a version does so between begin and done of its life. A life that ended lets nothing begin, cancels what is
+// under way, waits for it, and then removes the record and the snapshots. Nothing of the next life under the same name begins before that.
+type life struct {
+	id     snapshot.Version
+	ctx    context.Context // ends with the life, by errDeleted, and with the server
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup  // between begin and done
+	before <-chan struct{} // closed when the life before this one has left
+	left   chan struct{}   // closed when nothing of this one is left
+
+	writing sync.Mutex // held while the record is changed: record follows the stored one in order. Before snapstart.mu
+
+	// Guarded by snapstart.mu:
+	incarnation uint64 // of the function. 0 until the functions are known, when the record is of a release that did not write it
+	ended       bool
+	record      snapshot.Record
+	version     *function.Version // nil until somebody had it: nothing is made before
+	tags        snapshot.Policy   // of the function
+	busy        bool              // something is being made
+	used        time.Time         // last invoke that is known of
+	later       later
+	changed     chan struct{} // closed, and replaced, when record changes; closed for good when the life ends
 }
 
+// errDeleted is why nothing is made or written for a version any more.
+var errDeleted = fmt.Errorf("the version was deleted: %w", function.ErrNotFound)
+
+// deleted says that the life has ended, and not for the server's end.
+func (l *life) deleted() bool { return errors.Is(context.Cause(l.ctx), errDeleted) }
+
 // policy is what counts: the one that our own API set, or else the tags'.
-func (vs *versionSnapshots) policy() snapshot.Policy {
-	if vs.record.Policy != nil {
-		return *vs.record.Policy
+func (l *life) policy() snapshot.Policy {
+	if l.record.Policy != nil {
+		return *l.record.Policy
 	}
-	return vs.tags
+	return l.tags
 }
 
 // usedRecord is the record with the last use that is known of: what is stored is older.
-func (vs *versionSnapshots) usedRecord() snapshot.Record {
-	r := vs.record
-	if vs.used.After(r.LastUsed) {
-		r.LastUsed = vs.used
+func (l *life) usedRecord() snapshot.Record {
+	r := l.record
+	if l.used.After(r.LastUsed) {
+		r.LastUsed = l.used
 	}
 	return r
 }
 
-func newVersionSnapshots(r snapshot.Record) *versionSnapshots {
-	return &versionSnapshots{record: r, changed: make(chan struct{})}
+// closedChan stands for a life before that left nothing.
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// addLocked begins a life. The one before it under the same name ends, if it has not.
+func (s *snapstart) addLocked(id snapshot.Version, incarnation uint64) *life {
+	l := &life{id: id, incarnation: incarnation, before: closedChan, left: make(chan struct{}), changed: make(chan struct{}),
+		record: snapshot.Record{Version: id, Incarnation: incarnation}}
+	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
+	if old := s.lives[id]; old != nil {
+		s.endLocked(old)
+		l.before = old.left
+	}
+	s.lives[id] = l
+	return l
+}
+
+// atLocked finds a life that has not ended; nil when there is none.
+func (s *snapstart) atLocked(id snapshot.Version) *life {
+	if l := s.lives[id]; l != nil && !l.ended {
+		return l
+	}
+	return nil
+}
+
+// ofLocked finds the life of a version; nil when there is none, or when v is of another incarnation.
+func (s *snapstart) ofLocked(v *function.Version) *life {
+	l := s.atLocked(snapshot.VersionOf(v))
+	if l != nil && l.incarnation == 0 {
+		l.incarnation = v.Incarnation
+	}
+	if l == nil || l.incarnation != v.Incarnation {
+		return nil
+	}
+	return l
+}
+
+// enterLocked finds the life of a version or begins it; nil when the version is not there any more: its function says so, or a younger life.
+func (s *snapstart) enterLocked(v *function.Version) *life {
+	if l := s.ofLocked(v); l != nil {
+		return l
+	}
+	if s.incarnation == nil || s.incarnation(v.UnqualifiedARN(), v.Number) != v.Incarnation {
+		return nil
+	}
+	return s.addLocked(snapshot.VersionOf(v), v.Incarnation)
+}
+
+// begin lets something be done for a life. Until done is called the life cannot leave. The context ends with ctx and with the life. The error is errDeleted
+// when the life has ended.
+func (s *snapstart) begin(ctx context.Context, l *life) (_ context.Context, done func(), err error) {
+	s.mu.Lock()
+	if l.ended {
+		s.mu.Unlock()
+		return nil, nil, errDeleted
+	}
+	l.work.Add(1)
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	unlink := context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })
+	done = sync.OnceFunc(func() {
+		unlink()
+		cancel(nil)
+		l.work.Done()
+	})
+	select {
+	case <-l.before:
+		return ctx, done, nil
+	default:
+	}
+	select {
+	case <-l.before:
+		return ctx, done, nil
+	case <-ctx.Done():
+		done()
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// endLocked ends lives: from now on nothing begins for them. A goroutine waits for what is under way and removes what they have.
+func (s *snapstart) endLocked(lives ...*life) {
+	var leaving []*life
+	for _, l := range lives {
+		if l.ended {
+			continue
+		}
+		l.ended = true
+		l.cancel(errDeleted)
+		close(l.changed) // who waits for it looks again
+		leaving = append(leaving, l)
+	}
+	if len(leaving) == 0 {
+		return
+	}
+	if s.ctx.Err() != nil { // the next start removes them
+		for _, l := range leaving {
+			close(l.left)
+		}
+		return
+	}
+	s.work.Go(func() {
+		for _, l := range leaving {
+			s.leave(l)
+		}
+		s.tidy(s.ctx)
+	})
+}
+
+// leave removes all that an ended life has, when nothing is under way for it any more.
+func (s *snapstart) leave(l *life) {
+	l.work.Wait()
+	<-l.before
+	if err := s.discard(context.WithoutCancel(s.ctx), l); err != nil {
+		s.log.Error("snapshots of a deleted version stay until the next start", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
+	}
+	s.mu.Lock()
+	if s.lives[l.id] == l {
+		delete(s.lives, l.id)
+	}
+	s.mu.Unlock()
+	close(l.left)
+}
+
+// discard removes the record and the snapshots of a version. What lives of older incarnations have left under its name goes, too.
+func (s *snapstart) discard(ctx context.Context, l *life) error {
+	_, rev, err := s.records.Get(ctx, l.id)
+	if err == nil {
+		err = s.records.Delete(ctx, l.id, rev)
+	}
+	if errors.Is(err, snapshot.ErrNotFound) {
+		err = nil
+	}
+	for _, m := range s.store.List() {
+		if m.Key.Version != l.id {
+			continue
+		}
+		err = errors.Join(err, s.store.Delete(ctx, m.ID))
+		s.cache.Drop(m.ID)
+	}
+	return err
+}
+
+// forgetLimit bounds how long a deletion waits. What is under way is stopped within a second or two; a host that hangs must not keep the caller.
+const forgetLimit = 20 * time.Second
+
+// Forget implements api.Snapshots.
+func (s *snapstart) Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string) {
+	s.mu.Lock()
+	var gone []*life
+	for id, l := range s.lives {
+		if id.Function == unqualifiedARN && (number == "" || id.Number == number) && l.incarnation <= incarnation {
+			gone = append(gone, l)
+		}
+	}
+	s.endLocked(gone...)
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, forgetLimit)
+	defer cancel()
+	for _, l := range gone {
+		select {
+		case <-l.left:
+		case <-ctx.Done():
+			s.log.Warn("snapshots of a deleted version are still being removed", "fn", l.id.Function, "qualifier", l.id.Number)
+			return
+		}
+	}
+}
+
+// Begin implements api.Snapshots.
+func (s *snapstart) Begin(incarnation func(unqualifiedARN, number string) uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.incarnation = incarnation
+	for id, l := range s.lives {
+		if l.incarnation == 0 {
+			l.incarnation = incarnation(id.Function, id.Number)
+		}
+	}
+}
+
+// Sweep implements api.Snapshots. Nothing is being made yet, so a snapshot that no record names will never have one.
+func (s *snapstart) Sweep(ctx context.Context) error {
+	if s.complete() != nil {
+		return nil
+	}
+	s.mu.Lock()
+	var gone []*life
+	named := map[snapshot.ID]bool{}
+	for id, l := range s.lives {
+		if n := s.incarnation(id.Function, id.Number); n == 0 || n != l.incarnation {
+			s.log.Warn("snapshots of a function that is not there are removed", "fn", id.Function, "qualifier", id.Number)
+			gone = append(gone, l)
+			continue
+		}
+		for _, m := range []*snapshot.Meta{l.record.Current, l.record.Next} {
+			if m != nil {
+				named[m.ID] = true
+			}
+		}
+	}
+	s.endLocked(gone...)
+	s.mu.Unlock()
+	for _, l := range gone {
+		<-l.left
+	}
+	nameless := 0
+	for _, m := range s.store.List() {
+		if named[m.ID] {
+			continue
+		}
+		if err := s.store.Delete(ctx, m.ID); err != nil {
+			return fmt.Errorf("sweep of snapshots: %w", err)
+		}
+		s.cache.Drop(m.ID)
+		nameless++
+	}
+	if nameless > 0 {
+		s.log.Info("snapshots that no version has were removed", "count", nameless)
+		s.work.Go(func() { s.tidy(s.ctx) })
+	}
+	return nil
 }
 
 // update applies an event to a version's record, and remembers and follows the result. Making and verifying are the caller's.
-func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.Event, failure string) (snapshot.Record, error) {
-	r, err := s.change(ctx, v, func(r *snapshot.Record) ([]snapshot.Step, error) {
+func (s *snapstart) update(ctx context.Context, l *life, e snapshot.Event, failure string) (snapshot.Record, error) {
+	r, err := s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		steps, err := r.Move(e, s.now())
 		if failure != "" {
 			r.LastError = failure
@@ -51,34 +293,35 @@ func (s *snapstart) update(ctx context.Context, v snapshot.Version, e snapshot.E
 		return steps, err
 	})
 	if err == nil {
-		s.log.Debug("snapshot moved", "fn", v.Function, "qualifier", v.Number, "event", e, "to", r.State)
+		s.log.Debug("snapshot moved", "fn", l.id.Function, "qualifier", l.id.Number, "event", e, "to", r.State)
 	}
 	return r, err
 }
 
 // change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a generation without a successor finish
-// and go, and the files of a retired one are deleted. Environments that are being restored from them go on reading.
-func (s *snapstart) change(ctx context.Context, v snapshot.Version, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
-	return s.changeThen(ctx, v, f, func() {})
+// and go, and the files of a retired one are deleted. Environments that are being restored from them go on reading. The error is errDeleted when the life has ended.
+func (s *snapstart) change(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
+	return s.changeThen(ctx, l, f, func() {})
 }
 
-// changeThen is change with something to do once the record is as it shall be and before anything is let go.
-func (s *snapstart) changeThen(ctx context.Context, v snapshot.Version, f func(*snapshot.Record) ([]snapshot.Step, error), then func()) (snapshot.Record, error) {
-	ctx = context.WithoutCancel(ctx)
-	var steps []snapshot.Step
-	r, err := snapshot.Update(ctx, s.records, v, func(r *snapshot.Record) (err error) {
-		steps, err = f(r)
-		return err
-	})
+// changeThen is change with something to do once the record is as it shall be and before anything is let go. It is the only way to write a record.
+func (s *snapstart) changeThen(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error), then func()) (snapshot.Record, error) {
+	ctx, done, err := s.begin(context.WithoutCancel(ctx), l)
+	if err != nil {
+		return snapshot.Record{}, err
+	}
+	defer done()
+	ctx = context.WithoutCancel(ctx) // what has begun is written, and the life waits for it
+	r, steps, err := s.write(ctx, l, f)
 	if err != nil {
 		return r, err
 	}
-	s.know(v, r)
-	defer s.tell(v) // who waits for the change finds nothing of before
+	defer s.tell(l) // who waits for the change finds nothing of before
 	then()
+	id := l.id
 	for _, step := range steps {
-		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil && s.promised(v) { // who ran Init meanwhile goes, too
-			p.Outdate(v.Function, v.Number, string(r.Current.ID))
+		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil && s.promised(l) { // who ran Init meanwhile goes, too
+			p.Outdate(id.Function, id.Number, string(r.Current.ID))
 		}
 		if step.ID == "" || step.Action != snapshot.RetireCurrent && step.Action != snapshot.DropNext {
 			continue
@@ -88,82 +331,54 @@ func (s *snapstart) changeThen(ctx context.Context, v snapshot.Version, f func(*
 			if r.Current != nil {
 				keep = string(r.Current.ID)
 			}
-			p.Outdate(v.Function, v.Number, keep)
+			p.Outdate(id.Function, id.Number, keep)
 		}
 		if err := s.store.Delete(ctx, step.ID); err != nil { // the next sweep finds it
-			s.log.Warn("old snapshot stays for now", "fn", v.Function, "qualifier", v.Number, "error", err)
+			s.log.Warn("old snapshot stays for now", "fn", id.Function, "qualifier", id.Number, "error", err)
 		}
 		s.cache.Drop(step.ID)
 	}
 	return r, nil
 }
 
-// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps its environments that ran Init.
-func (s *snapstart) promised(v snapshot.Version) bool {
+func (s *snapstart) write(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error)) (r snapshot.Record, steps []snapshot.Step, err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	vs := s.versions[v]
-	return vs != nil && vs.version != nil && s.asked(vs.version)
-}
-
-func (s *snapstart) remember(v snapshot.Version, r snapshot.Record) {
-	s.know(v, r)
-	s.tell(v)
-}
-
-func (s *snapstart) know(v snapshot.Version, r snapshot.Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if vs := s.versions[v]; vs != nil {
-		vs.record = r
+	incarnation := l.incarnation
+	s.mu.Unlock()
+	r, err = snapshot.Update(ctx, s.records, l.id, func(r *snapshot.Record) (err error) {
+		if err := r.Claim(incarnation); err != nil {
+			return err
+		}
+		steps, err = f(r)
+		return err
+	})
+	if err == nil {
+		s.know(l, r)
 	}
+	return r, steps, err
+}
+
+// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps its environments that ran Init.
+func (s *snapstart) promised(l *life) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.version != nil && s.asked(l.version)
+}
+
+func (s *snapstart) know(l *life, r snapshot.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.record = r
 }
 
 // tell wakes those who wait for a change.
-func (s *snapstart) tell(v snapshot.Version) {
+func (s *snapstart) tell(l *life) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if vs := s.versions[v]; vs != nil {
-		close(vs.changed)
-		vs.changed = make(chan struct{})
+	if !l.ended {
+		close(l.changed)
+		l.changed = make(chan struct{})
 	}
-}
-
-func (s *snapstart) entry(v snapshot.Version) *versionSnapshots {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	vs := s.versions[v]
-	if vs == nil {
-		vs = newVersionSnapshots(snapshot.Record{Version: v})
-		s.versions[v] = vs
-	}
-	return vs
-}
-
-// Forget implements api.Snapshots.
-func (s *snapstart) Forget(unqualifiedARN, number string) {
-	s.mu.Lock()
-	var gone []snapshot.Version
-	for id := range s.versions {
-		if id.Function == unqualifiedARN && (number == "" || id.Number == number) {
-			gone = append(gone, id)
-			delete(s.versions, id)
-		}
-	}
-	s.mu.Unlock()
-	if len(gone) == 0 || s.ctx.Err() != nil {
-		return
-	}
-	s.work.Go(func() {
-		for _, id := range gone {
-			_, rev, err := s.records.Get(s.ctx, id)
-			if err == nil {
-				err = s.records.Delete(s.ctx, id, rev)
-			}
-			if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
-				s.log.Error("snapshot record stays", "fn", id.Function, "qualifier", id.Number, "error", err)
-			}
-		}
-		s.tidy(s.ctx)
-	})
 }

@@ -13,7 +13,6 @@ import (
 
 	"thaw/execenv"
 	"thaw/function"
-	"thaw/pool"
 	"thaw/sandbox"
 	"thaw/snapshot"
 )
@@ -27,11 +26,14 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 	if err != nil {
 		return err.Error(), "InvalidConfiguration", nil
 	}
-	id := snapshot.VersionOf(v)
-	vs := s.entry(id)
 	s.mu.Lock()
-	vs.version, vs.tags = v, policy
-	old := vs.record
+	l := s.enterLocked(v)
+	if l == nil {
+		s.mu.Unlock()
+		return "", "", errDeleted
+	}
+	l.version, l.tags = v, policy
+	old := l.record
 	s.mu.Unlock()
 	if old.State.HasCurrent() { // it was made before the server ended, and only its version does not know yet
 		s.used(v)
@@ -41,67 +43,86 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 	if old.State == snapshot.Inactive {
 		makeOne = s.wake
 	}
+	ctx, done, err := s.begin(ctx, l) // of all attempts: nothing of it may be left when the life has left
+	if err != nil {
+		return "", "", err
+	}
+	defer done()
 	for n := 1; ; n++ {
-		if err = makeOne(ctx, v); err == nil {
+		if err = makeOne(ctx, l, v); err == nil {
 			return "", "", nil
 		}
-		var init *execenv.InitFailedError
-		var restore *execenv.RestoreError
-		var priming *execenv.PrimingError
-		switch {
-		case errors.As(err, &priming):
-			return priming.Error(), "FunctionError", nil
-		case errors.As(err, &init) && init.Timeout:
-			return init.Error(), "FunctionError.InitTimeout", nil
-		case errors.As(err, &init) && (init.ErrorType == "Runtime.InvalidEntrypoint"):
-			return init.Error(), "FunctionError.InvalidEntryPoint", nil
-		case errors.As(err, &init) && init.ErrorType == "Runtime.InvalidWorkingDir":
-			return init.Error(), "FunctionError.InvalidWorkingDirectory", nil
-		case errors.As(err, &init):
-			return init.Reason(), "FunctionError", nil
-		case errors.As(err, &restore):
-			return restore.Reason(), "FunctionError", nil
-		case ctx.Err() != nil || s.ctx.Err() != nil:
-			return "", "", err
-		case n == attempts:
+		if ctx.Err() != nil {
+			return "", "", context.Cause(ctx)
+		}
+		if reason, code := functionsFault(err); code != "" {
+			return reason, code, nil
+		}
+		if n == attempts {
 			return "The snapshot could not be made: " + err.Error(), "InternalError", nil
 		}
 		s.log.Warn("snapshot not made, will try again", "fn", v.Name, "qualifier", v.Number, "error", err)
 	}
 }
 
-// first makes the first generation of a version from whatever an earlier attempt has left.
-func (s *snapstart) first(ctx context.Context, v *function.Version) error {
-	id := snapshot.VersionOf(v)
-	_, rev, err := s.records.Get(ctx, id)
-	if err == nil {
-		err = s.records.Delete(ctx, id, rev)
+// functionsFault says why a snapshot could not be made when that is the function's own doing, and with which code of AWS's. code is empty when it is ours.
+func functionsFault(err error) (reason, code string) {
+	var init *execenv.InitFailedError
+	var restore *execenv.RestoreError
+	var priming *execenv.PrimingError
+	switch {
+	case errors.As(err, &priming):
+		return priming.Error(), "FunctionError"
+	case errors.As(err, &init) && init.Timeout:
+		return init.Error(), "FunctionError.InitTimeout"
+	case errors.As(err, &init) && (init.ErrorType == "Runtime.InvalidEntrypoint"):
+		return init.Error(), "FunctionError.InvalidEntryPoint"
+	case errors.As(err, &init) && init.ErrorType == "Runtime.InvalidWorkingDir":
+		return init.Error(), "FunctionError.InvalidWorkingDirectory"
+	case errors.As(err, &init):
+		return init.Reason(), "FunctionError"
+	case errors.As(err, &restore):
+		return restore.Reason(), "FunctionError"
 	}
-	if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+	return "", ""
+}
+
+// first makes the first generation of a version from whatever an earlier attempt has left.
+func (s *snapstart) first(ctx context.Context, l *life, v *function.Version) error {
+	if err := s.discard(ctx, l); err != nil {
 		return err
 	}
-	r, err := s.update(ctx, id, snapshot.Asked, "")
+	r, err := s.update(ctx, l, snapshot.Asked, "")
 	if err != nil {
 		return err
 	}
-	return s.generation(ctx, v, r.Next)
+	return s.generation(ctx, l, v, r.Next)
 }
 
 // wake makes a generation of a version that was Inactive. A failure makes it that again.
-func (s *snapstart) wake(ctx context.Context, v *function.Version) error {
-	r, err := s.update(ctx, snapshot.VersionOf(v), snapshot.Invoked, "")
+func (s *snapstart) wake(ctx context.Context, l *life, v *function.Version) error {
+	r, err := s.update(ctx, l, snapshot.Invoked, "")
 	if err != nil {
 		return err
 	}
-	return s.generation(ctx, v, r.Next)
+	return s.generation(ctx, l, v, r.Next)
 }
 
-// generation makes, verifies and makes current what next names. A failure is in the record when it returns.
-func (s *snapstart) generation(ctx context.Context, v *function.Version, next *snapshot.Meta) (err error) {
-	id := snapshot.VersionOf(v)
+// generation makes, verifies and makes current what next names. A failure is in the record when it returns, unless the version was deleted: then nothing is
+// written any more.
+func (s *snapstart) generation(ctx context.Context, l *life, v *function.Version, next *snapshot.Meta) (err error) {
+	ctx, done, err := s.begin(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer done()
 	defer func() {
-		if err != nil {
-			if _, e := s.update(ctx, id, snapshot.MakeFailed, err.Error()); e != nil {
+		switch {
+		case err == nil:
+		case l.deleted():
+			err = errDeleted
+		default:
+			if _, e := s.report(ctx, l, next.ID, snapshot.MakeFailed, err.Error()); e != nil && !errors.Is(e, errGivenUp) {
 				err = errors.Join(err, e)
 			}
 			s.tidy(ctx)
@@ -111,22 +132,17 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, next *s
 	case s.makers <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.ctx.Done():
-		return pool.ErrClosed
 	}
 	defer func() { <-s.makers }()
 	began := time.Now()
-	meta, err := s.save(ctx, v, next)
+	meta, err := s.save(ctx, l, v, next)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	var record snapshot.Record
-	if vs := s.versions[id]; vs != nil {
-		record = vs.record
-	}
+	record := l.record
 	s.mu.Unlock()
-	meta.Expires = s.policyOf(id, &record).Expiry(meta.Born, meta.StatedExpiry)
+	meta.Expires = s.policyOf(l, &record).Expiry(meta.Born, meta.StatedExpiry)
 	copied, err := s.verify(ctx, v, meta)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -134,11 +150,11 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, next *s
 	defer copied.letGo()
 	meta.MakeSeconds = time.Since(began).Seconds()
 	now := time.Now()
-	_, err = s.changeThen(ctx, id, func(r *snapshot.Record) ([]snapshot.Step, error) {
+	_, err = s.changeThen(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		if !r.Concerns(meta.ID) {
-			return nil, errors.New("it was given up meanwhile")
+			return nil, errGivenUp
 		}
-		meta.Expires = s.policyOf(id, r).Expiry(meta.Born, meta.StatedExpiry) // the policy may be another than when the making began
+		meta.Expires = s.policyOf(l, r).Expiry(meta.Born, meta.StatedExpiry) // the policy may be another than when the making began
 		r.Next = meta
 		return r.Move(snapshot.Verified, now)
 	}, func() { copied.adopt(v, meta) })
@@ -148,6 +164,23 @@ func (s *snapstart) generation(ctx context.Context, v *function.Version, next *s
 	s.log.Info("snapshot is current", "fn", v.Name, "qualifier", v.Number, "snapshot", meta.ID, "generation", meta.Generation, "duration", time.Since(began))
 	s.tidy(ctx)
 	return nil
+}
+
+// errGivenUp is why the report of a making changes nothing: another snapshot is being made by now.
+var errGivenUp = errors.New("the making was given up meanwhile")
+
+// report is update for an event about the making of one snapshot.
+func (s *snapstart) report(ctx context.Context, l *life, id snapshot.ID, e snapshot.Event, failure string) (snapshot.Record, error) {
+	return s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
+		if !r.Concerns(id) {
+			return nil, errGivenUp
+		}
+		steps, err := r.Move(e, s.now())
+		if failure != "" {
+			r.LastError = failure
+		}
+		return steps, err
+	})
 }
 
 // folderSink writes the parts of a snapshot as files.
@@ -217,13 +250,13 @@ func (l *lone) give(to func() execenv.Owner) bool {
 }
 
 // save runs Init and stores what it leaves behind.
-func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapshot.Meta) (*snapshot.Meta, error) {
+func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next *snapshot.Meta) (*snapshot.Meta, error) {
 	born := time.Now()
 	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
 		return nil, err
 	}
-	primes, err := s.primes(ctx, v)
+	primes, err := s.primes(ctx, l, v)
 	if err != nil {
 		return nil, err
 	}
@@ -246,9 +279,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	case <-ctx.Done():
 		env.Stop("given up")
 		<-owner.gone
-	case <-s.ctx.Done():
-		env.Stop("drain")
-		<-owner.gone
+		return nil, context.Cause(ctx)
 	}
 	if failed != nil {
 		return nil, failed
@@ -257,7 +288,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	meta := *next
 	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, saved
 	meta.StatedExpiry, meta.Hooks, meta.Primed = made.StatedExpiry, made.Hooks, len(primes)
-	meta.Expires = s.policyOf(snapshot.VersionOf(v), &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
+	meta.Expires = s.policyOf(l, &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
 	w, err := s.store.Begin(ctx, meta)
 	if err != nil {
 		return nil, err
@@ -293,7 +324,7 @@ func (s *snapstart) save(ctx context.Context, v *function.Version, next *snapsho
 	if err := s.cache.Adopt(ctx, meta.ID, paths); err != nil {
 		return nil, err
 	}
-	if _, err := s.update(ctx, snapshot.VersionOf(v), snapshot.Made, ""); err != nil {
+	if _, err := s.report(ctx, l, meta.ID, snapshot.Made, ""); err != nil {
 		return nil, err
 	}
 	out := m.Meta
@@ -360,27 +391,25 @@ func (s *snapstart) verify(ctx context.Context, v *function.Version, meta *snaps
 }
 
 // proceed makes what a record asks for by its state: one generation, and those that were asked for while it was busy with that.
-func (s *snapstart) proceed(id snapshot.Version) {
+func (s *snapstart) proceed(l *life) {
 	var last snapshot.ID
-	for s.ctx.Err() == nil {
+	for l.ctx.Err() == nil {
 		s.mu.Lock()
-		vs := s.versions[id]
-		var v *function.Version
-		var r snapshot.Record
-		if vs != nil && vs.version != nil && !vs.busy && vs.record.Next != nil && vs.record.Next.ID != last && vs.record.State.Busy() && !vs.record.State.Pending() {
-			vs.busy = true
-			v, r = vs.version, vs.record
+		r, v := l.record, l.version
+		free := v != nil && !l.busy && r.Next != nil && r.Next.ID != last && r.State.Busy() && !r.State.Pending()
+		if free {
+			l.busy = true
 		}
 		s.mu.Unlock()
-		if v == nil {
+		if !free {
 			return
 		}
 		last = r.Next.ID
-		err := s.generation(s.ctx, v, r.Next)
+		err := s.generation(s.ctx, l, v, r.Next)
 		s.mu.Lock()
-		vs.busy = false
+		l.busy = false
 		s.mu.Unlock()
-		if err != nil && s.ctx.Err() == nil {
+		if err != nil && l.ctx.Err() == nil {
 			s.log.Warn("snapshot not refreshed: the old one stays until its end", "fn", v.Name, "qualifier", v.Number, "error", err)
 		}
 	}

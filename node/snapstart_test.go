@@ -254,8 +254,8 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		s.node.snapshots.mu.Lock()
 		var state snapshot.State
-		for _, vs := range s.node.snapshots.versions {
-			state = vs.record.State
+		for _, l := range s.node.snapshots.lives {
+			state = l.record.State
 		}
 		s.node.snapshots.mu.Unlock()
 		if state == snapshot.Current {

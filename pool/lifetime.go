@@ -21,10 +21,8 @@ func (p *Pool) Retire(unqualifiedARN, number string, beforeEpoch uint64) {
 		}
 		p.retireLocked(s)
 	}
-	if number != "" {
-		key := versionKey{unqualifiedARN, number}
-		p.floor[key] = max(p.floor[key], beforeEpoch)
-	}
+	floor := versionKey{unqualifiedARN, number}
+	p.floor[floor] = max(p.floor[floor], beforeEpoch)
 }
 
 func (p *Pool) retireLocked(s *set) {

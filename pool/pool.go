@@ -58,7 +58,7 @@ type Pool struct {
 	mu         sync.Mutex
 	sets       map[setKey]*set
 	members    map[*member]bool
-	floor      map[versionKey]uint64 // versions below this epoch are superseded
+	floor      map[versionKey]uint64 // versions below this epoch are superseded; with no number: all versions of the function
 	inFlight   map[string]int        // by unqualified ARN
 	unreserved int                   // in flight of functions without a reservation
 	owned      map[versionKey]int    // in flight on provisioned concurrency
@@ -310,7 +310,7 @@ const answerGrace = 25 * time.Millisecond
 func (p *Pool) claim(ctx context.Context, r *Request) (*member, uint64, error) {
 	v, key := r.Version, keyOf(r.Version)
 	p.mu.Lock()
-	if v.Epoch < p.floor[key.versionKey] {
+	if p.supersededLocked(key) {
 		p.mu.Unlock()
 		return nil, 0, ErrSuperseded
 	}
@@ -391,6 +391,11 @@ func (p *Pool) answered(m *member, turn uint64) {
 
 func keyOf(v *function.Version) setKey {
 	return setKey{versionKey{v.UnqualifiedARN(), v.Number}, v.Epoch}
+}
+
+// supersededLocked says that no environment of an epoch may be made any more: it was retired.
+func (p *Pool) supersededLocked(key setKey) bool {
+	return key.epoch < max(p.floor[key.versionKey], p.floor[versionKey{function: key.function}])
 }
 
 func (p *Pool) setLocked(key setKey, v *function.Version) *set {

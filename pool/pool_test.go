@@ -285,6 +285,31 @@ func TestASupersededVersionRunsNoMore(t *testing.T) {
 	}
 }
 
+// An invocation that was resolved before its function was deleted, and comes after: nothing of the function is started any more. One of the same name that was
+// created since is another.
+func TestADeletedFunctionRunsNoMore(t *testing.T) {
+	p, s := open(t, pool.Options{})
+	v := version("deleted", 1)
+	invoke(t, p, v, `{}`)
+	p.Retire(v.UnqualifiedARN(), "", 5)
+	for _, number := range []string{"$LATEST", "1", "2"} {
+		late := version("deleted", 4)
+		late.Number = number
+		if _, err := p.Invoke(context.Background(), request(late, `{}`)); !errors.Is(err, pool.ErrSuperseded) {
+			t.Errorf("version %s of the deleted function: %v", number, err)
+		}
+		p.Provision(late, 1)
+		if got := p.Provisioned(late); got.Requested != 0 {
+			t.Errorf("version %s of the deleted function is provisioned: %+v", number, got)
+		}
+	}
+	until(t, "its environment is gone", func() bool { return p.Counts().Environments == 0 })
+	invoke(t, p, version("deleted", 5), `{}`)
+	if s.opened.Load() != 2 {
+		t.Errorf("%d environments were started", s.opened.Load())
+	}
+}
+
 func TestThoseWhoWaitForASupersededVersionResolveAgain(t *testing.T) {
 	p, _ := open(t, pool.Options{})
 	v := version("waiting", 1)

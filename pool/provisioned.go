@@ -44,7 +44,7 @@ func (p *Pool) Provision(v *function.Version, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := keyOf(v)
-	if p.closed || v.Epoch < p.floor[key.versionKey] || n == 0 && p.sets[key] == nil {
+	if p.closed || p.supersededLocked(key) || n == 0 && p.sets[key] == nil {
 		return
 	}
 	s := p.setLocked(key, v)

@@ -388,3 +388,36 @@ func TestUpdateTriesAgainAfterAConflict(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A record belongs to one incarnation of its function.
+func TestClaim(t *testing.T) {
+	full := func(incarnation uint64) snapshot.Record {
+		return snapshot.Record{Version: version(1), Incarnation: incarnation, State: snapshot.Current, Current: &snapshot.Meta{ID: snapshot.NewID()}, LastGeneration: 4, Failures: 2}
+	}
+	for _, c := range []struct {
+		name           string
+		of, by, become uint64
+		kept           bool
+		err            error
+	}{
+		{"its own", 5, 5, 5, true, nil},
+		{"of an older release", 0, 5, 5, true, nil},
+		{"of an incarnation that was deleted", 3, 5, 5, false, nil},
+		{"of one that came later", 7, 5, 7, true, snapshot.ErrOtherLife},
+		{"by one who does not know", 7, 0, 7, true, nil},
+		{"by one who does not know, of an older release", 0, 0, 0, true, nil},
+	} {
+		r := full(c.of)
+		was := r
+		err := r.Claim(c.by)
+		if !errors.Is(err, c.err) || r.Incarnation != c.become {
+			t.Errorf("%s: %v, of incarnation %d", c.name, err, r.Incarnation)
+		}
+		if kept := r.State == was.State && r.Current == was.Current && r.LastGeneration == was.LastGeneration; kept != c.kept {
+			t.Errorf("%s: kept %v, want %v: %+v", c.name, kept, c.kept, r)
+		}
+		if !c.kept && (r.State != snapshot.None || r.Version != was.Version || r.Failures != 0) {
+			t.Errorf("%s: it became %+v", c.name, r)
+		}
+	}
+}

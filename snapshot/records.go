@@ -31,7 +31,9 @@ type Records interface {
 // compare-and-set: that is what makes a swap atomic.
 type Record struct {
 	Version Version `json:"version"`
-	State   State   `json:"state"`
+	// Incarnation is that of the function, which tells functions of the same name, one after the other, apart. 0: a release wrote it that did not know.
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	State       State  `json:"state"`
 	// Policy is set when our own API set one; it then counts instead of the function's tags.
 	Policy *Policy `json:"policy,omitempty"`
 	// Current is set exactly in the states that have a current generation.
@@ -45,6 +47,24 @@ type Record struct {
 	LastError      string     `json:"lastError,omitempty"` // of LastFailed; stays when all is well again
 	// MakeSeconds are how long the last makings took, the latest last, at most five.
 	MakeSeconds []float64 `json:"makeSeconds,omitempty"`
+}
+
+// ErrOtherLife is the fact that a record belongs to a younger incarnation of the function.
+var ErrOtherLife = errors.New("the record is of another function of the same name")
+
+// Claim makes a record that of an incarnation, before anything else is done to it. One that an older incarnation has left becomes a new one; one of a younger
+// incarnation is refused, by ErrOtherLife. 0 is not known, and takes a record as it is.
+func (r *Record) Claim(incarnation uint64) error {
+	switch {
+	case incarnation == 0 || r.Incarnation == incarnation:
+	case r.Incarnation == 0:
+		r.Incarnation = incarnation
+	case r.Incarnation > incarnation:
+		return fmt.Errorf("snapshot record of %s: %w", r.Version, ErrOtherLife)
+	default:
+		*r = Record{Version: r.Version, Incarnation: incarnation}
+	}
+	return nil
 }
 
 // Step is an action and the snapshot that it is about; empty when it is about the version.
