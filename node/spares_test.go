@@ -192,7 +192,7 @@ func TestRefreshReplacesTheSpare(t *testing.T) {
 			}
 			idle := 0
 			for _, e := range f.node.pool.Environments() {
-				if e.Function == f.name && e.Qualifier == "1" && (e.State == "Frozen" || e.State == "Parked") {
+				if e.Function == f.name && e.Qualifier == "1" && slices.Contains([]string{"Parked", "Freezing", "Frozen"}, e.State) {
 					idle++
 				}
 			}
