@@ -50,6 +50,7 @@ type Guest struct {
 	gen  *generation
 	api  *listener
 	tmp  int64 // size of the mounted /tmp; 0: not mounted
+	mark restoreMark
 	work sync.WaitGroup
 
 	large atomic.Int64 // bytes of large bodies since memory was last given back
@@ -319,6 +320,13 @@ func (g *Guest) start(s *wire.Start) error {
 	if err := g.listenLocked(s.APIHost); err != nil {
 		return err
 	}
+	marked := g.asPID1 && s.SnapStart
+	var misused *launchError
+	if marked {
+		if err := g.mark.prepare(s.Vars); err != nil && !errors.As(err, &misused) {
+			return err
+		}
+	}
 	sources := []wire.LogSource{wire.LogStdout, wire.LogStderr}
 	if s.LogFrames {
 		sources = append(sources, wire.LogFrame)
@@ -348,6 +356,9 @@ func (g *Guest) start(s *wire.Start) error {
 	g.api.begin(gen.api)
 	out.start()
 	vars := environment(s, g.api.addr.String(), token)
+	if marked {
+		vars = append(vars, restoreFileVar+"="+restoreFile)
+	}
 	if direct != nil {
 		vars = append(vars, apiSocketVar(theirs))
 		g.api.serve(direct, gen.api)
@@ -357,6 +368,10 @@ func (g *Guest) start(s *wire.Start) error {
 	g.box.lock()
 	var run launched
 	g.procs.fork(func() int {
+		if misused != nil {
+			err = misused
+			return 0
+		}
 		run, err = launch(s, vars, append([]*os.File{g.stdin}, ends...), theirs)
 		return run.pid
 	}, func(status syscall.WaitStatus) {
@@ -481,11 +496,15 @@ func (g *Guest) outOfMemory() {
 // restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.
 func (g *Guest) restored(r *wire.Restored) error {
 	mixEntropy(r.Entropy)
-	g.box.resume()
-	g.win.renew()
 	g.mu.Lock()
 	gen := g.gen
+	told := g.mark.tell(g.procs)
 	g.mu.Unlock()
+	g.box.resume()
+	g.win.renew()
+	if told != nil {
+		return told // rather no copy than one that believes it is the original
+	}
 	if gen == nil {
 		return nil
 	}

@@ -97,7 +97,16 @@ func (p *processes) reap() (none bool) {
 	}
 }
 
-// signal sends to the process group of the runtime.
+// signalRuntime sends to the runtime's first process alone: its children may not expect it.
+func (p *processes) signalRuntime(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched > 0 {
+		syscall.Kill(p.watched, sig)
+	}
+}
+
+// signalGroup sends to the process group of the runtime.
 func (p *processes) signalGroup(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
