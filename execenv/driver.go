@@ -56,7 +56,7 @@ type driver struct {
 	primingTook                time.Duration // of all of them
 	initError                  *initError
 	exit                       *wire.Exited
-	limit                      *time.Timer // deadline of the state
+	limit                      *deadline   // of the state
 	graceTimer                 *time.Timer // freeze grace, or grace after init/error
 
 	heard     string // the end of what the function printed during Init or Restore
@@ -83,7 +83,7 @@ type initError struct {
 func newDriver(e *Environment) *driver {
 	now := time.Now()
 	return &driver{e: e, id: e.id, o: e.o, state: Creating, since: now, created: now, phase: phaseInit,
-		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges), limit: stoppedTimer(), graceTimer: stoppedTimer()}
+		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges), limit: newDeadline(), graceTimer: stoppedTimer()}
 }
 
 func stoppedTimer() *time.Timer {
@@ -160,6 +160,9 @@ func (d *driver) step() {
 			d.handle(StopAsked)
 		}
 	case <-d.limit.C:
+		if !d.limit.reached(time.Now()) {
+			return
+		}
 		if d.making() {
 			d.makeFailed(LimitReached)
 			return
