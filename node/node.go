@@ -211,7 +211,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		spares.Restorer = st
 	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
-		Starter: st, Provider: st, Spares: spares})
+		Starter: st, Provider: st, Spares: spares, Now: n.cfg.now})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

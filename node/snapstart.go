@@ -105,6 +105,10 @@ func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err e
 	return s, nil
 }
 
+// wall is the time that a snapshot's life is counted by: the wall clock's alone. Go's monotonic clock, which a time.Time carries and compares by, stands still
+// while the host sleeps.
+func (s *snapstart) wall() time.Time { return s.now().Round(0) }
+
 func (s *snapstart) making() string { return filepath.Join(s.dir, "making") }
 
 func emptyFolder(dir string) error {

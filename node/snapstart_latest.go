@@ -146,5 +146,5 @@ func (s *snapstart) Optimized(v *function.Version) bool {
 		r = l.record
 	}
 	s.mu.Unlock()
-	return l != nil && wanted && r.ForRestore(time.Now(), s.keyOf(v, plan).Hash()) != nil
+	return l != nil && wanted && r.ForRestore(s.now(), s.keyOf(v, plan).Hash()) != nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	goruntime "runtime"
-	"time"
 
 	"thaw/execenv"
 	"thaw/function"
@@ -60,7 +59,7 @@ func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes
 		if l == nil || !wanted {
 			return nil, nil
 		}
-		meta := r.ForRestore(time.Now(), key.Hash())
+		meta := r.ForRestore(s.now(), key.Hash())
 		if meta == nil {
 			switch {
 			case !asked: // the next tick sees to it
@@ -93,8 +92,7 @@ func (s *snapstart) ready(v *function.Version) bool {
 	if l == nil || !l.record.State.HasCurrent() || l.record.Current == nil {
 		return false
 	}
-	end := l.record.Current.Expires
-	return end.IsZero() || time.Now().Before(end)
+	return !l.record.Current.Ended(s.now())
 }
 
 func (s *snapstart) isCurrent(v *function.Version, id snapshot.ID) bool {

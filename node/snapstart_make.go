@@ -149,7 +149,7 @@ func (s *snapstart) generation(ctx context.Context, l *life, v *function.Version
 	}
 	defer copied.letGo()
 	meta.MakeSeconds = time.Since(began).Seconds()
-	now := time.Now()
+	now := s.now()
 	_, err = s.changeThen(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
 		if !r.Concerns(meta.ID) {
 			return nil, errGivenUp
@@ -251,7 +251,7 @@ func (l *lone) give(to func() execenv.Owner) bool {
 
 // save runs Init and stores what it leaves behind.
 func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next *snapshot.Meta) (*snapshot.Meta, error) {
-	born := time.Now()
+	began, born := time.Now(), s.wall()
 	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
 	if err != nil {
 		return nil, err
@@ -286,7 +286,7 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 	}
 	saved := time.Now()
 	meta := *next
-	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, saved
+	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, s.wall()
 	meta.StatedExpiry, meta.Hooks, meta.Primed = made.StatedExpiry, made.Hooks, len(primes)
 	meta.Expires = s.policyOf(l, &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
 	w, err := s.store.Begin(ctx, meta)
@@ -311,7 +311,7 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 	stored := time.Now()
 	m, err := w.Commit(func(m *snapshot.Meta) {
 		m.Attributes = map[string]string{"next": string(made.Next)}
-		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(born) - made.Init - made.Priming - made.Checkpoint).Seconds()},
+		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(began) - made.Init - made.Priming - made.Checkpoint).Seconds()},
 			{Name: "init and hooks", Seconds: made.Init.Seconds()}, {Name: "checkpoint", Seconds: made.Checkpoint.Seconds()},
 			{Name: "store", Seconds: stored.Sub(saved).Seconds()}, {Name: "commit", Seconds: time.Since(stored).Seconds()}}
 		if len(primes) > 0 {

@@ -81,7 +81,8 @@ func (p *Pool) expire() {
 		select {
 		case <-p.ctx.Done():
 			return
-		case now := <-t.C:
+		case <-t.C:
+			now := p.o.Now()
 			p.mu.Lock()
 			for _, s := range p.sets {
 				p.expireLocked(s, now)

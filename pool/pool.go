@@ -45,8 +45,9 @@ type Options struct {
 	MaxEnvironments int
 	Provider        Provider // of provisioned concurrency; nil: Starter makes it, too
 	Spares          Spares
-	Memory          Memory // nil: the host's
-	Cores           Cores  // nil: the host's
+	Now             func() time.Time // what lives are counted by; nil: time.Now
+	Memory          Memory           // nil: the host's
+	Cores           Cores            // nil: the host's
 }
 
 // Pool hands environments to invocations.
@@ -124,13 +125,33 @@ type member struct {
 	outdated bool      // of a generation that was replaced: goes when it is back
 	allotted bool      // part of the version's provisioned concurrency
 	ahead    bool      // a spare: nobody has claimed it yet
-	made     time.Time // of a spare and one that is allotted: when its start began
+	made     time.Time // when its start began
+	ends     time.Time // when the snapshot that it was restored from ends, by the monotonic clock; zero: never, or not offered yet
 }
 
-// expired says that what the environment was restored from is past its time to live: no invoke may start in it.
-func (m *member) expired() bool {
-	_, at := m.env.Snapshot()
-	return !at.IsZero() && !time.Now().Before(at)
+// past says why no invoke may start in a member any more: what it was restored from has come to its end, or its credentials would within the invoke.
+// Empty: one may.
+func (m *member) past(now time.Time) string {
+	id, end := m.env.Snapshot()
+	switch {
+	case !end.IsZero() && (!now.Round(0).Before(end) || !m.ends.IsZero() && !now.Before(m.ends)):
+		return "snapshot expired"
+	case (id != "" || m.ahead) && age(m.made, now) >= execenv.CredentialsLife-m.set.version.Timeout:
+		return "credentials expired"
+	}
+	return ""
+}
+
+// knowEnd notes a snapshot's end in a form that a wall clock that is set back does not move. The end itself is a wall time, which goes on while the host sleeps.
+func (m *member) knowEnd(now time.Time) {
+	if _, end := m.env.Snapshot(); m.ends.IsZero() && !end.IsZero() {
+		m.ends = now.Add(end.Sub(now.Round(0)))
+	}
+}
+
+// age is how long ago since was, by the clock that says more: Go's monotonic clock stands still while the host sleeps, and a wall clock can be set back.
+func age(since, now time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }
 
 // waiter is an invocation without an environment.
@@ -157,6 +178,9 @@ func Open(o Options) *Pool {
 	}
 	if o.Spares.Life == 0 {
 		o.Spares.Life = execenv.CredentialsLife / 2
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Memory == nil {
 		o.Memory = hostMemory{}
@@ -315,9 +339,13 @@ func (p *Pool) claim(ctx context.Context, r *Request) (*member, uint64, error) {
 		return nil, 0, ErrSuperseded
 	}
 	s := p.setLocked(key, v)
-	s.use.last, s.use.limit = time.Now(), r.Limits.Reserved
-	for n := len(s.idle); n > 0 && s.idle[n-1].expired(); n = len(s.idle) {
-		p.letGoLocked(s.idle[n-1], "snapshot expired")
+	s.use.last, s.use.limit = p.o.Now(), r.Limits.Reserved
+	for n := len(s.idle); n > 0; n = len(s.idle) {
+		why := s.idle[n-1].past(s.use.last)
+		if why == "" {
+			break
+		}
+		p.letGoLocked(s.idle[n-1], why)
 	}
 	if n := len(s.idle); n > 0 {
 		m := s.idle[n-1]
@@ -438,7 +466,7 @@ func (p *Pool) start(s *set) {
 		done()
 		return
 	}
-	m := &member{set: s, starting: true}
+	m := &member{set: s, starting: true, made: p.o.Now()}
 	if err := p.makeRoom(m, func() bool { return true }); err != nil {
 		done()
 		p.startFailed(s, err)
@@ -493,7 +521,9 @@ func (p *Pool) offered(m *member) {
 	}
 	s := m.set
 	p.readyLocked(m)
-	if s.retired || p.closed || m.env.Spent() || m.outdated || m.expired() {
+	now := p.o.Now()
+	m.knowEnd(now)
+	if s.retired || p.closed || m.env.Spent() || m.outdated || m.past(now) != "" {
 		m.stopping = true
 		p.mu.Unlock()
 		go m.env.Stop("superseded, used up or draining")
@@ -520,7 +550,7 @@ func (p *Pool) offered(m *member) {
 		w.got <- grant{m: m, turn: turn}
 		return
 	}
-	m.idle, m.since = true, time.Now()
+	m.idle, m.since = true, now
 	if m.allotted {
 		s.provisioned.reason = ""
 	}
@@ -637,7 +667,7 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 }
 
 func (p *Pool) dropEmptyLocked(s *set) {
-	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s && s.provisioned.target == 0 && p.wantsLocked(s, time.Now()) == 0 {
+	if s.all == 0 && s.wanted == 0 && len(s.waiters) == 0 && p.sets[s.key] == s && s.provisioned.target == 0 && p.wantsLocked(s, p.o.Now()) == 0 {
 		delete(p.sets, s.key)
 	}
 }

@@ -96,7 +96,7 @@ func (p *Pool) keepProvisioned() {
 		case <-t.C:
 		case <-p.provision:
 		}
-		now := time.Now()
+		now := p.o.Now()
 		p.mu.Lock()
 		allotted := map[*set][]*member{}
 		for m := range p.members {
@@ -137,7 +137,7 @@ func (p *Pool) openProvisioned(s *set) {
 		failed(ErrClosed)
 		return
 	}
-	m := &member{set: s, starting: true, allotted: true, made: time.Now()}
+	m := &member{set: s, starting: true, allotted: true, made: p.o.Now()}
 	if err := p.makeRoom(m, func() bool { return !p.closed && !s.retired && s.provisioned.target > 0 }); err != nil {
 		done()
 		failed(err)
@@ -174,6 +174,6 @@ func (p *Pool) provisionFailedLocked(s *set, err error) {
 	}
 	wait := min(firstBackoff<<min(s.provisioned.failed, 16), lastBackoff)
 	s.provisioned.failed++
-	s.provisioned.notBefore = time.Now().Add(wait)
+	s.provisioned.notBefore = p.o.Now().Add(wait)
 	p.o.Log.Warn("provisioned environment not made", "fn", s.version.Name, "qualifier", s.version.Number, "reason", s.provisioned.reason, "again_in", wait)
 }

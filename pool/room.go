@@ -74,7 +74,7 @@ func (p *Pool) makeRoom(m *member, wanted func() bool) error {
 		coming := p.comingLocked()
 		if victim != nil && coming == 0 { // one at a time: each may be enough
 			if victim.ahead {
-				p.yielding = time.Now().Add(yield)
+				p.yielding = p.o.Now().Add(yield)
 			}
 			p.letGoLocked(victim, "reclaimed")
 		}

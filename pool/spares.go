@@ -104,7 +104,7 @@ func (p *Pool) worn(m *member, now time.Time) bool {
 		return false
 	}
 	if m.ahead {
-		return now.Sub(m.made) >= p.o.Spares.Life
+		return age(m.made, now) >= p.o.Spares.Life
 	}
 	return now.Sub(m.since) >= p.o.IdleExpiry
 }
@@ -113,7 +113,7 @@ func (p *Pool) worn(m *member, now time.Time) bool {
 func (p *Pool) lastingLocked(s *set, now time.Time) int {
 	n := 0
 	for _, m := range s.idle {
-		if !p.worn(m, now) && !m.expired() {
+		if !p.worn(m, now) && m.past(now) == "" {
 			n++
 		}
 	}
@@ -124,13 +124,11 @@ func (p *Pool) lastingLocked(s *set, now time.Time) int {
 func (p *Pool) expireLocked(s *set, now time.Time) {
 	lasting, renewed := p.lastingLocked(s, now), s.provisioned.target > 0 && s.provisioned.target > len(p.allottedLocked(s))
 	for _, m := range slices.Clone(s.idle) {
-		switch {
-		case m.expired():
-			p.letGoLocked(m, "snapshot expired")
-		case m.ahead && now.Sub(m.made) >= execenv.CredentialsLife-s.version.Timeout: // an invocation that began now would see them run out
-			p.letGoLocked(m, "credentials expired")
+		switch why := m.past(now); {
+		case why != "":
+			p.letGoLocked(m, why)
 		case m.allotted: // one at a time, so that the others are there
-			if !renewed && now.Sub(m.made) >= p.o.Spares.Life {
+			if !renewed && age(m.made, now) >= p.o.Spares.Life {
 				renewed = true
 				p.letGoLocked(m, "credentials run out")
 			}
@@ -184,7 +182,7 @@ func (p *Pool) makeSpares() {
 		last time.Time
 	}
 	var sets []used
-	now := time.Now()
+	now := p.o.Now()
 	p.mu.Lock()
 	for _, s := range p.sets {
 		if p.wantsLocked(s, now) == 0 {
@@ -225,7 +223,7 @@ func (p *Pool) openSpare(s *set) {
 		return
 	}
 	available := p.lockWithAvailable()
-	now := time.Now()
+	now := p.o.Now()
 	m := &member{set: s, starting: true, ahead: true, made: now}
 	waiting := 0
 	for _, x := range p.sets {
@@ -273,7 +271,7 @@ func (p *Pool) spareLostLocked(s *set, err error) {
 	p.spareFailures.Add(1)
 	wait := min(firstBackoff<<min(s.failed, 16), lastBackoff)
 	s.failed++
-	s.notBefore = time.Now().Add(wait)
+	s.notBefore = p.o.Now().Add(wait)
 	p.o.Log.Warn("spare lost", "fn", s.version.Name, "qualifier", s.version.Number, "again_in", wait, "error", err)
 }
 
@@ -292,7 +290,7 @@ func (p *Pool) claimedLocked(m *member) {
 // now on; nil when the pool has no use for a spare of v.
 func (p *Pool) Adopt(v *function.Version, env *execenv.Environment) execenv.Owner {
 	available := p.lockWithAvailable()
-	now := time.Now()
+	now := p.o.Now()
 	s := p.sets[keyOf(v)]
 	if s == nil || p.wantsLocked(s, now) == 0 || now.Before(p.yielding) || p.envs+1 >= p.o.MaxEnvironments ||
 		!spareFits(available, p.memory.sum, p.heldLocked(), int64(v.MemoryMiB)<<20) {

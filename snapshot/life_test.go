@@ -335,7 +335,11 @@ func TestSchedule(t *testing.T) {
 		{"after a failure, far from the end", snapshot.Policy{}, m(time.Hour, 2), snapshot.History{Failures: 3, LastFailed: at(54 * time.Minute)}, 54*time.Minute + 8*time.Second, time.Hour, false},
 		{"after a failure, close to the end: a third of what is left", snapshot.Policy{}, m(time.Hour, 2), snapshot.History{Failures: 9, LastFailed: at(time.Hour - 30*time.Second)}, time.Hour - 20*time.Second, time.Hour, false},
 	} {
-		got := snapshot.Schedule(c.p, c.m, c.h, testTime)
+		now := testTime
+		if c.h.LastFailed.After(now) {
+			now = c.h.LastFailed
+		}
+		got := snapshot.Schedule(c.p, c.m, c.h, now)
 		for what, pair := range map[string][2]any{"refresh": {got.RefreshAt, c.refresh}, "stop": {got.StopAt, c.stop}} {
 			when, want := pair[0].(time.Time), pair[1].(time.Duration)
 			if want < 0 && !when.IsZero() || want >= 0 && !when.Equal(at(want)) {
@@ -419,5 +423,42 @@ func TestClaim(t *testing.T) {
 		if !c.kept && (r.State != snapshot.None || r.Version != was.Version || r.Failures != 0) {
 			t.Errorf("%s: it became %+v", c.name, r)
 		}
+	}
+}
+
+// A clock that is set back makes nothing live longer: what would be born in the future has ended if it ever ends, and a failure in the future keeps
+// nothing from being tried.
+func TestAClockThatIsSetBack(t *testing.T) {
+	born := meta(1, 1)
+	born.Created = testTime
+	ends := born
+	ends.Expires = testTime.Add(10 * time.Minute)
+	rec := snapshot.Record{Version: version(1), State: snapshot.Current, Current: &ends, LastUsed: testTime}
+	for _, c := range []struct {
+		name string
+		now  time.Duration
+		want bool
+	}{
+		{"at its birth", 0, true},
+		{"set back by what clocks are corrected by", -3 * time.Second, true},
+		{"set back by an hour", -time.Hour, false},
+		{"a moment before its end", 10*time.Minute - 1, true},
+		{"at its end", 10 * time.Minute, false},
+	} {
+		now := testTime.Add(c.now)
+		if got := rec.ForRestore(now, ends.KeyHash()) != nil; got != c.want {
+			t.Errorf("%s: it may be restored: %t", c.name, got)
+		}
+	}
+	past := testTime.Add(-time.Hour)
+	if e, at, ok := rec.Due(snapshot.Policy{}, past); e != snapshot.Expired || !ok || at.After(past) {
+		t.Errorf("an hour before its birth is due: %v at %v", e, at)
+	}
+	lasting := snapshot.Record{Version: version(1), State: snapshot.Current, Current: &born, LastUsed: testTime}
+	if lasting.ForRestore(past, born.KeyHash()) == nil {
+		t.Error("what never ends is not used for being born in the future")
+	}
+	if got := snapshot.Schedule(snapshot.Policy{}, nil, snapshot.History{Failures: 5, LastFailed: testTime}, past); got.RefreshAt.After(past) {
+		t.Errorf("after a failure in the future the next try is %v away", got.RefreshAt.Sub(past))
 	}
 }

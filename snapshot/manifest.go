@@ -61,8 +61,19 @@ func (m *Meta) Age(now time.Time) time.Duration { return now.Sub(m.Born) }
 
 // Usable says whether an invoke may start on it now, under the present key.
 func (m *Meta) Usable(now time.Time, key KeyHash) bool {
-	return (m.Expires.IsZero() || now.Before(m.Expires)) && m.Key.Hash() == key
+	return !m.Ended(now) && m.Key.Hash() == key
 }
+
+// clockSteps is by how much the wall clock may be set back without any doubt about a snapshot's age.
+const clockSteps = 10 * time.Second
+
+// Ended says whether its time is over.
+func (m *Meta) Ended(now time.Time) bool {
+	return !m.Expires.IsZero() && (!now.Before(m.Expires) || m.unborn(now))
+}
+
+// unborn says whether it was born in the future by the clock, which was set back then: nobody knows its age.
+func (m *Meta) unborn(now time.Time) bool { return m.Born.After(now.Add(clockSteps)) }
 
 // Manifest is a complete snapshot in a store. It is never changed in place.
 type Manifest struct {

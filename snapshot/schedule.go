@@ -34,7 +34,10 @@ func Schedule(p Policy, current *Meta, h History, now time.Time) Plan {
 		if h.Failures == 0 {
 			return Plan{RefreshAt: now}
 		}
-		return Plan{RefreshAt: retryAt(h, time.Time{})}
+		return Plan{RefreshAt: retryAt(h, time.Time{}, now)}
+	}
+	if !current.Expires.IsZero() && current.unborn(now) {
+		return Plan{RefreshAt: now, StopAt: now}
 	}
 	took := max(h.Slowest, time.Duration(current.MakeSeconds*float64(time.Second)), 100*time.Millisecond)
 	plan := Plan{StopAt: current.Expires}
@@ -59,7 +62,7 @@ func Schedule(p Policy, current *Meta, h History, now time.Time) Plan {
 		}
 	}
 	if h.Failures > 0 {
-		if t := retryAt(h, current.Expires); t.After(plan.RefreshAt) {
+		if t := retryAt(h, current.Expires, now); t.After(plan.RefreshAt) {
 			plan.RefreshAt = t
 		}
 	}
@@ -72,8 +75,11 @@ const (
 )
 
 // retryAt doubles the pause with each failure. Before an end each pause is at most a third of what is left, so that
-// several tries remain. There was a failure.
-func retryAt(h History, end time.Time) time.Time {
+// several tries remain. There was a failure; one in the future was before the clock was set back, nobody knows when.
+func retryAt(h History, end, now time.Time) time.Time {
+	if h.LastFailed.After(now) {
+		return now
+	}
 	pause := lastRetry
 	if n := h.Failures - 1; n < 12 {
 		pause = min(firstRetry<<n, lastRetry)
