@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	javaagent "thaw/runtimes/java"
 )
@@ -38,8 +39,9 @@ func nodeSeeds(secret []byte) []string {
 	return []string{"--hash-seed=" + seed(secret), "--random-seed=" + seed(secret[4:])}
 }
 
-// nodeClient writes our Node client below the data folder, once for each content, and returns its folder.
-func (r *Registry) nodeClient() (string, error) {
+// nodeClient writes our Node client below the data folder, once for each content, together with the AWS SDK where there is one, and
+// returns its folder. One folder is one mount, whatever is in it.
+func (r *Registry) nodeClient(sdk string) (string, error) {
 	files, err := filesOf(nodeFiles, "nodejs")
 	if err != nil {
 		return "", fmt.Errorf("client for Node: %w", err)
@@ -47,7 +49,13 @@ func (r *Registry) nodeClient() (string, error) {
 	// The module by which functions reach the SnapStart hooks: require('thaw-snapstart'), found through NODE_PATH.
 	files["node_modules/thaw-snapstart/index.js"] = []byte("'use strict';\nmodule.exports = globalThis.awslambda.snapStart;\n")
 	dir := filepath.Join(r.dir, "nodejs-"+hashOf(files))
+	if sdk != "" {
+		dir = filepath.Join(r.dir, "client-"+filepath.Base(sdk)+"-"+hashOf(files))
+	}
 	return dir, r.makeFolder(dir, func(tmp string) error {
+		if err := linkTrees(tmp, sdk); err != nil {
+			return err
+		}
 		if err := writeAll(tmp, files); err != nil {
 			return err
 		}
@@ -56,25 +64,29 @@ func (r *Registry) nodeClient() (string, error) {
 	})
 }
 
-// pythonClient puts AWS's client, as it was installed in wheels, together with our bootstrap, and compiles it: the folder is read-only
-// in a sandbox, so that Python could not keep what it compiles there.
-func (r *Registry) pythonClient(facts pythonFacts, wheels string) (string, error) {
+// pythonClient puts AWS's client, as it was installed in wheels, together with AWS's SDK, where there is one, and our bootstrap, and compiles
+// it: the folder is read-only in a sandbox, so that Python could not keep what it compiles there.
+func (r *Registry) pythonClient(facts pythonFacts, wheels, sdk string) (string, error) {
 	files, err := filesOf(pythonFiles, "python")
 	if err != nil {
 		return "", fmt.Errorf("client for Python: %w", err)
 	}
-	dir := filepath.Join(r.dir, "client-"+filepath.Base(wheels)+"-"+hashOf(files, facts.Version))
+	further := []string{facts.Version}
+	if sdk != "" {
+		further = append(further, filepath.Base(sdk))
+	}
+	dir := filepath.Join(r.dir, "client-"+filepath.Base(wheels)+"-"+hashOf(files, further...))
 	return dir, r.makeFolder(dir, func(tmp string) error {
-		if err := linkTree(wheels, tmp); err != nil {
+		if err := linkTrees(tmp, wheels, sdk); err != nil {
 			return err
 		}
 		if err := writeAll(tmp, files); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*probeLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), compileLimit)
 		defer cancel()
 		// unchecked-hash: a snapshot's clock or a copied folder must not make Python compile again.
-		out, err := exec.CommandContext(ctx, facts.Executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+		out, err := exec.CommandContext(ctx, facts.Executable, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash",
 			"-s", tmp, "-p", runtimeDir, tmp).CombinedOutput()
 		if err != nil {
 			r.log.Warn("client for Python not compiled; it starts slower", "version", facts.Version, "err", err, "output", string(out))
@@ -181,6 +193,22 @@ func readableByAll(dir string) error {
 	})
 }
 
+// compileLimit bounds the compilation of a client with its SDK: a few seconds are usual, but a busy machine may need many.
+const compileLimit = 3 * time.Minute
+
+// linkTrees makes to a copy of several folders in one, out of hard links; an empty name is no folder. The first that has a file is whose it is.
+func linkTrees(to string, from ...string) error {
+	for _, dir := range from {
+		if dir == "" {
+			continue
+		}
+		if err := linkTree(dir, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // linkTree makes to a copy of from, out of hard links.
 func linkTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
@@ -194,6 +222,9 @@ func linkTree(from, to string) error {
 		if d.IsDir() {
 			return os.MkdirAll(filepath.Join(to, rel), 0o755)
 		}
-		return os.Link(path, filepath.Join(to, rel))
+		if err := os.Link(path, filepath.Join(to, rel)); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
 	})
 }

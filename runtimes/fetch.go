@@ -9,12 +9,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -28,6 +30,7 @@ type fetcher struct {
 	npm   registry
 	pypi  []registry // index first, then extra ones
 	maven registry
+	count func(got, total int64) // is told of bytes that came and of bytes that are to come; nil: nobody is
 }
 
 // registry is a base URL without a trailing slash, with the credentials for it.
@@ -39,10 +42,15 @@ type registry struct {
 // maxFile bounds a download: the largest, Node, has 60 MB.
 const maxFile = 512 << 20
 
+// stallLimit bounds the time in which a download gets no byte further. A slow network is no reason to give up.
+const stallLimit = time.Minute
+
+var errStalled = errors.New("the registry stopped sending")
+
 func newFetcher() *fetcher {
 	home, _ := os.UserHomeDir()
 	return &fetcher{
-		http:  &http.Client{Timeout: 15 * time.Minute},
+		http:  &http.Client{}, // stallLimit bounds each download
 		npm:   npmRegistry(os.Getenv, home),
 		pypi:  pypiIndexes(os.Getenv, home),
 		maven: mavenRepository(os.Getenv, home),
@@ -59,10 +67,13 @@ func (f *fetcher) into(ctx context.Context, p pin, dir string) error {
 	defer body.Close()
 	switch p.Registry {
 	case "npm":
-		return untar(body, dir)
+		return untar(body, dir, p.Layout)
 	case "pypi":
-		return unzip(body, dir)
+		return unzip(body, dir, p.Layout)
 	case "maven":
+		if p.Layout.From != "" {
+			return unzip(body, dir, p.Layout)
+		}
 		if err := os.MkdirAll(filepath.Join(dir, "lib"), 0o755); err != nil {
 			return err
 		}
@@ -73,23 +84,27 @@ func (f *fetcher) into(ctx context.Context, p pin, dir string) error {
 
 // download returns a temporary file, at its begin, that has the pinned hash.
 func (f *fetcher) download(ctx context.Context, p pin) (*os.File, error) {
-	address, auth, err := f.locate(ctx, p)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := time.AfterFunc(stallLimit, func() { cancel(errStalled) })
+	defer stall.Stop()
+	resp, err := f.open(ctx, p)
 	if err != nil {
-		return nil, err
-	}
-	resp, err := f.get(ctx, address, auth, "")
-	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	defer resp.Body.Close()
 	tmp, err := os.CreateTemp("", "thaw-fetch-")
 	if err != nil {
 		return nil, err
 	}
+	f.counted(0, resp.ContentLength)
 	want := newPinHash(p.Hash)
-	n, err := io.Copy(io.MultiWriter(tmp, want.sum), io.LimitReader(resp.Body, maxFile+1))
+	moved := writerFunc(func(n int) { stall.Reset(stallLimit); f.counted(int64(n), 0) })
+	n, err := io.Copy(io.MultiWriter(tmp, want.sum, moved), io.LimitReader(resp.Body, maxFile+1))
+	address := resp.Request.URL.Redacted()
 	switch {
 	case err != nil:
+		err = because(ctx, err)
 	case n > maxFile:
 		err = fmt.Errorf("%s is larger than %d bytes", address, maxFile)
 	case !want.matches():
@@ -105,36 +120,74 @@ func (f *fetcher) download(ctx context.Context, p pin) (*os.File, error) {
 	return tmp, nil
 }
 
-// locate asks the registry where the file is.
-func (f *fetcher) locate(ctx context.Context, p pin) (address, auth string, err error) {
+// because says why a context ended instead of that it did.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+func (f *fetcher) counted(got, total int64) {
+	if f.count != nil {
+		f.count(got, max(total, 0))
+	}
+}
+
+// writerFunc is a writer that only looks at how much is written.
+type writerFunc func(n int)
+
+func (w writerFunc) Write(b []byte) (int, error) {
+	w(len(b))
+	return len(b), nil
+}
+
+// open asks the registry for the file.
+func (f *fetcher) open(ctx context.Context, p pin) (*http.Response, error) {
 	switch p.Registry {
 	case "npm":
-		var meta struct {
-			Versions map[string]struct {
-				Dist struct{ Tarball string }
-			}
+		// Where npm's own registry and most others have it. It saves the list of a package's versions, which has megabytes.
+		usual := f.npm.url + "/" + p.Package + "/-/" + path.Base(p.Package) + "-" + p.File + ".tgz"
+		if resp, err := f.get(ctx, usual, f.npm.authorization, ""); err == nil || !errors.As(err, new(*refusedError)) {
+			return resp, err
 		}
-		// Source: npm registry API, package metadata; this media type is its short form.
-		if err := f.getJSON(ctx, f.npm.url+"/"+p.Package, f.npm.authorization, "application/vnd.npm.install-v1+json", &meta); err != nil {
-			return "", "", err
+		address, err := f.findTarball(ctx, p)
+		if err != nil {
+			return nil, err
 		}
-		v, ok := meta.Versions[p.File]
-		if !ok || v.Dist.Tarball == "" {
-			return "", "", fmt.Errorf("registry %s has no version %s", f.npm.url, p.File)
-		}
-		return v.Dist.Tarball, f.npm.authFor(v.Dist.Tarball), nil
+		return f.get(ctx, address, f.npm.authFor(address), "")
 	case "pypi":
 		var last error
 		for _, index := range f.pypi {
+			var address string
 			if address, last = f.findWheel(ctx, index, p); last == nil {
-				return address, index.authFor(address), nil
+				return f.get(ctx, address, index.authFor(address), "")
 			}
 		}
-		return "", "", last
+		return nil, last
 	case "maven":
-		return f.maven.url + "/" + p.File, f.maven.authorization, nil
+		return f.get(ctx, f.maven.url+"/"+p.File, f.maven.authorization, "")
 	}
-	return "", "", fmt.Errorf("no registry %q", p.Registry)
+	return nil, fmt.Errorf("no registry %q", p.Registry)
+}
+
+// findTarball asks an npm registry where a package's file is.
+// Source: npm registry API, package metadata; the media type is that of its short form.
+func (f *fetcher) findTarball(ctx context.Context, p pin) (string, error) {
+	var meta struct {
+		Versions map[string]struct {
+			Dist struct{ Tarball string }
+		}
+	}
+	page := f.npm.url + "/" + strings.Replace(p.Package, "/", "%2f", 1)
+	if err := f.getJSON(ctx, page, f.npm.authorization, "application/vnd.npm.install-v1+json", &meta); err != nil {
+		return "", err
+	}
+	v, ok := meta.Versions[p.File]
+	if !ok || v.Dist.Tarball == "" {
+		return "", fmt.Errorf("registry %s has no version %s", f.npm.url, p.File)
+	}
+	return v.Dist.Tarball, nil
 }
 
 // anchor finds the links of a simple index page.
@@ -230,13 +283,18 @@ func (f *fetcher) get(ctx context.Context, address, auth, accept string) (*http.
 			return resp, nil
 		}
 		resp.Body.Close()
-		last = fmt.Errorf("%s answered %s", address, resp.Status)
+		last = &refusedError{address, resp.Status}
 		if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
 			break
 		}
 	}
 	return nil, last
 }
+
+// refusedError says that a registry has answered, and not with the file.
+type refusedError struct{ address, status string }
+
+func (e *refusedError) Error() string { return e.address + " answered " + e.status }
 
 // authFor is the authorization for an address that the registry named: only for its own scheme and host, so that credentials go nowhere else.
 func (r registry) authFor(address string) string {

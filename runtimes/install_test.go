@@ -31,6 +31,7 @@ type packages struct {
 	npm, wheel, jar []byte
 	requests        atomic.Int64
 	hang            atomic.Bool // a file is sent by half, then nothing
+	second          atomic.Bool // there is a second version of the npm package, of the same content
 	html            bool        // the index speaks the old form
 	auth            string      // wanted
 }
@@ -55,6 +56,12 @@ func (p *packages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/npm/tool":
 		fmt.Fprintf(w, `{"versions":{"1.2.3":{"dist":{"tarball":"%s/npm/tool/-/tool-1.2.3.tgz"}}}}`, p.URL)
 	case "/npm/tool/-/tool-1.2.3.tgz":
+		file(p.npm)
+	case "/npm/tool/-/tool-2.0.0.tgz":
+		if !p.second.Load() {
+			http.NotFound(w, r)
+			return
+		}
 		file(p.npm)
 	case "/simple/lib/":
 		if p.html {
@@ -103,9 +110,9 @@ func registryOfTest(t *testing.T) *packages {
 	t.Cleanup(func() { pins = was })
 	integrity := sha512.Sum512(p.npm)
 	pins = []pin{
-		{"npm", "mixed", "any", "tool", "1.2.3", "sha512-" + base64.StdEncoding.EncodeToString(integrity[:])},
-		{"pypi", "mixed", "any", "lib", "lib-1.0-py3-none-any.whl", sha256Pin(p.wheel)},
-		{"maven", "mixed", "any", "a", "g/a/1/a-1.jar", sha256Pin(p.jar)},
+		{Registry: "npm", Component: "mixed", Machine: "any", Package: "tool", File: "1.2.3", Hash: "sha512-" + base64.StdEncoding.EncodeToString(integrity[:])},
+		{Registry: "pypi", Component: "mixed", Machine: "any", Package: "lib", File: "lib-1.0-py3-none-any.whl", Hash: sha256Pin(p.wheel)},
+		{Registry: "maven", Component: "mixed", Machine: "any", Package: "a", File: "g/a/1/a-1.jar", Hash: sha256Pin(p.jar)},
 	}
 	return p
 }
@@ -180,7 +187,7 @@ func TestInstallFromConfiguredRegistries(t *testing.T) {
 			p := registryOfTest(t)
 			p.html = html
 			r := openTest(t)
-			dir, err := r.installComponent(t.Context(), "mixed", func(string) {})
+			dir, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +200,7 @@ func TestInstallFromConfiguredRegistries(t *testing.T) {
 				t.Errorf("bin/tool is not executable: %v", err)
 			}
 			before := p.requests.Load()
-			if _, err := r.installComponent(t.Context(), "mixed", func(string) {}); err != nil || p.requests.Load() != before {
+			if _, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil); err != nil || p.requests.Load() != before {
 				t.Errorf("a second installation asks the registry again: %v", err)
 			}
 		})
@@ -204,7 +211,7 @@ func TestInstallRefusesAnotherHash(t *testing.T) {
 	p := registryOfTest(t)
 	p.wheel = wheel(t, "lib/evil.py")
 	r := openTest(t)
-	_, err := r.installComponent(t.Context(), "mixed", func(string) {})
+	_, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil)
 	if err == nil || !strings.Contains(err.Error(), "has another hash than the pinned sha256:") {
 		t.Errorf("got %v", err)
 	}
@@ -220,7 +227,7 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.installComponent(ctx, "mixed", func(string) {})
+		_, err := r.installComponent(ctx, "mixed", func(string) {}, nil)
 		done <- err
 	}()
 	for p.requests.Load() < 2 {
@@ -239,7 +246,7 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.hang.Store(false)
-	if _, err := r.installComponent(t.Context(), "mixed", func(string) {}); err != nil {
+	if _, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if left := entries(t, r); len(left) != 1 || left[0] != c.folder() {
@@ -272,7 +279,7 @@ func TestInstalledFilesAreReadableByAll(t *testing.T) {
 	registryOfTest(t)
 	r := openTest(t)
 	was := unix.Umask(0o077) // no test of this package that runs in parallel makes files meanwhile
-	dir, err := r.installComponent(t.Context(), "mixed", func(string) {})
+	dir, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil)
 	unix.Umask(was)
 	if err != nil {
 		t.Fatal(err)
@@ -295,21 +302,21 @@ func TestConcurrentInstallsFetchOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if _, err := []*Registry{r, other}[i%2].installComponent(t.Context(), "mixed", func(string) {}); err != nil {
+			if _, err := []*Registry{r, other}[i%2].installComponent(t.Context(), "mixed", func(string) {}, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := p.requests.Load(); n != 5 { // metadata and file of npm and PyPI, file of Maven
-		t.Errorf("%d requests for one installation, want 5", n)
+	if n := p.requests.Load(); n != 4 { // the file of npm and Maven, the list and the file of PyPI
+		t.Errorf("%d requests for one installation, want 4", n)
 	}
 }
 
 func TestArchivesStayInTheirFolder(t *testing.T) {
 	for _, name := range []string{"package/../../evil", "package//etc/evil", "package/a/../../../evil"} {
 		dir := t.TempDir()
-		if err := untar(bytes.NewReader(tarball(t, map[string]string{name: "x"})), filepath.Join(dir, "in")); err == nil {
+		if err := untar(bytes.NewReader(tarball(t, map[string]string{name: "x"})), filepath.Join(dir, "in"), layout{}); err == nil {
 			t.Errorf("tar entry %s was taken", name)
 		}
 		if list, _ := os.ReadDir(dir); len(list) > 0 {
@@ -325,7 +332,7 @@ func TestArchivesStayInTheirFolder(t *testing.T) {
 		if _, err := f.Write(wheel(t, name)); err != nil {
 			t.Fatal(err)
 		}
-		if err := unzip(f, t.TempDir()); err == nil {
+		if err := unzip(f, t.TempDir(), layout{}); err == nil {
 			t.Errorf("zip entry %s was taken", name)
 		}
 	}

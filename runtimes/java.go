@@ -12,13 +12,16 @@ import (
 // javaLocked plans a javaNN: a JDK or JRE of that release, relocated to /var/lang, and AWS's client.
 func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 	home, full, ok := hostJava(version)
+	source := "host"
 	if !ok {
-		return parts{}, &NotInstalledError{Identifier: identifier, Missing: "Java " + version,
-			Install: "apt-get install openjdk-" + version + "-jre-headless"}
+		if home, _, ok = r.installed("jdk" + version); !ok {
+			return parts{}, r.missing(identifier, "Java "+version, "jdk"+version)
+		}
+		full, source = javaVersion(home), "PyPI"
 	}
 	dir, c, ok := r.installed("java")
 	if !ok {
-		return parts{}, &NotInstalledError{Identifier: identifier, Missing: "AWS's client for Java", Install: "thaw runtime install " + identifier}
+		return parts{}, r.missing(identifier, "AWS's client for Java", "java")
 	}
 	var set mountSet
 	if err := set.base(); err != nil {
@@ -61,7 +64,7 @@ func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 			Reserved:      map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
 			LogFrames:     true, ParksInRestore: true,
 		},
-		interpreter: binary, interpreterVersion: full, interpreterSource: "host",
+		interpreter: binary, interpreterVersion: full, interpreterSource: source,
 		client: "aws-lambda-java-runtime-interface-client", clientVersion: c.version(), clientSource: "Maven Central",
 		libraries: set.libraries,
 	}, nil

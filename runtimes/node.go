@@ -18,11 +18,7 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 		// Debian's Node reads parts of itself from here.
 		set.addSame("/usr/share/nodejs")
 	} else {
-		install := ""
-		if _, ok := componentFor("nodejs" + major); ok {
-			install = "thaw runtime install " + identifier
-		}
-		return parts{}, &NotInstalledError{Identifier: identifier, Missing: "Node.js " + major, Install: install}
+		return parts{}, r.missing(identifier, "Node.js "+major, "nodejs"+major)
 	}
 	if err := set.base(); err != nil {
 		return parts{}, err
@@ -30,14 +26,15 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 	if err := set.program(binary); err != nil {
 		return parts{}, err
 	}
-	client, err := r.nodeClient()
+	sdk := r.sdk(nodeSDK)
+	client, err := r.nodeClient(sdk)
 	if err != nil {
 		return parts{}, err
 	}
 	set.add(client, runtimeDir)
 	vars := managedVars()
 	vars["NODE_PATH"] = "/opt/nodejs/node" + major + "/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
-	return parts{
+	p := parts{
 		plan: Plan{
 			Identifier: identifier,
 			Release:    "nodejs:" + major + ".v1",
@@ -52,9 +49,11 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 			LogFrames:     true, APISocket: true, ParksInRestore: true,
 		},
 		interpreter: binary, interpreterVersion: version, interpreterSource: source,
-		client: "thaw's own", clientVersion: strings.TrimPrefix(filepath.Base(client), "nodejs-"), clientSource: "thaw",
+		client: "thaw's own", clientVersion: client[strings.LastIndex(client, "-")+1:], clientSource: "thaw",
 		libraries: set.libraries,
-	}, nil
+	}
+	p.setSDK(r, nodeSDK, "AWS SDK for JavaScript", "npm")
+	return p, nil
 }
 
 // hostNodeLocked finds a Node of this major on the host.

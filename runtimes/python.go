@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,16 +30,16 @@ print(json.dumps({
 
 // pythonLocked plans a python3.X: the host's interpreter of that version, relocated to /var/lang, and AWS's client.
 func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
-	facts, ok := r.hostPythonLocked(version)
+	facts, source, ok := r.pythonInterpreterLocked(version)
 	if !ok {
-		return parts{}, &NotInstalledError{Identifier: identifier, Missing: "Python " + version, Install: "apt-get install python" + version}
+		return parts{}, r.missing(identifier, "Python "+version, "cpython"+version)
 	}
 	dir, c, ok := r.installed("python" + version)
 	if !ok {
-		return parts{}, &NotInstalledError{Identifier: identifier, Missing: "AWS's client for Python " + version,
-			Install: "thaw runtime install " + identifier}
+		return parts{}, r.missing(identifier, "AWS's client for Python "+version, "python"+version)
 	}
-	client, err := r.pythonClient(facts, dir)
+	sdk := r.sdk(pythonSDK(version))
+	client, err := r.pythonClient(facts, dir, sdk)
 	if err != nil {
 		return parts{}, err
 	}
@@ -62,17 +63,25 @@ func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
 			set.add(lib, filepath.Join(langDir, rel))
 		}
 	}
+	if source == "host" {
+		if err := r.hideSitePackages(&set, facts); err != nil {
+			return parts{}, err
+		}
+	}
 	if err := set.program(facts.Executable); err != nil {
 		return parts{}, err
 	}
 	set.add(client, runtimeDir)
 	vars := managedVars()
 	vars["PYTHONPATH"] = runtimeDir
-	return parts{
+	if certificates := hostCertificates(); source != "host" && certificates != "" {
+		vars["SSL_CERT_FILE"] = certificates // its OpenSSL looks where it was built
+	}
+	p := parts{
 		plan: Plan{
 			Identifier:  identifier,
 			Release:     "python:" + version + ".v1",
-			Argv:        []string{inside, runtimeDir + "/bootstrap.py"},
+			Argv:        []string{inside, "-s", runtimeDir + "/bootstrap.py"}, // without what the user has installed for himself
 			Mounts:      set.sorted(),
 			Vars:        vars,
 			Reserved:    map[string]string{"AWS_EXECUTION_ENV": "AWS_Lambda_" + identifier},
@@ -80,10 +89,63 @@ func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
 			HandlerArgv: false, ParksInRestore: true,
 			SeedVars: pythonSeeds,
 		},
-		interpreter: facts.Executable, interpreterVersion: facts.Version, interpreterSource: "host",
+		interpreter: facts.Executable, interpreterVersion: facts.Version, interpreterSource: source,
 		client: "awslambdaric", clientVersion: c.version(), clientSource: "PyPI",
 		libraries: set.libraries,
-	}, nil
+	}
+	p.setSDK(r, pythonSDK(version), "boto3", "PyPI")
+	return p, nil
+}
+
+// hideSitePackages puts an empty folder where an interpreter of the host's has the packages that the host's users have installed: a function
+// must not find what it would not find elsewhere.
+func (r *Registry) hideSitePackages(set *mountSet, facts pythonFacts) error {
+	empty := filepath.Join(r.dir, "empty")
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return err
+	}
+	for _, lib := range []string{facts.Stdlib, facts.Platstdlib} {
+		for _, name := range []string{"site-packages", "dist-packages"} {
+			rel, err := filepath.Rel(facts.Prefix, filepath.Join(lib, name))
+			if err == nil && isFolder(filepath.Join(lib, name)) {
+				set.add(empty, filepath.Join(langDir, rel))
+			}
+		}
+	}
+	return nil
+}
+
+// hostCertificates is the file of the authorities that this host trusts; empty: none was found. It is among sharedData.
+func hostCertificates() string {
+	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"} {
+		if isFile(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+// pythonInterpreterLocked is the host's interpreter of a version, else the one that was fetched.
+func (r *Registry) pythonInterpreterLocked(version string) (facts pythonFacts, source string, ok bool) {
+	if facts, ok := r.hostPythonLocked(version); ok {
+		return facts, "host", true
+	}
+	dir, _, ok := r.installed("cpython" + version)
+	if !ok {
+		return pythonFacts{}, "", false
+	}
+	facts, ok = r.pythonFactsLocked(filepath.Join(dir, "bin", "python"+version), version)
+	return facts, "Maven Central", ok
+}
+
+// pythonFactsLocked asks an interpreter about itself. It is not ok when it is not of this version.
+func (r *Registry) pythonFactsLocked(path, version string) (facts pythonFacts, ok bool) {
+	answer, err := r.askLocked(path, "-I", "-c", pythonQuestion)
+	if err != nil {
+		return pythonFacts{}, false // pyenv's shims end so when the version is not chosen
+	}
+	err = json.Unmarshal([]byte(answer), &facts)
+	return facts, err == nil && strings.HasPrefix(facts.Version, version+".")
 }
 
 // pythonSeeds fix how Python's tables hash text. Source: Python's documentation, PYTHONHASHSEED: a decimal number of 32 bits.
@@ -98,15 +160,9 @@ func (r *Registry) hostPythonLocked(version string) (pythonFacts, bool) {
 	patterns := []string{"~/.pyenv/versions/" + version + ".*/bin/python" + version, "/opt/python" + version + "*/bin/python" + version,
 		"~/.local/share/uv/python/cpython-" + version + ".*/bin/python" + version}
 	for _, path := range onPath(names, patterns) {
-		answer, err := r.askLocked(path, "-I", "-c", pythonQuestion)
-		if err != nil {
-			continue // pyenv's shims end so when the version is not chosen
+		if facts, ok := r.pythonFactsLocked(path, version); ok {
+			return facts, true
 		}
-		var facts pythonFacts
-		if err := json.Unmarshal([]byte(answer), &facts); err != nil || !strings.HasPrefix(facts.Version, version+".") {
-			continue
-		}
-		return facts, true
 	}
 	return pythonFacts{}, false
 }

@@ -14,16 +14,26 @@ import (
 type Options struct {
 	Dir string       // folder for what Install fetches and for our own clients; made when missing
 	Log *slog.Logger // nil: silent
+	// Offline says that Provide fetches nothing. Install does.
+	Offline bool
+	// InstallCommand is what errors tell people to type in front of a runtime's name; empty: "thaw runtime install".
+	InstallCommand string
 }
 
 // Registry answers for all runtimes of this host. Its methods may be called from any goroutine.
 type Registry struct {
-	dir string
-	log *slog.Logger
+	dir            string
+	log            *slog.Logger
+	offline        bool
+	installCommand string
 
 	mu     sync.Mutex
 	plans  map[string]plannedAt // by identifier
 	probes map[string]probed    // by path of an interpreter
+
+	fetchMu  sync.Mutex
+	fetches  map[string]*fetch  // under way, by component
+	failures map[string]failure // by component
 }
 
 // plannedAt is a plan together with the state of the files it was made from.
@@ -49,7 +59,8 @@ func Open(o Options) (*Registry, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{dir: dir, log: log, plans: map[string]plannedAt{}, probes: map[string]probed{}}, nil
+	return &Registry{dir: dir, log: log, offline: o.Offline, installCommand: firstOf(o.InstallCommand, "thaw runtime install"),
+		plans: map[string]plannedAt{}, probes: map[string]probed{}, fetches: map[string]*fetch{}, failures: map[string]failure{}}, nil
 }
 
 // abandoned is the age at which a half-made folder can only be that of a process that was killed: the longest installation takes minutes.
@@ -124,7 +135,11 @@ type parts struct {
 	client             string // name of the client
 	clientVersion      string
 	clientSource       string
+	sdk                string // name of AWS's SDK; empty: none
+	sdkVersion         string
+	sdkSource          string
 	libraries          []string // host paths of every shared library that the interpreter needs
+	awaited            string   // host path of what will be part of the plan when it is there; empty: nothing
 }
 
 // watched are the host paths whose change makes another plan: the interpreter, its libraries, and each mounted file or folder.
@@ -135,6 +150,9 @@ func (p parts) watched() []string {
 		out = append(out, p.interpreter)
 	}
 	out = append(out, p.libraries...)
+	if p.awaited != "" {
+		out = append(out, p.awaited)
+	}
 	for _, m := range p.plan.Mounts {
 		out = append(out, m.Source)
 	}
@@ -152,8 +170,17 @@ func (r *Registry) partsLocked(identifier string, f family, version string) (par
 	case provided:
 		return r.providedLocked(identifier)
 	}
+	return parts{}, unservedError(identifier)
+}
+
+// unservedError is for identifiers that nothing here serves.
+func unservedError(identifier string) *NotInstalledError {
 	name := strings.TrimRight(identifier, "0123456789.x")
-	return parts{}, &NotInstalledError{Identifier: identifier, Missing: "support for " + name}
+	e := &NotInstalledError{Identifier: identifier, Missing: "support for " + name}
+	if strings.HasPrefix(name, "ruby") || strings.HasPrefix(name, "dotnet") {
+		e.Hint = "it comes with container images, which this server does not have yet; until then such code runs under provided.al2023, with a bootstrap"
+	}
+	return e
 }
 
 // Row is what is known of one runtime identifier.
@@ -166,8 +193,13 @@ type Row struct {
 	Client             string `json:"client,omitempty"`
 	ClientVersion      string `json:"clientVersion,omitempty"`
 	ClientSource       string `json:"clientSource,omitempty"` // thaw, PyPI, Maven Central, function
+	SDK                string `json:"sdk,omitempty"`
+	SDKVersion         string `json:"sdkVersion,omitempty"`
+	SDKSource          string `json:"sdkSource,omitempty"` // npm, PyPI
 	Missing            string `json:"missing,omitempty"`
-	Install            string `json:"install,omitempty"` // what to type
+	Install            string `json:"install,omitempty"`   // what to type
+	Hint               string `json:"hint,omitempty"`      // what helps where nothing can be typed
+	Fetchable          bool   `json:"fetchable,omitempty"` // all that is missing comes by itself with the first function that needs it
 }
 
 // Ls tells for every identifier of the API, in the order of the API, what serves it or what to type. It may take a moment
@@ -185,9 +217,12 @@ func (r *Registry) Ls() []Row {
 			row.Ready = true
 			row.Interpreter, row.InterpreterVersion, row.InterpreterSource = p.interpreter, p.interpreterVersion, p.interpreterSource
 			row.Client, row.ClientVersion, row.ClientSource = p.client, p.clientVersion, p.clientSource
+			row.SDK, row.SDKVersion, row.SDKSource = p.sdk, p.sdkVersion, p.sdkSource
 		}
 		if missing, ok := err.(*NotInstalledError); ok {
-			row.Missing, row.Install = missing.Missing, missing.Install
+			row.Missing, row.Install, row.Hint = missing.Missing, missing.Install, missing.Hint
+			_, err := r.lacks(id, "")
+			row.Fetchable = err == nil
 		} else if err != nil {
 			row.Missing = err.Error()
 		}

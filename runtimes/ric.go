@@ -39,14 +39,14 @@ func (r *Registry) installRIC(ctx context.Context, progress func(string)) (strin
 		{"npm", "npm"}, {"cmake", "cmake"}, {"make", "make"}, {"g++", "g++"}, {"python3", "python3"}, {"tar", "tar"}, {"xz", "xz-utils"},
 	} {
 		if _, err := exec.LookPath(tool.program); err != nil {
-			return "", &NotInstalledError{Identifier: ricName, Missing: tool.program, Install: "apt-get install " + tool.packages}
+			return "", &NotInstalledError{Identifier: ricName, Missing: tool.program, Install: "apt-get update && apt-get install -y " + tool.packages}
 		}
 	}
-	node, err := r.installComponent(ctx, "nodejs22", progress)
+	node, err := r.installComponent(ctx, "nodejs22", progress, nil)
 	if err != nil {
 		return "", err
 	}
-	source, err := r.installComponent(ctx, ricName, progress)
+	source, err := r.installComponent(ctx, ricName, progress, nil)
 	if err != nil {
 		return "", err
 	}

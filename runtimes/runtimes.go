@@ -1,9 +1,12 @@
 // Package runtimes knows, for every runtime identifier of the API, which interpreter and which client serve it, where they come
 // from, and what to type when they are missing.
 //
-// An interpreter is the host's, or one that Install put into the data folder (Node). A client is ours (Node, embedded in this
-// binary), or AWS's own, unchanged, which Install fetches from its registry (Python, Java). OS-only runtimes (provided.*) have
-// neither: their functions bring a bootstrap.
+// An interpreter is the host's, or one that was fetched into the data folder. A client is ours (Node, embedded in this binary), or AWS's
+// own, unchanged (Python, Java). AWS's SDK stands behind the function's own packages (Node, Python). OS-only runtimes (provided.*) have
+// none of these: their functions bring a bootstrap.
+//
+// Provide fetches what a runtime lacks, in the versions of lock.txt, from the registries that the host is configured to use. Its
+// fetches are goroutines of the Registry that end with the last caller who waits for them.
 //
 // Ask the Registry for a Plan at every start of an environment: it is cheap (a few stat calls), and it follows what was installed or
 // upgraded meanwhile.
@@ -107,10 +110,14 @@ type NotInstalledError struct {
 	Identifier string
 	Missing    string // what is missing: "Node.js 22"
 	Install    string // what to type: "thaw runtime install nodejs22.x"; empty when nothing helps
+	Hint       string // why nothing can be typed, and what helps then; may be empty
 }
 
 func (e *NotInstalledError) Error() string {
-	if e.Install == "" {
+	switch {
+	case e.Install == "" && e.Hint != "":
+		return fmt.Sprintf("runtime %s cannot run here: %s is missing; %s", e.Identifier, e.Missing, e.Hint)
+	case e.Install == "":
 		return fmt.Sprintf("runtime %s cannot run here: %s is missing", e.Identifier, e.Missing)
 	}
 	return fmt.Sprintf("runtime %s is not installed: %s is missing; type: %s", e.Identifier, e.Missing, e.Install)

@@ -19,9 +19,20 @@ func inside(dir, name string) (string, error) {
 	return filepath.Join(dir, name), nil
 }
 
+// placed is where a layout puts a file below dir; empty when it is left out.
+func placed(dir, name string, l layout) (string, error) {
+	if _, err := inside(dir, name); err != nil {
+		return "", err
+	}
+	if name = l.place(name); name == "" {
+		return "", nil
+	}
+	return inside(dir, name)
+}
+
 // untar unpacks an npm package below dir, without the folder (package/) in which all of it stands. Of links it takes none: npm
 // packages have none.
-func untar(r io.Reader, dir string) error {
+func untar(r io.Reader, dir string, l layout) error {
 	gz, err := gzip.NewReader(r)
 	if err != nil {
 		return err
@@ -38,9 +49,12 @@ func untar(r io.Reader, dir string) error {
 		if !ok || name == "" || head.Typeflag != tar.TypeReg {
 			continue
 		}
-		path, err := inside(dir, name)
+		path, err := placed(dir, name, l)
 		if err != nil {
 			return err
+		}
+		if path == "" {
+			continue
 		}
 		mode := os.FileMode(0o644)
 		if head.Mode&0o111 != 0 || strings.HasPrefix(name, "bin/") {
@@ -55,9 +69,9 @@ func untar(r io.Reader, dir string) error {
 	}
 }
 
-// unzip unpacks a wheel below dir. Its files need no further installation: the wheels we pin have no data folder and no scripts.
+// unzip unpacks a wheel or a jar below dir. A wheel's files need no further installation: those we pin have no data folder and no scripts.
 // Source: Python Packaging User Guide, "Binary distribution format".
-func unzip(f *os.File, dir string) error {
+func unzip(f *os.File, dir string, l layout) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -70,9 +84,16 @@ func unzip(f *os.File, dir string) error {
 		if entry.FileInfo().IsDir() {
 			continue
 		}
-		path, err := inside(dir, entry.Name)
+		path, err := placed(dir, entry.Name, l)
 		if err != nil {
 			return err
+		}
+		if path == "" {
+			continue
+		}
+		mode := os.FileMode(0o644) // jars keep no modes: finish sets those of programs
+		if entry.Mode()&0o111 != 0 {
+			mode = 0o755
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
@@ -81,7 +102,7 @@ func unzip(f *os.File, dir string) error {
 		if err != nil {
 			return err
 		}
-		err = copyFile(body, path, 0o644)
+		err = copyFile(body, path, mode)
 		body.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", entry.Name, err)

@@ -8,6 +8,7 @@ const { pathToFileURL } = require('node:url');
 const {
   HandlerNotFound, ImportModuleError, MalformedHandlerName, MalformedStreamingHandler, UserCodeSyntaxError,
 } = require('./errors.cjs');
+const { useNodePath } = require('./resolve.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
@@ -23,7 +24,14 @@ function split(handler) {
   return { folder: handler.slice(0, handler.lastIndexOf(base)), module: base.slice(0, dot), name: base.slice(dot + 1) };
 }
 
+// importFile imports an ES module.
+function importFile(file) {
+  useNodePath(true);
+  return import(pathToFileURL(file));
+}
+
 async function load(root, handler) {
+  useNodePath(false);
   const { folder, module, name } = split(handler);
   let loaded;
   try {
@@ -50,9 +58,9 @@ async function loadModule(root, folder, module) {
   const require = createRequire(path.join(root, 'index.js'));
   if (isFile(file)) return require(file);
   if (isFile(`${file}.js`)) {
-    return isModuleFolder(path.dirname(file)) ? import(pathToFileURL(`${file}.js`)) : requireOrImport(require, `${file}.js`);
+    return isModuleFolder(path.dirname(file)) ? importFile(`${file}.js`) : requireOrImport(require, `${file}.js`);
   }
-  if (isFile(`${file}.mjs`)) return import(pathToFileURL(`${file}.mjs`));
+  if (isFile(`${file}.mjs`)) return importFile(`${file}.mjs`);
   if (isFile(`${file}.cjs`)) return require(`${file}.cjs`);
   return require(require.resolve(module, { paths: [root, path.resolve(root, folder)] }));
 }
@@ -62,7 +70,7 @@ async function requireOrImport(require, file) {
   try {
     return require(file);
   } catch (err) {
-    if (err && err.code === 'ERR_REQUIRE_ASYNC_MODULE') return import(pathToFileURL(file));
+    if (err && err.code === 'ERR_REQUIRE_ASYNC_MODULE') return importFile(file);
     throw err;
   }
 }
