@@ -128,6 +128,16 @@ func (installed) Check(identifier, _ string) error {
 	return &runtimes.UnknownError{Identifier: identifier}
 }
 
+func (i installed) Provide(_ context.Context, identifier, architecture string) error {
+	return i.Check(identifier, architecture)
+}
+
+func (i installed) Recoverable(identifier, architecture string) bool {
+	return i.Check(identifier, architecture) == nil
+}
+
+func (installed) Fetching(string) string { return "" }
+
 // newWorld opens a control plane on a fresh folder, listening on loopback.
 func newWorld(t testing.TB, edit ...func(*api.Options)) *world {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -300,13 +301,27 @@ func (w *world) epoch(name string) uint64 {
 	return w.runner.last(w.t).Version.Epoch
 }
 
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestARuntimeThatIsNotInstalled(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	const text = "runtime python3.13 is not installed: Python 3.13 is missing; type: thaw runtime install python3.13"
 	w.create("orders", func(in *lambda.CreateFunctionInput) { in.Runtime = "python3.13" })
 	_, err := w.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("orders")}) // waits for the end of Pending
-	wantError(t, err, "InvalidRuntimeException", text)
+	// Not the InvalidRuntimeException of spec 1.4: clients send again what was answered 502.
+	const refusal = "The operation cannot be performed at this time. The function is currently in the following state: Failed (" + text + ")"
+	wantError(t, err, "ResourceConflictException", refusal)
+	var sent atomic.Int64
+	patient := newClient(w.url, transportFunc(func(r *http.Request) (*http.Response, error) { sent.Add(1); return http.DefaultTransport.RoundTrip(r) }), region)
+	_, err = patient.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("orders")}, func(o *lambda.Options) { o.RetryMaxAttempts = 5 })
+	wantError(t, err, "ResourceConflictException", refusal)
+	if sent.Load() != 1 {
+		t.Errorf("AWS's client sends it %d times", sent.Load())
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	got, err := w.client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("orders")})
 	if err != nil || got.State != types.StateFailed || got.StateReasonCode != types.StateReasonCodeInvalidRuntime || *got.StateReason != text {
 		t.Errorf("state: %+v, %v", got, err)

@@ -23,7 +23,7 @@ func (c *call) getFunction() error {
 		Tags          map[string]string `json:",omitempty"`
 		Concurrency   *concurrency      `json:",omitempty"`
 	}{
-		Configuration: c.s.optimize(e, v, described(e.Record, v, t.asNamed())),
+		Configuration: c.s.explain(v, c.s.optimize(e, v, described(e.Record, v, t.asNamed()))),
 		Code:          code{"S3", c.codeLocation(v.Config.CodeSHA256)},
 		Tags:          e.Record.Tags,
 	}
@@ -39,7 +39,7 @@ func (c *call) getFunctionConfiguration() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.s.optimize(e, v, described(e.Record, v, t.asNamed())))
+	return c.json(http.StatusOK, c.s.explain(v, c.s.optimize(e, v, described(e.Record, v, t.asNamed()))))
 }
 
 // lookup finds the function and version that a reading operation names.

@@ -194,7 +194,11 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 		select {
 		case <-e.Replaced():
 		case <-timeout:
-			return nil, limits, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
+			because := ""
+			if fetching := c.s.Runtimes.Fetching(r.Config.Runtime); fetching != "" {
+				because = " (" + fetching + ")"
+			}
+			return nil, limits, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending%s", because)
 		case <-c.s.ctx.Done():
 			return nil, limits, fail("ServiceException", "The server is stopping.")
 		case <-c.r.Context().Done():
@@ -218,14 +222,9 @@ func (s *Server) limits(e *function.Entry, number string) pool.Limits {
 	return l
 }
 
-// failedToServe says why a Failed version cannot be invoked, in the word that the service has for the cause.
+// failedToServe says why a Failed version cannot be invoked. As for every state that does not serve, that is a conflict: clients send an invocation
+// again that was answered 502 (InvalidRuntimeException), and this one would fail again.
 func failedToServe(r *function.VersionRecord) error {
-	switch r.ReasonCode {
-	case "InvalidRuntime":
-		return fail("InvalidRuntimeException", "%s", r.Reason)
-	case "InvalidZipFileException":
-		return fail("InvalidZipFileException", "%s", r.Reason)
-	}
 	return fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Failed (%s)", r.Reason)
 }
 

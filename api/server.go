@@ -35,9 +35,16 @@ type Pool interface {
 	Provisioned(v *function.Version) pool.Allocation
 }
 
-// Runtimes knows which runtime identifiers there are. Errors of Check: *runtimes.UnknownError, *runtimes.NotInstalledError.
+// Runtimes knows which runtime identifiers there are, and makes them ready; *runtimes.Registry does.
 type Runtimes interface {
+	// Check says whether functions can run now: nil, *runtimes.UnknownError or *runtimes.NotInstalledError.
 	Check(identifier, architecture string) error
+	// Provide fetches what is lacking, which can take minutes. Errors: those of Check, *runtimes.FetchError, the context's.
+	Provide(ctx context.Context, identifier, architecture string) error
+	// Recoverable says whether Provide is worth calling again for a runtime that failed.
+	Recoverable(identifier, architecture string) bool
+	// Fetching says in words what is being fetched for a runtime now; empty: nothing.
+	Fetching(identifier string) string
 }
 
 // Snapshots make published versions with SnapStart start from a snapshot.
@@ -109,7 +116,9 @@ type Options struct {
 	Settle time.Duration
 	// PendingInvoke is how long an invocation waits for a function that is Pending; 0: 15 s.
 	PendingInvoke time.Duration
-	Now           func() time.Time // nil: time.Now
+	// Recovery is the interval at which functions that failed for want of a runtime are looked at; 0: 2 s.
+	Recovery time.Duration
+	Now      func() time.Time // nil: time.Now
 }
 
 // Server is the API. It is an http.Handler.
@@ -123,7 +132,7 @@ type Server struct {
 	ctx     context.Context // of background work: ends with Close
 	cancel  context.CancelCauseFunc
 	unwatch func()
-	work    sync.WaitGroup // settling goroutines
+	work    sync.WaitGroup // settling goroutines, provideUsed, recoverRuntimes
 
 	stripes [64]sync.Mutex // writers of one function, one at a time: mutate.go
 
@@ -152,6 +161,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	if o.PendingInvoke == 0 {
 		o.PendingInvoke = 15 * time.Second
+	}
+	if o.Recovery == 0 {
+		o.Recovery = 2 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -184,6 +196,8 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		s.settleSoon(e.Record.Key)
 		s.provision(e)
 	}
+	s.work.Go(s.provideUsed)
+	s.work.Go(s.recoverRuntimes)
 	return s, nil
 }
 

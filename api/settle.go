@@ -8,7 +8,6 @@ import (
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/function"
-	"thaw/runtimes"
 )
 
 // settleSoon has a function settled, if it needs to be, by a goroutine of its own. There is at most one per function; it looks again
@@ -170,13 +169,11 @@ var errOvertaken = errors.New("changed while it was settled")
 // prepare does for a version what every environment of it will need: its code unpacked, its runtime there. A code says that it failed and
 // waiting does not help; an error that it should be tried again.
 func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.VersionRecord) (reason, code string, err error) {
-	var missing *runtimes.NotInstalledError
-	var unknown *runtimes.UnknownError
-	switch err := s.Runtimes.Check(v.Config.Runtime, v.Config.Architecture); {
-	case errors.As(err, &missing), errors.As(err, &unknown):
-		return err.Error(), "InvalidRuntime", nil
+	switch err := s.Runtimes.Provide(ctx, v.Config.Runtime, v.Config.Architecture); {
+	case err != nil && ctx.Err() != nil:
+		return "", "", err
 	case err != nil:
-		return err.Error(), "InvalidRuntime", nil
+		return err.Error(), invalidRuntime, nil
 	}
 	_, release, err := s.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, CodeSHA256: v.Config.CodeSHA256})
 	var invalid *codepackage.InvalidError

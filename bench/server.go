@@ -51,7 +51,7 @@ func start(ctx context.Context, thaw, kind string, flags ...string) (*server, er
 		return nil, err
 	}
 	s.thaw = thaw
-	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn"}, flags...)...)
+	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn", "--offline"}, flags...)...)
 	s.cmd.Env = append(os.Environ(), "THAW_ACCESS_KEY_ID="+keyID, "THAW_SECRET_ACCESS_KEY="+keySecret)
 	s.cmd.Stderr = &s.words
 	// Ctrl-C is ours to pass on; a bench that is killed takes its server along (main keeps the thread that this is bound to).

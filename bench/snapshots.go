@@ -144,7 +144,7 @@ func (s *server) runtimeOf(ctx context.Context, family string) (types.Runtime, e
 	}
 	var rows []struct {
 		Identifier, Missing, Install string
-		Ready                        bool
+		Ready, Fetchable             bool
 	}
 	if err := json.Unmarshal(out, &rows); err != nil {
 		return "", fmt.Errorf("thaw runtime ls: %w", err)
@@ -155,7 +155,7 @@ func (s *server) runtimeOf(ctx context.Context, family string) (types.Runtime, e
 		case !strings.HasPrefix(r.Identifier, family) || strings.Contains(r.Identifier, ".al"):
 		case r.Ready:
 			return types.Runtime(r.Identifier), nil
-		case r.Install == "thaw runtime install "+r.Identifier:
+		case r.Fetchable:
 			if out, err := exec.CommandContext(ctx, s.thaw, "runtime", "install", r.Identifier, "--data-dir", s.dir).CombinedOutput(); err != nil {
 				return "", leftOut{strings.TrimSpace(string(out))}
 			}

@@ -10,6 +10,10 @@ import "fmt"
 //	    +--SettleFailed--> Failed --UpdateAsked--> Reviving --Settled--> Live
 //	                                                   +--SettleFailed--> Failed
 //
+// What failed for want of something that is there now is prepared once more, without anybody asking:
+//
+//	Failed --CauseGone--> Creating        UpdateFailed --CauseGone--> Updating
+//
 // A published version is never updated: it knows Creating, Live and Failed, and with SnapStart also
 //
 //	Live --Idled--> Inactive --WakeAsked--> Waking --Settled--> Live
@@ -68,10 +72,11 @@ const (
 	SettleFailed                  // it is not, and waiting does not help
 	Idled                         // nobody invoked it for so long that its snapshot goes
 	WakeAsked                     // an invocation of an Inactive one
+	CauseGone                     // what it failed for want of is there now
 	numLifeEvents
 )
 
-var lifeEventNames = [numLifeEvents]string{"update-asked", "publish-asked", "settled", "settle-failed", "idled", "wake-asked"}
+var lifeEventNames = [numLifeEvents]string{"update-asked", "publish-asked", "settled", "settle-failed", "idled", "wake-asked", "cause-gone"}
 
 func (e LifeEvent) String() string {
 	if e < numLifeEvents {
@@ -122,6 +127,13 @@ func (l Life) Next(e LifeEvent) (Life, error) {
 	case WakeAsked:
 		if l == Inactive {
 			return Waking, nil
+		}
+	case CauseGone:
+		switch l {
+		case Failed:
+			return Creating, nil
+		case UpdateFailed:
+			return Updating, nil
 		}
 	}
 	return l, &BadMoveError{l, e}

@@ -26,6 +26,7 @@ type Config struct {
 	AccountID  string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
 	Sandbox    string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
 	HostAccess string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
+	Offline    bool   `knob:"offline" default:"false" help:"fetch nothing from package registries: runtimes are the host's, or put into the data folder by thaw runtime install"`
 	Strict     bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
 	LogLevel   string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
 	LogFormat  string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
@@ -102,6 +103,14 @@ func DefaultDataDir() string {
 		home = "/tmp"
 	}
 	return filepath.Join(home, ".local", "share", "thaw")
+}
+
+// InstallCommand is what to type, in front of a runtime's name, to put it into this data folder.
+func (c *Config) InstallCommand() string {
+	if c.DataDir == DefaultDataDir() {
+		return "thaw runtime install"
+	}
+	return "thaw runtime install --data-dir " + c.DataDir
 }
 
 // Sources are where Load looks, beside the defaults.

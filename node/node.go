@@ -114,7 +114,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(n.logs.Close)
-	if n.runtimes, err = runtimes.Open(runtimes.Options{Dir: dir("runtimes"), Log: n.log}); err != nil {
+	if n.runtimes, err = runtimes.Open(runtimes.Options{Dir: dir("runtimes"), Log: n.log, Offline: cfg.Offline, InstallCommand: cfg.InstallCommand()}); err != nil {
 		return err
 	}
 	if n.backend, err = openBackend(ctx, cfg, dir, n.log); err != nil {

@@ -224,15 +224,19 @@ func checkPort(ctx context.Context, c node.Config) []finding {
 	return one("port", ok, c.Listen+" is free", "")
 }
 
-// checkInterpreters says what the host has; functions of a runtime that is missing can also get it by thaw runtime install.
-func checkInterpreters(ctx context.Context, _ node.Config) []finding {
+// checkInterpreters says what the host has. What it lacks comes by itself with the first function that needs it, unless the server is offline.
+func checkInterpreters(ctx context.Context, c node.Config) []finding {
 	var all []finding
 	for _, i := range []struct{ name, program, flag, repair string }{
-		{"Node.js", "node", "--version", "thaw runtime install nodejs22.x"},
-		{"Python", "python3", "--version", "apt-get install -y python3"},
-		{"Java", "java", "-version", "apt-get install -y default-jre-headless"},
+		{"Node.js", "node", "--version", c.InstallCommand() + " nodejs22.x"},
+		{"Python", "python3", "--version", c.InstallCommand() + " python3.13"},
+		{"Java", "java", "-version", c.InstallCommand() + " java21"},
 	} {
 		path, err := exec.LookPath(i.program)
+		if err != nil && !c.Offline {
+			all = append(all, finding{i.name, ok, "not in PATH: it is fetched with the first function that needs it", ""})
+			continue
+		}
 		if err != nil {
 			all = append(all, finding{i.name, warn, "not in PATH", i.repair})
 			continue

@@ -65,6 +65,9 @@ func (d *demonstration) start(ctx context.Context, c node.Config, given func(str
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c.DataDir = dir
+	if !given("offline") {
+		c.Offline = true // show fetches what the samples need and says so; they use no SDK
+	}
 	if !given("listen") {
 		c.Listen = "127.0.0.1:0"
 	}
@@ -177,7 +180,7 @@ func choose(reg *runtimes.Registry, family string) (ready, fetchable string) {
 		case !ofFamily(row, family):
 		case row.Ready:
 			ready = row.Identifier
-		case row.Install == "thaw runtime install "+row.Identifier && (family != "nodejs" || row.Identifier <= "nodejs22.x"):
+		case row.Fetchable && (family != "nodejs" || row.Identifier <= "nodejs22.x"):
 			fetchable = row.Identifier
 		}
 	}

@@ -23,7 +23,7 @@ func runtimeCommand(a *app) *cobra.Command {
 
 // openRuntimes opens the registry in the data folder.
 func openRuntimes(c node.Config) (*runtimes.Registry, error) {
-	return runtimes.Open(runtimes.Options{Dir: filepath.Join(c.DataDir, "runtimes")})
+	return runtimes.Open(runtimes.Options{Dir: filepath.Join(c.DataDir, "runtimes"), InstallCommand: c.InstallCommand()})
 }
 
 func runtimeLsCommand(a *app) *cobra.Command {
@@ -66,7 +66,7 @@ func runtimeRows(list []runtimes.Row, all bool) [][]string {
 	if !all { // every one is ready
 		rows := [][]string{{"RUNTIME", "INTERPRETER", "CLIENT"}}
 		for _, r := range list {
-			rows = append(rows, []string{r.Identifier, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), from(r.ClientVersion, r.Client, r.ClientSource)})
+			rows = append(rows, []string{r.Identifier, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), clientOf(r)})
 		}
 		return rows
 	}
@@ -79,9 +79,18 @@ func runtimeRows(list []runtimes.Row, all bool) [][]string {
 		if r.Install != "" && !r.Ready {
 			missing += "; type: " + r.Install
 		}
-		rows = append(rows, []string{r.Identifier, ready, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), from(r.ClientVersion, r.Client, r.ClientSource), missing})
+		rows = append(rows, []string{r.Identifier, ready, from(r.InterpreterVersion, r.Interpreter, r.InterpreterSource), clientOf(r), missing})
 	}
 	return rows
+}
+
+// clientOf is what stands between the interpreter and the function: AWS's client or ours, and AWS's SDK.
+func clientOf(r runtimes.Row) string {
+	text := from(r.ClientVersion, r.Client, r.ClientSource)
+	if r.SDK != "" {
+		text += ", " + r.SDK + " " + r.SDKVersion
+	}
+	return text
 }
 
 // from is a part of a runtime, its version and where it came from.
