@@ -76,8 +76,10 @@ func hostName(host string) string {
 
 // sameOrigin refuses what a page sent that this listener did not serve. The port counts: another server on this host is another origin.
 func sameOrigin(r *http.Request) error {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	for _, site := range r.Header["Sec-Fetch-Site"] {
-		if site != "same-origin" && site != "none" { // none: typed by a person
+		// none: a person typed an address. It can be that of a page which redirects to here, so it is enough for reading only: a door whose GET runs code must ask for more.
+		if site != "same-origin" && (site != "none" || !reads) {
 			return refuse("A web page of another origin sent this request (Sec-Fetch-Site: %s). Requests without a signature are taken from programs only.", site)
 		}
 	}
