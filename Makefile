@@ -47,7 +47,7 @@ bench: need-demo build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
 
-soak: need-demo build ## restores one version 1,000 times (RESTORES=10000), and looks for what is left
+soak: need-demo build ## restores one version 1,000 times (RESTORES=10000), beside environments that lie idle, and looks for what is left
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
 

@@ -235,7 +235,6 @@ func (d *day) call(ctx, open context.Context, r *routine, index int, draw *rand.
 	between := func(least, most time.Duration) time.Duration { // short ones are as likely as long ones
 		return time.Duration(float64(least) * math.Pow(float64(most)/float64(least), draw.Float64()))
 	}
-	forced := []time.Duration{12 * time.Second, 45 * time.Second, 130 * time.Second}
 	if pause(open, between(time.Millisecond, 5*time.Second)) != nil { // not all at once
 		return
 	}
@@ -265,8 +264,8 @@ func (d *day) call(ctx, open context.Context, r *routine, index int, draw *rand.
 			gap = between(5*time.Second, time.Minute)
 		case seldom:
 			gap = between(30*time.Second, 160*time.Second)
-			if i < len(forced) { // each of them is somebody's first, so that even a short day has it
-				gap = forced[(i+index)%len(forced)]
+			if i < len(idlePauses) { // each of them is somebody's first, so that even a short day has it
+				gap = idlePauses[(i+index)%len(idlePauses)]
 			}
 		}
 		if pause(open, gap) != nil {

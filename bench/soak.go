@@ -12,7 +12,8 @@ import (
 const soakWidth = 24
 
 // measureSoak restores one version again and again: soakWidth invokes at once that answer together, so that each needs an environment of its own, and the next
-// ones when those environments have gone for want of use. Every answer is looked at, and before and after is counted what a restore could leave behind.
+// ones when those environments have gone for want of use. Every answer is looked at, and before and after is counted what a restore could leave behind. Beside that
+// two environments answer after long pauses.
 func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 	f := waiting
 	f.what = "soak"
@@ -25,6 +26,10 @@ func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 		if err := k.batch(ctx); err != nil {
 			return nil, err
 		}
+	}
+	idle, err := beginIdlers(ctx, s)
+	if err != nil {
+		return nil, err
 	}
 	before, err := k.leavings(ctx)
 	if err != nil {
@@ -51,6 +56,9 @@ func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 		}
 	}
 	took := time.Since(began)
+	if err := idle.end(ctx); err != nil {
+		return nil, err
+	}
 	after, err := k.leavings(ctx)
 	if err != nil {
 		return nil, err
@@ -66,6 +74,7 @@ func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 		{what: "random values drawn", value: float64(len(k.seen))},
 		{what: "random values that repeated", value: float64(k.repeated), none: true},
 	}
+	out = append(out, idle.table()...)
 	out = append(out, growth(before, after)...)
 	left, err := k.leftByTheServer(ctx)
 	if err != nil {
