@@ -52,7 +52,7 @@ type Config struct {
 	from map[string]Origin // by knob; a missing one is the default
 	file string            // that was read
 
-	now func() time.Time // what idle time is counted by; nil: time.Now
+	now func() time.Time // what idle time and the lives of environments and snapshots are counted by; nil: time.Now
 }
 
 // Origin says where a value came from.
