@@ -36,8 +36,10 @@ type Launch struct {
 	APISocket   bool // the client takes a connected socket
 }
 
-// Owner is told about an environment by its driver. Calls come from the driver's goroutine and must not block.
+// Owner is told about an environment by its driver. Calls come from the driver's goroutine, Opened from that of Open, and must not block.
 type Owner interface {
+	// Opened: the environment is the owner's, and a Stop reaches it. It comes before all others.
+	Opened(e *Environment)
 	// Offered: an invoke can be assigned now. The environment stays offered until it is assigned, withdrawn or gone.
 	Offered(e *Environment)
 	Withdrawn(e *Environment)
@@ -114,6 +116,7 @@ func Open(id ID, o Options) *Environment {
 	e := &Environment{id: id, o: o, cmds: make(chan command, 4), done: make(chan struct{})}
 	d := newDriver(e)
 	d.publish()
+	o.Owner.Opened(e)
 	go d.run()
 	return e
 }

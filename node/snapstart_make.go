@@ -204,6 +204,9 @@ func newLone() *lone {
 	return &lone{offered: make(chan *execenv.Environment, 1), gone: make(chan error, 1)}
 }
 
+// Opened implements execenv.Owner.
+func (l *lone) Opened(*execenv.Environment) {}
+
 // Offered implements execenv.Owner.
 func (l *lone) Offered(e *execenv.Environment) {
 	if next := l.after(false); next != nil {

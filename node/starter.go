@@ -132,7 +132,7 @@ func (r *restoring) Gone(e *execenv.Environment, err error) {
 		return
 	}
 	r.s.metrics.fallbacks.Inc()
-	go func() { // the driver that told us must go on
+	go func() { // the driver that told us must go on; the place in the pool is the new environment's as soon as it is opened
 		if _, err := r.s.open(context.Background(), r.v, r.Owner, r.init); err != nil {
 			r.Owner.Gone(e, err)
 		}

@@ -116,11 +116,10 @@ type member struct {
 	env      *execenv.Environment // set before it is offered
 	starting bool                 // not offered yet
 	idle     bool
-	ending   bool   // answered, not offered yet
-	back     bool   // offered since it was claimed last
-	claims   uint64 // how many invocations it was given to
-	stopping bool   // asked to go, or gone
-	gone     bool
+	ending   bool      // answered, not offered yet
+	back     bool      // offered since it was claimed last
+	claims   uint64    // how many invocations it was given to
+	stopping bool      // asked to go, or gone
 	since    time.Time // idle since
 	outdated bool      // of a generation that was replaced: goes when it is back
 	allotted bool      // part of the version's provisioned concurrency
@@ -473,17 +472,8 @@ func (p *Pool) start(s *set) {
 		return
 	}
 	o := &owner{p: p, m: m, admitted: sync.OnceFunc(done)}
-	env, err := p.o.Starter.Open(p.ctx, s.version, o)
-	if err != nil {
+	if _, err := p.o.Starter.Open(p.ctx, s.version, o); err != nil {
 		o.Gone(nil, &UnavailableError{Phase: "place", Err: err})
-		return
-	}
-	p.mu.Lock()
-	m.env = env
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		env.Stop("drain")
 	}
 }
 
@@ -599,18 +589,28 @@ func (p *Pool) unlistLocked(m *member) {
 	}
 }
 
-// owner hears of one environment until it is gone. Its driver may speak before Open has returned.
+// owner hears of the environment of a member until it is gone. Its driver may speak before Open has returned.
 type owner struct {
 	p        *Pool
 	m        *member
 	admitted func() // gives the place among the cold starts back
 }
 
-func (o *owner) Offered(e *execenv.Environment) {
+// Opened makes e the environment of the member: the first one, or the Init that a failed restore has become. A stop that was asked for before it was there
+// reaches it now.
+func (o *owner) Opened(e *execenv.Environment) {
+	p, m := o.p, o.m
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.env = e
+	m.stopping = m.stopping || p.closed || m.set.retired && (m.ahead || m.allotted)
+	if m.stopping {
+		go e.Stop("nobody wants the environment any more")
+	}
+}
+
+func (o *owner) Offered(*execenv.Environment) {
 	o.admitted()
-	o.p.mu.Lock()
-	o.m.env = e
-	o.p.mu.Unlock()
 	o.p.offered(o.m)
 }
 
@@ -630,7 +630,7 @@ func (o *owner) Gone(e *execenv.Environment, err error) {
 	asked := m.stopping || s.retired || p.closed
 	p.readyLocked(m)
 	p.unlistLocked(m)
-	m.stopping, m.gone = true, true
+	m.stopping = true
 	delete(p.members, m)
 	s.all--
 	if m.allotted {

@@ -114,6 +114,12 @@ func (*starter) open(v *function.Version, owner execenv.Owner, provisioned bool)
 		Launch: execenv.Launch{Candidates: []string{"/var/task/bootstrap"}, Mounts: []sandbox.Mount{{Source: codeDir, Target: "/var/task"}}}})
 }
 
+// restore makes an environment whose restore fails: this sandbox has none.
+func (*starter) restore(v *function.Version, owner execenv.Owner) *execenv.Environment {
+	return execenv.Open(execenv.NewID(), execenv.Options{Backend: backend, Version: v, Owner: owner, Log: slog.New(slog.DiscardHandler), Sink: discard{},
+		Restore: &execenv.Restore{ID: "none"}})
+}
+
 type discard struct{}
 
 func (discard) Append(time.Time, string) {}

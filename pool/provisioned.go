@@ -148,18 +148,8 @@ func (p *Pool) openProvisioned(s *set) {
 	if p.o.Provider != nil {
 		open = p.o.Provider.Provision
 	}
-	env, err := open(p.ctx, s.version, o)
-	if err != nil {
+	if _, err := open(p.ctx, s.version, o); err != nil {
 		o.Gone(nil, err)
-		return
-	}
-	p.mu.Lock()
-	m.env = env
-	stop := (p.closed || s.retired) && !m.gone
-	m.stopping = m.stopping || stop
-	p.mu.Unlock()
-	if stop {
-		env.Stop("nobody wants the provisioned environment")
 	}
 }
 

@@ -241,18 +241,8 @@ func (p *Pool) openSpare(s *set) {
 	p.mu.Unlock()
 	p.spareStarts.Add(1)
 	o := &owner{p: p, m: m, admitted: leave}
-	env, err := p.o.Spares.Restorer.Restore(p.ctx, s.version, o)
-	if err != nil {
+	if _, err := p.o.Spares.Restorer.Restore(p.ctx, s.version, o); err != nil {
 		o.Gone(nil, err)
-		return
-	}
-	p.mu.Lock()
-	m.env = env
-	stop := (p.closed || s.retired) && !m.gone
-	m.stopping = m.stopping || stop
-	p.mu.Unlock()
-	if stop {
-		env.Stop("nobody wants the spare")
 	}
 }
 
