@@ -72,6 +72,10 @@ func TestDeploy(t *testing.T) {
 		t.Errorf("with other code: %+v", d)
 	}
 	says(`"good day again"`)
+	// The process sandbox makes no snapshot: the version is there all the same. The flag is not the server's setting of that name.
+	if d := deployed("deploy", dir, "--snapstart"); d.Version != "1" {
+		t.Errorf("with SnapStart: %+v", d)
+	}
 	if r := thaw(t.Context(), "ls"); !strings.Contains(r.out, "hello") || !strings.Contains(r.out, "256 MiB") || !strings.Contains(r.out, "Active") {
 		t.Errorf("it is not in the list, with its memory: %s", r.out)
 	}

@@ -29,20 +29,20 @@ func addSettings(cmd *cobra.Command) {
 		} else {
 			cmd.Flags().String(v.Name, v.Default, help)
 		}
-		cmd.Flags().Lookup(v.Name).Usage = strings.ReplaceAll(help, "`", "'")
+		f := cmd.Flags().Lookup(v.Name)
+		f.Usage = strings.ReplaceAll(help, "`", "'")
+		f.Annotations = map[string][]string{isSetting: nil}
 	}
 }
+
+// isSetting marks a flag as a server's setting: a command may have a flag of the same name that means something else.
+const isSetting = "thaw-setting"
 
 // settings are the effective ones, from the command's flags and everything below them.
 func (a *app) settings(cmd *cobra.Command) (node.Config, error) {
 	src := node.Sources{File: a.configFile, Env: os.LookupEnv, Flags: map[string]string{}}
-	known := map[string]bool{}
-	c := node.Default()
-	for _, v := range c.Values() {
-		known[v.Name] = !v.NoFlag
-	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if known[f.Name] {
+		if _, is := f.Annotations[isSetting]; is || f.Name == "data-dir" {
 			src.Flags[f.Name] = f.Value.String()
 		}
 	})
