@@ -66,7 +66,8 @@ type driver struct {
 	room      <-chan struct{} // of the sink; nil: not asked for
 	invokes   uint64
 	maxMemory int64
-	sampled   time.Time // when maxMemory was looked at last
+	sampled   time.Time   // when maxMemory was looked at last
+	looks     *time.Timer // when it is looked at next
 }
 
 type madeSandbox struct {
@@ -83,7 +84,8 @@ type initError struct {
 func newDriver(e *Environment) *driver {
 	now := time.Now()
 	return &driver{e: e, id: e.id, o: e.o, state: Creating, since: now, created: now, phase: phaseInit,
-		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges), limit: newDeadline(), graceTimer: stoppedTimer()}
+		made: make(chan madeSandbox, 1), checkpointed: make(chan error, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges), limit: newDeadline(),
+		graceTimer: stoppedTimer(), looks: stoppedTimer()}
 }
 
 func stoppedTimer() *time.Timer {
@@ -114,6 +116,7 @@ func (d *driver) run() {
 	}
 	d.limit.Stop()
 	d.graceTimer.Stop()
+	d.looks.Stop()
 	if d.endSaving != nil {
 		d.endSaving() // from now on the sink is its owner's
 	}
@@ -197,6 +200,8 @@ func (d *driver) step() {
 		d.lost(exitError(d.box.Exit()))
 	case <-d.memory:
 		d.handle(MemoryReached)
+	case <-d.looks.C:
+		d.lookDue()
 	case <-d.room:
 		d.creditLog()
 	case err := <-d.checkpointed:
@@ -391,7 +396,7 @@ func (d *driver) perform(a Action, ev Event) {
 		d.send(wire.KindKill, wire.Kill{Generation: d.generation}, nil)
 		d.limit.Reset(killLimit)
 	case KillForMemory:
-		d.send(wire.KindOutOfMemory, nil, nil)
+		d.killForMemory()
 	case CancelCreate:
 		d.cancel()
 	case CloseSandbox:
@@ -446,6 +451,7 @@ func (d *driver) sendInvoke() {
 	a := d.attempt
 	a.started = time.Now()
 	d.limit.Reset(time.Until(a.deadline))
+	d.looks.Reset(longInvoke)
 	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(),
 		FunctionARN: a.InvokedARN, TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
 	a.Event = nil // the guest has it
@@ -474,13 +480,6 @@ func errorBody(errType, message, requestID string) []byte {
 	}{errType, message})
 	return b
 }
-
-// memorySampleEvery is how often the memory of an environment is looked at under load. One look costs the kernel up to a millisecond (it walks the pages of
-// a process, or adds up a control group), which would be more than the rest of a short invoke.
-const memorySampleEvery = time.Second
-
-// longInvoke is from when on the look is small beside the invoke.
-const longInvoke = 200 * time.Millisecond
 
 // failInvoke makes the answer for a function that could not make one itself.
 func (d *driver) failInvoke(ev Event) {
@@ -560,11 +559,9 @@ func (d *driver) reportInvoke(ev Event) {
 	case !a.known:
 		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
 	}
+	d.looks.Stop()
 	if d.box != nil && ev != SandboxExited && (a.Tail || took > longInvoke || time.Since(d.sampled) > memorySampleEvery) {
-		d.sampled = time.Now()
-		if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
-			d.maxMemory = used
-		}
+		d.look()
 	}
 	if d.exit != nil && d.exit.OutOfMemory || errors.Is(d.failure, errSandboxMemory) {
 		d.maxMemory = max(d.maxMemory, int64(d.o.Version.MemoryMiB)<<20)

@@ -163,6 +163,7 @@ func (d *driver) startRuntime() {
 	}
 	d.initFrom = time.Now()
 	d.limit.Reset(limit)
+	d.looks.Reset(longInvoke)
 	d.lineInitStart()
 	d.send(wire.KindStart, d.start(), nil)
 }

@@ -54,6 +54,7 @@ func (d *driver) prime() {
 	d.attempt = &attempt{Invocation: &Invocation{RequestID: uuid.NewString(), InvocationID: rand.Text(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
 		TraceID: traceHeader(""), outcome: make(chan Outcome, 1)}, assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
 	d.limit.Reset(d.o.Version.Timeout)
+	d.looks.Reset(longInvoke)
 	a := d.attempt
 	d.linePriming(p)
 	d.lineStart()
@@ -75,9 +76,7 @@ func (d *driver) endPriming() {
 			a.status, a.errType = "failure", "Sandbox.Failure" // the sandbox went, or it was told to go
 		}
 	}
-	if used, err := d.box.MemoryUsed(); err == nil && used > d.maxMemory {
-		d.maxMemory = used
-	}
+	d.look()
 	d.lineReport(took)
 	d.attempt, d.answer = nil, Outcome{}
 	if d.state == Primed {

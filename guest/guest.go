@@ -249,7 +249,11 @@ func (g *Guest) handle(f wire.Frame) error {
 		}
 		g.win.give(c.Cost)
 	case wire.KindOutOfMemory:
-		g.outOfMemory()
+		var m wire.OutOfMemory
+		if err := f.Decode(&m); err != nil {
+			return err
+		}
+		g.outOfMemory(m)
 	case wire.KindPing:
 		var p wire.Ping
 		if err := f.Decode(&p); err != nil {
@@ -477,20 +481,6 @@ func (g *Guest) kill(k wire.Kill) {
 		g.giveBack()
 	}
 	g.box.send(wire.KindKilled, answer, nil)
-}
-
-// outOfMemory ends the runtime as the kernel would at the limit.
-func (g *Guest) outOfMemory() {
-	g.mu.Lock()
-	gen := g.gen
-	g.mu.Unlock()
-	if gen == nil {
-		return
-	}
-	gen.mu.Lock()
-	gen.oom = true
-	gen.mu.Unlock()
-	g.procs.signalGroup(syscall.SIGKILL)
 }
 
 // restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.

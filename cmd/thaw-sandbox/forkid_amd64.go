@@ -13,6 +13,9 @@ const (
 	getpidNumber = 39
 	prctlNumber  = 157
 	linkatNumber = 265
+	cloneNumber  = 56
+	clone3Number = 435
+	forkNumber   = 57
 )
 
 // openCalls are open and openat, with the place of the path among their arguments.

@@ -10,6 +10,9 @@ const (
 	getpidNumber = 172
 	prctlNumber  = 167
 	linkatNumber = 37
+	cloneNumber  = 220
+	clone3Number = 435
+	forkNumber   = 0 // there is none
 )
 
 // openCalls is openat, with the place of the path among its arguments.

@@ -34,6 +34,7 @@ func main() {
 		installForkID()
 		installLayout()
 		installFiles()
+		installForks()
 		if err := serveSockets(takeSockets()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)

@@ -64,7 +64,7 @@ const (
 	KindRestored    Kind = 5  // Restored: first frame on a new host end
 	KindCredentials Kind = 6  // Credentials: what the credentials endpoint serves from now on
 	KindCredit      Kind = 7  // Credit: more bytes of a streamed response are welcome
-	KindOutOfMemory Kind = 8  // the memory limit is reached: kill the runtime as the kernel would
+	KindOutOfMemory Kind = 8  // OutOfMemory: the memory limit is reached, kill the runtime as the kernel would, and say so
 	KindPing        Kind = 9  // Ping: answer Pong (proof of life)
 	KindExit        Kind = 10 // kill everything and exit
 	KindLogCredit   Kind = 11 // LogCredit: more output is welcome
@@ -161,6 +161,12 @@ type Restored struct {
 type Credit struct {
 	RequestID string `json:"id"`
 	Bytes     int64  `json:"n"`
+}
+
+// OutOfMemory says what the limit is and what the function's processes held when it was reached.
+type OutOfMemory struct {
+	LimitMiB  int   `json:"limit"`
+	HeldBytes int64 `json:"held"`
 }
 
 // LogCredit lets the guest send that much more output. The first frame after a restore is worth a whole window.
