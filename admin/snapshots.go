@@ -55,6 +55,7 @@ type Snapshot struct {
 	Primed       int       `json:"primed,omitempty"`
 	MakeSeconds  float64   `json:"makeSeconds,omitempty"`
 	Stages       []Stage   `json:"stages,omitempty"` // of the making
+	Note         string    `json:"note,omitempty"`   // what the sandbox had to say of it
 
 	Key          *snapshot.Key   `json:"key,omitempty"`
 	KeyHash      string          `json:"keyHash,omitempty"`

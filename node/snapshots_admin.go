@@ -133,7 +133,7 @@ func describe(l *life, usage *snapshot.Usage, envs map[string]int, now time.Time
 		share := usage.Snapshots[m.ID]
 		out.ID, out.Generation, out.Born, out.Created, out.Expires, out.StatedExpiry = string(m.ID), uint64(m.Generation), m.Born, m.Created, m.Expires, m.StatedExpiry
 		out.Bytes, out.OwnBytes, out.Pages, out.SharedPages, out.SharedShare = share.Size, share.OwnBytes, share.Pages, share.SharedPages, share.SharedShare()
-		out.Hooks, out.Primed, out.MakeSeconds = m.Hooks, m.Primed, m.MakeSeconds
+		out.Hooks, out.Primed, out.MakeSeconds, out.Note = m.Hooks, m.Primed, m.MakeSeconds, m.Attributes["note"]
 		key := m.Key
 		out.Key, out.KeyHash = &key, string(key.Hash())
 		out.Environments = envs[out.ID]

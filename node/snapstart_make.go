@@ -70,7 +70,10 @@ func functionsFault(err error) (reason, code string) {
 	var init *execenv.InitFailedError
 	var restore *execenv.RestoreError
 	var priming *execenv.PrimingError
+	var box *sandbox.SnapshotError
 	switch {
+	case errors.As(err, &box) && box.Stage == sandbox.StageMemory:
+		return "The snapshot could not be made: " + box.Err.Error(), "FunctionError.InitResourceExhausted"
 	case errors.As(err, &priming):
 		return priming.Error(), "FunctionError"
 	case errors.As(err, &init) && init.Timeout:
@@ -184,11 +187,16 @@ func (s *snapstart) report(ctx context.Context, l *life, id snapshot.ID, e snaps
 }
 
 // folderSink writes the parts of a snapshot as files.
-type folderSink string
-
-func (f folderSink) Create(part string) (io.WriteCloser, error) {
-	return os.OpenFile(filepath.Join(string(f), part), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+type folderSink struct {
+	dir  string
+	note string // empty: nothing was to be said
 }
+
+func (f *folderSink) Create(part string) (io.WriteCloser, error) {
+	return os.OpenFile(filepath.Join(f.dir, part), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+}
+
+func (f *folderSink) Note(text string) { f.note = text }
 
 // lone is the owner of an environment that serves nobody, until another one takes it.
 type lone struct {
@@ -271,8 +279,9 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 	var made execenv.Made
 	failed := errors.New("the environment ended")
 	owner := newLone()
+	sink := &folderSink{dir: dir}
 	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) {
-		o.Make = &execenv.Make{Sink: folderSink(dir), Layout: s.key.Seed(v.UnqualifiedARN(), "layout"), Primes: primes, Done: func(m execenv.Made, err error) { made, failed = m, err }}
+		o.Make = &execenv.Make{Sink: sink, Layout: s.key.Seed(v.UnqualifiedARN(), "layout"), Primes: primes, Done: func(m execenv.Made, err error) { made, failed = m, err }}
 	})
 	if err != nil {
 		return nil, err
@@ -288,6 +297,9 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 		return nil, failed
 	}
 	saved := time.Now()
+	if sink.note != "" {
+		s.log.Warn("snapshot is larger than it need be", "fn", v.Name, "qualifier", v.Number, "snapshot", next.ID, "note", sink.note)
+	}
 	meta := *next
 	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, s.wall()
 	meta.StatedExpiry, meta.Hooks, meta.Primed = made.StatedExpiry, made.Hooks, len(primes)
@@ -314,6 +326,9 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 	stored := time.Now()
 	m, err := w.Commit(func(m *snapshot.Meta) {
 		m.Attributes = map[string]string{"next": string(made.Next)}
+		if sink.note != "" {
+			m.Attributes["note"] = sink.note
+		}
 		m.Stages = []snapshot.Stage{{Name: "place and start", Seconds: (saved.Sub(began) - made.Init - made.Priming - made.Checkpoint).Seconds()},
 			{Name: "init and hooks", Seconds: made.Init.Seconds()}, {Name: "checkpoint", Seconds: made.Checkpoint.Seconds()},
 			{Name: "store", Seconds: stored.Sub(saved).Seconds()}, {Name: "commit", Seconds: time.Since(stored).Seconds()}}

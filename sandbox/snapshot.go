@@ -24,6 +24,8 @@ type SnapshotSink interface {
 	// other writer gets the bytes in order, through a temporary file of the backend. Checkpoint closes the writer, whatever happens. What was
 	// written is a snapshot only once Checkpoint has returned nil.
 	Create(part string) (io.WriteCloser, error)
+	// Note takes what the backend has to say of a snapshot that is good. It is called before Checkpoint returns nil.
+	Note(text string)
 }
 
 // A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until Restore has returned, or the
@@ -52,6 +54,7 @@ type SnapshotError struct {
 // Stages of a SnapshotError.
 const (
 	StageSave   = "save"   // the sandbox did not save itself
+	StageMemory = "memory" // saving took more memory than the sandbox may have: it has too many files, sockets and processes for that
 	StageClock  = "clock"  // the saved clock was not found exactly once: a gVisor that we do not know
 	StageSink   = "sink"   // the sink refused a part, or its bytes
 	StageSource = "source" // the source refused a part, or its bytes

@@ -332,6 +332,16 @@ func pauseCollector() {
 	debug.SetGCPercent(-1)
 }
 
+// largeState is a kernel's state whose objects may need more than restoreHeap, in bytes: they take some ten times as much as their encoding.
+const largeState = restoreHeap / 16
+
+// paceCollector is for the load of a large state. What lives would soon be more than restoreHeap, and a collector that cannot get below its limit runs all the
+// time. So it runs as the heap grows, and the function's memory is taken for what lives and half as much.
+func paceCollector() {
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(math.MaxInt64)
+}
+
 func resumeCollector() {
 	debug.SetMemoryLimit(math.MaxInt64)
 	debug.SetGCPercent(gcPercent)
@@ -450,6 +460,9 @@ func (s *source) give(args *GiveArgs) (*Made, error) {
 		if pages, err = unix.Mmap(int(args.Files[2].Fd()), 0, int(made.PagesSize), unix.PROT_READ, unix.MAP_SHARED); err != nil {
 			return nil, fmt.Errorf("pages: %w", err)
 		}
+	}
+	if len(body) > largeState {
+		paceCollector()
 	}
 	s.reserve.fit(readRanges(args.Layout)) // before anything is written to it
 	s.mu.Lock()

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -18,120 +18,129 @@ import (
 // types as it meets them, and meets many of them in a map, whose order changes each time. So objects get numbers that follow from what they hold, types are numbered
 // by use and name, maps are sorted. What gVisor loads is the same. A kernel that cannot be written so stays as it was saved.
 
-// maxObjects bounds a graph that is written anew; the number of a trivial Node function's is 1,700.
-const maxObjects = 1 << 20
+// What is too large to be written anew within rewriterMemory. gVisor's reader takes up to 24 bytes for one of an object; each object takes some 130 beside it. 100,000
+// files are 200,000 objects, and one of 2 MB.
+const (
+	maxObjects    = 1 << 21
+	maxObjectSize = 8 << 20
+)
 
-// graphBit marks the size of an object graph in objects; without it, it is one of other data in bytes.
-const graphBit = 1 << 63
-
-// canonical rewrites all graphs of a saved kernel. The error says that it is none, or one of a gVisor that saves otherwise.
-func canonical(body []byte) (out []byte, err error) {
+// canonical rewrites all graphs of a saved kernel: what survey has found. The error says that it is none, or one of a gVisor that saves otherwise.
+func canonical(parts []part, to io.Writer) (err error) {
 	defer func() {
-		if r := recover(); r != nil { // wire panics on anything it does not expect
+		if r := recover(); r != nil { // wire panics on anything it does not expect, and when it cannot write
 			err = fmt.Errorf("saved kernel: %v", r)
 		}
 	}()
-	in := bytes.NewReader(body)
-	r := &wire.Reader{Reader: in}
-	b := bytes.NewBuffer(make([]byte, 0, len(body)))
+	b := bufio.NewWriterSize(to, 256<<10)
 	w := &wire.Writer{Writer: b}
-	for in.Len() > 0 {
-		n := wire.LoadUint(r)
-		if n&graphBit != 0 {
-			g, err := readObjectGraph(r, n&^graphBit)
-			if err == nil {
-				err = g.number()
+	for _, p := range parts {
+		if p.objects != nil {
+			if err := (&objectGraph{types: p.types, objects: p.objects}).write(w); err != nil {
+				return err
 			}
-			if err != nil {
-				return nil, err
-			}
-			g.write(w)
 			continue
 		}
-		wire.SaveUint(w, n)
-		if m, err := io.CopyN(b, in, int64(min(n, uint64(in.Len())))); err != nil || uint64(m) != n {
-			return nil, io.ErrUnexpectedEOF
+		wire.SaveUint(w, uint64(len(p.other)))
+		if _, err := b.Write(p.other); err != nil {
+			return err
 		}
 	}
-	return b.Bytes(), nil
+	return b.Flush()
 }
 
-// objectGraph is one of the graphs that a saved kernel consists of. Until number has been called all numbers are those that gVisor gave.
+// objectGraph is one of the graphs that a saved kernel consists of. Objects are loaded when they are looked at, and are named by their place in objects.
 type objectGraph struct {
-	types   []*wire.Type
-	objects map[wire.Uint]wire.Object
-	local   map[wire.Uint]uint64 // what an object holds itself: see hash
+	types     []*wire.Type
+	objects   []savedObject
+	places    map[wire.Uint]int // of the numbers that gVisor gave
+	packetIDs int               // the object that holds IPv4's packet numbers; -1: none
 
-	typeIDs []wire.TypeID           // the new number of each type
-	ids     map[wire.Uint]wire.Uint // the new number of each object that was reached
-	taken   map[wire.Uint]bool      // new numbers
-	order   []wire.Uint             // objects as they are reached, so that gVisor meets each after one that refers to it
-	space   uint64                  // new numbers are at most a little larger
-}
-
-func readObjectGraph(r *wire.Reader, count uint64) (*objectGraph, error) {
-	if count == 0 || count > maxObjects {
-		return nil, fmt.Errorf("saved kernel: %d objects", count)
-	}
-	g := &objectGraph{objects: map[wire.Uint]wire.Object{}}
-	for uint64(len(g.objects)) < count {
-		switch o := wire.Load(r).(type) {
-		case *wire.Type:
-			g.types = append(g.types, o)
-		case wire.Uint:
-			if g.objects[o] != nil {
-				return nil, fmt.Errorf("saved kernel: two objects %d", o)
-			}
-			g.objects[o] = wire.Load(r)
-		default:
-			return nil, fmt.Errorf("saved kernel: %T in the stream", o)
-		}
-	}
-	return g, nil
+	local   []uint64 // what an object holds itself: see hash
+	typeIDs []wire.TypeID
+	ids     []wire.Uint // the new number of each object that was reached, or 0
+	order   []int       // objects as they are reached, so that gVisor meets each after one that refers to it
+	space   uint64      // new numbers are at most a little larger
+	next    map[uint64]uint64
 }
 
 // rootID is the object that gVisor asks for, before and after.
 const rootID = 1
 
-func (g *objectGraph) number() error {
-	g.forgetPacketIDs()
-	sorted := g.sortTypes()
-	local := make(map[wire.Uint]uint64, len(g.objects))
-	for id, o := range g.objects {
-		local[id] = g.hash(o)
+// write numbers all objects and writes them in the order in which they are reached.
+func (g *objectGraph) write(w *wire.Writer) error {
+	if err := g.find(); err != nil {
+		return err
 	}
-	g.local = local
-	g.ids = map[wire.Uint]wire.Uint{rootID: rootID}
-	g.taken = map[wire.Uint]bool{rootID: true}
-	g.order = []wire.Uint{rootID}
+	wire.SaveUint(w, uint64(len(g.objects))|graphBit)
+	for _, t := range g.sortTypes() {
+		wire.Save(w, t)
+	}
 	// Most numbers take two bytes, and gVisor's table of them 128 KB. The steps are large, so that snapshots of one function are seldom on two sides of one.
 	for g.space = 1<<14 - 256; g.space < 2*uint64(len(g.objects)); {
 		g.space *= 8
 	}
+	root, ok := g.places[rootID]
+	if !ok {
+		return fmt.Errorf("saved kernel: no object %d", rootID)
+	}
+	g.ids = make([]wire.Uint, len(g.objects))
+	g.next = make(map[uint64]uint64, len(g.objects))
+	g.ids[root] = rootID
+	g.order = append(make([]int, 0, len(g.objects)), root)
 	for i := 0; i < len(g.order); i++ {
-		o := g.objects[g.order[i]]
-		if o == nil {
-			return fmt.Errorf("saved kernel: no object %d", g.order[i])
-		}
+		o := g.load(g.order[i])
 		g.renumber(o)
+		wire.Save(w, g.ids[g.order[i]])
+		wire.Save(w, o)
 	}
 	if len(g.order) != len(g.objects) {
 		return fmt.Errorf("saved kernel: %d of %d objects are reached", len(g.order), len(g.objects))
 	}
-	g.types = sorted
 	return nil
 }
 
-// sortTypes numbers the types: those that are used often come first, so that one which only some snapshots have moves no numbers but of rare ones.
+// find fills places and packetIDs.
+func (g *objectGraph) find() error {
+	if len(g.objects) > maxObjects {
+		return fmt.Errorf("saved kernel: %d objects, and room for %d", len(g.objects), maxObjects)
+	}
+	g.places = make(map[wire.Uint]int, len(g.objects))
+	for i, o := range g.objects {
+		if len(o.bytes) > maxObjectSize {
+			return fmt.Errorf("saved kernel: an object of %d bytes, and room for %d", len(o.bytes), maxObjectSize)
+		}
+		if _, ok := g.places[o.id]; ok {
+			return fmt.Errorf("saved kernel: two objects %d", o.id)
+		}
+		g.places[o.id] = i
+	}
+	return g.findPacketIDs()
+}
+
+// load returns an object as it is going to be written, but for the numbers in it.
+func (g *objectGraph) load(place int) wire.Object {
+	o := g.objects[place].load()
+	if place == g.packetIDs {
+		forgetPacketIDs(o)
+	}
+	return o
+}
+
+// sortTypes numbers the types: those that are used often come first, so that one which only some snapshots have moves no numbers but of rare ones. It fills local.
 func (g *objectGraph) sortTypes() (sorted []*wire.Type) {
 	uses := make([]int, len(g.types))
-	for _, o := range g.objects {
+	local := make([]uint64, len(g.objects))
+	for i := range g.objects {
+		o := g.load(i)
 		eachStruct(o, func(s *wire.Struct) {
 			if s.TypeID != 0 {
 				uses[s.TypeID-1]++
 			}
 		})
+		local[i] = g.hash(o)
 	}
+	g.local = local
 	order := make([]int, len(g.types))
 	for i := range order {
 		order[i] = i
@@ -167,17 +176,6 @@ func eachStruct(o wire.Object, f func(*wire.Struct)) {
 		}
 	case *wire.Interface:
 		eachStruct(o.Value, f)
-	}
-}
-
-func (g *objectGraph) write(w *wire.Writer) {
-	wire.SaveUint(w, uint64(len(g.order))|graphBit)
-	for _, t := range g.types {
-		wire.Save(w, t)
-	}
-	for _, id := range g.order {
-		wire.Save(w, g.ids[id])
-		wire.Save(w, g.objects[id])
 	}
 }
 
@@ -218,17 +216,33 @@ func (g *objectGraph) renumberRef(r *wire.Ref) {
 	if r.Root == 0 {
 		return // nil
 	}
-	id, ok := g.ids[r.Root]
+	place, ok := g.places[r.Root]
 	if !ok {
-		id = wire.Uint(g.local[r.Root]%g.space) + rootID + 1
-		for g.taken[id] {
-			id++
-		}
-		g.taken[id] = true
-		g.ids[r.Root] = id
-		g.order = append(g.order, r.Root)
+		panic(fmt.Errorf("no object %d", r.Root))
 	}
-	r.Root = id
+	if g.ids[place] == 0 {
+		g.ids[place] = wire.Uint(g.free(g.local[place]%g.space + rootID + 1))
+		g.order = append(g.order, place)
+	}
+	r.Root = g.ids[place]
+}
+
+// free takes the first number from n on that no object has. Objects that are alike ask for the same one: a hundred thousand files would each look at all numbers of
+// those before. So next says of a number that is taken where to go on, and who has been far along the way leaves word of it.
+func (g *objectGraph) free(n uint64) uint64 {
+	found := n
+	for {
+		next, taken := g.next[found]
+		if !taken {
+			break
+		}
+		found = next
+	}
+	for n != found {
+		n, g.next[n] = g.next[n], found
+	}
+	g.next[found] = found + 1
+	return found
 }
 
 func (g *objectGraph) renumberSpec(t wire.TypeSpec) wire.TypeSpec {
@@ -275,7 +289,7 @@ const telling = 1 << 12
 func (g *objectGraph) hash(o wire.Object) uint64 {
 	switch o := o.(type) {
 	case *wire.Ref:
-		h := mix(1, g.local[o.Root])
+		h := mix(1, g.localOf(o.Root))
 		if o.Root == 0 {
 			h = 2
 		}
@@ -324,6 +338,15 @@ func (g *objectGraph) hash(o wire.Object) uint64 {
 	return 9
 }
 
+// localOf is 0 while local is not there.
+func (g *objectGraph) localOf(id wire.Uint) uint64 {
+	place, ok := g.places[id]
+	if !ok || g.local == nil {
+		return 0
+	}
+	return g.local[place]
+}
+
 func (g *objectGraph) hashType(id wire.TypeID) uint64 {
 	if id == 0 {
 		return 10
@@ -364,32 +387,41 @@ const ipv4Type = "pkg/tcpip/network/ipv4.protocol"
 
 var errPacketIDs = errors.New("saved kernel: numbers of packets not found where expected")
 
-// forgetPacketIDs clears the random numbers that IPv4 counts packets from, 10 KB that no compression makes less. Nobody reads them: a restored kernel
-// takes its interfaces from the network stack of the sandbox that it comes into, and that has drawn its own.
-func (g *objectGraph) forgetPacketIDs() {
+// findPacketIDs finds the random numbers that IPv4 counts packets from, 10 KB that no compression makes less. They are cleared: nobody reads them, for a restored
+// kernel takes its interfaces from the network stack of the sandbox that it comes into, and that has drawn its own.
+func (g *objectGraph) findPacketIDs() error {
+	g.packetIDs = -1
 	for _, o := range g.objects {
-		s, ok := o.(*wire.Struct)
-		if !ok || s.TypeID == 0 || g.types[s.TypeID-1].Name != ipv4Type {
+		id := o.structType()
+		if id == 0 || uint64(id) > uint64(len(g.types)) || g.types[id-1].Name != ipv4Type {
 			continue
 		}
-		i := slices.Index(g.types[s.TypeID-1].Fields, "ids")
+		s := o.load().(*wire.Struct)
+		i := slices.Index(g.types[id-1].Fields, "ids")
 		if i < 0 || i >= s.Fields() {
-			panic(errPacketIDs)
+			return errPacketIDs
 		}
 		list, ok := (*s.Field(i)).(*wire.Slice)
 		if !ok {
+			return errPacketIDs
+		}
+		if g.packetIDs, ok = g.places[list.Ref.Root]; !ok {
+			return errPacketIDs
+		}
+	}
+	return nil
+}
+
+func forgetPacketIDs(o wire.Object) {
+	ids, ok := o.(*wire.Array)
+	if !ok {
+		panic(errPacketIDs)
+	}
+	for _, e := range ids.Contents {
+		n, ok := e.(*wire.Struct)
+		if !ok || n.Fields() != 1 {
 			panic(errPacketIDs)
 		}
-		ids, ok := g.objects[list.Ref.Root].(*wire.Array)
-		if !ok {
-			panic(errPacketIDs)
-		}
-		for _, e := range ids.Contents {
-			n, ok := e.(*wire.Struct)
-			if !ok || n.Fields() != 1 {
-				panic(errPacketIDs)
-			}
-			*n.Field(0) = wire.Uint(0)
-		}
+		*n.Field(0) = wire.Uint(0)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"time"
 
@@ -25,71 +24,59 @@ const farFuture = math.MaxInt64 / 2
 
 var errClock = errors.New("saved clock not found where expected")
 
-// stopClock edits a saved kernel in place. It reads the whole of it by gVisor's own rules and insists on one timekeeper whose saved wall time lies within
-// the checkpoint: a gVisor that saves its clocks otherwise fails the checkpoint, instead of giving functions a wrong clock.
-func stopClock(body []byte, from, to time.Time) (err error) {
+// clockPatch is what stops the clock of a saved kernel: bytes that take the place of as many.
+type clockPatch struct {
+	at    int // in the saved kernel
+	bytes []byte
+}
+
+// findClock insists on one timekeeper whose saved wall time lies within the checkpoint: a gVisor that saves its clocks otherwise fails the checkpoint, instead
+// of giving functions a wrong clock. parts are what survey found in body.
+func findClock(body []byte, parts []part, from, to time.Time) (p clockPatch, err error) {
 	defer func() {
 		if r := recover(); r != nil { // wire panics on anything it does not expect
 			err = fmt.Errorf("%w: %v", errClock, r)
 		}
 	}()
-	in := bytes.NewReader(body)
-	r := &wire.Reader{Reader: in}
 	found := 0
-	for in.Len() > 0 { // two object graphs: the processor's features, and the kernel
-		n, object := wire.LoadUint(r), false
-		if object = n&graphBit != 0; !object {
-			if _, err := in.Seek(int64(n), io.SeekCurrent); err != nil {
-				return err
+	for _, part := range parts { // two object graphs: the processor's features, and the kernel
+		for _, o := range part.objects {
+			id := o.structType()
+			if id == 0 || uint64(id) > uint64(len(part.types)) || part.types[id-1].Name != timekeeperType {
+				continue
 			}
-			continue
-		}
-		var types []*wire.Type
-		for left := n &^ graphBit; left > 0; {
-			switch o := wire.Load(r).(type) {
-			case *wire.Type:
-				types = append(types, o)
-			case wire.Uint:
-				left--
-				begin := len(body) - in.Len()
-				s, ok := wire.Load(r).(*wire.Struct)
-				if !ok || s.TypeID == 0 || int(s.TypeID) > len(types) || types[s.TypeID-1].Name != timekeeperType {
-					continue
-				}
-				found++
-				if err := stopTimekeeper(body[begin:len(body)-in.Len()], s, types[s.TypeID-1], from, to); err != nil {
-					return err
-				}
-			default:
-				return fmt.Errorf("%w: %T in the stream", errClock, o)
+			found++
+			p.at = cap(body) - cap(o.bytes) // both are slices of the same bytes
+			if p.bytes, err = stopTimekeeper(o, part.types[id-1], from, to); err != nil {
+				return p, err
 			}
 		}
 	}
 	if found != 1 {
-		return fmt.Errorf("%w: %d timekeepers", errClock, found)
+		return p, fmt.Errorf("%w: %d timekeepers", errClock, found)
 	}
-	return nil
+	return p, nil
 }
 
-// stopTimekeeper replaces the encoding of one object.
-func stopTimekeeper(encoded []byte, s *wire.Struct, t *wire.Type, from, to time.Time) error {
+// stopTimekeeper encodes one object anew.
+func stopTimekeeper(o savedObject, t *wire.Type, from, to time.Time) ([]byte, error) {
+	s := o.load().(*wire.Struct)
 	for i, name := range t.Fields {
 		if name != "saveRealtime" || i >= s.Fields() {
 			continue
 		}
 		wall, ok := (*s.Field(i)).(wire.Int)
 		if !ok || int64(wall) < from.UnixNano() || int64(wall) > to.UnixNano() {
-			return fmt.Errorf("%w: saved at %v", errClock, *s.Field(i))
+			return nil, fmt.Errorf("%w: saved at %T %d", errClock, *s.Field(i), wall)
 		}
 		var old, changed bytes.Buffer
 		wire.Save(&wire.Writer{Writer: &old}, s)
 		*s.Field(i) = wire.Int(farFuture)
 		wire.Save(&wire.Writer{Writer: &changed}, s)
-		if !bytes.Equal(old.Bytes(), encoded) || changed.Len() != len(encoded) {
-			return fmt.Errorf("%w: it encodes otherwise", errClock)
+		if !bytes.Equal(old.Bytes(), o.bytes) || changed.Len() != len(o.bytes) {
+			return nil, fmt.Errorf("%w: it encodes otherwise", errClock)
 		}
-		copy(encoded, changed.Bytes())
-		return nil
+		return changed.Bytes(), nil
 	}
-	return fmt.Errorf("%w: no saved wall time", errClock)
+	return nil, fmt.Errorf("%w: no saved wall time", errClock)
 }

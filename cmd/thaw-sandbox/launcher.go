@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,10 @@ import (
 // A launcher is the parent of all sandboxes. Three kinds of goroutines: the reader (one, this one), the forker (one), and one for each
 // other request.
 type launcher struct {
-	conn *net.UnixConn
-	null *os.File
-	fork chan forkJob
+	conn      *net.UnixConn
+	null      *os.File
+	fork      chan func()   // for the forker
+	rewriters chan struct{} // a place for each that runs
 
 	learned learned
 
@@ -39,11 +41,9 @@ type box struct {
 	conf   *config.Config
 	shared string // mounted on itself; empty: not yet
 	snap   snapshots
-}
 
-type forkJob struct {
-	req   launch.Request
-	files []*os.File
+	ctx context.Context // ends with OpDestroy
+	end context.CancelCauseFunc
 }
 
 func runLauncher() {
@@ -76,7 +76,7 @@ func launcherMain() error {
 	if err != nil {
 		return err
 	}
-	l := &launcher{conn: conn, null: null, fork: make(chan forkJob), boxes: make(map[string]*box)}
+	l := &launcher{conn: conn, null: null, fork: make(chan func()), rewriters: make(chan struct{}, rewriters), boxes: make(map[string]*box)}
 	go l.forker()
 	return l.serve()
 }
@@ -99,7 +99,11 @@ func (l *launcher) serve() error {
 			return fmt.Errorf("request: %w", err)
 		}
 		if req.Op == launch.OpCreate {
-			go func() { l.fork <- forkJob{req, files} }()
+			go l.forked(func() {
+				r, err := l.create(req, files)
+				closeAll(files)
+				l.reply(req, r, err)
+			})
 			continue
 		}
 		go func() {
@@ -150,14 +154,22 @@ func (l *launcher) reply(req launch.Request, r launch.Reply, err error) {
 	l.conn.Write(b) // the reader notices a server that is gone
 }
 
-// forker runs every OpCreate, one after another: the library takes the child's standard streams from os.Stdin, os.Stdout and os.Stderr,
+// forked has the forker call f, and returns when it has.
+func (l *launcher) forked(f func()) {
+	done := make(chan struct{})
+	l.fork <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// forker runs everything that forks, one after another: the library takes the child's standard streams from os.Stdin, os.Stdout and os.Stderr,
 // and the child its cgroups from this process. (The kernel ends an attached sandbox with the *thread* that forked it. Go ends a thread only
 // when a goroutine ends that is locked to it, and none here does.)
 func (l *launcher) forker() {
-	for j := range l.fork {
-		r, err := l.create(j.req, j.files)
-		closeAll(j.files)
-		l.reply(j.req, r, err)
+	for f := range l.fork {
+		f()
 	}
 }
 
@@ -219,6 +231,7 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 	// What the two processes have to say when they cannot go on would go nowhere otherwise.
 	conf.LogFilename = fmt.Sprintf("/proc/self/fd/%d", files[2].Fd())
 	b := &box{conf: conf}
+	b.ctx, b.end = context.WithCancelCause(context.Background())
 	if err := shareMount(c.Shared); err != nil {
 		return launch.Reply{}, err
 	}
@@ -286,10 +299,11 @@ func (l *launcher) do(req launch.Request, files []*os.File) (r launch.Reply, err
 	case launch.OpRun:
 		return b.run(req)
 	case launch.OpSave:
-		return b.save(req, files)
+		return l.save(b, req, files)
 	case launch.OpTrim:
 		return r, b.trim(&l.learned, req.Last)
 	case launch.OpDestroy:
+		b.end(errors.New("the sandbox was given up"))
 		err := b.c.Destroy()
 		b.snap.close()
 		if uerr := unmountTree(b.shared); uerr != nil {

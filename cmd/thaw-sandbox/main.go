@@ -2,6 +2,7 @@
 // (see package launch); everything else it does is asked for by gVisor itself, which runs its own program again under other names:
 //
 //	thaw-sandbox launch   the launcher
+//	thaw-sandbox rewrite  reads what a sandbox has saved (rewriter.go)
 //	runsc-sandbox         the user-space kernel of one sandbox
 //	runsc-gofer           the file server of one sandbox
 //	/proc/self/exe        a helper of runsc-sandbox that unmounts /proc
@@ -47,6 +48,10 @@ func main() {
 		runGvisor()
 	case "/proc/self/exe":
 		runGvisor()
+	}
+	if len(os.Args) > 1 && os.Args[1] == "rewrite" {
+		runRewriter(os.Args[2:])
+		return
 	}
 	if len(os.Args) == 2 {
 		switch os.Args[1] {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -271,9 +272,9 @@ func (b *box) trim(l *learned, last bool) error {
 	return nil
 }
 
-// save writes a snapshot and completes its header.
-func (b *box) save(req launch.Request, files []*os.File) (launch.Reply, error) {
-	if len(files) != 3 {
+// save writes a snapshot and completes its header. Its files are those of the snapshot's parts, and a scratch file.
+func (l *launcher) save(b *box, req launch.Request, files []*os.File) (launch.Reply, error) {
+	if len(files) != 4 {
 		return failed(sandbox.StageSave, fmt.Errorf("%d descriptors", len(files)))
 	}
 	conn, err := client.ConnectTo(b.c.Sandbox.GetControlSocketPath())
@@ -288,40 +289,63 @@ func (b *box) save(req launch.Request, files []*os.File) (launch.Reply, error) {
 	if m.Programs, err = programs.find(conn, req.Root); err != nil {
 		return failed(sandbox.StageSave, err)
 	}
+	parts, scratch := files[:3], files[3]
 	begin := time.Now()
 	opts := control.SaveOpts{
 		Metadata: statefile.CompressionLevelNone.ToMetadata(), HavePagesFile: true, Resume: req.Resume,
 		AppMFExcludeCommittedZeroPages: true,
-		FilePayload:                    urpc.FilePayload{Files: files},
+		FilePayload:                    urpc.FilePayload{Files: parts},
 	}
 	if err := conn.Call(boot.ContMgrCheckpoint, &opts, nil); err != nil {
 		return failed(sandbox.StageSave, err)
 	}
-	return m.complete(files, begin, time.Now())
-}
-
-// complete stops the saved clock, writes the kernel anew, sums up what was written, and completes the state's header with it.
-func (m *Made) complete(files []*os.File, from, to time.Time) (launch.Reply, error) {
-	state, err := readAll(files[0])
+	kernel, err := openKernel(parts[0])
 	if err != nil {
 		return failed(sandbox.StageSave, fmt.Errorf("state: %w", err))
 	}
-	metadata, body, err := splitHeader(state)
+	asSaved, err := l.rewrite(b.ctx, kernel, scratch, begin, time.Now())
 	if err != nil {
-		return failed(sandbox.StageSave, err)
-	}
-	if err := stopClock(body, from, to); err != nil {
 		return failed(sandbox.StageClock, err)
 	}
-	if same, err := canonical(body); err == nil {
-		body = same
+	r, err := m.complete(kernel, parts, scratch)
+	r.AsSaved = asSaved
+	return r, err
+}
+
+// rewrite stops the clock of a saved kernel and leaves the kernel in the scratch file: written anew, or as it was saved and why.
+func (l *launcher) rewrite(ctx context.Context, k *kernelFile, scratch *os.File, from, to time.Time) (asSaved string, err error) {
+	select {
+	case l.rewriters <- struct{}{}:
+		defer func() { <-l.rewriters }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
 	}
-	meta, err := readAll(files[1])
+	var rw *rewriter
+	l.forked(func() { rw, err = startRewriter(k.f, scratch, k.offset, from, to) })
 	if err != nil {
+		return "", fmt.Errorf("rewriter: %w", err)
+	}
+	why := rw.wait(ctx)
+	if why == nil {
+		return "", nil
+	}
+	if errors.As(why, new(clockError)) {
+		return "", why
+	}
+	return fmt.Sprintf("%d bytes: %v", k.size, why), k.setAside(scratch)
+}
+
+// complete sums up what was written, and gives the state a header that says so.
+func (m *Made) complete(k *kernelFile, parts []*os.File, scratch *os.File) (launch.Reply, error) {
+	var size int64
+	var err error
+	if m.StateSum, size, err = sumFile(scratch, maxPart); err != nil {
+		return failed(sandbox.StageSave, fmt.Errorf("state: %w", err))
+	}
+	if m.MetaSum, m.MetaSize, err = sumFile(parts[1], maxPart); err != nil {
 		return failed(sandbox.StageSave, fmt.Errorf("pages_meta: %w", err))
 	}
-	m.StateSum, m.MetaSum, m.MetaSize = sum(body), sum(meta), int64(len(meta))
-	if err := m.sumPages(files[2]); err != nil {
+	if err := m.sumPages(parts[2]); err != nil {
 		return failed(sandbox.StageSave, fmt.Errorf("pages: %w", err))
 	}
 	made, err := json.Marshal(m)
@@ -329,17 +353,13 @@ func (m *Made) complete(files []*os.File, from, to time.Time) (launch.Reply, err
 		return failed(sandbox.StageSave, err)
 	}
 	// The specs hold paths of this host, and nothing that a restore asks for.
-	metadata[boot.ContainerSpecsKey] = "{}"
-	metadata[madeKey] = string(made)
-	head, err := json.Marshal(metadata)
+	k.metadata[boot.ContainerSpecsKey] = "{}"
+	k.metadata[madeKey] = string(made)
+	head, err := json.Marshal(k.metadata)
 	if err != nil {
 		return failed(sandbox.StageSave, err)
 	}
-	whole := append(appendHeader(nil, head, 0), body...)
-	if err := files[0].Truncate(int64(len(whole))); err != nil {
-		return failed(sandbox.StageSave, fmt.Errorf("state: %w", err))
-	}
-	if _, err := files[0].WriteAt(whole, 0); err != nil {
+	if err := k.replace(appendHeader(nil, head, 0), scratch, size); err != nil {
 		return failed(sandbox.StageSave, fmt.Errorf("state: %w", err))
 	}
 	return launch.Reply{}, nil

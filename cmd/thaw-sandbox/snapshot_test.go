@@ -39,6 +39,19 @@ func object(id wire.TypeID, fields ...wire.Object) *wire.Struct {
 	return s
 }
 
+// stopClock does to a kernel what the rewriter does to a file.
+func stopClock(body []byte, from, to time.Time) error {
+	parts, err := survey(body)
+	if err != nil {
+		return err
+	}
+	p, err := findClock(body, parts, from, to)
+	if err == nil {
+		copy(body[p.at:], p.bytes)
+	}
+	return err
+}
+
 func TestStopClock(t *testing.T) {
 	now := time.Now()
 	from, to := now.Add(-time.Second), now.Add(time.Second)
@@ -119,9 +132,6 @@ func FuzzStopClock(f *testing.F) {
 	now := time.Now()
 	f.Add(graph([]*wire.Type{{Name: timekeeperType, Fields: []string{"saveRealtime"}}}, object(1, wire.Int(now.UnixNano()))))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 1<<12 { // gVisor's decoder allocates what a length says
-			return
-		}
 		before := len(b)
 		stopClock(b, now.Add(-time.Hour), now.Add(time.Hour))
 		if len(b) != before {

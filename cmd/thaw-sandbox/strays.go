@@ -14,8 +14,9 @@ import (
 //
 // What was meant is what the arguments name. It lies below the rest without a gap, because exec.Cmd puts it there; what this process
 // itself has opened by now is close-on-exec.
-func closeStrays() {
-	last := lastNamed(os.Args)
+func closeStrays() { closeStraysAfter(lastNamed(os.Args)) }
+
+func closeStraysAfter(last int) {
 	for _, fd := range ownDescriptors() { // none in a second run without /proc: the first has done it
 		if fd <= last {
 			continue

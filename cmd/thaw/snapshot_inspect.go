@@ -66,6 +66,9 @@ func inspectRows(s admin.Snapshot, now time.Time) [][]string {
 		for _, st := range s.Stages {
 			add("  "+st.Name, fmt.Sprintf("%.3f s", st.Seconds))
 		}
+		if s.Note != "" {
+			add("note", s.Note)
+		}
 		if len(s.Hooks) > 0 {
 			add("hooks", strings.Join(s.Hooks, ", "))
 		}

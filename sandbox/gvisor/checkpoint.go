@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor/launch"
@@ -27,11 +28,15 @@ func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink, lea
 	}
 	rep, err := s.launcher.Call(ctx, launch.Request{
 		Op: launch.OpSave, ID: s.name, Root: s.root(), Key: s.b.key, Resume: leaveRunning, Baseline: s.memory.baseline,
-	}, w.files...)
+	}, append(slices.Clone(w.files), w.scratch)...)
 	if err != nil {
 		stage := rep.Stage
 		if stage == "" {
 			stage = sandbox.StageSave
+		}
+		if s.memory.killed.Load() { // the launcher saw no more than its end
+			stage = sandbox.StageMemory
+			err = fmt.Errorf("to save what is open in it (files in /tmp, sockets) takes more than the %d MB that the function may have", s.spec.MemoryMiB)
 		}
 		err = errors.Join(&sandbox.SnapshotError{Stage: stage, Err: err}, w.close(false))
 		if !leaveRunning {
@@ -49,6 +54,9 @@ func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink, lea
 	if err := w.close(true); err != nil {
 		return &sandbox.SnapshotError{Stage: sandbox.StageSink, Err: err}
 	}
+	if rep.AsSaved != "" {
+		sink.Note("the kernel's state is kept as it was saved, so less of it is shared with other snapshots: " + rep.AsSaved)
+	}
 	return nil
 }
 
@@ -57,6 +65,7 @@ type sinkWriters struct {
 	files   []*os.File
 	writers []io.WriteCloser // as the sink gave them
 	direct  []bool           // the file is the writer
+	scratch *os.File         // has no name and ends with close
 }
 
 func (s *Sandbox) openSink(sink sandbox.SnapshotSink) (_ *sinkWriters, err error) {
@@ -66,6 +75,9 @@ func (s *Sandbox) openSink(sink sandbox.SnapshotSink) (_ *sinkWriters, err error
 			err = errors.Join(err, w.close(false))
 		}
 	}()
+	if w.scratch, err = s.scratch(); err != nil {
+		return nil, err
+	}
 	for _, name := range sandbox.Parts {
 		out, err := sink.Create(name)
 		if err != nil {
@@ -81,20 +93,30 @@ func (s *Sandbox) openSink(sink sandbox.SnapshotSink) (_ *sinkWriters, err error
 			direct = fi.Mode().IsRegular() && fi.Size() == 0
 		}
 		if !direct {
-			// On disk, not in memory: what the sandbox writes is charged to it.
-			if f, err = os.CreateTemp(s.dir, "save-"); err != nil {
+			if f, err = s.scratch(); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			os.Remove(f.Name())
 		}
 		w.files, w.direct = append(w.files, f), append(w.direct, direct)
 	}
 	return w, nil
 }
 
+// scratch makes a file without a name. On disk, not in memory: what the sandbox writes is charged to it.
+func (s *Sandbox) scratch() (*os.File, error) {
+	f, err := os.CreateTemp(s.dir, "save-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
 // close passes on what was written, when all was, and closes everything.
 func (w *sinkWriters) close(complete bool) error {
 	var errs []error
+	if w.scratch != nil {
+		w.scratch.Close()
+	}
 	for i, out := range w.writers {
 		if i < len(w.files) && !w.direct[i] {
 			if complete {

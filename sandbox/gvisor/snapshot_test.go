@@ -25,6 +25,8 @@ func (d folder) Create(part string) (io.WriteCloser, error) {
 	return os.Create(filepath.Join(string(d), part))
 }
 
+func (d folder) Note(string) {}
+
 func (d folder) Open(part string) (sandbox.SnapshotPart, error) {
 	f, err := os.Open(filepath.Join(string(d), part))
 	if err != nil {

@@ -231,6 +231,9 @@ type folder string
 // Create implements sandbox.SnapshotSink.
 func (d folder) Create(part string) (io.WriteCloser, error) { return os.Create(d.path(part)) }
 
+// Note implements sandbox.SnapshotSink.
+func (d folder) Note(text string) { os.WriteFile(d.path("note"), []byte(text), 0o600) }
+
 func (d folder) path(part string) string { return filepath.Join(string(d), part) }
 
 // Open implements sandbox.SnapshotSource.
@@ -477,6 +480,9 @@ func (m memorySink) Create(part string) (io.WriteCloser, error) {
 		io.Closer
 	}{m[part], io.NopCloser(nil)}, nil
 }
+
+// Note implements sandbox.SnapshotSink.
+func (m memorySink) Note(string) {}
 
 // Open implements sandbox.SnapshotSource.
 func (m memorySink) Open(part string) (sandbox.SnapshotPart, error) {

@@ -58,7 +58,7 @@ const (
 	OpArm  Op = "arm"
 	OpGive Op = "give"
 	OpRun  Op = "run"
-	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, empty.
+	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, and a scratch file, all empty.
 	OpSave Op = "save"
 	// Trim has a restored sandbox give back memory that it does not need any more, and the launcher learn what it touched first.
 	OpTrim Op = "trim"
@@ -102,4 +102,5 @@ type Reply struct {
 	Stage    string `json:"stage,omitempty"`    // of a sandbox.SnapshotError
 	Baseline int64  `json:"baseline,omitempty"` // OpGive: as it was given to OpSave
 	Marks    []Mark `json:"marks,omitempty"`    // OpRun
+	AsSaved  string `json:"as_saved,omitempty"` // OpSave: why the kernel was not written anew, and its size; the snapshot is good all the same
 }
