@@ -56,6 +56,7 @@ type driver struct {
 	primingTook                time.Duration // of all of them
 	initError                  *initError
 	exit                       *wire.Exited
+	starved                    int         // Inits in a row for which the runtime could not be started (wire.Exited.Starved)
 	limit                      *deadline   // of the state
 	graceTimer                 *time.Timer // freeze grace, or grace after init/error
 
@@ -491,6 +492,10 @@ func (d *driver) failInvoke(ev Event) {
 		a.started = time.Now()
 		d.lineStart()
 	}
+	if ev == Starved || ev == RuntimeExited && d.exit != nil && d.exit.Starved { // nothing of the function ran
+		d.sandboxFailed("init", errors.New(d.exit.Reason()))
+		return
+	}
 	o := Outcome{ContentType: "application/json", FunctionError: unhandled}
 	status, errType, message := statusError, "Runtime.ExitError", ""
 	switch {
@@ -513,12 +518,7 @@ func (d *driver) failInvoke(ev Event) {
 		if err == nil {
 			err = errors.New(d.stopWhy)
 		}
-		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: err}}, "failure", "Sandbox.Failure")
-		a.errType = "Sandbox.Failure"
-		d.endStream("Sandbox.Failure", errorBody("Sandbox.Failure", "the environment ended", a.RequestID))
-		if !a.Tail {
-			a.answer()
-		}
+		d.sandboxFailed("invoke", err)
 		return
 	}
 	if o.Payload == nil {
@@ -530,6 +530,17 @@ func (d *driver) failInvoke(ev Event) {
 	}
 	d.endStreamInto(&o, errType)
 	a.settle(o, status, errType)
+	if !a.Tail {
+		a.answer()
+	}
+}
+
+// sandboxFailed answers an invocation that failed by no doing of its function.
+func (d *driver) sandboxFailed(phase string, err error) {
+	a := d.attempt
+	a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: phase, Err: err}}, "failure", "Sandbox.Failure")
+	a.errType = "Sandbox.Failure"
+	d.endStream("Sandbox.Failure", errorBody("Sandbox.Failure", "the environment ended", a.RequestID))
 	if !a.Tail {
 		a.answer()
 	}

@@ -232,7 +232,7 @@ func (d *driver) remember(from, to State, ev Event) {
 
 func levelOf(from, to State, ev Event) slog.Level {
 	switch {
-	case ev == CreateFailed, ev == SandboxExited, ev == KillFailed, ev == FreezeFailed, ev == ThawFailed,
+	case ev == CreateFailed, ev == SandboxExited, ev == KillFailed, ev == Starved, ev == FreezeFailed, ev == ThawFailed,
 		ev == LimitReached && (from == Freezing || from == Thawing || from == Waking):
 		return slog.LevelWarn
 	case to == Gone, ev == SandboxMade:

@@ -68,7 +68,7 @@ func (d *driver) frame(f wire.Frame) {
 			if d.making() {
 				d.makeFailed(RuntimeExited)
 			} else {
-				d.handle(RuntimeExited)
+				d.handle(d.runtimeExited())
 			}
 			if d.attempt == nil {
 				d.exit = nil
@@ -129,6 +129,24 @@ func (d *driver) hello(f wire.Frame) error {
 	return nil
 }
 
+// starvedInits is after how many Inits in a row an environment goes whose runtime cannot be started.
+const starvedInits = 2
+
+// runtimeExited is the event for d.exit.
+func (d *driver) runtimeExited() Event {
+	if !d.exit.Starved {
+		d.starved = 0
+		return RuntimeExited
+	}
+	d.starved++
+	d.o.Log.Warn("runtime cannot be started", "env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number, "times", d.starved, "error", d.exit.Reason())
+	if d.state != Reinitializing || d.starved < starvedInits {
+		return RuntimeExited
+	}
+	d.failure = fmt.Errorf("the runtime cannot be started: %s", d.exit.Reason())
+	return Starved
+}
+
 // current says whether the invocation in flight is the one named.
 func (d *driver) current(requestID string) bool {
 	return d.attempt != nil && d.attempt.RequestID == requestID && (d.state == Invoking || d.state == Priming)
@@ -172,6 +190,7 @@ func (d *driver) startRuntime() {
 func (d *driver) longInit() time.Duration { return max(longInitLimit, d.o.Version.Timeout) }
 
 func (d *driver) endInit() {
+	d.starved = 0
 	took := time.Since(d.initFrom) - d.primingTook
 	if d.phase == phaseInit {
 		d.initTook = took
@@ -193,6 +212,8 @@ func (d *driver) reportInit(ev Event) {
 	case ev == LimitReached: // recorded as an error of unknown type. Source: spec 1.5 notes
 	case d.initError != nil:
 		errType = d.initError.errType
+	case d.exit != nil && d.exit.Starved:
+		errType = "Sandbox.Failure"
 	case d.exit != nil && d.exit.LaunchError != "":
 		errType = d.exit.LaunchError
 	case d.exit != nil:

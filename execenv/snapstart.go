@@ -164,6 +164,11 @@ func (d *driver) makeFailed(ev Event) {
 		}
 		return
 	}
+	if ev == RuntimeExited && d.exit != nil && d.exit.Starved { // ours, and worth another try
+		d.failure = fmt.Errorf("the runtime cannot be started: %s", d.exit.Reason())
+		d.handle(MakeFailed)
+		return
+	}
 	e := &InitFailedError{Timeout: ev == LimitReached, ErrorType: "Runtime.Unknown"}
 	switch {
 	case e.Timeout:

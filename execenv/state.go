@@ -19,6 +19,8 @@
 // An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function: it is returned, and
 // the pool gives it to another environment. Freezing and thawing happen beside the driver, in the order in which they were asked for.
 //
+// A Cold environment whose runtime cannot be started, twice in a row and for want of what the sandbox gives, goes: Reinitializing -- Starved --> Stopping.
+//
 // An environment that makes a snapshot, and one that is restored from it, begin otherwise:
 //
 //	Creating -- SandboxMade --> Initializing -- SnapshotPoint --> Checkpointing -- CheckpointDone --> Stopping
@@ -94,6 +96,7 @@ const (
 	MakeFailed                    // Init, a hook or a priming event of an environment that makes a snapshot did not succeed: there is no second try
 	InitEnded                     // the runtime posted init/error and did not go within the grace
 	RuntimeExited                 // the runtime process ended by itself
+	Starved                       // the runtime could not be started once more, for want of what the sandbox gives: another try would end alike
 	Answered                      // the runtime's response or error has been received completely
 	Assigned                      // the pool gave an invoke
 	LimitReached                  // the deadline of the state passed
@@ -241,6 +244,8 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Invoking, []Action{EndInit, SendInvoke}, nil
 		case InitEnded, RuntimeExited, LimitReached:
 			return Resetting, []Action{ReportInit, FailInvoke, ReportInvoke, KillProcesses}, nil
+		case Starved:
+			return Stopping, []Action{ReportInit, FailInvoke, ReportInvoke, CloseSandbox}, nil
 		}
 	case Invoking:
 		switch e {
@@ -344,7 +349,7 @@ var stateNames = [numStates]string{"Creating", "Initializing", "Priming", "Prime
 	"Responded", "Resetting", "Stopping", "Gone"}
 
 var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "PrimingPoint", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
-	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Answered", "Assigned",
+	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Starved", "Answered", "Assigned",
 	"LimitReached", "FreezeDue", "Froze", "FreezeFailed", "Thawed", "ThawFailed", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
 
 var actionNames = [numActions]string{"StartRuntime", "SendPriming", "EndPriming", "FailPriming", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw",

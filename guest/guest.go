@@ -388,7 +388,7 @@ func (g *Guest) start(s *wire.Start) error {
 	}
 	g.box.mu.Unlock()
 
-	e := wire.Exited{Generation: s.Generation, Code: run.status}
+	e := wire.Exited{Generation: s.Generation, Code: run.status, Starved: starved(err) || starved(run.err)}
 	var refused *launchError
 	if errors.As(err, &refused) {
 		e.Code, e.LaunchError, e.LaunchText = 1, refused.errorType, refused.text

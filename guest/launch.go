@@ -34,8 +34,27 @@ func apiSocketVar(f *os.File) string {
 	return fmt.Sprintf("_THAW_RUNTIME_API_FD=%d:%d", apiFD, st.Ino)
 }
 
-// launchError is why a runtime never ran, in AWS's words.
-type launchError struct{ errorType, text string }
+// launchError is why a runtime never ran, in AWS's words, and what the kernel said, where it did.
+type launchError struct {
+	errorType, text string
+	err             error
+}
+
+func (e *launchError) Unwrap() error { return e.err }
+
+// starved says whether a process could not be started for want of what the sandbox and its host give: memory, processes, descriptors, files that can be read.
+// Whatever else the kernel answers is about the function: what it wants run is not there, or cannot be run.
+func starved(err error) bool {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.ENOMEM, syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EIO:
+		return true
+	}
+	return false
+}
 
 func (e *launchError) Error() string { return e.errorType + ": " + e.text }
 
@@ -45,12 +64,17 @@ func command(s *wire.Start) ([]string, error) {
 	if len(s.Argv) > 0 {
 		return s.Argv, nil
 	}
+	var unread error
 	for _, path := range s.Candidates {
-		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
 			return []string{path}, nil
 		}
+		if starved(err) {
+			unread = err
+		}
 	}
-	return nil, &launchError{runtimeapi.RuntimeInvalidEntrypoint, "Couldn't find valid bootstrap(s): [" + strings.Join(s.Candidates, " ") + "]"}
+	return nil, &launchError{runtimeapi.RuntimeInvalidEntrypoint, "Couldn't find valid bootstrap(s): [" + strings.Join(s.Candidates, " ") + "]", unread}
 }
 
 // wrap puts AWS_LAMBDA_EXEC_WRAPPER in front of a managed runtime's command. On the service the runtime's own bootstrap script does it,
@@ -130,6 +154,7 @@ type launched struct {
 	pid    int
 	status int
 	line   string
+	err    error // what the kernel said
 }
 
 // launch starts the runtime in a process group of its own. files are stdin, stdout, stderr and perhaps the framed log descriptor; api is a
@@ -143,7 +168,7 @@ func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launc
 		if err == nil {
 			err = syscall.ENOTDIR
 		}
-		return launched{}, &launchError{runtimeapi.RuntimeInvalidWorkingDir, "chdir " + s.Dir + ": " + reason(err)}
+		return launched{}, &launchError{runtimeapi.RuntimeInvalidWorkingDir, "chdir " + s.Dir + ": " + reason(err), err}
 	}
 	attr := &syscall.ProcAttr{Dir: s.Dir, Env: vars, Sys: &syscall.SysProcAttr{Setpgid: true}}
 	for _, f := range files[:3] {
@@ -174,7 +199,7 @@ func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launc
 		return launched{pid: pid}, nil
 	}
 	if len(wrapped) == len(argv) {
-		return launched{}, &launchError{runtimeapi.RuntimeInvalidEntrypoint, "fork/exec " + argv[0] + ": " + reason(err)}
+		return launched{}, &launchError{runtimeapi.RuntimeInvalidEntrypoint, "fork/exec " + argv[0] + ": " + reason(err), err}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
@@ -184,7 +209,7 @@ func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launc
 			return launched{pid: pid}, nil
 		}
 	}
-	return launched{status: 126, line: wrapped[0] + ": " + reason(err)}, nil
+	return launched{status: 126, line: wrapped[0] + ": " + reason(err), err: err}, nil
 }
 
 // reason is an error without the operation and the path in front.

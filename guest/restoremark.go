@@ -40,7 +40,7 @@ func (m *restoreMark) prepare(vars []string) error {
 		full := "SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")
 		var ok bool
 		if m.signal, ok = restoreSignals[full]; !ok {
-			return &launchError{"Runtime.InvalidEntrypoint", fmt.Sprintf("%s is %q; it can be SIGUSR1, SIGUSR2, SIGHUP or SIGWINCH", restoreSignalVar, name)}
+			return &launchError{"Runtime.InvalidEntrypoint", fmt.Sprintf("%s is %q; it can be SIGUSR1, SIGUSR2, SIGHUP or SIGWINCH", restoreSignalVar, name), nil}
 		}
 	}
 	if m.file != nil {

@@ -256,6 +256,7 @@ type Exited struct {
 	OutOfMemory bool   `json:"oom,omitempty"`    // ended by us on KindOutOfMemory
 	LaunchError string `json:"launch,omitempty"` // it never ran: Runtime.InvalidEntrypoint, Runtime.InvalidWorkingDir
 	LaunchText  string `json:"text,omitempty"`
+	Starved     bool   `json:"starved,omitempty"` // it never ran for want of what the sandbox gives (memory, processes, descriptors), not by the function's doing
 }
 
 // Reason is the sentence that AWS puts behind "Error: " for this exit.
