@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thaw/admin"
+)
+
+// quickStart are the blocks of commands of the README's quick start, in order.
+func quickStart(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## Quick start\n")
+	section, _, ok2 := strings.Cut(section, "\n## ")
+	if !ok || !ok2 {
+		t.Fatal("the README has no quick start")
+	}
+	var blocks []string
+	inside := false
+	for line := range strings.Lines(section) {
+		code, is := strings.CutPrefix(line, "    ")
+		switch {
+		case is && inside:
+			blocks[len(blocks)-1] += code
+		case is:
+			blocks = append(blocks, code)
+		}
+		inside = is || inside && strings.TrimSpace(line) == ""
+	}
+	return slices.DeleteFunc(blocks, func(b string) bool { return strings.Contains(b, "make build") }) // what a test has done already
+}
+
+// TestQuickStart types the README's quick start as it stands there, with each version of AWS's command line that is here.
+func TestQuickStart(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("the quick start's function is for Node.js, which is not here")
+	}
+	sandbox := "process"
+	if os.Geteuid() == 0 {
+		sandbox = "gvisor"
+	}
+	exe := filepath.Join(t.TempDir(), "thaw")
+	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	data := servingIn(t, sandbox)
+	health, err := admin.Dial(data).Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := quickStart(t)
+	if len(blocks) != 3 {
+		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots and of AWS's command line: %q", len(blocks), blocks)
+	}
+	folder := t.TempDir()
+	typed := func(block string, path string) string {
+		t.Helper()
+		block = strings.NewReplacer("bin/thaw", exe, "http://127.0.0.1:9600", health.Endpoint).Replace(block)
+		cmd := exec.CommandContext(t.Context(), "bash", "-e", "-o", "pipefail", "-c", block)
+		cmd.Dir = folder
+		for _, v := range os.Environ() {
+			if !strings.HasPrefix(v, "AWS_") {
+				cmd.Env = append(cmd.Env, v)
+			}
+		}
+		cmd.Env = append(cmd.Env, "THAW_DATA_DIR="+data, "HOME="+folder, "PATH="+path)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), `{"hello":"you"}`) {
+			t.Fatalf("%v\n%s\nsays\n%s", err, block, out)
+		}
+		return string(out)
+	}
+	typed(blocks[0], os.Getenv("PATH"))
+	if sandbox == "gvisor" {
+		if out := typed(blocks[1], os.Getenv("PATH")); !strings.Contains(out, "hello:1") {
+			t.Errorf("snapshot ls does not show the version:\n%s", out)
+		}
+	} else {
+		t.Log("left out: the snapshots of the quick start, which need root")
+	}
+	clients := awsClients()
+	if len(clients) == 0 {
+		t.Log("left out: AWS's command line, which is not here")
+	}
+	for i, dir := range clients {
+		block := blocks[2]
+		if i > 0 { // each client's function has a name of its own
+			block = strings.ReplaceAll(block, "hello2", "hello2-again")
+		}
+		version, _ := exec.Command(filepath.Join(dir, "aws"), "--version").CombinedOutput()
+		t.Logf("with %s", version)
+		typed(block, dir+":"+os.Getenv("PATH"))
+	}
+}
+
+// awsClients are the folders of the path that hold AWS's command line.
+func awsClients() []string {
+	var dirs []string
+	seen := map[string]bool{}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, "aws"))
+		if err == nil && !seen[real] {
+			seen[real] = true
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
