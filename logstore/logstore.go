@@ -31,7 +31,8 @@ const (
 	roomGrant   = 256 << 10             // what a stream may append once it got room (wire.LogWindow)
 	streamRoom  = 1 << 20               // a stream that has more in the queue waits for room
 	queueRoom   = queueBytes / 2        // so does every stream when the queue holds more: the other half is for those who do not print much
-	patience    = 2 * time.Second       // a disk that takes longer for one batch is stuck: nobody waits for it any more, events are dropped
+	writeBytes  = 1 << 20               // is written at once, about
+	patience    = 2 * time.Second       // a disk that takes longer for one write is stuck: nobody waits for it any more, events are dropped
 	maxMessage  = 256 << 10             // a longer message becomes several events
 	segments    = 8                     // a group's bound is this many segments
 	minSegment  = 4 << 10
@@ -75,7 +76,7 @@ type Store struct {
 	lossy   []*Stream
 	waiting []waiter // for room, the oldest first
 	granted int64    // since the last flush
-	stuck   bool     // a flush takes longer than patience
+	stuck   bool     // a write takes longer than patience
 	overdue *time.Timer
 	lastID  uint64
 	closed  bool

@@ -7,7 +7,7 @@ type waiter struct {
 }
 
 // Room returns a channel that is closed when the stream may append roomGrant more, counted with eventCost for each event, and lose nothing of it. The
-// channel is closed at once where that is so already, and after patience at the latest: a disk that is stuck must not hold up functions for ever.
+// channel is closed at once where that is so already, and after patience without any progress: a disk that is stuck must not hold up functions for ever.
 func (st *Stream) Room() <-chan struct{} {
 	s := st.s
 	s.mu.Lock()
@@ -52,6 +52,15 @@ func (s *Store) settle() {
 	signal(s.wake)
 }
 
+// progressed: the disk has taken a part of the batch.
+func (s *Store) progressed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) > 0 {
+		s.overdue.Reset(patience)
+	}
+}
+
 func (s *Store) settleLocked() {
 	kept := s.waiting[:0]
 	for _, w := range s.waiting {
@@ -63,7 +72,7 @@ func (s *Store) settleLocked() {
 	s.waiting = kept
 }
 
-// giveUp: the writer is at the same batch for patience.
+// giveUp: the writer is at the same write for patience.
 func (s *Store) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

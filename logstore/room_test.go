@@ -25,7 +25,7 @@ func TestWhoWaitsLosesNothing(t *testing.T) {
 		defer s.mu.Unlock()
 		most = max(most, s.bytes)
 	})
-	const loud, each = 40, 6 // grants
+	const loud, each = 30, 4 // grants
 	line := strings.Repeat("x", 1000) + "\n"
 	var all sync.WaitGroup
 	for i := range loud {

@@ -76,15 +76,16 @@ func (s *Store) flush() {
 		return
 	}
 	for _, part := range byGroup(batch) {
-		if err := s.writeGroup(part[0].to.group, part); err != nil {
+		group := part[0].to.group
+		if left, err := s.writeGroup(group, part); err != nil {
 			if !s.failing { // once, not twenty times a second
-				s.log.Warn("function logs are dropped", "group", part[0].to.group, "events", len(part), "err", err)
+				s.log.Warn("function logs are dropped", "group", group, "events", len(left), "err", err)
 			}
 			s.failing = true
-			s.lose(part)
+			s.lose(left)
 		} else if s.failing {
 			s.failing = false
-			s.log.Info("function logs are kept again", "group", part[0].to.group)
+			s.log.Info("function logs are kept again", "group", group)
 		}
 	}
 	s.mu.Lock()
@@ -122,11 +123,12 @@ func byGroup(batch []queued) [][]queued {
 	return parts
 }
 
-// writeGroup appends events to the group's newest segment, turning to a new one where they fill it. s.disk is held.
-func (s *Store) writeGroup(name string, part []queued) error {
+// writeGroup appends events to the group's newest segment, turning to a new one where they fill it. With an error it returns those that are not written.
+// s.disk is held.
+func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 	g, err := s.groupFor(name)
 	if err != nil {
-		return err
+		return part, err
 	}
 	var buf []byte
 	for len(part) > 0 {
@@ -135,22 +137,25 @@ func (s *Store) writeGroup(name string, part []queued) error {
 			seg = g.begin()
 		}
 		buf = buf[:0]
-		for len(part) > 0 && seg.size+int64(len(buf)) < s.segmentBytes() {
-			e := part[0].event
+		rest := part
+		for len(rest) > 0 && len(buf) < writeBytes && seg.size+int64(len(buf)) < s.segmentBytes() {
+			e := rest[0].event
 			line, err := json.Marshal(recordOf(e))
 			if err != nil {
-				return fmt.Errorf("event: %w", err)
+				return part, fmt.Errorf("event: %w", err)
 			}
 			buf = append(append(buf, line...), '\n')
 			seg.see(e)
-			part = part[1:]
+			rest = rest[1:]
 		}
 		if err := appendTo(g.path(seg.num), seg.size, buf); err != nil {
-			return err
+			return part, err
 		}
 		seg.size += int64(len(buf))
+		part = rest
+		s.progressed()
 	}
-	return g.trim(s.maxBytes, s.log)
+	return nil, g.trim(s.maxBytes, s.log)
 }
 
 func recordOf(e Event) record {
