@@ -1,7 +1,8 @@
 // Package codepackage unpacks code packages, the zips that customers upload, and keeps the folders that sandboxes see as /var/task.
 //
 // A folder is named by the SHA-256 of its package and is complete when it has that name: it is filled under another name, synced and
-// renamed. It is a copy of what the blobs hold and can be removed and made again at any time when nobody uses it.
+// renamed. It is a copy of what the blobs hold and can be removed and made again at any time when nobody uses it. Beside it lies a sum of
+// everything in it, by which its first user after a start learns whether it is as it was filled (sum.go); if not, it is made again.
 //
 // Owner: a Store owns its folder and starts no goroutine. Its one lock guards the table of users; renames of folders are all that
 // happens on a disk under it.
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/function"
+	"thaw/internal/treesum"
 )
 
 // Source gives the bytes of a package by the lower-case hex of its SHA-256; *blob.Store is one. The reader must fail, instead of
@@ -60,6 +62,7 @@ type Store struct {
 type entry struct {
 	ready   chan struct{} // closed when made or not
 	err     error         // set before ready is closed
+	found   bool          // by Open, and not looked into yet: nobody uses it
 	users   int
 	bytes   int64
 	used    time.Time
@@ -85,6 +88,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("code folder: %w", err)
 	}
+	var sums []string
 	for _, d := range list {
 		p := filepath.Join(o.Dir, d.Name())
 		switch {
@@ -93,12 +97,21 @@ func Open(o Options) (*Store, error) {
 				return nil, fmt.Errorf("unfinished code folder: %w", err)
 			}
 		case d.IsDir() && validHash(d.Name()):
-			e := &entry{ready: make(chan struct{}), bytes: diskBytes(p)}
+			e := &entry{ready: make(chan struct{}), found: true, bytes: diskBytes(p)}
 			close(e.ready)
 			if info, err := d.Info(); err == nil {
 				e.used = info.ModTime()
 			}
 			s.entries[d.Name()] = e
+		case strings.HasSuffix(d.Name(), treesum.Suffix):
+			sums = append(sums, d.Name())
+		}
+	}
+	for _, name := range sums {
+		if s.entries[strings.TrimSuffix(name, treesum.Suffix)] == nil {
+			if err := os.Remove(filepath.Join(o.Dir, name)); err != nil {
+				return nil, fmt.Errorf("code folder: %w", err)
+			}
 		}
 	}
 	return s, nil
@@ -151,7 +164,7 @@ func (s *Store) use(ctx context.Context, hash string, fill func(dir string) erro
 	for {
 		s.mu.Lock()
 		e := s.entries[hash]
-		first := e == nil
+		first := e == nil || e.found
 		if first {
 			e = &entry{ready: make(chan struct{})}
 			s.entries[hash] = e
@@ -189,7 +202,13 @@ func (s *Store) use(ctx context.Context, hash string, fill func(dir string) erro
 }
 
 // make fills a new folder under another name and renames it when it is whole and on disk.
+// What Open has found is taken when it is as it was filled.
 func (s *Store) make(hash string, fill func(dir string) error) (int64, error) {
+	if whole, err := s.check(hash); err != nil {
+		return 0, err
+	} else if whole {
+		return diskBytes(s.path(hash)), nil
+	}
 	tmp, err := os.MkdirTemp(s.dir, tempPrefix+"*")
 	if err != nil {
 		return 0, fmt.Errorf("code folder: %w", err)
@@ -203,6 +222,9 @@ func (s *Store) make(hash string, fill func(dir string) error) (int64, error) {
 	}
 	if err := syncTree(tmp); err != nil {
 		return 0, fmt.Errorf("sync of a code folder: %w", err)
+	}
+	if err := treesum.Put(s.path(hash), tmp, tempPrefix); err != nil {
+		return 0, fmt.Errorf("sum of a code folder: %w", err)
 	}
 	if err := os.Rename(tmp, s.path(hash)); err != nil {
 		return 0, fmt.Errorf("code folder: %w", err)
@@ -262,6 +284,7 @@ func (s *Store) victimsLocked() []string {
 			s.log.Error("code folder cannot be evicted", "code", hash, "error", err)
 			return
 		}
+		os.Remove(s.path(hash) + treesum.Suffix) // at worst the next start does
 		delete(s.entries, hash)
 		victims = append(victims, tmp)
 	}

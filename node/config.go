@@ -46,6 +46,7 @@ type Config struct {
 	Spares          int           `knob:"spares" default:"4" min:"0" unit:"environments" help:"environments of a version with a snapshot that are restored ahead of demand: one, and under rising load up to so many; 0: none"`
 	SpareWindow     time.Duration `knob:"spare-window" default:"1h" min:"1s" help:"a version keeps spares for so long after its last invoke"`
 	SnapshotDiskMiB int           `knob:"snapshot-disk" default:"20480" min:"64" unit:"MiB" help:"size at which snapshots of the versions that were not used for longest go"`
+	SnapshotCache   string        `knob:"snapshot-cache" default:"disk" one:"disk,memory" help:"where the plain, unencrypted memory of snapshots lies for restores: disk, in the data folder; memory, nowhere else and within a quarter of the host's memory"`
 	LogBoundMiB     int           `knob:"log-bound" default:"256" min:"1" unit:"MiB" help:"size at which a log group drops its oldest events"`
 	DrainTimeout    time.Duration `knob:"drain-timeout" default:"30s" min:"0s" help:"how long a stopping server waits for running invokes"`
 

@@ -53,7 +53,8 @@ type Node struct {
 	runtimes  *runtimes.Registry
 	logs      *logstore.Store
 	backup    admin.Backup
-	snapshots *snapstart // nil where the sandbox has none
+	complete  func() error // of the records: function.Store
+	snapshots *snapstart   // nil where the sandbox has none
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
@@ -79,9 +80,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 func (n *Node) open(ctx context.Context) error {
 	cfg := n.cfg
 	dir := func(name string) string { return filepath.Join(cfg.DataDir, name) }
-	// Code and runtimes below it are read by sandboxes that run as somebody else; what is private has a mode of its own.
-	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
-		return fmt.Errorf("data folder: %w", err)
+	if err := makePrivate(cfg.DataDir); err != nil {
+		return err
 	}
 	release, err := admin.Claim(cfg.DataDir)
 	if err != nil {
@@ -93,6 +93,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(func() error { store.Close(); return nil })
+	n.complete = store.Complete
 	endBackups, err := openBackups(dir("backups"), store, n.log)
 	if err != nil {
 		return err
@@ -198,7 +199,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 			return err
 		}
 		disk := int64(n.cfg.SnapshotDiskMiB) << 20
-		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, records: records, complete: store.Complete, starter: st,
+		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, inMemory: n.cfg.SnapshotCache == "memory", records: records, complete: store.Complete, starter: st,
 			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log, now: n.cfg.now, all: n.cfg.SnapStart == "all", strict: n.cfg.Strict})
 		if err != nil {
 			return err

@@ -26,9 +26,18 @@ func (s *snapstart) known(v *function.Version, tags map[string]string) {
 		s.log.Warn("tags of a function make no refresh policy", "fn", v.Name, "qualifier", v.Number, "error", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	var current *snapshot.Meta
 	if l := s.ofLocked(v); l != nil && l.version == nil {
 		l.version, l.tags = v, policy
+		current = l.record.Current
+	}
+	s.mu.Unlock()
+	if current == nil {
+		return
+	}
+	// One that the store has lost is made again now: the cache may have it still, but not for ever.
+	if _, err := s.store.Manifest(s.ctx, current.ID); err != nil {
+		s.lost(v, string(current.ID), fmt.Errorf("at start: %w", err))
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"thaw/function"
-	"thaw/internal/faultfs"
 	"thaw/pool"
 	"thaw/snapshot"
 )
@@ -26,6 +25,8 @@ type snapstart struct {
 	records snapshot.Records
 	// complete answers an error while records may be missing, of functions or of snapshots (function.Store): nothing is swept then.
 	complete func() error
+	plain    string        // where files lie that are not encrypted: dir, or memory
+	memory   *memoryFolder // nil: they are on the disk
 	key      *snapshot.InstallationKey
 	starter  *starter
 	pool     func() *pool.Pool
@@ -66,6 +67,7 @@ type snapstartOptions struct {
 	log                   *slog.Logger
 	now                   func() time.Time // nil: time.Now
 	all, strict           bool
+	inMemory              bool // the plain files of snapshots are never on a disk
 }
 
 func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err error) {
@@ -74,25 +76,18 @@ func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err e
 	if s.now == nil {
 		s.now = time.Now
 	}
-	for _, d := range []string{s.dir, s.making()} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("snapshot folder: %w", err)
-		}
-	}
-	if err := emptyFolder(s.making()); err != nil { // what a killed server was making
+	if err := s.openPlain(&o); err != nil {
 		return nil, fmt.Errorf("snapshot folder: %w", err)
 	}
-	if s.key, err = snapshot.LoadKey(faultfs.Disk{}, filepath.Join(s.dir, "key")); err != nil {
+	defer func() {
+		if err != nil && s.memory != nil {
+			s.memory.Close()
+		}
+	}()
+	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
-	blobs, err := snapshot.OpenFolder(faultfs.Disk{}, filepath.Join(s.dir, "store"))
-	if err != nil {
-		return nil, err
-	}
-	if s.store, err = snapshot.Open(ctx, snapshot.Options{Blobs: blobs, Key: s.key, Log: o.log}); err != nil {
-		return nil, err
-	}
-	if s.cache, err = snapshot.OpenCache(filepath.Join(s.dir, "cache"), o.cacheBytes, s.store, o.log); err != nil {
+	if s.cache, err = snapshot.OpenCache(s.cacheDir(), o.cacheBytes, s.store, o.log); err != nil {
 		s.store.Close()
 		return nil, err
 	}
@@ -108,8 +103,6 @@ func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err e
 // wall is the time that a snapshot's life is counted by: the wall clock's alone. Go's monotonic clock, which a time.Time carries and compares by, stands still
 // while the host sleeps.
 func (s *snapstart) wall() time.Time { return s.now().Round(0) }
-
-func (s *snapstart) making() string { return filepath.Join(s.dir, "making") }
 
 func emptyFolder(dir string) error {
 	list, err := os.ReadDir(dir)
@@ -149,7 +142,11 @@ func (s *snapstart) Close() error {
 	s.stop(pool.ErrClosed)
 	s.work.Wait()
 	s.keepUses(context.Background(), 0)
-	return errors.Join(s.cache.Close(), s.store.Close())
+	err := errors.Join(s.cache.Close(), s.store.Close())
+	if s.memory != nil {
+		err = errors.Join(err, s.memory.Close())
+	}
+	return err
 }
 
 // watch does what time brings: generations that are due, ones that end, and versions that nobody uses any more.

@@ -123,7 +123,7 @@ func (s *snapstart) lost(v *function.Version, id string, err error) {
 	if l == nil || !s.isCurrent(v, snapshot.ID(id)) {
 		return // another took its place already, or the version was deleted
 	}
-	if errors.As(err, &corrupt) || errors.As(err, &broken) && (broken.Stage == sandbox.StageLoad || broken.Stage == sandbox.StageHeader || broken.Stage == sandbox.StageSource) {
+	if errors.As(err, &corrupt) || errors.Is(err, snapshot.ErrNotFound) || errors.As(err, &broken) && (broken.Stage == sandbox.StageLoad || broken.Stage == sandbox.StageHeader || broken.Stage == sandbox.StageSource) {
 		s.cache.Drop(snapshot.ID(id))
 		s.move(l, snapshot.Lost, err.Error())
 	}

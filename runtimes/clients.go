@@ -149,29 +149,6 @@ func writeAll(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A folder that is
-// there already is right, because its name holds the hash of its content.
-func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
-	if isFolder(dir) {
-		return nil
-	}
-	tmp, err := os.MkdirTemp(r.dir, ".tmp-"+filepath.Base(dir)+"-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	if err := fill(tmp); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(dir), err)
-	}
-	if err := readableByAll(tmp); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) && !isFolder(dir) {
-		return err
-	}
-	return nil
-}
-
 // readableByAll lets the sandbox's user read a folder, whatever umask it was made under.
 func readableByAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -57,7 +57,7 @@ func (r *Registry) installComponent(ctx context.Context, name string, progress f
 	}
 	dir := filepath.Join(r.dir, c.folder())
 	return dir, r.locked(ctx, c.folder(), progress, func() error {
-		if isFolder(dir) {
+		if same, known := r.sound(dir); same || isFolder(dir) && !known { // of a release that wrote no sums
 			progress(filepath.Base(dir) + ": here already")
 			return nil
 		}

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +24,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"thaw/internal/treesum"
 )
 
 // packages is a registry of npm, PyPI and Maven in one, with the files that the pins of a test name.
@@ -249,9 +252,49 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	if _, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if left := entries(t, r); len(left) != 1 || left[0] != c.folder() {
-		t.Errorf("the folder holds %v, want only %s", left, c.folder())
+	if left := entries(t, r); len(left) != 2 || left[0] != c.folder() || left[1] != c.folder()+treesum.Suffix {
+		t.Errorf("the folder holds %v, want only %s and its sum", left, c.folder())
 	}
+	// What was damaged since is not taken for installed, and installing makes it whole.
+	again, err := Open(Options{Dir: r.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := again.installed("mixed"); !ok {
+		t.Error("a whole one is not taken for installed")
+	}
+	for _, f := range oneFile(t, filepath.Join(r.dir, c.folder())) {
+		if err := os.Truncate(f, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, err = Open(Options{Dir: r.dir}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := again.installed("mixed"); ok {
+		t.Error("a damaged one is taken for installed")
+	}
+	if _, err := again.installComponent(t.Context(), "mixed", func(string) {}, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := again.installed("mixed"); !ok {
+		t.Error("installing did not make it whole")
+	}
+}
+
+// oneFile is a file with contents in a folder.
+func oneFile(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if info, ierr := d.Info(); err == nil && ierr == nil && d.Type().IsRegular() && info.Size() > 0 && len(files) == 0 {
+			files = append(files, p)
+		}
+		return err
+	})
+	if len(files) == 0 {
+		t.Fatalf("no file in %s", dir)
+	}
+	return files
 }
 
 func TestOpenSweepsWhatKilledProcessesLeft(t *testing.T) {

@@ -27,6 +27,10 @@ type Registry struct {
 	offline        bool
 	installCommand string
 
+	reading sync.Mutex // who reads a folder in the background
+	making  sync.Map   // folder -> *sync.Mutex: one makes it at a time
+	sums    sync.Map   // folder -> whether it is as its sum says, for those that were looked at
+
 	mu     sync.Mutex
 	plans  map[string]plannedAt // by identifier
 	probes map[string]probed    // by path of an interpreter
@@ -239,6 +243,10 @@ func (r *Registry) installed(name string) (dir string, c component, ok bool) {
 	}
 	dir = filepath.Join(r.dir, c.folder())
 	if _, err := os.Stat(dir); err != nil {
+		return dir, c, false
+	}
+	if same, known := r.sound(dir); known && !same {
+		r.log.Error("an installed runtime was damaged or changed: it must be installed again", "folder", c.folder())
 		return dir, c, false
 	}
 	return dir, c, true

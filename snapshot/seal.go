@@ -29,10 +29,13 @@ type InstallationKey struct {
 	seed   []byte
 }
 
+// ErrBadKey is the fact that a key file is not what LoadKey has written.
+var ErrBadKey = errors.New("not a key file")
+
 const keyHead = "thaw installation key 1\n"
 
 // LoadKey reads the key of a file, which it makes at first use: 32 random bytes in hex, mode 0600, durable when it returns. Of two
-// that make it at once both get the same. A file that others may read is refused.
+// that make it at once both get the same. A file that others may read is refused. The error is ErrBadKey when the file is damaged.
 func LoadKey(fsys faultfs.FS, path string) (*InstallationKey, error) {
 	b, err := fsys.ReadFile("key.read", path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +58,7 @@ func LoadKey(fsys faultfs.FS, path string) (*InstallationKey, error) {
 	text, ok := strings.CutPrefix(string(b), keyHead)
 	secret, err := hex.DecodeString(strings.TrimSpace(text))
 	if !ok || err != nil || len(secret) != 32 {
-		return nil, fmt.Errorf("installation key %s is not a key file", path)
+		return nil, fmt.Errorf("installation key %s: %w", path, ErrBadKey)
 	}
 	return NewKey(secret), nil
 }

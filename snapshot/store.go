@@ -173,7 +173,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	default:
 		if text, err := s.key.open(formatKey, b); err != nil {
-			return ErrWrongKey
+			if err := s.mendFormat(ctx); err != nil {
+				return err
+			}
 		} else if slices.Contains(olderFormats, string(text)) {
 			if err := s.putFormat(ctx); err != nil {
 				return err
@@ -205,6 +207,27 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	return s.loadManifests(ctx, sizes)
+}
+
+// mendFormat writes the constant anew when it is damaged: the key is the right one when it opens anything else. ErrWrongKey when it opens nothing.
+func (s *Store) mendFormat(ctx context.Context) error {
+	for _, dir := range []string{manifestDir, indexDir} {
+		list, err := s.blobs.List(ctx, dir+"/")
+		if err != nil {
+			return err
+		}
+		for _, info := range list {
+			sealed, err := s.blobs.Get(ctx, info.Key)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			if _, err := s.key.open(info.Key, sealed); err == nil {
+				s.log.Warn("the head of the snapshot store was damaged and is written anew")
+				return s.putFormat(ctx)
+			}
+		}
+	}
+	return ErrWrongKey
 }
 
 func (s *Store) putFormat(ctx context.Context) error {

@@ -8,6 +8,7 @@ package embedded
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ import (
 // ErrMissing says that this executable carries no such program, and that there is no source to build it from.
 var ErrMissing = errors.New("this thaw was built without its guest programs: build it with `make build`")
 
-// Guest writes the guest into dir, named by its content, unless it is there, and returns its absolute path.
+// Guest writes the guest into dir, named by its content, unless it is there and whole, and returns its absolute path.
 func Guest(dir string) (string, error) { return put("thaw-guest", dir) }
 
 // Sandbox writes the gVisor helper into dir like Guest.
@@ -57,7 +58,11 @@ func put(name, dir string) (string, error) {
 	}
 	// The compressed bytes name the file: an installed one is found without unpacking.
 	path := filepath.Join(dir, name+"-"+digest(small))
-	if _, err := os.Stat(path); err == nil {
+	sum, err := sumOf(small)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if whole(path, sum) {
 		return path, nil
 	}
 	r, err := zstd.NewReader(bytes.NewReader(small))
@@ -73,6 +78,34 @@ func digest(b []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// sumOf is the SHA-256 of a program, as its packed form begins with it.
+func sumOf(small []byte) ([]byte, error) {
+	const magic = 0x184D2A50
+	if len(small) < 8+sha256.Size || binary.LittleEndian.Uint32(small) != magic || binary.LittleEndian.Uint32(small[4:]) != sha256.Size {
+		return nil, errors.New("packed by an older pack; type: make build")
+	}
+	return small[8 : 8+sha256.Size], nil
+}
+
+// whole says whether an installed program is what it was, and may be run: a disk or a hand may have changed it since.
+func whole(path string, sum []byte) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != mode {
+		return false
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return err == nil && bytes.Equal(h.Sum(nil), sum)
+}
+
+// mode of an installed program: whoever a sandbox runs as may run it.
+const mode = 0o755
+
 // install makes path appear complete and executable, or not at all, also when several servers do it at once.
 func install(r io.Reader, path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
@@ -81,7 +114,10 @@ func install(r io.Reader, path string) error {
 	}
 	defer os.Remove(f.Name()) // gone after the rename
 	_, err = io.Copy(f, r)
-	err = errors.Join(err, f.Chmod(0o755), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if info, serr := os.Lstat(path); err == nil && serr == nil && info.IsDir() { // no rename goes over it
+		err = os.RemoveAll(path)
+	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -131,7 +167,7 @@ func fromSource(name, dir string) (string, error) {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	path := filepath.Join(dir, name+"-"+hex.EncodeToString(sum.Sum(nil)[:8]))
-	if _, err := os.Stat(path); err == nil {
+	if whole(path, sum.Sum(nil)) {
 		return path, nil
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

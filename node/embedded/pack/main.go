@@ -1,7 +1,10 @@
-// Pack compresses an executable for embedding: pack FROM TO. The output depends on the input alone.
+// Pack compresses an executable for embedding: pack FROM TO. The output depends on the input alone. It begins with a frame that zstd skips and that holds
+// the SHA-256 of the executable, so that an installed one is checked without unpacking.
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 
@@ -28,6 +31,9 @@ func pack(from, to string) error {
 	if err != nil {
 		return err
 	}
-	small := w.EncodeAll(whole, make([]byte, 0, len(whole)/2))
+	sum := sha256.Sum256(whole)
+	head := binary.LittleEndian.AppendUint32(nil, 0x184D2A50) // RFC 8878, 3.1.2
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(sum)))
+	small := w.EncodeAll(whole, append(head, sum[:]...))
 	return os.WriteFile(to, small, 0o644)
 }

@@ -1,0 +1,115 @@
+package runtimes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"thaw/internal/treesum"
+)
+
+// changing are the names of what may change in a folder: a Python that we run on the host, to ask it about itself, compiles into its own. What we have compiled
+// for a client stays as it is.
+func changing(dir string) []string {
+	if strings.HasPrefix(filepath.Base(dir), "client-") {
+		return nil
+	}
+	return []string{"__pycache__"}
+}
+
+// makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A folder that is there already has the right
+// content, because its name holds the hash of that; once in each process it is compared with the sum that was written when it was made, and made again when a
+// disk or a hand has changed it.
+func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
+	making, _ := r.making.LoadOrStore(dir, new(sync.Mutex))
+	making.(*sync.Mutex).Lock()
+	defer making.(*sync.Mutex).Unlock()
+	same, known := r.sound(dir)
+	if same {
+		return nil
+	}
+	if known {
+		r.log.Error("a folder of runtimes was damaged or changed: it is made again", "folder", filepath.Base(dir))
+	}
+	bad := isFolder(dir) // if not, another process may make it at the same time
+	tmp, err := os.MkdirTemp(r.dir, ".tmp-"+filepath.Base(dir)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := fill(tmp); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(dir), err)
+	}
+	if err := readableByAll(tmp); err != nil {
+		return err
+	}
+	if bad {
+		if err := r.discard(dir); err != nil {
+			return err
+		}
+	}
+	if err := treesum.Put(dir, tmp, ".tmp-", changing(dir)...); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) && !isFolder(dir) {
+		return err
+	}
+	r.sums.Store(dir, true)
+	return nil
+}
+
+// readAtOnce is how many bytes of a folder its first user may wait for. More are read in the background, after a look at names, sizes and times: a client
+// with its SDK, or an interpreter, would keep the first cold start after a start waiting.
+const readAtOnce = 8 << 20
+
+// sound says whether a folder is as makeFolder has left it; known is false when there is none, or no sum of it. It looks once.
+func (r *Registry) sound(dir string) (same, known bool) {
+	if !isFolder(dir) {
+		return false, false
+	}
+	if was, ok := r.sums.Load(dir); ok {
+		return was.(bool), true
+	}
+	looks, size := treesum.CheckLook(dir, changing(dir)...)
+	if looks && size > readAtOnce {
+		r.sums.Store(dir, true)
+		go r.read(dir)
+		return true, true
+	}
+	if same, known = treesum.Check(dir, changing(dir)...); known {
+		r.sums.Store(dir, same)
+	}
+	return same, known
+}
+
+// read reads a whole folder that looks as it should, and lets it be made again when it is not: the next plan finds that. It ends by itself, or with the process.
+func (r *Registry) read(dir string) {
+	r.reading.Lock() // one folder at a time
+	defer r.reading.Unlock()
+	if same, known := treesum.Check(dir, changing(dir)...); same || !known || !isFolder(dir) {
+		return
+	}
+	r.log.Error("a folder of runtimes was damaged: it is made or installed again when it is next needed", "folder", filepath.Base(dir))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sums.Store(dir, false)
+	clear(r.plans)
+}
+
+// discard takes a folder away. Sandboxes that have it mounted go on with what they have.
+func (r *Registry) discard(dir string) error {
+	away, err := os.MkdirTemp(r.dir, ".tmp-old-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(away)
+	if err := os.Rename(dir, filepath.Join(away, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.sums.Delete(dir)
+	return nil
+}
