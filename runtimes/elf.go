@@ -13,6 +13,7 @@ import (
 type linked struct {
 	Loader    string   // as the program names it: /lib64/ld-linux-x86-64.so.2; empty for static programs
 	Libraries []string // real host paths
+	Missing   []string // names of libraries that were not found
 }
 
 // libraryFolders are where the loader looks on the distributions we know, in its order.
@@ -45,6 +46,7 @@ func readLinked(path string) (linked, error) {
 				continue
 			}
 			seen[name] = true
+			found := false
 			for _, folder := range slices.Concat(folders, libraryFolders()) {
 				real, err := filepath.EvalSymlinks(filepath.Join(folder, name))
 				if err != nil {
@@ -52,7 +54,11 @@ func readLinked(path string) (linked, error) {
 				}
 				out.Libraries = append(out.Libraries, real)
 				queue = append(queue, real)
+				found = true
 				break
+			}
+			if !found {
+				out.Missing = append(out.Missing, name)
 			}
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -276,7 +278,7 @@ func (f *fetcher) get(ctx context.Context, address, auth, accept string) (*http.
 		}
 		resp, err := f.http.Do(req)
 		if err != nil {
-			last = err
+			last = withCertificateHint(err)
 			continue
 		}
 		if resp.StatusCode == http.StatusOK {
@@ -289,6 +291,17 @@ func (f *fetcher) get(ctx context.Context, address, auth, accept string) (*http.
 		}
 	}
 	return nil, last
+}
+
+// withCertificateHint adds what helps where a registry's certificate is of an authority that this host does not know: a bare Debian knows none.
+func withCertificateHint(err error) error {
+	switch {
+	case !errors.As(err, new(x509.UnknownAuthorityError)) && !errors.As(err, new(*tls.CertificateVerificationError)):
+		return err
+	case hostCertificates() == "":
+		return fmt.Errorf("%w; this host knows no authorities, type: apt-get update && apt-get install -y ca-certificates, and start the server again", err)
+	}
+	return fmt.Errorf("%w; where a proxy signs for the registry, SSL_CERT_FILE names the file with its authority", err)
 }
 
 // refusedError says that a registry has answered, and not with the file.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,10 @@ func (r *Registry) installComponent(ctx context.Context, name string, progress f
 // finish does for an interpreter what its package leaves to the host.
 func (r *Registry) finish(ctx context.Context, name, dir string, progress func(string)) error {
 	if version, ok := strings.CutPrefix(name, "cpython"); ok {
-		return finishPython(ctx, version, dir, progress)
+		if err := finishPython(ctx, version, dir, progress); err != nil {
+			return err
+		}
+		r.tellOfSQLite(version, dir, progress)
 	}
 	if strings.HasPrefix(name, "jdk") {
 		progress("sharing the classes of Java " + strings.TrimPrefix(name, "jdk"))
@@ -104,6 +108,18 @@ func (r *Registry) finish(ctx context.Context, name, dir string, progress func(s
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// tellOfSQLite says so when import sqlite3 will fail: its library is the host's.
+func (r *Registry) tellOfSQLite(version, dir string, progress func(string)) {
+	modules, _ := filepath.Glob(filepath.Join(dir, "lib", "python"+version, "lib-dynload", "_sqlite3.*.so"))
+	for _, path := range modules {
+		if need, err := readLinked(path); err == nil && slices.Contains(need.Missing, "libsqlite3.so.0") {
+			text := "Python " + version + " has no sqlite3 until this host has its library; type: apt-get update && apt-get install -y " + debianPackages["libsqlite3.so.0"]
+			progress(text)
+			r.log.Warn(text)
+		}
+	}
 }
 
 func finishPython(ctx context.Context, version, dir string, progress func(string)) error {

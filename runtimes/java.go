@@ -45,6 +45,11 @@ func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 	if err := set.program(binary); err != nil {
 		return parts{}, err
 	}
+	if source != "host" {
+		if err := lacksLibrary(identifier, "Java "+version, set.missing); err != nil {
+			return parts{}, err
+		}
+	}
 	return parts{
 		plan: Plan{
 			Identifier: identifier,

@@ -29,6 +29,7 @@ var sharedData = []string{
 type mountSet struct {
 	mounts    []sandbox.Mount
 	libraries []string
+	missing   []string // libraries that a program needs and the host does not have where the loader usually looks
 }
 
 func (s *mountSet) add(source, target string) {
@@ -113,6 +114,7 @@ func (s *mountSet) program(path string) error {
 	if need.Loader != "" {
 		s.addSame(need.Loader)
 	}
+	s.missing = append(s.missing, need.Missing...)
 	for _, lib := range need.Libraries {
 		if !slices.Contains(s.libraries, lib) {
 			s.libraries = append(s.libraries, lib)

@@ -26,6 +26,11 @@ func (r *Registry) nodeLocked(identifier, major string) (parts, error) {
 	if err := set.program(binary); err != nil {
 		return parts{}, err
 	}
+	if source != "host" {
+		if err := lacksLibrary(identifier, "Node.js "+major, set.missing); err != nil {
+			return parts{}, err
+		}
+	}
 	sdk := r.sdk(nodeSDK)
 	client, err := r.nodeClient(sdk)
 	if err != nil {

@@ -32,7 +32,9 @@ func (r *Registry) askLocked(path string, args ...string) (string, error) {
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	p := probed{state: state, answer: strings.TrimSpace(string(out)), err: err}
-	r.probes[path] = p
+	if ctx.Err() == nil { // a busy machine says nothing about the interpreter
+		r.probes[path] = p
+	}
 	return p.answer, p.err
 }
 

@@ -77,6 +77,22 @@ func (r *Registry) missing(identifier, what, component string) *NotInstalledErro
 	return e
 }
 
+// debianPackages are the packages with the libraries that fetched interpreters need and a bare Debian lacks.
+var debianPackages = map[string]string{"libatomic.so.1": "libatomic1", "libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1", "libsqlite3.so.0": "libsqlite3-0"}
+
+// lacksLibrary is the error for a fetched interpreter that needs a library which the host does not have; nil: it has all.
+func lacksLibrary(identifier, what string, missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	e := &NotInstalledError{Identifier: identifier, Missing: missing[0] + ", a library that " + what + " needs,",
+		Hint: "the functions of it run when you install the package of your distribution that has it"}
+	if name := debianPackages[missing[0]]; name != "" {
+		e.Install = "apt-get update && apt-get install -y " + name
+	}
+	return e
+}
+
 // FetchError says that what a runtime lacks could not be fetched now. It is worth trying again later.
 type FetchError struct {
 	Identifier string

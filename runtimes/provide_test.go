@@ -6,7 +6,10 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,8 +51,8 @@ func until(t *testing.T, what string, true func() bool) {
 func TestFunctionsShareOneFetch(t *testing.T) {
 	p := nodeOfTest(t)
 	p.hang.Store(true) // until all of them wait
-	var log bytes.Buffer
-	r, err := Open(Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var said bytes.Buffer
+	r, err := Open(Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +97,8 @@ func TestFunctionsShareOneFetch(t *testing.T) {
 		t.Errorf("not ready after Provide: %v", err)
 	}
 	for _, want := range []string{`msg=fetching what="Node.js 24"`, `msg=fetched what="Node.js 24"`} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log does not say %s:\n%s", want, log.String())
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, said.String())
 		}
 	}
 }
@@ -191,6 +194,48 @@ func TestARuntimeIsReadyWithoutItsSDK(t *testing.T) {
 	after, err := r.Plan("nodejs24.x", "")
 	if err != nil || after.Identity == before.Identity {
 		t.Errorf("the plan does not follow the SDK: %v", err)
+	}
+}
+
+// A fetched interpreter needs libraries that a bare host may lack: the error names what to type, and the function recovers when they are there.
+func TestALibraryThatTheHostLacks(t *testing.T) {
+	sh, err := os.ReadFile("/bin/sh")
+	if err != nil || !bytes.HasPrefix(sh, []byte("\x7fELF")) || !bytes.Contains(sh, []byte("libc.so.6")) {
+		t.Skip("/bin/sh is no program that is linked with libc.so.6")
+	}
+	for name, want := range map[string]string{
+		"libq.so.6": "runtime nodejs24.x cannot run here: libq.so.6, a library that Node.js 24 needs, is missing; the functions of it run when you install the package of your distribution that has it",
+		"libt.so.1": "runtime nodejs24.x is not installed: libt.so.1, a library that Node.js 24 needs, is missing; type: apt-get update && apt-get install -y libt1",
+	} {
+		p := nodeOfTest(t)
+		p.npm = tarball(t, map[string]string{"package/bin/node": string(bytes.ReplaceAll(sh, []byte("libc.so.6"), []byte(name)))})
+		integrity := sha512.Sum512(p.npm)
+		pins[0].Hash = "sha512-" + base64.StdEncoding.EncodeToString(integrity[:])
+		debianPackages["libt.so.1"] = "libt1"
+		r := openTest(t)
+		if err := r.Provide(t.Context(), "nodejs24.x", ""); !errors.As(err, new(*NotInstalledError)) || err.Error() != want {
+			t.Errorf("without %s: %v", name, err)
+		}
+		if r.Recoverable("nodejs24.x", "") {
+			t.Error("worth another attempt without the library")
+		}
+		delete(debianPackages, "libt.so.1")
+	}
+}
+
+func TestARegistryOfAnUnknownAuthority(t *testing.T) {
+	p := nodeOfTest(t)
+	secure := httptest.NewTLSServer(p)
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Setenv("npm_config_registry", secure.URL+"/npm")
+	err := openTest(t).Provide(t.Context(), "nodejs24.x", "")
+	want := "SSL_CERT_FILE names the file"
+	if hostCertificates() == "" {
+		want = "apt-get install -y ca-certificates"
+	}
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v", err)
 	}
 }
 

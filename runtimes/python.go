@@ -32,6 +32,9 @@ print(json.dumps({
 func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
 	facts, source, ok := r.pythonInterpreterLocked(version)
 	if !ok {
+		if dir, _, here := r.installed("cpython" + version); here {
+			return parts{}, &NotInstalledError{Identifier: identifier, Missing: "a Python " + version + " that starts here", Hint: dir + "/bin/python" + version + " says why"}
+		}
 		return parts{}, r.missing(identifier, "Python "+version, "cpython"+version)
 	}
 	dir, c, ok := r.installed("python" + version)
