@@ -124,7 +124,7 @@ func (a *app) deploy(cmd *cobra.Command, t target, d *deployment) error {
 	for _, hint := range read.Hints {
 		fmt.Fprintf(a.words, "note: %s\n", hint)
 	}
-	fmt.Fprintf(a.words, "%s: %s, handler %s, from %s\n", d.Function, d.Runtime, d.Handler, filepath.Join(d.dir, read.Source))
+	fmt.Fprintf(a.words, "%s: %s, handler %s, from %s\n", d.Function, d.Runtime, visible(d.Handler), visible(filepath.Join(d.dir, read.Source)))
 	code, err := read.Package(ctx, d.dir)
 	if err != nil {
 		return fmt.Errorf("package of %s: %w", d.dir, err)
@@ -311,7 +311,7 @@ func (a *app) settled(ctx context.Context, client *lambda.Client, d *deployment)
 			return fmt.Errorf("%s is still %s after %v: %s", d.Function, c.State, settleLimit, aws.ToString(c.StateReason))
 		}
 		if why := aws.ToString(c.StateReason); why != "" && why != told && delay > 200*time.Millisecond {
-			fmt.Fprintf(a.words, "waiting: %s\n", why)
+			fmt.Fprintf(a.words, "waiting: %s\n", visible(why))
 			told = why
 		}
 		select {

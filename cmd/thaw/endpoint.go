@@ -34,29 +34,33 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // client is an AWS client for the target, and for one function. Where nobody names a region, it is the function's own. The key is a configured one when the configuration tells it, else that of AWS's own variables.
 func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Client, error) {
-	endpoint := cmp.Or(t.endpoint, os.Getenv("THAW_ENDPOINT"))
-	var c node.Config
-	var err error
-	if endpoint == "" {
-		s, err := a.find(cmd)
-		if err != nil {
-			return nil, fmt.Errorf("%w, or give --endpoint URL", err)
-		}
-		endpoint, c = s.endpoint, s.config
-		if t.region == "" && !regionIsSet() {
-			t.region = s.regionOf(cmd.Context(), function)
-		}
-	} else if c, err = a.settings(cmd); err != nil {
-		return nil, err
-	}
-	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, misuse{fmt.Errorf("endpoint %q is no URL such as http://127.0.0.1:9600", endpoint)}
-	}
-	id, secret, err := accessKey(c)
+	s, err := a.reach(cmd, t)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(endpoint, cmp.Or(t.region, region()), id, secret), nil
+	if s.Client != nil && t.region == "" && !regionIsSet() {
+		t.region = s.regionOf(cmd.Context(), function)
+	}
+	id, secret, err := accessKey(s.config)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(s.endpoint, cmp.Or(t.region, region()), id, secret), nil
+}
+
+// reach finds the server of a target. One that is named by its URL has no admin socket here.
+func (a *app) reach(cmd *cobra.Command, t target) (s found, err error) {
+	if s.endpoint = cmp.Or(t.endpoint, os.Getenv("THAW_ENDPOINT")); s.endpoint == "" {
+		if s, err = a.find(cmd); err != nil {
+			return s, fmt.Errorf("%w, or give --endpoint URL", err)
+		}
+	} else if s.config, err = a.settings(cmd); err != nil {
+		return s, err
+	}
+	if u, err := url.Parse(s.endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return s, misuse{fmt.Errorf("endpoint %q is no URL such as http://127.0.0.1:9600", s.endpoint)}
+	}
+	return s, nil
 }
 
 func regionIsSet() bool {

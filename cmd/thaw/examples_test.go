@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -84,6 +85,8 @@ func deploy(t *testing.T, dir, name string) {
 func TestExamples(t *testing.T) {
 	dir := serving(t)
 	deploy(t, dir, "hello")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "config")) // not those of whoever runs the test
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials"))
 	if r := thaw(t.Context(), "invoke", "hello", "--payload", "{}"); r.code != exitOK {
 		t.Fatal(r.words)
 	}

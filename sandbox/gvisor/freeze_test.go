@@ -2,8 +2,12 @@ package gvisor
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -65,6 +69,7 @@ func TestAKernelThatDoesNotAnswer(t *testing.T) {
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	waitStopped(t, pid)
 	if err := g.Freeze(); err == nil || !strings.Contains(err.Error(), "Pause") {
 		t.Errorf("a freeze that is not answered says %v", err)
 	}
@@ -72,6 +77,30 @@ func TestAKernelThatDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	unusable(t, g, "Pause")
+}
+
+// waitStopped waits until every thread of a process has stopped: the signal is on its way when kill returns.
+func waitStopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := 0
+		for _, path := range stats {
+			text, _ := os.ReadFile(path) // a thread that is gone runs no more
+			if _, after, ok := strings.Cut(string(text), ") "); ok && !strings.HasPrefix(after, "T") {
+				running++
+			}
+		}
+		if len(stats) > 0 && running == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d threads of process %d have not stopped", running, len(stats), pid)
+		}
+	}
 }
 
 // A freeze that fails half-way, after gVisor has stopped its tasks, is undone: the sandbox runs as before.
