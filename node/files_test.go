@@ -46,6 +46,10 @@ def handler(e, c):
     o['left'] = os.listdir('/tmp/d')
     d = os.open('/tmp', os.O_RDONLY)
     o['relative'] = os.fstat(os.open('d', os.O_TMPFILE | os.O_WRONLY, dir_fd=d)).st_nlink
+    import ctypes, struct
+    g = ctypes.CDLL(None).syscall(437, d, b'd', struct.pack('QQQ', os.O_TMPFILE | os.O_RDWR, 0o600, 0), 24)
+    os.write(g, b'x')
+    o['openat2'] = state(g)
     o['read only'] = attempt(lambda: os.open('/tmp', os.O_TMPFILE))
     o['a file'] = attempt(lambda: nameless('/etc/passwd'))
     o['nothing'] = attempt(lambda: nameless('/tmp/none'))
@@ -80,6 +84,7 @@ func TestFiles(t *testing.T) {
 		"unlinked":  `"FileNotFoundError 2"`,
 		"left":      `[]`,
 		"relative":  `0`,
+		"openat2":   `[0,1,"0o600","x"]`,
 		"read only": `"OSError 22"`,
 		"a file":    `"NotADirectoryError 20"`,
 		"nothing":   `"FileNotFoundError 2"`,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"reflect"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ func installFiles() {
 	for number, at := range openCalls {
 		replaceCall(number, func(was kernel.SyscallFn) kernel.SyscallFn { return opens(was, at) })
 	}
+	replaceCall(openat2Number, opens2)
 	replaceCall(linkatNumber, links)
 	installStats()
 }
@@ -45,7 +47,7 @@ func opens(was kernel.SyscallFn, at int) kernel.SyscallFn {
 			dir = args[0].Int()
 		}
 		addr, flags := args[at].Pointer(), args[at+1].Uint()
-		if flags&linux.O_TMPFILE != 0 && flags&(linux.O_PATH|linux.O_CREAT) == 0 && flags&linux.O_DIRECTORY != 0 && flags&linux.O_ACCMODE != linux.O_RDONLY {
+		if wantsNameless(flags) {
 			if fd, err := openNameless(t, dir, addr, flags, args[at+2].ModeT()); !linuxerr.Equals(linuxerr.EOPNOTSUPP, err) {
 				return fd, nil, err
 			}
@@ -55,6 +57,30 @@ func opens(was kernel.SyscallFn, at int) kernel.SyscallFn {
 			err = linuxerr.ENOSYS
 		}
 		return n, ctl, err
+	}
+}
+
+// wantsNameless says whether flags are right for a file without a name; where they are wrong, gVisor says so.
+func wantsNameless(flags uint32) bool {
+	return flags&linux.O_TMPFILE != 0 && flags&(linux.O_PATH|linux.O_CREAT) == 0 && flags&linux.O_DIRECTORY != 0 && flags&linux.O_ACCMODE != linux.O_RDONLY
+}
+
+// openat2Number is the same everywhere.
+const openat2Number = 437
+
+// opens2 is openat2. Its open_how is flags, mode and resolve, of 8 bytes each, little-endian; with a way to resolve paths there are no files without a name.
+func opens2(was kernel.SyscallFn) kernel.SyscallFn {
+	return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
+		var how [24]byte
+		if _, err := t.CopyInBytes(args[2].Pointer(), how[:]); err == nil && args[3].SizeT() == uint(len(how)) {
+			flags, mode, resolve := binary.LittleEndian.Uint64(how[:]), binary.LittleEndian.Uint64(how[8:]), binary.LittleEndian.Uint64(how[16:])
+			if flags>>32 == 0 && mode&^0o7777 == 0 && resolve == 0 && wantsNameless(uint32(flags)) {
+				if fd, err := openNameless(t, args[0].Int(), args[1].Pointer(), uint32(flags), uint(mode)); !linuxerr.Equals(linuxerr.EOPNOTSUPP, err) {
+					return fd, nil, err
+				}
+			}
+		}
+		return was(t, sysno, args)
 	}
 }
 
