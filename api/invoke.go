@@ -10,6 +10,7 @@ import (
 
 	"thaw/function"
 	"thaw/pool"
+	"thaw/runtimes"
 )
 
 // Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
@@ -145,10 +146,16 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 }
 
 // run gives an invocation to the pool. One whose version was replaced before it could run, nothing of it having run, is resolved again: what is
-// live now is what it gets.
+// live now is what it gets. One whose runtime is gone (an upgrade of the host took it, say) waits for another, if one can be had.
 func (c *call) run(q *pool.Request) (*pool.Result, error) {
-	for {
+	for provided := false; ; {
 		result, err := c.s.Pool.Invoke(c.r.Context(), q)
+		if v := q.Version; !provided && errors.As(err, new(*runtimes.NotInstalledError)) && c.s.Runtimes.Recoverable(v.Runtime, v.Architecture) {
+			provided = true
+			if c.provide(v) == nil {
+				continue
+			}
+		}
 		if !errors.Is(err, pool.ErrSuperseded) {
 			return result, err
 		}
@@ -171,7 +178,9 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 	if number == "" {
 		number = function.Latest
 	}
+	var timer *time.Timer
 	var timeout <-chan time.Time
+	began := time.Now()
 	for {
 		if v := e.Serving(number); v != nil {
 			return v, c.s.limits(e, number), nil
@@ -187,7 +196,7 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 			return nil, limits, c.wake(t, e, r)
 		}
 		if timeout == nil {
-			timer := time.NewTimer(c.s.PendingInvoke)
+			timer = time.NewTimer(c.s.PendingInvoke)
 			defer timer.Stop()
 			timeout = timer.C
 		}
@@ -196,6 +205,10 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 		case <-timeout:
 			because := ""
 			if fetching := c.s.Runtimes.Fetching(r.Config.Runtime); fetching != "" {
+				if time.Since(began) < c.s.FetchInvoke {
+					timer.Reset(fetchLook)
+					continue
+				}
 				because = " (" + fetching + ")"
 			}
 			return nil, limits, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending%s", because)
@@ -207,6 +220,25 @@ func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits
 		if e = c.s.view.Get(t.key); e == nil {
 			return nil, limits, notFound(t.qualified())
 		}
+	}
+}
+
+// fetchLook is the interval at which an invocation that waits for a fetch looks whether it goes on.
+const fetchLook = 200 * time.Millisecond
+
+// provide waits for the runtime of a version, which is fetched for all who want it, and also when this caller no longer waits.
+func (c *call) provide(v *function.Version) error {
+	done := make(chan error, 1)
+	c.s.work.Go(func() { done <- c.s.Runtimes.Provide(c.s.ctx, v.Runtime, v.Architecture) })
+	timer := time.NewTimer(c.s.FetchInvoke)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return context.DeadlineExceeded
+	case <-c.r.Context().Done():
+		return c.r.Context().Err()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/api"
+	"thaw/pool"
 	"thaw/runtimes"
 )
 
@@ -97,6 +99,13 @@ func (w *world) described(name, what string, wanted func(*types.FunctionConfigur
 	}
 }
 
+func (w *world) reopenWith(change func(*api.Options)) {
+	w.t.Helper()
+	w.close()
+	change(&w.Options)
+	w.open()
+}
+
 func failed(c *types.FunctionConfiguration) bool { return c.State == types.StateFailed }
 func live(c *types.FunctionConfiguration) bool {
 	return c.State == types.StateActive && c.LastUpdateStatus == types.LastUpdateStatusSuccessful
@@ -104,7 +113,9 @@ func live(c *types.FunctionConfiguration) bool {
 
 func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	a := &arriving{gate: make(chan struct{}), fetches: "Python 3.13 is being fetched: 12 of 26 MB"}
-	w := newWorld(t, func(o *api.Options) { o.Runtimes, o.PendingInvoke = a, 50*time.Millisecond })
+	w := newWorld(t, func(o *api.Options) {
+		o.Runtimes, o.PendingInvoke, o.FetchInvoke = a, 10*time.Millisecond, 300*time.Millisecond
+	})
 	w.create("orders", python313)
 	pending := w.described("orders", "Pending with the reason", func(c *types.FunctionConfiguration) bool {
 		return strings.Contains(aws.ToString(c.StateReason), "fetched")
@@ -114,8 +125,23 @@ func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	}
 	_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
 	wantError(t, err, "ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending (Python 3.13 is being fetched: 12 of 26 MB)")
+	// One that is patient enough gets its answer, though it came before the runtime.
+	w.reopenWith(func(o *api.Options) { o.FetchInvoke = time.Minute })
+	answered := make(chan error, 1)
+	go func() {
+		_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("answered before the runtime was there: %v", err)
+	case <-time.After(500 * time.Millisecond): // many times PendingInvoke
+	}
 	a.set(func(a *arriving) { a.here, a.fetches = true, "" })
 	close(a.gate)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
 	w.active("orders")
 	w.epoch("orders") // it can be invoked
 }
@@ -135,6 +161,37 @@ func TestAFetchIsContinuedAfterARestart(t *testing.T) {
 	a.set(func(a *arriving) { a.here = true })
 	close(a.gate)
 	w.active("orders")
+}
+
+// The runtime of a function that serves goes away, an upgrade of the host took it: the next invocation waits for another.
+func TestARuntimeThatWentIsProvidedAgain(t *testing.T) {
+	a := &arriving{here: true}
+	w := newWorld(t, func(o *api.Options) { o.Runtimes = a })
+	w.create("orders", python313)
+	w.active("orders")
+	var tries atomic.Int64
+	gone := &runtimes.NotInstalledError{Identifier: "python3.13", Missing: "Python 3.13"}
+	w.runner.mu.Lock()
+	w.runner.answer = func(context.Context, *pool.Request) (*pool.Result, error) {
+		if tries.Add(1) == 1 {
+			return nil, gone
+		}
+		return &pool.Result{Payload: []byte("1")}, nil
+	}
+	w.runner.mu.Unlock()
+	asked := a.Asked()
+	if _, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")}); err != nil || a.Asked() != asked+1 || tries.Load() != 2 {
+		t.Errorf("after %d tries and %d fetches: %v", tries.Load(), a.Asked()-asked, err)
+	}
+	// Where none can be had, the caller is told at once.
+	a.set(func(a *arriving) { a.here = false })
+	tries.Store(0)
+	asked = a.Asked()
+	_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
+	wantError(t, err, "InvalidRuntimeException", gone.Error())
+	if a.Asked() != asked {
+		t.Error("it is fetched although it cannot be")
+	}
 }
 
 func TestFunctionsRecoverWhenTheirRuntimeIsThere(t *testing.T) {

@@ -116,6 +116,8 @@ type Options struct {
 	Settle time.Duration
 	// PendingInvoke is how long an invocation waits for a function that is Pending; 0: 15 s.
 	PendingInvoke time.Duration
+	// FetchInvoke is how long one waits for a runtime that is being fetched; 0: 50 s. Clients give up after a minute.
+	FetchInvoke time.Duration
 	// Recovery is the interval at which functions that failed for want of a runtime are looked at; 0: 2 s.
 	Recovery time.Duration
 	Now      func() time.Time // nil: time.Now
@@ -161,6 +163,9 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	}
 	if o.PendingInvoke == 0 {
 		o.PendingInvoke = 15 * time.Second
+	}
+	if o.FetchInvoke == 0 {
+		o.FetchInvoke = 50 * time.Second
 	}
 	if o.Recovery == 0 {
 		o.Recovery = 2 * time.Second
