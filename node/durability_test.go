@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -104,7 +106,19 @@ func TestKill9(t *testing.T) {
 			}
 			go c.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &f.name, Payload: []byte(`{"ms":50000}`)})
 			time.Sleep(300 * time.Millisecond) // at work when it is killed
+			if kind == "gvisor" && len(groupsOf(filepath.Join(dir, "sandboxes-gvisor"))) == 0 {
+				t.Error("no cgroups are seen while the server runs")
+			}
 			c.kill9()
+			if kind == "gvisor" { // the sandboxes' parent clears up, without a next start
+				groups := func() []string { return groupsOf(filepath.Join(dir, "sandboxes-gvisor")) }
+				for end := time.Now().Add(20 * time.Second); len(groups()) > 0; time.Sleep(20 * time.Millisecond) {
+					if time.Now().After(end) {
+						t.Errorf("cgroups stay: %q", groups())
+						break
+					}
+				}
+			}
 
 			c = startChild(t, kind, dir)
 			f = &deployed{c.server, "kept"}
@@ -149,6 +163,15 @@ func TestKill9(t *testing.T) {
 			c = startChild(t, kind, dir) // for the deferred kill
 		})
 	}
+}
+
+// groupsOf are the cgroups of a backend's folder, in every hierarchy.
+func groupsOf(folder string) []string {
+	hash := sha256.Sum256([]byte(folder))
+	name := filepath.Join("thaw", hex.EncodeToString(hash[:3])) // as sandbox/gvisor names them
+	one, _ := filepath.Glob("/sys/fs/cgroup/" + name)
+	many, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	return append(one, many...)
 }
 
 // leftovers lists processes, mounts and cgroups that name the data folder.

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -31,8 +33,10 @@ type launcher struct {
 
 	learned learned
 
-	mu    sync.Mutex // guards boxes
+	mu    sync.Mutex // guards what follows
 	boxes map[string]*box
+	group []string // folders, one in each hierarchy, below which all sandboxes have their cgroups; empty before the first
+	home  []string // this process's own cgroups
 }
 
 // box is one sandbox as the launcher knows it.
@@ -88,6 +92,7 @@ func (l *launcher) serve() error {
 	for {
 		n, oobn, _, _, err := l.conn.ReadMsgUnix(buf, oob)
 		if n == 0 || err != nil {
+			l.clear()
 			return nil
 		}
 		files, err := received(oob[:oobn])
@@ -111,6 +116,46 @@ func (l *launcher) serve() error {
 			closeAll(files)
 			l.reply(req, r, err)
 		}()
+	}
+}
+
+// clearLimit bounds the wait for killed sandboxes: who starts next waits for the lock that this process holds, and can do the rest.
+const clearLimit = 2 * time.Second
+
+// clear ends what a server leaves that was killed, and removes the cgroups: nobody else does before the next start. After an orderly end nothing is left.
+func (l *launcher) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	deadline := time.Now().Add(clearLimit)
+	enter(l.home) //nolint:errcheck // it may be in a sandbox's groups, about to fork; where it stays there, the group stays
+	names := map[string]bool{}
+	for _, dir := range l.group {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			names[e.Name()] = names[e.Name()] || e.IsDir()
+		}
+	}
+	var groups [][]string
+	for name, isDir := range names {
+		if !isDir {
+			continue
+		}
+		var dirs []string
+		for _, dir := range l.group {
+			dirs = append(dirs, filepath.Join(dir, name))
+		}
+		launch.KillGroup(dirs)
+		groups = append(groups, dirs)
+	}
+	for _, dirs := range groups {
+		launch.RemoveGroup(dirs, deadline) //nolint:errcheck // the next start sweeps
+	}
+	for _, dir := range l.group {
+		unix.Rmdir(dir)
+		unix.Rmdir(filepath.Dir(dir)) // fails while another server is there
 	}
 }
 
@@ -219,6 +264,12 @@ func (l *launcher) create(req launch.Request, files []*os.File) (launch.Reply, e
 	if err != nil {
 		return launch.Reply{}, err
 	}
+	l.mu.Lock()
+	l.group, l.home = l.group[:0], c.Home
+	for _, procs := range c.Groups { // .../HASH/NAME/cgroup.procs
+		l.group = append(l.group, filepath.Dir(filepath.Dir(procs)))
+	}
+	l.mu.Unlock()
 	spec, err := specutils.ReadSpec(c.Bundle, conf)
 	if err != nil {
 		return launch.Reply{}, err

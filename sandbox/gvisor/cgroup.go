@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -249,44 +248,21 @@ func (g *group) pids() []int {
 	if g == nil {
 		return nil
 	}
-	return pidsIn(filepath.Join(g.c.mounts()[0], g.rel, "cgroup.procs"))
-}
-
-func pidsIn(path string) []int {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, f := range strings.Fields(string(b)) {
-		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return launch.PIDs(filepath.Join(g.c.mounts()[0], g.rel))
 }
 
 // kill ends every process in the group, frozen or not. It does not wait.
 func (g *group) kill() { killGroup(g.c, g.rel) }
 
-func killGroup(c *cgroups, rel string) {
-	if c.v2 != "" {
-		os.WriteFile(filepath.Join(c.v2, rel, "cgroup.kill"), []byte("1"), 0) // reaches frozen processes; since Linux 5.14
+func killGroup(c *cgroups, rel string) { launch.KillGroup(c.dirs(rel)) }
+
+// dirs are the folders of a group, one in each hierarchy.
+func (c *cgroups) dirs(rel string) []string {
+	dirs := c.mounts()
+	for i, m := range dirs {
+		dirs[i] = filepath.Join(m, rel)
 	}
-	for _, m := range c.mounts() {
-		for _, pid := range pidsIn(filepath.Join(m, rel, "cgroup.procs")) {
-			unix.Kill(pid, unix.SIGKILL)
-		}
-	}
-	if m := c.v1["memory"]; m != "" { // whoever waits for memory must run to die
-		os.WriteFile(filepath.Join(m, rel, "memory.oom_control"), []byte("0"), 0)
-	}
-	if m := c.v1["freezer"]; m != "" { // a killed process that the v1 freezer holds dies when it thaws
-		os.WriteFile(filepath.Join(m, rel, "freezer.state"), []byte("THAWED"), 0)
-	}
-	if c.v2 != "" {
-		os.WriteFile(filepath.Join(c.v2, rel, "cgroup.freeze"), []byte("0"), 0)
-	}
+	return dirs
 }
 
 // removeLimit bounds the wait for the last process of a killed group.
@@ -296,20 +272,8 @@ const removeLimit = 10 * time.Second
 func (g *group) remove() error { return removeGroup(g.c, g.rel) }
 
 func removeGroup(c *cgroups, rel string) error {
-	deadline := time.Now().Add(removeLimit)
-	for _, m := range c.mounts() {
-		dir := filepath.Join(m, rel)
-		for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-			err := unix.Rmdir(dir)
-			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-				return fmt.Errorf("cgroup %s: %w", dir, err)
-			}
-			killGroup(c, rel)
-			time.Sleep(pause)
-		}
+	if err := launch.RemoveGroup(c.dirs(rel), time.Now().Add(removeLimit)); err != nil {
+		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil
 }
