@@ -26,8 +26,7 @@ type call struct {
 	region string
 	label  string // of the path, decoded
 	body   []byte
-	values url.Values   // of the query, parsed on first use
-	again  func() error // invocations only: resolve once more, into the same pool.Request
+	values url.Values // of the query, parsed on first use
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/function"
+	"thaw/invoke"
 	"thaw/pool"
 	"thaw/runtimes"
 )
@@ -112,10 +113,23 @@ func answerFor(err error) (answer *Error, ours bool) {
 		invalid     *codepackage.InvalidError
 		unknown     *runtimes.UnknownError
 		missing     *runtimes.NotInstalledError
+		absent      *invoke.NotFoundError
+		state       *invoke.StateError
+		notReady    *invoke.NotReadyError
 	)
 	switch {
 	case errors.As(err, &known):
 		return known, false
+	case errors.As(err, &absent):
+		return notFound(absent.ARN), false
+	case errors.As(err, &state):
+		return wrongState(state), false
+	case errors.As(err, &notReady) && notReady.Failed:
+		return fail("SnapStartRegenerationFailureException", "Lambda failed to regenerate snapshot of your function: %s", notReady.Reason), false
+	case errors.As(err, &notReady):
+		return fail("SnapStartNotReadyException", "Lambda is initializing your function. It will be ready to invoke once your function state becomes Active."), false
+	case errors.Is(err, invoke.ErrStopping):
+		return fail("ServiceException", "The server is stopping."), false
 	case errors.As(err, &throttled):
 		message := throttled.Message
 		if message == "" {
@@ -147,6 +161,16 @@ func answerFor(err error) (answer *Error, ours bool) {
 		return fail("ServiceException", "The request was given up."), false
 	}
 	return fail("ServiceException", "Service encountered an internal error. The server's log has the reason under this request ID."), true
+}
+
+// wrongState is for a version that cannot serve. As for every such state, that is a conflict: clients send an invocation again that was
+// answered 502 (InvalidRuntimeException), and this one would fail again.
+func wrongState(e *invoke.StateError) *Error {
+	because := ""
+	if e.Because != "" {
+		because = " (" + e.Because + ")"
+	}
+	return fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: %s%s", e.State, because)
 }
 
 // writeError answers err. Nothing may have been written yet.

@@ -52,20 +52,9 @@ func (c *call) lookup() (*function.Entry, *function.VersionRecord, target, error
 	if e == nil {
 		return nil, nil, t, notFound(t.asNamed())
 	}
-	v := versionOf(e, t.qualifier)
+	v := e.Named(t.qualifier)
 	if v == nil {
 		return nil, nil, t, notFound(t.asNamed())
 	}
 	return e, v, t, nil
-}
-
-// versionOf returns what a qualifier names, nil when that is nothing.
-func versionOf(e *function.Entry, qualifier string) *function.VersionRecord {
-	switch function.KindOf(qualifier) {
-	case function.QualifierLatest:
-		return &e.Record.Latest
-	case function.QualifierNumber:
-		return e.Version(function.Number(qualifier))
-	}
-	return nil
 }

@@ -18,21 +18,14 @@ func (s *Server) Deactivate(ctx context.Context, v *function.Version) error {
 	return err
 }
 
-// wake has the snapshot of an Inactive version made again, and is the answer to the invocation that found it so. Source: E-133; spec 5.2: the waking
-// invocation fails with SnapStartNotReadyException, after a failed regeneration with SnapStartRegenerationFailureException. That one tries again, too: on the service
-// only a new version would help.
-func (c *call) wake(t target, e *function.Entry, v *function.VersionRecord) error {
-	moved, err := c.s.moveVersion(c.r.Context(), e.Record, function.Number(v.Number), function.WakeAsked)
-	if err != nil {
-		return err
+// wake has the snapshot of an Inactive version made again. Source: E-133; spec 5.2. On the service only a new version would help after a
+// regeneration that failed; here the next invocation tries again.
+func (s *Server) wake(ctx context.Context, e *function.Entry, v *function.VersionRecord) error {
+	moved, err := s.moveVersion(ctx, e.Record, function.Number(v.Number), function.WakeAsked)
+	if err == nil && moved {
+		s.settleSoon(e.Record.Key)
 	}
-	if moved {
-		c.s.settleSoon(t.key)
-	}
-	if v.ReasonCode != "" {
-		return fail("SnapStartRegenerationFailureException", "Lambda failed to regenerate snapshot of your function: %s", v.Reason)
-	}
-	return fail("SnapStartNotReadyException", "Lambda is initializing your function. It will be ready to invoke once your function state becomes Active.")
+	return err
 }
 
 // moveVersion applies an event to a published version and returns when everybody can see it. It is not moved when it is gone or the event is none for it.

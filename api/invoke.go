@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"thaw/function"
-	"thaw/pool"
+	"thaw/invoke"
 	"thaw/runtimes"
 )
 
@@ -23,12 +23,12 @@ func (c *call) invoke() error {
 	if err != nil || q == nil {
 		return err
 	}
-	result, err := c.run(q)
+	result, err := c.s.invoker.Invoke(c.r.Context(), q)
 	if err != nil {
 		return c.invokeFailed(err)
 	}
 	h := c.w.Header()
-	h["X-Amz-Executed-Version"] = []string{q.Version.Number}
+	h["X-Amz-Executed-Version"] = []string{result.Version.Number}
 	if result.FunctionError != "" {
 		h["X-Amz-Function-Error"] = []string{result.FunctionError}
 	}
@@ -50,9 +50,8 @@ func (c *call) invokeFailed(err error) error {
 	return err
 }
 
-// invocation reads what Invoke and InvokeWithResponseStream have in common, and waits until the function can serve. A nil request
-// without an error was answered already.
-func (c *call) invocation(stream bool) (*pool.Request, error) {
+// invocation reads what Invoke and InvokeWithResponseStream have in common. A nil request without an error was answered already.
+func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	h := c.r.Header
 	var v violations
 	ref, qualifier := c.checkTarget(&v, readNames, c.label)
@@ -81,9 +80,8 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := c.s.view.Get(t.key)
-	if e == nil || versionOf(e, t.qualifier) == nil {
-		return nil, notFound(t.qualified())
+	if _, _, err := c.s.invoker.Find(t.key, t.qualifier, t.asNamed()); err != nil {
+		return nil, err
 	}
 	switch {
 	case invocationType == "Event":
@@ -103,66 +101,18 @@ func (c *call) invocation(stream bool) (*pool.Request, error) {
 	if invocationType == "DryRun" {
 		return nil, c.empty(http.StatusNoContent)
 	}
-	serving, limits, err := c.serving(t, e)
-	if err != nil {
-		return nil, err
-	}
-	q := &pool.Request{
-		Version:    serving,
-		Limits:     limits,
+	return &invoke.Request{
+		Function:   t.key,
+		Qualifier:  t.qualifier,
 		RequestID:  c.id,
 		InvokedARN: t.asNamed(),
-		Event:      c.body,
-		// No ContentType: the event has just been found to be JSON, and the runtime is told so. Clients call it application/octet-stream (SDKs) or
-		// nothing at all, and AWS's Python client would hand anything but application/json to the handler as bytes.
+		// The runtime is told that the event is JSON, as has just been found. Clients call it application/octet-stream (SDKs) or nothing at
+		// all, and AWS's Python client would hand anything but application/json to the handler as bytes.
+		Event:         c.body,
 		ClientContext: clientContext,
 		TraceID:       first(h["X-Amzn-Trace-Id"]),
 		Tail:          logType == "Tail",
-	}
-	if len(q.Event) == 0 {
-		q.Event = []byte("{}")
-	}
-	c.again = func() error {
-		e := c.s.view.Get(t.key)
-		if e == nil {
-			return notFound(t.qualified())
-		}
-		serving, limits, err := c.serving(t, e)
-		if err != nil {
-			return err
-		}
-		if serving.Epoch == q.Version.Epoch { // the pool knows of the change a moment before the view
-			select {
-			case <-e.Replaced():
-			case <-time.After(10 * time.Millisecond):
-			case <-c.r.Context().Done():
-				return c.invokeFailed(c.r.Context().Err())
-			}
-		}
-		q.Version, q.Limits = serving, limits
-		return nil
-	}
-	return q, nil
-}
-
-// run gives an invocation to the pool. One whose version was replaced before it could run, nothing of it having run, is resolved again: what is
-// live now is what it gets. One whose runtime is gone (an upgrade of the host took it, say) waits for another, if one can be had.
-func (c *call) run(q *pool.Request) (*pool.Result, error) {
-	for provided := false; ; {
-		result, err := c.s.Pool.Invoke(c.r.Context(), q)
-		if v := q.Version; !provided && errors.As(err, new(*runtimes.NotInstalledError)) && c.s.Runtimes.Recoverable(v.Runtime, v.Architecture) {
-			provided = true
-			if c.provide(v) == nil {
-				continue
-			}
-		}
-		if !errors.Is(err, pool.ErrSuperseded) {
-			return result, err
-		}
-		if err := c.again(); err != nil {
-			return nil, err
-		}
-	}
+	}, nil
 }
 
 func first(values []string) string {
@@ -170,94 +120,6 @@ func first(values []string) string {
 		return ""
 	}
 	return values[0]
-}
-
-// serving returns what an invocation runs. One of a function that is Pending waits for it, in bounds.
-func (c *call) serving(t target, e *function.Entry) (v *function.Version, limits pool.Limits, err error) {
-	number := t.qualifier
-	if number == "" {
-		number = function.Latest
-	}
-	var timer *time.Timer
-	var timeout <-chan time.Time
-	began := time.Now()
-	for {
-		if v := e.Serving(number); v != nil {
-			return v, c.s.limits(e, number), nil
-		}
-		r := versionOf(e, t.qualifier)
-		if r == nil {
-			return nil, limits, notFound(t.qualified())
-		}
-		switch r.Life {
-		case function.Failed:
-			return nil, limits, failedToServe(r)
-		case function.Inactive:
-			return nil, limits, c.wake(t, e, r)
-		}
-		if timeout == nil {
-			timer = time.NewTimer(c.s.PendingInvoke)
-			defer timer.Stop()
-			timeout = timer.C
-		}
-		select {
-		case <-e.Replaced():
-		case <-timeout:
-			because := ""
-			if fetching := c.s.Runtimes.Fetching(r.Config.Runtime); fetching != "" {
-				if time.Since(began) < c.s.FetchInvoke {
-					timer.Reset(fetchLook)
-					continue
-				}
-				because = " (" + fetching + ")"
-			}
-			return nil, limits, fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending%s", because)
-		case <-c.s.ctx.Done():
-			return nil, limits, fail("ServiceException", "The server is stopping.")
-		case <-c.r.Context().Done():
-			return nil, limits, c.invokeFailed(c.r.Context().Err())
-		}
-		if e = c.s.view.Get(t.key); e == nil {
-			return nil, limits, notFound(t.qualified())
-		}
-	}
-}
-
-// fetchLook is the interval at which an invocation that waits for a fetch looks whether it goes on.
-const fetchLook = 200 * time.Millisecond
-
-// provide waits for the runtime of a version, which is fetched for all who want it, and also when this caller no longer waits.
-func (c *call) provide(v *function.Version) error {
-	done := make(chan error, 1)
-	c.s.work.Go(func() { done <- c.s.Runtimes.Provide(c.s.ctx, v.Runtime, v.Architecture) })
-	timer := time.NewTimer(c.s.FetchInvoke)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return context.DeadlineExceeded
-	case <-c.r.Context().Done():
-		return c.r.Context().Err()
-	}
-}
-
-// limits are what an invocation of a version may use at this moment.
-func (s *Server) limits(e *function.Entry, number string) pool.Limits {
-	l := pool.Limits{Reserved: -1, Unreserved: s.Concurrency - s.view.Reserved() - s.view.Provisioned()}
-	if n := e.Record.Reserved; n != nil {
-		l.Reserved = *n
-	}
-	if len(e.Record.Provisioned) > 0 {
-		l.Provisioned, l.ProvisionedAll = e.Record.Provisioned[function.Number(number)].Requested, e.Record.ProvisionedTotal()
-	}
-	return l
-}
-
-// failedToServe says why a Failed version cannot be invoked. As for every state that does not serve, that is a conflict: clients send an invocation
-// again that was answered 502 (InvalidRuntimeException), and this one would fail again.
-func failedToServe(r *function.VersionRecord) error {
-	return fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Failed (%s)", r.Reason)
 }
 
 // checkEvent refuses an event that is no JSON. None at all is allowed and means {}.
@@ -287,4 +149,23 @@ func readClientContext(s string) (string, error) {
 		return "", fail("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
 	}
 	return string(b), nil
+}
+
+// provide waits for the runtime of a version whose runtime is gone (an upgrade of the host took it, say), where another can be had, and
+// says whether it is there. It is fetched for all who want it, and also when this caller no longer waits.
+func (s *Server) provide(ctx context.Context, v *function.Version, err error) bool {
+	if !errors.As(err, new(*runtimes.NotInstalledError)) || !s.Runtimes.Recoverable(v.Runtime, v.Architecture) {
+		return false
+	}
+	done := make(chan error, 1)
+	s.work.Go(func() { done <- s.Runtimes.Provide(s.ctx, v.Runtime, v.Architecture) })
+	timer := time.NewTimer(s.FetchInvoke)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err == nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"net/http"
 	"sync"
+
+	"thaw/function"
 )
 
 // InvokeWithResponseStream: POST /2021-11-15/functions/{FunctionName}/response-streaming-invocations?Qualifier= -> 200.
@@ -18,9 +20,9 @@ func (c *call) invokeWithResponseStream() error {
 	if err != nil || q == nil {
 		return err
 	}
-	out := &eventStream{c: c, version: q.Version.Number}
-	q.Stream = out
-	result, err := c.run(q)
+	out := &eventStream{c: c}
+	q.Stream, q.Chosen = out, func(v *function.Version) { out.version = v.Number }
+	result, err := c.s.invoker.Invoke(c.r.Context(), q)
 	if err != nil {
 		if !out.started() {
 			return c.invokeFailed(err)

@@ -20,13 +20,13 @@ import (
 	"time"
 
 	"thaw/function"
+	"thaw/invoke"
 	"thaw/pool"
 )
 
 // Pool runs invocations; *pool.Pool is one.
 type Pool interface {
-	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, or the context's.
-	Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error)
+	invoke.Pool
 	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number is $LATEST, a
 	// version's, or empty for all. It does not wait.
 	Retire(unqualifiedARN, number string, beforeEpoch uint64)
@@ -126,10 +126,11 @@ type Options struct {
 // Server is the API. It is an http.Handler.
 type Server struct {
 	Options
-	view   *function.View
-	router router
-	auth   *verifier
-	tokens tokens
+	view    *function.View
+	invoker *invoke.Invoker
+	router  router
+	auth    *verifier
+	tokens  tokens
 
 	ctx     context.Context // of background work: ends with Close
 	cancel  context.CancelCauseFunc
@@ -184,6 +185,8 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	rand.Read(s.tokens.key[:]) //nolint:errcheck // never fails: documented
 	s.tokens.now = o.Now
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.invoker = invoke.New(invoke.Options{View: s.view, Pool: o.Pool, Concurrency: o.Concurrency, Pending: o.PendingInvoke, Fetch: o.FetchInvoke,
+		Wake: s.wake, Fetching: o.Runtimes.Fetching, Provide: s.provide, Stopping: s.ctx.Done()})
 	var err error
 	if s.unwatch, err = o.Store.Watch(ctx, s.view.Apply); err != nil {
 		s.cancel(err)

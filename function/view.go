@@ -88,6 +88,17 @@ func (e *Entry) Serving(number string) *Version {
 // Version returns a published version, nil when there is none.
 func (e *Entry) Version(n int) *VersionRecord { return e.versions[n] }
 
+// Named returns what a qualifier names, nil when that is nothing. The empty qualifier is $LATEST.
+func (e *Entry) Named(qualifier string) *VersionRecord {
+	switch KindOf(qualifier) {
+	case QualifierLatest:
+		return &e.Record.Latest
+	case QualifierNumber:
+		return e.Version(Number(qualifier))
+	}
+	return nil
+}
+
 // Versions returns the published versions, ascending.
 func (e *Entry) Versions() []*VersionRecord {
 	out := make([]*VersionRecord, 0, len(e.Record.Numbers))

@@ -1,0 +1,182 @@
+// Package invoke is the one way to have a function run. The API calls it, and so will whoever else has events for functions: queues, pollers,
+// triggers. It knows no HTTP.
+//
+//	Invoke -> the version that the qualifier names -> wait while it is Pending, wake it when it is Inactive
+//	       -> the limits of this moment -> pool -> again, when the version was replaced before it could run
+//
+// Nothing of an invocation has run when one of this package's errors comes back: *NotFoundError, *StateError, *NotReadyError, ErrStopping.
+// Errors of the pool come as the pool gives them.
+package invoke
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"thaw/function"
+	"thaw/pool"
+)
+
+// Request is one invocation, as its sender has it.
+type Request struct {
+	Function  function.Key
+	Qualifier string // as the sender wrote it; empty: $LATEST
+	// InvokedARN is how the sender named the function, with the qualifier only where there was one. The function sees it.
+	InvokedARN    string
+	RequestID     string // UUID
+	Event         []byte // JSON; empty: {}
+	ClientContext string // JSON text
+	TraceID       string // trace header as the sender gave it; may be empty
+	Tail          bool   // the result carries the end of the invocation's log
+	// Stream, when set, receives a streamed answer as it comes: see pool.Request.
+	Stream pool.StreamSink
+	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has to be chosen.
+	Chosen func(*function.Version)
+}
+
+// Result is how an invocation ended that reached the function.
+type Result struct {
+	*pool.Result
+	Version *function.Version // that ran
+}
+
+// Pool hands invocations to environments.
+type Pool interface {
+	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, *pool.RestoreFailedError, pool.ErrSuperseded, or the context's.
+	Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error)
+}
+
+// Options are what an Invoker works with.
+type Options struct {
+	View        *function.View
+	Pool        Pool
+	Concurrency int // of the account
+	// Pending is how long an invocation waits for a version that is Pending, and Fetch for one whose runtime is being fetched.
+	Pending, Fetch time.Duration
+	// Wake has an Inactive version made ready again, and returns when everybody can see that it is under way.
+	Wake func(context.Context, *function.Entry, *function.VersionRecord) error
+	// Fetching says what of a runtime is being fetched, for people; empty: nothing.
+	Fetching func(runtime string) string
+	// Provide waits for what an invocation lacked that failed with err, and says whether it is there now.
+	Provide func(ctx context.Context, v *function.Version, err error) bool
+	// Stopping is closed when nothing is waited for any more.
+	Stopping <-chan struct{}
+}
+
+// Invoker has functions run. It holds nothing but its Options, and needs no end.
+type Invoker struct{ o Options }
+
+// New makes an Invoker.
+func New(o Options) *Invoker { return &Invoker{o} }
+
+// Find returns the version that a qualifier names now, whether or not it can serve. *NotFoundError.
+func (i *Invoker) Find(k function.Key, qualifier, invokedARN string) (*function.Entry, *function.VersionRecord, error) {
+	e := i.o.View.Get(k)
+	if e == nil {
+		return nil, nil, notFound(qualifier, invokedARN)
+	}
+	v := e.Named(qualifier)
+	if v == nil {
+		return nil, nil, notFound(qualifier, invokedARN)
+	}
+	return e, v, nil
+}
+
+// Invoke runs one invocation and returns how it ended. When ctx ends, an invocation that has reached the function goes on without its sender.
+func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
+	q := &pool.Request{RequestID: r.RequestID, InvokedARN: r.InvokedARN, Event: r.Event, ClientContext: r.ClientContext, TraceID: r.TraceID,
+		Tail: r.Tail, Stream: r.Stream}
+	if len(q.Event) == 0 {
+		q.Event = []byte("{}")
+	}
+	for provided := false; ; {
+		e, v, err := i.serving(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if q.Version != nil && v.Epoch == q.Version.Epoch && !provided { // the pool knows of the change a moment before the view
+			select {
+			case <-e.Replaced():
+			case <-time.After(viewBehind):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		q.Version, q.Limits = v, i.limits(e, v.Number)
+		if r.Chosen != nil {
+			r.Chosen(v)
+		}
+		result, err := i.o.Pool.Invoke(ctx, q)
+		if err == nil {
+			return &Result{result, v}, nil
+		}
+		switch {
+		case errors.Is(err, pool.ErrSuperseded):
+			provided = false
+		case !provided && i.o.Provide(ctx, v, err):
+			provided = true
+		default:
+			return nil, err
+		}
+	}
+}
+
+// viewBehind bounds the wait for a change that the pool has heard of and the view has not.
+const viewBehind = 10 * time.Millisecond
+
+// serving returns what an invocation runs. One of a version that is Pending waits for it, in bounds.
+func (i *Invoker) serving(ctx context.Context, r *Request) (*function.Entry, *function.Version, error) {
+	var began time.Time // the wait, if there is one
+	var timer *time.Timer
+	for {
+		e, record, err := i.Find(r.Function, r.Qualifier, r.InvokedARN)
+		if err != nil {
+			return nil, nil, err
+		}
+		if v := e.Serving(record.Number); v != nil {
+			return e, v, nil
+		}
+		switch record.Life {
+		case function.Failed:
+			return nil, nil, &StateError{State: "Failed", Because: record.Reason}
+		case function.Inactive:
+			if err := i.o.Wake(ctx, e, record); err != nil {
+				return nil, nil, err
+			}
+			return nil, nil, &NotReadyError{Failed: record.ReasonCode != "", Reason: record.Reason}
+		}
+		if timer == nil {
+			began, timer = time.Now(), time.NewTimer(i.o.Pending)
+			defer timer.Stop()
+		}
+		select {
+		case <-e.Replaced():
+		case <-timer.C:
+			fetching := i.o.Fetching(record.Config.Runtime)
+			if fetching == "" || time.Since(began) >= i.o.Fetch {
+				return nil, nil, &StateError{State: "Pending", Because: fetching}
+			}
+			timer.Reset(fetchLook)
+		case <-i.o.Stopping:
+			return nil, nil, ErrStopping
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// fetchLook is the interval at which an invocation that waits for a fetch looks whether it goes on.
+const fetchLook = 200 * time.Millisecond
+
+// limits are what an invocation of a version may use at this moment.
+func (i *Invoker) limits(e *function.Entry, number string) pool.Limits {
+	view := i.o.View
+	l := pool.Limits{Reserved: -1, Unreserved: i.o.Concurrency - view.Reserved() - view.Provisioned()}
+	if n := e.Record.Reserved; n != nil {
+		l.Reserved = *n
+	}
+	if len(e.Record.Provisioned) > 0 {
+		l.Provisioned, l.ProvisionedAll = e.Record.Provisioned[function.Number(number)].Requested, e.Record.ProvisionedTotal()
+	}
+	return l
+}
