@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -331,6 +332,47 @@ func TestBlockCutAnywhere(t *testing.T) {
 		if got, why := reopened(t, dir, slog.New(slog.DiscardHandler)); why != nil || !maps.Equal(got, want) {
 			t.Errorf("cut at %d of %d: %v; %q", at, len(b), why, difference(got, want))
 		}
+	}
+}
+
+// TestOpener is the child of TestKillWhileOpening: it opens a folder and closes it.
+func TestOpener(t *testing.T) {
+	dir := os.Getenv(crashDir + "_OPEN")
+	if dir == "" {
+		t.Skip("the child of TestKillWhileOpening")
+	}
+	s, err := Open(t.Context(), Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
+// A start is killed anywhere, also while it mends what was damaged: nothing is lost, and the next one goes on.
+func TestKillWhileOpening(t *testing.T) {
+	dir := t.TempDir()
+	want := filled(t, dir)
+	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
+	for round := range 16 {
+		if files := filesOf(t, dir); round%2 == 1 { // of one copy at a time: the other one has what this loses
+			i := slices.IndexFunc(files, func(f string) bool { return strings.HasSuffix(f, ".blk") })
+			if i >= 0 {
+				if err := os.Truncate(filepath.Join(dir, files[i]), rnd.Int64N(2000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		c := exec.Command(os.Args[0], "-test.run=^TestOpener$")
+		c.Env = append(os.Environ(), crashDir+"_OPEN="+dir)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rnd.IntN(250)) * time.Millisecond) // anywhere in it, or after it
+		c.Process.Kill()
+		c.Wait() //nolint:errcheck // killed
+	}
+	if got, why := reopened(t, dir, slog.New(slog.DiscardHandler)); why != nil || !maps.Equal(got, want) {
+		t.Errorf("complete: %v; %q", why, difference(got, want))
 	}
 }
 

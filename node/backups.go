@@ -31,6 +31,9 @@ const (
 	autoTime    = "20060102T150405Z"
 )
 
+// versionInName is this version as names of files have it: a release may be named after a branch with a slash.
+func versionInName() string { return strings.ReplaceAll(Version, "/", "_") }
+
 // backups copies the records of a server out, now and then and before anything that a server of another version might do to them.
 type backups struct {
 	dir   string
@@ -90,7 +93,7 @@ func (b *backups) make() error {
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	if newest := b.newest(Version); newest != "" {
+	if newest := b.newest(versionInName()); newest != "" {
 		if now.Sub(b.madeAt(newest)) < backupEvery {
 			return nil
 		}
@@ -98,7 +101,7 @@ func (b *backups) make() error {
 			return nil
 		}
 	}
-	path := filepath.Join(b.dir, autoPrefix+now.Format(autoTime)+"-"+Version+".tar")
+	path := filepath.Join(b.dir, autoPrefix+now.Format(autoTime)+"-"+versionInName()+".tar")
 	_, err = backup.ToFile(path, func(w io.Writer) error {
 		return backup.Write(context.Background(), w, backup.Source{Version: Version, Now: now,
 			Records: func() ([]journal.Write, map[string]uint64, error) { return records, last, nil }})
@@ -137,7 +140,7 @@ func (b *backups) madeAt(path string) time.Time {
 }
 
 func (b *backups) prune() error {
-	mine := b.list(Version)
+	mine := b.list(versionInName())
 	others := slices.DeleteFunc(b.list(""), func(p string) bool { return slices.Contains(mine, p) })
 	var errs []error
 	for _, l := range [][]string{mine, others} {
