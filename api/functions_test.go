@@ -287,7 +287,7 @@ func TestUpdateCode(t *testing.T) { // C-037 to C-042, C-051
 		t.Errorf("the same code again: %v", err)
 	}
 	w.updated("orders")
-	if n := len(w.leftovers()); n != 2 { // one blob, one file
+	if n := len(w.leftovers()); n != 3 { // one blob, one file, and what the file is checked against
 		t.Errorf("left: %q", w.leftovers())
 	}
 }
