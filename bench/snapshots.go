@@ -142,14 +142,18 @@ func (s *server) runtimeOf(ctx context.Context, family string) (types.Runtime, e
 	if err != nil {
 		return "", fmt.Errorf("thaw runtime ls: %w", err)
 	}
-	var rows []struct {
-		Identifier, Missing, Install string
-		Ready, Fetchable             bool
+	type row struct {
+		Identifier, Missing string
+		Ready, Fetchable    bool
+		Fetches             []string
 	}
+	var rows []row
 	if err := json.Unmarshal(out, &rows); err != nil {
 		return "", fmt.Errorf("thaw runtime ls: %w", err)
 	}
 	missing := "no runtime of this family"
+	// The newest for which the least is fetched.
+	slices.SortStableFunc(rows, func(a, b row) int { return len(b.Fetches) - len(a.Fetches) })
 	for _, r := range slices.Backward(rows) {
 		switch {
 		case !strings.HasPrefix(r.Identifier, family) || strings.Contains(r.Identifier, ".al"):

@@ -169,6 +169,11 @@ func TestARuntimeIsReadyWithoutItsSDK(t *testing.T) {
 	sdk.Component, sdk.File, sdk.Layout = nodeSDK, "2.0.0", layout{To: "node_modules/tool"}
 	pins = append(pins, sdk)
 	r := openTest(t)
+	for _, row := range r.Ls() {
+		if row.Identifier == "nodejs24.x" && (!row.Fetchable || strings.Join(row.Fetches, ", ") != "Node.js 24, AWS's SDK for JavaScript") {
+			t.Errorf("before, told as %+v", row)
+		}
+	}
 	for range 2 {
 		if err := r.Provide(t.Context(), "nodejs24.x", ""); err != nil {
 			t.Fatal(err)
@@ -218,6 +223,11 @@ func TestALibraryThatTheHostLacks(t *testing.T) {
 		}
 		if r.Recoverable("nodejs24.x", "") {
 			t.Error("worth another attempt without the library")
+		}
+		for _, row := range r.Ls() {
+			if row.Identifier == "nodejs24.x" && (row.Ready || row.Fetchable) {
+				t.Errorf("told as %+v", row)
+			}
 		}
 		delete(debianPackages, "libt.so.1")
 	}

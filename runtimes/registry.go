@@ -204,6 +204,8 @@ type Row struct {
 	Install            string `json:"install,omitempty"`   // what to type
 	Hint               string `json:"hint,omitempty"`      // what helps where nothing can be typed
 	Fetchable          bool   `json:"fetchable,omitempty"` // all that is missing comes by itself with the first function that needs it
+	// Fetches is what comes then, for people: Python 3.14, AWS's client for Python 3.14 ...
+	Fetches []string `json:"fetches,omitempty"`
 }
 
 // Ls tells for every identifier of the API, in the order of the API, what serves it or what to type. It may take a moment
@@ -225,8 +227,12 @@ func (r *Registry) Ls() []Row {
 		}
 		if missing, ok := err.(*NotInstalledError); ok {
 			row.Missing, row.Install, row.Hint = missing.Missing, missing.Install, missing.Hint
-			_, err := r.lacks(id, "")
-			row.Fetchable = err == nil
+			if lacking, err := r.lacks(id, ""); err == nil {
+				for _, n := range lacking {
+					row.Fetches = append(row.Fetches, n.what)
+					row.Fetchable = row.Fetchable || !n.optional
+				}
+			}
 		} else if err != nil {
 			row.Missing = err.Error()
 		}

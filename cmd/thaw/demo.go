@@ -170,18 +170,22 @@ func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, pro
 	return "", missing
 }
 
-// choose gives the newest identifiers of a family that are ready, and that can be fetched; empty where there is none.
+// choose gives the newest identifiers of a family that are ready, and that can be fetched, of those the ones that the least is fetched for; empty where
+// there is none.
 func choose(reg *runtimes.Registry, family string) (ready, fetchable string) {
 	if p, ok := preferred[family]; ok {
 		return p, ""
 	}
+	least := 0
 	for _, row := range reg.Ls() {
 		switch {
 		case !ofFamily(row, family):
 		case row.Ready:
 			ready = row.Identifier
 		case row.Fetchable && (family != "nodejs" || row.Identifier <= "nodejs22.x"):
-			fetchable = row.Identifier
+			if fetchable == "" || len(row.Fetches) <= least {
+				fetchable, least = row.Identifier, len(row.Fetches)
+			}
 		}
 	}
 	return ready, fetchable
