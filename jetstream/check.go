@@ -50,7 +50,7 @@ func (s *Store) check(ctx context.Context, used bool) error {
 	case empty:
 		b.readable = !found.Exists
 	case deaths > 1 || deaths > 0 && found.Whole():
-		s.log.Error("the last start ended while it opened the records: the broker is made anew", "starts", deaths)
+		s.log.Warn("the last start ended while it opened the records: the broker is made anew", "starts", deaths)
 	default:
 		if err := s.setDeaths(deaths + 1); err != nil {
 			return err
