@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -148,7 +147,7 @@ func (p *Pool) Close(ctx context.Context) error {
 
 // checkDrainedLocked notices that a closed pool has nothing left.
 func (p *Pool) checkDrainedLocked() {
-	if !p.closed || p.envs > 0 || len(p.inFlight) > 0 {
+	if !p.closed || p.envs > 0 || p.flight.total() > 0 {
 		return
 	}
 	for _, s := range p.sets {
@@ -203,44 +202,6 @@ func (p *Pool) Counts() Counts {
 		}
 		c.Waiting += len(s.waiters)
 	}
-	for _, n := range p.inFlight {
-		c.InFlight += n
-	}
+	c.InFlight = p.flight.total()
 	return c
 }
-
-// detachable stands between a running invocation and a caller who may leave: after detach the caller's sink is not touched any more.
-type detachable struct {
-	mu sync.Mutex
-	to StreamSink
-}
-
-func (d *detachable) Head(contentType string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.to == nil {
-		return context.Canceled
-	}
-	return d.to.Head(contentType)
-}
-
-func (d *detachable) Chunk(b []byte) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.to == nil {
-		return context.Canceled
-	}
-	return d.to.Chunk(b)
-}
-
-func (d *detachable) detach() {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.to = nil
-}
-
-// newNonce makes Lambda-Runtime-Invocation-Id: unique for each attempt.
-func newNonce() string { return rand.Text() }

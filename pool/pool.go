@@ -10,6 +10,7 @@ package pool
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,19 +57,15 @@ type Pool struct {
 	admission *admission
 	memory    *budget
 
-	mu         sync.Mutex
-	sets       map[setKey]*set
-	members    map[*member]bool
-	floor      map[versionKey]uint64 // versions below this epoch are superseded; with no number: all versions of the function
-	inFlight   map[string]int        // by unqualified ARN
-	unreserved int                   // in flight of functions without a reservation
-	owned      map[versionKey]int    // in flight on provisioned concurrency
-	ownedBy    map[string]int        // the same by unqualified ARN
-	reserved   map[string]bool       // who was counted as reserved
-	envs       int
-	yielding   time.Time // no spare is made before
-	closed     bool
-	drained    chan struct{} // closed when closed and nothing is left
+	mu       sync.Mutex
+	sets     map[setKey]*set
+	members  map[*member]bool
+	floor    map[versionKey]uint64 // versions below this epoch are superseded; with no number: all versions of the function
+	flight   concurrency
+	envs     int
+	yielding time.Time // no spare is made before
+	closed   bool
+	drained  chan struct{} // closed when closed and nothing is left
 
 	stop      context.CancelFunc
 	ctx       context.Context
@@ -188,8 +185,8 @@ func Open(o Options) *Pool {
 		o.Cores = &hostCores{}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, inFlight: map[string]int{},
-		reserved: map[string]bool{}, owned: map[versionKey]int{}, ownedBy: map[string]int{}, provision: make(chan struct{}, 1), drained: make(chan struct{}), ctx: ctx, stop: cancel, nudged: make(chan struct{}, 1)}
+	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, flight: newConcurrency(),
+		provision: make(chan struct{}, 1), drained: make(chan struct{}), ctx: ctx, stop: cancel, nudged: make(chan struct{}, 1)}
 	p.admission = newAdmission(o.ColdStarts, o.Cores)
 	p.memory = &budget{source: o.Memory, pending: map[*member]int64{}}
 	p.janitor.Add(2)
@@ -209,7 +206,7 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv := &execenv.Invocation{RequestID: r.RequestID, InvocationID: newNonce(), InvokedARN: r.InvokedARN, Event: r.Event, ContentType: r.ContentType,
+	inv := &execenv.Invocation{RequestID: r.RequestID, InvocationID: rand.Text(), InvokedARN: r.InvokedARN, Event: r.Event, ContentType: r.ContentType,
 		ClientContext: r.ClientContext, TraceID: r.TraceID, Tail: r.Tail}
 	var sink *detachable
 	if r.Stream != nil {
@@ -274,52 +271,22 @@ func result(r *Request, o execenv.Outcome) (*Result, error) {
 		StreamErrorType: o.StreamErrorType, StreamErrorDetails: o.StreamErrorDetails}, nil
 }
 
-// admit counts the invocation against reserved or account concurrency. release uncounts it.
+// admit counts the invocation against its limits. release uncounts it.
 func (p *Pool) admit(r *Request) (release func(), err error) {
-	arn := r.Version.UnqualifiedARN()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrClosed
 	}
-	counted := r.Limits.Reserved < 0
-	version := keyOf(r.Version).versionKey
-	owned := p.owned[version] < r.Limits.Provisioned // by the version's provisioned concurrency
-	switch {
-	case owned:
-		counted = false
-	case !counted && p.inFlight[arn]-p.ownedBy[arn] >= r.Limits.Reserved-r.Limits.ProvisionedAll:
+	s, full := p.flight.take(r)
+	if full != "" {
 		p.throttles.Add(1)
-		return nil, &ThrottledError{Reason: ReservedConcurrency}
-	case counted && p.unreserved >= r.Limits.Unreserved:
-		p.throttles.Add(1)
-		return nil, &ThrottledError{Reason: AccountConcurrency}
-	}
-	p.inFlight[arn]++
-	if counted {
-		p.unreserved++
-	}
-	if owned {
-		p.owned[version]++
-		p.ownedBy[arn]++
+		return nil, &ThrottledError{Reason: full}
 	}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.inFlight[arn]--; p.inFlight[arn] == 0 {
-			delete(p.inFlight, arn)
-		}
-		if counted {
-			p.unreserved--
-		}
-		if owned {
-			if p.owned[version]--; p.owned[version] == 0 {
-				delete(p.owned, version)
-			}
-			if p.ownedBy[arn]--; p.ownedBy[arn] == 0 {
-				delete(p.ownedBy, arn)
-			}
-		}
+		p.flight.give(s)
 		p.checkDrainedLocked()
 	}, nil
 }
