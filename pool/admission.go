@@ -72,20 +72,20 @@ func (a *admission) enter(ctx context.Context) (leave func(), err error) {
 	return nil, context.Cause(ctx)
 }
 
-// spare gives a place to a start ahead of demand, when one is free that no real start needs, and half of the cores stay without such work. leave
-// gives it back; it may be called more than once.
-func (a *admission) spare() (leave func(), ok bool) {
+// spare gives a place to a start ahead of demand, when one is free that no real start needs, and half of the cores stay without such work; errUnwanted
+// when there is none. leave gives it back and must be called once.
+func (a *admission) spare(context.Context) (leave func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) > 0 || a.running+a.spares >= a.limit || a.spares >= max(1, a.limit/2) {
-		return nil, false
+		return nil, errUnwanted
 	}
 	a.spares++
-	return sync.OnceFunc(func() {
+	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.spares--
-	}), true
+	}, nil
 }
 
 func (a *admission) leave() {

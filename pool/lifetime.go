@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"thaw/execenv"
@@ -31,15 +30,9 @@ func (p *Pool) retireLocked(s *set) {
 		w.got <- grant{err: ErrSuperseded}
 	}
 	s.waiters = nil
-	for _, m := range s.idle {
-		m.idle, m.stopping = false, true
-		go m.env.Stop("superseded")
-	}
-	s.idle = nil
 	for m := range p.members {
-		if m.set == s && m.starting && (m.ahead || m.allotted) && m.env != nil && !m.stopping { // nobody waits for it
-			m.stopping = true
-			go m.env.Stop("superseded")
+		if m.set == s && (m.state == Idle || m.state == Starting && m.purpose != forCaller) { // nobody waits for it
+			p.letGoLocked(m, "superseded")
 		}
 	}
 	p.dropEmptyLocked(s)
@@ -51,20 +44,20 @@ func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for m := range p.members {
-		if m.set.key.function != unqualifiedARN || m.set.key.number != number || m.env == nil || m.stopping {
+		if m.set.key.function != unqualifiedARN || m.set.key.number != number || m.env == nil || m.state == Leaving {
 			continue
 		}
 		if id, _ := m.env.Snapshot(); id == keep {
 			continue
 		}
 		m.outdated = true
-		if m.idle {
+		if m.state == Idle {
 			p.letGoLocked(m, "snapshot replaced")
 		}
 	}
 	for key, s := range p.sets {
 		if key.function == unqualifiedARN && key.number == number { // what failed with the old one may do with the new one
-			s.failed, s.notBefore = 0, time.Time{}
+			s.spares.backoff = backoff{}
 		}
 	}
 	p.nudge()
@@ -72,13 +65,13 @@ func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
 
 // expire ends what was idle for too long.
 func (p *Pool) expire() {
-	defer p.janitor.Done()
+	defer p.tasks.loops.Done()
 	every := max(p.o.IdleExpiry/4, 10*time.Millisecond)
 	t := time.NewTicker(min(every, 5*time.Second))
 	defer t.Stop()
 	for {
 		select {
-		case <-p.ctx.Done():
+		case <-p.tasks.ctx.Done():
 			return
 		case <-t.C:
 			now := p.o.Now()
@@ -91,12 +84,6 @@ func (p *Pool) expire() {
 	}
 }
 
-func (p *Pool) letGoLocked(m *member, reason string) {
-	p.unlistLocked(m)
-	m.stopping = true
-	go m.env.Stop(reason)
-}
-
 // Close drains: no invocation is taken any more, what runs finishes until ctx ends, and then everything goes. It returns when nothing is left.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
@@ -107,21 +94,18 @@ func (p *Pool) Close(ctx context.Context) error {
 				w.got <- grant{err: ErrClosed}
 			}
 			s.waiters = nil
-			for len(s.idle) > 0 {
-				p.letGoLocked(s.idle[len(s.idle)-1], "drain")
-			}
 		}
 		for m := range p.members {
-			if m.starting && !m.stopping && m.env != nil { // nobody waits for it any more
-				m.stopping = true
-				go m.env.Stop("drain")
+			if m.state == Idle || m.state == Starting { // nobody waits for it any more
+				p.letGoLocked(m, "drain")
 			}
 		}
 		p.checkDrainedLocked()
 	}
 	p.mu.Unlock()
-	p.stop()
-	p.janitor.Wait()
+	p.tasks.stop()
+	p.tasks.loops.Wait()
+	defer p.tasks.starts.Wait()
 	select {
 	case <-p.drained:
 		return nil
@@ -130,78 +114,27 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	var left []*execenv.Environment
 	for m := range p.members {
-		m.stopping = true
+		p.letGoLocked(m, "drain limit reached")
 		if m.env != nil {
 			left = append(left, m.env)
 		}
 	}
 	p.mu.Unlock()
-	var wg sync.WaitGroup
 	for _, e := range left {
-		wg.Go(func() { e.Stop("drain limit reached"); <-e.Done() })
+		<-e.Done()
 	}
-	wg.Wait()
 	<-p.drained
 	return fmt.Errorf("drain: %w: %d environments were stopped at work", context.Cause(ctx), len(left))
 }
 
 // checkDrainedLocked notices that a closed pool has nothing left.
 func (p *Pool) checkDrainedLocked() {
-	if !p.closed || p.envs > 0 || p.flight.total() > 0 {
+	if !p.closed || p.in != (tally{}) || p.flight.total() > 0 {
 		return
-	}
-	for _, s := range p.sets {
-		if s.wanted > 0 {
-			return
-		}
 	}
 	select {
 	case <-p.drained:
 	default:
 		close(p.drained)
 	}
-}
-
-// Environments returns what is known of every environment, in no order.
-func (p *Pool) Environments() []execenv.Status {
-	p.mu.Lock()
-	out := make([]execenv.Status, 0, len(p.members))
-	for m := range p.members {
-		if m.env != nil {
-			s := m.env.Status()
-			s.Spare, s.Provisioned = m.idle && m.ahead, m.allotted
-			out = append(out, s)
-		}
-	}
-	p.mu.Unlock()
-	return out
-}
-
-// Counts are totals since the pool was opened, and what is there now.
-type Counts struct {
-	Cold, Warm, Throttled                 uint64
-	Environments, Idle, Waiting, InFlight int
-	// Spares are those among Idle that were made ahead of demand. SpareClaims are those among Warm that found one; SpareFailures came to nothing.
-	Spares                                  int
-	SpareStarts, SpareClaims, SpareFailures uint64
-}
-
-// Counts returns the pool's numbers.
-func (p *Pool) Counts() Counts {
-	c := Counts{Cold: p.colds.Load(), Warm: p.warms.Load(), Throttled: p.throttles.Load(),
-		SpareStarts: p.spareStarts.Load(), SpareClaims: p.spareClaims.Load(), SpareFailures: p.spareFailures.Load()}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c.Environments = p.envs
-	for _, s := range p.sets {
-		c.Idle += len(s.idle)
-		for _, m := range s.idle {
-			if m.ahead {
-				c.Spares++
-			}
-		}
-		c.Waiting += len(s.waiters)
-	}
-	c.InFlight = p.flight.total()
-	return c
 }

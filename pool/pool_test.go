@@ -133,7 +133,7 @@ func open(t *testing.T, o pool.Options) (*pool.Pool, *starter) {
 	if o.Starter == nil {
 		o.Starter = s
 	}
-	o.Log = slog.New(slog.DiscardHandler)
+	o.Log = slog.New(refusals{slog.DiscardHandler, t})
 	p := pool.Open(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -146,6 +146,21 @@ func open(t *testing.T, o pool.Options) (*pool.Pool, *starter) {
 		}
 	})
 	return p, s
+}
+
+// refusals fails the test when an event came to a member in a state that has no move for it.
+type refusals struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (refusals) Enabled(context.Context, slog.Level) bool { return true }
+
+func (r refusals) Handle(_ context.Context, rec slog.Record) error {
+	if strings.HasPrefix(rec.Message, "refused move") {
+		rec.Attrs(func(a slog.Attr) bool { r.t.Errorf("%s: %v", rec.Message, a); return true })
+	}
+	return nil
 }
 
 func version(name string, epoch uint64) *function.Version {

@@ -3,7 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
-	"sync"
+	"slices"
 	"time"
 
 	"thaw/execenv"
@@ -22,11 +22,9 @@ type Provider interface {
 
 // provisioned is what a set knows of its provisioned concurrency.
 type provisioned struct {
-	target    int
-	opening   int // being made, from the wish on
-	failed    int // in a row
-	reason    string
-	notBefore time.Time
+	target  int
+	reason  string // why the last one could not be made
+	backoff backoff
 }
 
 // InitFailure is the reason of a failed allocation when the function did not initialise. Source: E-018.
@@ -48,8 +46,7 @@ func (p *Pool) Provision(v *function.Version, n int) {
 		return
 	}
 	s := p.setLocked(key, v)
-	s.provisioned.target = n
-	s.provisioned.failed, s.provisioned.reason, s.provisioned.notBefore = 0, "", time.Time{}
+	s.provisioned = provisioned{target: n}
 	p.dropEmptyLocked(s)
 	p.lookAtProvisioned()
 }
@@ -62,20 +59,19 @@ func (p *Pool) Provisioned(v *function.Version) Allocation {
 	if s == nil {
 		return Allocation{}
 	}
-	a := Allocation{Requested: s.provisioned.target, Failure: s.provisioned.reason}
-	a.Allocated = min(len(p.allottedLocked(s)), s.provisioned.target)
-	return a
+	return Allocation{Requested: s.provisioned.target, Failure: s.provisioned.reason, Allocated: min(s.allotted(), s.provisioned.target)}
 }
 
-// allottedLocked are the environments of a set's provisioned concurrency that are initialised.
-func (p *Pool) allottedLocked(s *set) (list []*member) {
-	for m := range p.members {
-		if m.set == s && m.allotted && !m.starting && !m.stopping {
-			list = append(list, m)
-		}
+// allotted is how many environments of a set's provisioned concurrency are initialised.
+func (s *set) allotted() (n int) {
+	for _, state := range initialised {
+		n += s.in.in(asProvisioned, state)
 	}
-	return list
+	return n
 }
+
+// initialised are the states in which an environment is ready, at work, or ready again in a moment.
+var initialised = []State{Idle, Claimed, Answered, Away}
 
 func (p *Pool) lookAtProvisioned() {
 	select {
@@ -86,84 +82,51 @@ func (p *Pool) lookAtProvisioned() {
 
 // keepProvisioned makes what is missing until the pool is closed.
 func (p *Pool) keepProvisioned() {
-	defer p.janitor.Done()
+	defer p.tasks.loops.Done()
 	t := time.NewTicker(spareTick)
 	defer t.Stop()
 	for {
 		select {
-		case <-p.ctx.Done():
+		case <-p.tasks.ctx.Done():
 			return
 		case <-t.C:
 		case <-p.provision:
 		}
-		now := p.o.Now()
-		p.mu.Lock()
-		allotted := map[*set][]*member{}
-		for m := range p.members {
-			if m.allotted && !m.starting && !m.stopping {
-				allotted[m.set] = append(allotted[m.set], m)
-			}
-		}
-		for _, s := range p.sets {
-			list := allotted[s]
-			for _, m := range list[min(len(list), s.provisioned.target):] { // too many: from now on ordinary ones
-				m.allotted = false
-				m.since = now
-			}
-			have := len(list) + s.provisioned.opening
-			for ; have < s.provisioned.target && !now.Before(s.provisioned.notBefore) && !s.retired && !p.closed; have++ {
-				s.provisioned.opening++
-				p.janitor.Go(func() { p.openProvisioned(s) })
-			}
-		}
-		p.mu.Unlock()
+		p.makeProvisioned()
 	}
 }
 
-// openProvisioned makes one environment.
-func (p *Pool) openProvisioned(s *set) {
-	failed := func(err error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		s.provisioned.opening--
-		if !errors.Is(err, errUnwanted) {
-			p.provisionFailedLocked(s, err)
+// makeProvisioned looks at every set once: what is missing is begun, what is too much is provisioned concurrency no more.
+func (p *Pool) makeProvisioned() {
+	now := p.o.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for m := range p.members {
+		if m.purpose == asProvisioned && slices.Contains(initialised, m.state) && m.set.allotted() > m.set.provisioned.target {
+			m.since = now
+			p.becomeLocked(m, forCaller)
 		}
-		p.dropEmptyLocked(s)
-		p.checkDrainedLocked()
 	}
-	done, err := p.admission.enter(p.ctx)
-	if err != nil {
-		failed(ErrClosed)
-		return
-	}
-	m := &member{set: s, starting: true, allotted: true, made: p.o.Now()}
-	if err := p.makeRoom(m, func() bool { return !p.closed && !s.retired && s.provisioned.target > 0 }); err != nil {
-		done()
-		failed(err)
-		return
-	}
-	o := &owner{p: p, m: m, admitted: sync.OnceFunc(done)}
-	open := p.o.Starter.Open
-	if p.o.Provider != nil {
-		open = p.o.Provider.Provision
-	}
-	if _, err := open(p.ctx, s.version, o); err != nil {
-		o.Gone(nil, err)
+	for _, s := range p.sets {
+		have := s.allotted() + s.opening(asProvisioned)
+		for ; have < s.provisioned.target && s.provisioned.backoff.over(now) && !s.retired && !p.closed; have++ {
+			m := p.newMemberLocked(s, asProvisioned)
+			p.tasks.starts.Go(func() { p.open(m) })
+		}
 	}
 }
 
-// provisionFailedLocked notes that one could not be made. err is nil when its Init failed. It is tried again ever later.
-func (p *Pool) provisionFailedLocked(s *set, err error) {
-	if p.closed || s.retired {
-		return
+func (p *Pool) provisionedWantedLocked(m *member) bool {
+	return !p.closed && !m.set.retired && m.set.provisioned.target > 0
+}
+
+// failureOf is the reason of a failed allocation. err is nil when the environment ended and did not say why.
+func failureOf(err error) string {
+	switch {
+	case err == nil:
+		return "environment ended"
+	case errors.Is(err, errSpent), errors.As(err, new(*execenv.RestoreError)):
+		return InitFailure
 	}
-	s.provisioned.reason = InitFailure
-	if r := (*execenv.RestoreError)(nil); err != nil && !errors.As(err, &r) {
-		s.provisioned.reason = err.Error()
-	}
-	wait := min(firstBackoff<<min(s.provisioned.failed, 16), lastBackoff)
-	s.provisioned.failed++
-	s.provisioned.notBefore = p.o.Now().Add(wait)
-	p.o.Log.Warn("provisioned environment not made", "fn", s.version.Name, "qualifier", s.version.Number, "reason", s.provisioned.reason, "again_in", wait)
+	return err.Error()
 }

@@ -1,4 +1,3 @@
-// Package pool decides which environment takes which invoke: warm, cold or throttled.
 package pool
 
 import (

@@ -2,12 +2,10 @@ package pool
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
-	"time"
 )
 
 // Memory tells what the host can still give.
@@ -16,9 +14,9 @@ type Memory interface {
 	Available() int64
 }
 
-// budget knows what the host has and what was promised to environments that have not taken it yet. The pool's lock guards it.
+// budget knows what the host has and what was promised to environments that have not taken it yet.
 type budget struct {
-	source  Memory
+	source  Memory // asked without the lock
 	pending map[*member]int64
 	sum     int64
 	changes int // of pending to taken
@@ -34,8 +32,8 @@ func (b *budget) settled(m *member) {
 	}
 }
 
-// lockWithAvailable locks the pool and says what the source had to give shortly before. Whatever is no longer pending was taken by then: what one environment takes is
-// never in neither of the two.
+// lockWithAvailable locks the pool and says what the source had to give shortly before. Whatever is no longer pending was taken by then: memory of a starting
+// environment is always in at least one of the two counts.
 func (p *Pool) lockWithAvailable() int64 {
 	for {
 		p.mu.Lock()
@@ -50,67 +48,38 @@ func (p *Pool) lockWithAvailable() int64 {
 	}
 }
 
-// reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
-const reclaimWait = 3 * time.Second
+// fitsLocked says whether there is room for an environment that somebody needs.
+func (p *Pool) fitsLocked(m *member, available int64) bool {
+	return (available < 0 || available-p.memory.sum >= m.set.need()) && p.in.environments() < p.o.MaxEnvironments
+}
 
-// makeRoom ends idle environments, spares before the least recently used, until m fits, and makes it a member: of several that look for room at
-// once each finds the others. A *ThrottledError when it cannot; errUnwanted when wanted, which is asked with the lock held, says so.
-func (p *Pool) makeRoom(m *member, wanted func() bool) error {
-	need := int64(m.set.version.MemoryMiB) << 20
-	deadline := time.Now().Add(reclaimWait)
-	for {
-		available := p.lockWithAvailable()
-		if !wanted() {
-			p.mu.Unlock()
-			return errUnwanted
-		}
-		if (available < 0 || available-p.memory.sum >= need) && p.envs < p.o.MaxEnvironments {
-			p.joinLocked(m)
-			p.memory.expect(m, need)
-			p.mu.Unlock()
-			return nil
-		}
-		victim := p.victimLocked()
-		coming := p.comingLocked()
-		if victim != nil && coming == 0 { // one at a time: each may be enough
-			if victim.ahead {
-				p.yielding = p.o.Now().Add(yield)
-			}
-			p.letGoLocked(victim, "reclaimed")
-		}
-		p.mu.Unlock()
-		if (victim == nil && coming == 0) || time.Now().After(deadline) {
-			p.o.Log.Warn("no room for another environment", "fn", m.set.version.Name, "available_bytes", available, "environments", p.envs)
-			return &ThrottledError{Reason: AccountConcurrency, Message: "Rate Exceeded."}
-		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-p.ctx.Done():
-			return ErrClosed
-		}
+// reclaimLocked has an idle environment end, unless memory is about to come back anyway: one at a time, each may be enough. It says whether there is hope.
+func (p *Pool) reclaimLocked() bool {
+	if p.in.all(Leaving, Answered) > 0 { // they give their memory back, or are idle, in a moment
+		return true
 	}
+	victim := p.victimLocked()
+	if victim == nil {
+		return false
+	}
+	if victim.purpose == asSpare {
+		p.yielding = p.o.Now().Add(yield)
+	}
+	p.letGoLocked(victim, "reclaimed")
+	return true
 }
 
-// joinLocked makes m a member of its set.
-func (p *Pool) joinLocked(m *member) {
-	m.set.all++
-	p.envs++
-	p.members[m] = true
-}
-
-var errUnwanted = errors.New("the environment is not wanted any more")
-
-// victimLocked is who gives way to a start: a spare that lies ready, one that is still being restored and that nobody waits for, or the least
-// recently used; nil when there is nobody.
+// victimLocked is the member that gives way to a start: a spare that lies ready, one that is still being restored and that nobody waits for, or the least
+// recently used; nil when there is none.
 func (p *Pool) victimLocked() *member {
 	rank := func(m *member) int {
 		switch {
-		case m.stopping, m.allotted:
-		case m.idle && m.ahead:
+		case m.purpose == asProvisioned:
+		case m.purpose == asSpare && m.state == Idle:
 			return 3
-		case m.starting && m.ahead && m.env != nil && len(m.set.waiters) == 0:
+		case m.purpose == asSpare && m.state == Starting && m.env != nil && len(m.set.waiters) == 0:
 			return 2
-		case m.idle:
+		case m.state == Idle:
 			return 1
 		}
 		return 0
@@ -123,17 +92,6 @@ func (p *Pool) victimLocked() *member {
 		}
 	}
 	return best
-}
-
-// comingLocked counts environments that will give their memory back, or be idle, in a moment.
-func (p *Pool) comingLocked() int {
-	n := 0
-	for m := range p.members {
-		if m.stopping || m.ending {
-			n++
-		}
-	}
-	return n
 }
 
 // hostMemory reads the kernel's own estimate and keeps a reserve for everybody else: a twentieth of the whole, at least 256 MiB.

@@ -15,7 +15,7 @@ import (
 //
 //	claimed, or found missing --spareDelay--> wants? -> nobody waits -> memory to spare -> a free place -> Restore -> idle, in front
 //
-// It is counted among the starts that are wanted (set.wanted): who comes while a spare is being restored waits for it instead of for a start of their own.
+// It is counted among the starts that are wanted (set.wanted) once it has its place: who comes while a spare is being restored waits for it instead of for a start of their own.
 
 // Restorer makes environments ahead of demand.
 type Restorer interface {
@@ -45,10 +45,14 @@ const (
 	spareTick = time.Second
 	// yield is for how long no spare is made after one had to give its memory to real work.
 	yield = 10 * time.Second
-	// firstBackoff is how long is waited after a spare that came to nothing; doubled each time until one is claimed, up to lastBackoff.
-	firstBackoff = time.Second
-	lastBackoff  = 5 * time.Minute
 )
+
+// spares is what a set knows of its spares.
+type spares struct {
+	use     usage
+	want    int // how many should lie ready, as of the last look
+	backoff backoff
+}
 
 // usage is the demand for one version, as far as it decides how many spares there are.
 type usage struct {
@@ -88,22 +92,22 @@ func spareFits(available, pending, held, need int64) bool {
 	return free >= 2*need && held+need <= (free+held)/2
 }
 
-func (p *Pool) spares() bool { return p.o.Spares.Restorer != nil && p.o.Spares.Most > 0 }
+func (p *Pool) makesSpares() bool { return p.o.Spares.Restorer != nil && p.o.Spares.Most > 0 }
 
 // wantsLocked is how many environments of a set should lie ready as far as demand goes; whether there is a snapshot is not its business.
 func (p *Pool) wantsLocked(s *set, now time.Time) int {
-	if !p.spares() || !s.version.SnapStart || s.retired || p.closed {
+	if !p.makesSpares() || !s.version.SnapStart || s.retired || p.closed {
 		return 0
 	}
-	return s.use.wants(now, p.o.Spares.Window, p.o.Spares.Most)
+	return s.spares.use.wants(now, p.o.Spares.Window, p.o.Spares.Most)
 }
 
-// worn says that an idle member is to be let go as soon as it is not needed to lie ready.
-func (p *Pool) worn(m *member, now time.Time) bool {
-	if m.allotted {
+// wornLocked says that an idle member is to be let go as soon as it is not needed to lie ready.
+func (p *Pool) wornLocked(m *member, now time.Time) bool {
+	if m.purpose == asProvisioned {
 		return false
 	}
-	if m.ahead {
+	if m.purpose == asSpare {
 		return age(m.made, now) >= p.o.Spares.Life
 	}
 	return now.Sub(m.since) >= p.o.IdleExpiry
@@ -113,7 +117,7 @@ func (p *Pool) worn(m *member, now time.Time) bool {
 func (p *Pool) lastingLocked(s *set, now time.Time) int {
 	n := 0
 	for _, m := range s.idle {
-		if !p.worn(m, now) && m.past(now) == "" {
+		if !p.wornLocked(m, now) && m.past(now) == "" {
 			n++
 		}
 	}
@@ -122,21 +126,21 @@ func (p *Pool) lastingLocked(s *set, now time.Time) int {
 
 // expireLocked ends what was idle for too long, but for what the set keeps ready: that goes when another took its place.
 func (p *Pool) expireLocked(s *set, now time.Time) {
-	lasting, renewed := p.lastingLocked(s, now), s.provisioned.target > 0 && s.provisioned.target > len(p.allottedLocked(s))
+	lasting, renewed := p.lastingLocked(s, now), s.provisioned.target > 0 && s.provisioned.target > s.allotted()
 	for _, m := range slices.Clone(s.idle) {
 		switch why := m.past(now); {
 		case why != "":
 			p.letGoLocked(m, why)
-		case m.allotted: // one at a time, so that the others are there
+		case m.purpose == asProvisioned: // one at a time, so that the others are there
 			if !renewed && age(m.made, now) >= p.o.Spares.Life {
 				renewed = true
 				p.letGoLocked(m, "credentials run out")
 			}
-		case p.worn(m, now):
-			if lasting >= s.want {
+		case p.wornLocked(m, now):
+			if lasting >= s.spares.want {
 				p.letGoLocked(m, "idle")
 			}
-		case m.ahead && now.Sub(m.since) >= p.o.IdleExpiry && lasting > s.want:
+		case m.purpose == asSpare && now.Sub(m.since) >= p.o.IdleExpiry && lasting > s.spares.want:
 			p.letGoLocked(m, "idle spare")
 			lasting--
 		}
@@ -145,7 +149,7 @@ func (p *Pool) expireLocked(s *set, now time.Time) {
 
 // nudge has the spares looked at soon.
 func (p *Pool) nudge() {
-	if !p.spares() {
+	if !p.makesSpares() {
 		return
 	}
 	select {
@@ -156,18 +160,18 @@ func (p *Pool) nudge() {
 
 // keepSpares makes spares until the pool is closed.
 func (p *Pool) keepSpares() {
-	defer p.janitor.Done()
+	defer p.tasks.loops.Done()
 	t := time.NewTicker(spareTick)
 	defer t.Stop()
 	for {
 		select {
-		case <-p.ctx.Done():
+		case <-p.tasks.ctx.Done():
 			return
 		case <-t.C:
 		case <-p.nudged:
 			select {
 			case <-time.After(spareDelay):
-			case <-p.ctx.Done():
+			case <-p.tasks.ctx.Done():
 				return
 			}
 		}
@@ -186,20 +190,20 @@ func (p *Pool) makeSpares() {
 	p.mu.Lock()
 	for _, s := range p.sets {
 		if p.wantsLocked(s, now) == 0 {
-			s.want = 0
+			s.spares.want = 0
 			p.dropEmptyLocked(s)
 			continue
 		}
-		sets = append(sets, used{s, s.use.last})
+		sets = append(sets, used{s, s.spares.use.last})
 	}
 	p.mu.Unlock()
 	slices.SortFunc(sets, func(a, b used) int { return b.last.Compare(a.last) })
 	for _, u := range sets {
 		ready := p.o.Spares.Restorer.Ready(u.s.version)
 		p.mu.Lock()
-		u.s.want = 0
+		u.s.spares.want = 0
 		if ready {
-			u.s.want = p.wantsLocked(u.s, now)
+			u.s.spares.want = p.wantsLocked(u.s, now)
 		}
 		short := p.shortLocked(u.s, now)
 		p.mu.Unlock()
@@ -211,87 +215,60 @@ func (p *Pool) makeSpares() {
 
 // shortLocked says whether a set may have one more spare now, memory and processors apart. What its function could not run at once is of no use.
 func (p *Pool) shortLocked(s *set, now time.Time) bool {
-	return p.lastingLocked(s, now)+s.opening < s.want && (s.use.limit < 0 || s.all < s.use.limit) && len(s.waiters) == 0 && !s.retired && !p.closed &&
-		!now.Before(s.notBefore) && !now.Before(p.yielding)
+	limit := s.spares.use.limit
+	return p.lastingLocked(s, now)+s.in.in(asSpare, Starting) < s.spares.want && (limit < 0 || s.in.environments() < limit) && len(s.waiters) == 0 &&
+		!s.retired && !p.closed && s.spares.backoff.over(now) && !now.Before(p.yielding)
 }
 
 // openSpare begins one spare when nothing real is in its way.
 func (p *Pool) openSpare(s *set) {
-	need := int64(s.version.MemoryMiB) << 20
-	leave, ok := p.admission.spare()
-	if !ok {
-		return
-	}
-	available := p.lockWithAvailable()
-	now := p.o.Now()
-	m := &member{set: s, starting: true, ahead: true, made: now}
-	waiting := 0
-	for _, x := range p.sets {
-		waiting += len(x.waiters)
-	}
-	if waiting > 0 || !p.shortLocked(s, now) || p.envs+1 >= p.o.MaxEnvironments || !spareFits(available, p.memory.sum, p.heldLocked(), need) {
-		p.mu.Unlock()
-		leave()
-		return
-	}
-	s.wanted++
-	s.opening++
-	p.joinLocked(m)
-	p.memory.expect(m, need)
+	p.mu.Lock()
+	m := p.newMemberLocked(s, asSpare)
 	p.mu.Unlock()
-	p.spareStarts.Add(1)
-	o := &owner{p: p, m: m, admitted: leave}
-	if _, err := p.o.Spares.Restorer.Restore(p.ctx, s.version, o); err != nil {
-		o.Gone(nil, err)
+	p.open(m)
+}
+
+func (p *Pool) spareWantedLocked(m *member) bool {
+	for _, s := range p.sets {
+		if len(s.waiters) > 0 {
+			return false
+		}
 	}
+	return p.shortLocked(m.set, p.o.Now())
+}
+
+// spareFitsLocked leaves memory, and a place among the environments, to real work.
+func (p *Pool) spareFitsLocked(m *member, available int64) bool {
+	return p.in.environments()+1 < p.o.MaxEnvironments && spareFits(available, p.memory.sum, p.heldLocked(), m.set.need())
 }
 
 // heldLocked is what spares may hold together.
 func (p *Pool) heldLocked() (sum int64) {
 	for m := range p.members {
-		if m.ahead && !m.stopping {
-			sum += int64(m.set.version.MemoryMiB) << 20
+		if m.purpose == asSpare && m.state != Leaving {
+			sum += m.set.need()
 		}
 	}
 	return sum
-}
-
-// spareLostLocked notes that a spare ended without having served, and not because it was asked to: the next one comes later each time.
-func (p *Pool) spareLostLocked(s *set, err error) {
-	p.spareFailures.Add(1)
-	wait := min(firstBackoff<<min(s.failed, 16), lastBackoff)
-	s.failed++
-	s.notBefore = p.o.Now().Add(wait)
-	p.o.Log.Warn("spare lost", "fn", s.version.Name, "qualifier", s.version.Number, "again_in", wait, "error", err)
-}
-
-// claimedLocked notes that a member serves from now on.
-func (p *Pool) claimedLocked(m *member) {
-	if m.allotted {
-		m.set.provisioned.failed = 0
-	}
-	if m.ahead {
-		m.ahead = false
-		m.set.failed, m.set.notBefore = 0, time.Time{}
-	}
 }
 
 // Adopt takes an environment that was restored for another purpose, is offered, and would be let go now, as a spare. It returns the owner to tell from
 // now on; nil when the pool has no use for a spare of v.
 func (p *Pool) Adopt(v *function.Version, env *execenv.Environment) execenv.Owner {
 	available := p.lockWithAvailable()
+	defer p.mu.Unlock()
 	now := p.o.Now()
 	s := p.sets[keyOf(v)]
-	if s == nil || p.wantsLocked(s, now) == 0 || now.Before(p.yielding) || p.envs+1 >= p.o.MaxEnvironments ||
-		!spareFits(available, p.memory.sum, p.heldLocked(), int64(v.MemoryMiB)<<20) {
-		p.mu.Unlock()
+	if s == nil || p.wantsLocked(s, now) == 0 || now.Before(p.yielding) {
 		return nil
 	}
-	m := &member{set: s, env: env, ahead: true, made: now}
-	s.failed, s.notBefore = 0, time.Time{}
-	p.joinLocked(m)
-	p.mu.Unlock()
-	p.spareStarts.Add(1)
-	p.offered(m)
+	m := &member{set: s, purpose: asSpare, env: env}
+	if !p.spareFitsLocked(m, available) {
+		return nil
+	}
+	s.spares.backoff = backoff{}
+	p.countLocked(m, 1)
+	p.moveLocked(m, Adopted, nil)
+	p.offeredLocked(m)
 	return &owner{p: p, m: m, admitted: func() {}}
 }

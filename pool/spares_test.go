@@ -365,6 +365,9 @@ func TestSparesInRandomSequences(t *testing.T) {
 		if c := p.Counts(); c.Environments > 12 || c.Spares > c.Idle || c.Idle > c.Environments || c.SpareClaims > c.Warm || c.Spares > 6 {
 			t.Fatalf("after step %d: %+v", i, c)
 		}
+		if err := p.Recount(); err != nil {
+			t.Fatalf("after step %d: %v", i, err)
+		}
 	}
 	wg.Wait()
 	if answered.Load()+refused.Load() != invokes || answered.Load() == 0 {

@@ -75,11 +75,11 @@ func TestSpareFits(t *testing.T) {
 // A start ahead of demand takes no place from a real one, and gets none while a real one waits.
 func TestAdmissionOfSpares(t *testing.T) {
 	a := newAdmission(2, &hostCores{})
-	leave, ok := a.spare()
-	if !ok {
+	leave, err := a.spare(t.Context())
+	if err != nil {
 		t.Fatal("no place on an idle machine")
 	}
-	if _, ok := a.spare(); ok {
+	if _, err := a.spare(t.Context()); err == nil {
 		t.Error("all cores were given to spares")
 	}
 	for range 2 {
@@ -88,12 +88,11 @@ func TestAdmissionOfSpares(t *testing.T) {
 		}
 	}
 	leave()
-	leave()
-	if _, ok := a.spare(); ok {
+	if _, err := a.spare(t.Context()); err == nil {
 		t.Error("a spare found a place that real starts have")
 	}
 	a.leave()
-	if _, ok := a.spare(); !ok {
+	if _, err := a.spare(t.Context()); err != nil {
 		t.Error("no spare although a place is free")
 	}
 	if a.spares != 1 || a.running != 1 {
