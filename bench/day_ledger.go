@@ -206,7 +206,7 @@ func (l *ledger) table(want ...time.Duration) (out []result) {
 	count := func(what string, n int) { out = append(out, result{what: what, value: float64(n)}) }
 	count("answers", l.invokes)
 	count("environments that answered", len(l.lives))
-	count("of the answers, 429 for want of memory or places", l.throttled)
+	count("refused with 429 for want of memory or places, and asked again", l.throttled)
 	for _, f := range faultOrder {
 		out = append(out, result{what: string(f), value: float64(l.faults[f]), none: true})
 	}
@@ -229,22 +229,18 @@ func (l *ledger) table(want ...time.Duration) (out []result) {
 			out = append(out, result{what: "next answer after " + pauseName(i), words: quantiles(all) + "; median of " + strings.Join(each, ", ")})
 		}
 	}
-	for _, p := range want {
-		missing := 0.0
-		idled := func(at map[int][]float64) (n int) {
+	for _, p := range want { // or the day has not tried what it is for
+		n := 0
+		for _, at := range l.again {
 			for i := pauseOf(p); i <= len(pauses); i++ {
 				n += len(at[i])
 			}
-			return n
 		}
-		n := 0
-		for _, at := range l.again {
-			n += idled(at)
-		}
+		untried := 0.0
 		if n == 0 {
-			missing = 1
+			untried = 1
 		}
-		out = append(out, result{what: fmt.Sprintf("kinds of pauses that did not come: about %v", p), value: missing, none: true})
+		out = append(out, result{what: fmt.Sprintf("pauses of %v or more that were not tried", pauses[pauseOf(p)-1]), value: untried, none: true})
 	}
 	return out
 }
