@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -47,12 +49,22 @@ const maxFile = 512 << 20
 // stallLimit bounds the time in which a download gets no byte further. A slow network is no reason to give up.
 const stallLimit = time.Minute
 
+// dialLimit bounds the wait for a connection. Behind a firewall that drops packets, a function whose runtime lacks its SDK alone waits for three of these.
+const dialLimit = 5 * time.Second
+
 var errStalled = errors.New("the registry stopped sending")
+
+// fetchTransport is one for all fetches, as its connections are kept for a while.
+var fetchTransport = sync.OnceValue(func() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{Timeout: dialLimit}).DialContext
+	return transport
+})
 
 func newFetcher() *fetcher {
 	home, _ := os.UserHomeDir()
 	return &fetcher{
-		http:  &http.Client{}, // stallLimit bounds each download
+		http:  &http.Client{Transport: fetchTransport()}, // stallLimit bounds each download
 		npm:   npmRegistry(os.Getenv, home),
 		pypi:  pypiIndexes(os.Getenv, home),
 		maven: mavenRepository(os.Getenv, home),

@@ -292,3 +292,15 @@ func TestErrorsSayWhatHelps(t *testing.T) {
 		}
 	}
 }
+
+// Behind a firewall that drops packets, what is there already must not wait long for an SDK that cannot come.
+func TestNoConnectionIsWaitedForLong(t *testing.T) {
+	nodeOfTest(t)
+	t.Setenv("npm_config_registry", "http://192.0.2.1/npm") // an address that nobody has: RFC 5737
+	ctx, cancel := context.WithTimeout(t.Context(), 3*dialLimit+30*time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := openTest(t).Provide(ctx, "nodejs24.x", ""); !errors.As(err, new(*FetchError)) {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
