@@ -117,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	}
 	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), refill: make(chan struct{}, 1), rearm: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
 	if err := b.open(ctx); err != nil {
+		b.wg.Wait()
 		return nil, errors.Join(err, b.release())
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -137,9 +138,15 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if b.groups, err = openCgroups(dirHash(b.opt.Dir), b.opt.onlyV2); err != nil {
 		return err
 	}
-	if err := b.sweep(); err != nil {
+	left, err := b.sweep()
+	if err != nil {
 		return fmt.Errorf("sweep of %s: %w", b.opt.Dir, err)
 	}
+	b.wg.Go(func() { // beside the start, which it would double
+		if err := left.remove(); err != nil {
+			b.log.Warn("something of an earlier server's sandboxes stays until the next start", "error", err)
+		}
+	})
 	for _, d := range []string{"run", "sandboxes"} {
 		if err := os.Mkdir(filepath.Join(b.opt.Dir, d), 0o711); err != nil {
 			return fmt.Errorf("gvisor folder: %w", err)
@@ -225,7 +232,8 @@ func (b *Backend) release() error {
 		errs = append(errs, b.nets.close())
 	}
 	if b.groups != nil {
-		errs = append(errs, b.sweep())
+		left, err := b.sweep()
+		errs = append(errs, err, left.remove())
 		b.groups.removeParents()
 	}
 	if b.lock != nil {

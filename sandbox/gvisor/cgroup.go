@@ -252,15 +252,13 @@ func (g *group) pids() []int {
 }
 
 // kill ends every process in the group, frozen or not. It does not wait.
-func (g *group) kill() { killGroup(g.c, g.rel) }
-
-func killGroup(c *cgroups, rel string) { launch.KillGroup(c.dirs(rel)) }
+func (g *group) kill() { launch.KillGroup(g.dirs()) }
 
 // dirs are the folders of a group, one in each hierarchy.
-func (c *cgroups) dirs(rel string) []string {
-	dirs := c.mounts()
+func (g *group) dirs() []string {
+	dirs := g.c.mounts()
 	for i, m := range dirs {
-		dirs[i] = filepath.Join(m, rel)
+		dirs[i] = filepath.Join(m, g.rel)
 	}
 	return dirs
 }
@@ -269,32 +267,29 @@ func (c *cgroups) dirs(rel string) []string {
 const removeLimit = 10 * time.Second
 
 // remove deletes the group. Its processes have been killed; the last may still be on their way out.
-func (g *group) remove() error { return removeGroup(g.c, g.rel) }
-
-func removeGroup(c *cgroups, rel string) error {
-	if err := launch.RemoveGroup(c.dirs(rel), time.Now().Add(removeLimit)); err != nil {
+func (g *group) remove() error {
+	if err := launch.RemoveGroup(g.dirs(), time.Now().Add(removeLimit)); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil
 }
 
-// sweep removes every group below the backend's own parents, and the parents where nobody else uses them.
-func (c *cgroups) sweep() error {
-	var errs []error
+// leftovers are the groups below the backend's own parents: of sandboxes that live, and of those that a former server had.
+func (c *cgroups) leftovers() (list []*group) {
+	seen := map[string]bool{}
 	for _, m := range c.mounts() {
 		ents, err := os.ReadDir(filepath.Join(m, cgroupParent, c.hash))
 		if err != nil {
 			continue
 		}
 		for _, e := range ents {
-			if e.IsDir() {
-				rel := filepath.Join(cgroupParent, c.hash, e.Name())
-				killGroup(c, rel)
-				errs = append(errs, removeGroup(c, rel))
+			if e.IsDir() && !seen[e.Name()] {
+				seen[e.Name()] = true
+				list = append(list, &group{c: c, name: e.Name(), rel: filepath.Join(cgroupParent, c.hash, e.Name())})
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return list
 }
 
 func (c *cgroups) removeParents() {

@@ -2,10 +2,12 @@ package gvisor
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,12 +55,42 @@ func lockDir(ctx context.Context, path string) (*os.File, error) {
 	}
 }
 
-// sweep removes everything that a backend of this folder could have left. The lock is held and the launcher is not running. Mounts need no sweep:
-// they were the launcher's and went with it.
-func (b *Backend) sweep() error {
-	errs := []error{b.groups.sweep()}
+// leftovers are what an earlier server had and nobody uses any more. Their removal can wait: no name is used twice.
+type leftovers struct {
+	groups  []*group
+	folders []string
+}
+
+// sweptPrefix begins the names of folders that are to be removed.
+const sweptPrefix = "swept-"
+
+// sweep ends everything that a backend of this folder could have left, and puts it out of the way; remove removes it. The lock is held. Mounts need no sweep: they
+// were the launcher's and went with it.
+func (b *Backend) sweep() (*leftovers, error) {
+	left := &leftovers{groups: b.groups.leftovers()}
+	for _, g := range left.groups {
+		g.kill()
+	}
+	var errs []error
 	for _, d := range []string{"sandboxes", "run", "skeleton"} {
-		if err := os.RemoveAll(filepath.Join(b.opt.Dir, d)); err != nil {
+		away := filepath.Join(b.opt.Dir, sweptPrefix+rand.Text())
+		if err := os.Rename(filepath.Join(b.opt.Dir, d), away); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("sweep: %w", err))
+		}
+	}
+	var err error
+	left.folders, err = filepath.Glob(filepath.Join(b.opt.Dir, sweptPrefix+"*")) // also of a sweep that was interrupted
+	return left, errors.Join(append(errs, err)...)
+}
+
+// remove takes the kernel and the disk some milliseconds for each folder of each sandbox.
+func (l *leftovers) remove() error {
+	var errs []error
+	for _, g := range l.groups {
+		errs = append(errs, g.remove())
+	}
+	for _, f := range l.folders {
+		if err := os.RemoveAll(f); err != nil {
 			errs = append(errs, fmt.Errorf("sweep: %w", err))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,11 +122,61 @@ func traces(t *testing.T, dir string) []string {
 	return list
 }
 
+// sandboxGroups are the folders of sandboxes' control groups.
+func sandboxGroups(t *testing.T, hash string) []string {
+	t.Helper()
+	list, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroupParent + "/" + hash + "/s*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroupParent + "/" + hash + "/s*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(list, more...)
+}
+
+// childOf is the only child of a process.
+func childOf(t *testing.T, pid int) int {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []int
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		for _, f := range strings.Fields(string(b)) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, n)
+		}
+	}
+	if len(all) != 1 {
+		t.Fatalf("process %d has the children %v, not a launcher alone", pid, all)
+	}
+	return all[0]
+}
+
+// A server that is killed leaves nothing on the host but files and its network: its launcher ends the sandboxes and removes their groups. What is left, all of it
+// when the launcher was killed, too, the next start removes.
 func TestAKilledServerIsSweptUp(t *testing.T) {
 	if !alone(t) {
 		return
 	}
 	newLab(t)
+	for _, withLauncher := range []bool{false, true} {
+		killed(t, withLauncher)
+	}
+}
+
+func killed(t *testing.T, withLauncher bool) {
+	t.Helper()
 	exe, guest := build(t)
 	dir := filepath.Join(t.TempDir(), "gvisor")
 	cmd := exec.Command(os.Args[0])
@@ -166,31 +217,40 @@ func TestAKilledServerIsSweptUp(t *testing.T) {
 			t.Errorf("it took something away: before %q, after %q", alive, now)
 		}
 	})
+	if withLauncher { // the server must not see it go: it would make another
+		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		unix.Kill(childOf(t, cmd.Process.Pid), unix.SIGKILL)
+	}
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Wait()
+	if !withLauncher {
+		until(t, "processes and groups of the sandboxes, frozen ones too, are gone without a next start", func() bool {
+			return len(sandboxGroups(t, dirHash(dir))) == 0 && !slices.ContainsFunc(traces(t, dir), func(s string) bool { return strings.HasPrefix(s, "process ") })
+		})
+	}
 	b, err := Open(testContext(t), Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: -1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := traces(t, dir)
-	for _, l := range left {
-		switch {
-		case strings.HasPrefix(l, "process "): // the new launcher
-			if l != fmt.Sprintf("process /proc/%d", b.launch.PID()) {
-				t.Errorf("left after the sweep: %s", l)
-			}
-		case strings.HasPrefix(l, "device "), strings.HasPrefix(l, "mount "), strings.HasPrefix(l, "table "):
+	for _, l := range traces(t, dir) {
+		if strings.HasPrefix(l, "device ") || strings.HasPrefix(l, "mount ") || strings.HasPrefix(l, "table ") {
 			t.Errorf("left after the sweep: %s", l)
 		}
 	}
-	for _, g := range b.groups.mounts() {
-		ents, err := filepath.Glob(filepath.Join(g, cgroupParent, b.groups.hash, "s*"))
-		if err != nil || len(ents) > 0 {
-			t.Errorf("left after the sweep: %q %v", ents, err)
-		}
-	}
+	until(t, "no process is left but the new launcher", func() bool {
+		return !slices.ContainsFunc(traces(t, dir), func(s string) bool {
+			return strings.HasPrefix(s, "process ") && s != fmt.Sprintf("process /proc/%d", b.launch.PID())
+		})
+	})
+	until(t, "no folder of the earlier server is left", func() bool {
+		list, err := filepath.Glob(filepath.Join(dir, sweptPrefix+"*"))
+		return err == nil && len(list) == 0
+	})
+	until(t, "no group is left", func() bool { return len(sandboxGroups(t, b.groups.hash)) == 0 })
 	if got := forwarding(t, "up0"); got != "0" {
 		t.Errorf("forwarding of up0 is %s after the sweep", got)
 	}
