@@ -108,6 +108,7 @@ var tables = []table{
 	{name: "publish", measure: measurePublish, flags: fleeting},
 	{name: "snapshot storage", measure: measureStorage, flags: fleeting},
 	{name: "snapshot memory", measure: measureSnapshotMemory, flags: []string{"--idle-expiry", "1m"}},
+	{name: "snapshot making", measure: measureMaking, flags: fleeting},
 	{name: "burst", measure: measureBurst, flags: fleeting},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, process: true, asked: true, spares: true, strict: true},

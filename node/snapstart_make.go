@@ -304,6 +304,7 @@ func (s *snapstart) save(ctx context.Context, l *life, v *function.Version, next
 	meta.Key, meta.Born, meta.Created = s.keyOf(v, plan), born, s.wall()
 	meta.StatedExpiry, meta.Hooks, meta.Primed = made.StatedExpiry, made.Hooks, len(primes)
 	meta.Expires = s.policyOf(l, &snapshot.Record{}).Expiry(born, meta.StatedExpiry)
+	defer tidyHeap()()
 	w, err := s.store.Begin(ctx, meta)
 	if err != nil {
 		return nil, err

@@ -20,9 +20,9 @@ type dictRun struct {
 
 // base is an earlier snapshot of the same function, against which a Writer keeps its new pages as differences.
 type base struct {
-	s        *Store
-	packs    []*pack // whole ones, pinned by the Writer
-	unpacked *unpacker
+	s     *Store
+	id    ID
+	packs []*pack // whole ones, pinned by the Writer
 
 	once  sync.Once
 	warn  sync.Once
@@ -33,7 +33,8 @@ type base struct {
 
 // How much of a base is used.
 const (
-	maxUnpacked = 32  // packs in memory, so 128 MiB
+	maxUnpacked = 4   // packs in memory for all that is made at a time, so 16 MiB; with less than maxDictFrom for each maker, more save little
+	maxExtract  = 32  // the same for one snapshot that is read
 	maxDictFrom = 12  // packs that one pack's dictionary is taken from: reading it reads all of them
 	maxCommon   = 8   // a feature that more pages have tells nothing
 	maxSketches = 256 // packs whose sketches are kept in memory, 64 KiB each
@@ -53,7 +54,7 @@ func (s *Store) baseLocked(key Key) *base {
 	if latest == nil {
 		return nil
 	}
-	b := &base{s: s, unpacked: newUnpacker(s, latest.ID)}
+	b := &base{s: s, id: latest.ID}
 	for _, ref := range latest.Packs {
 		if p := s.packs[ID(ref.ID)]; p != nil && p.stored > 0 && !p.delta {
 			b.packs = append(b.packs, p)
@@ -73,7 +74,7 @@ func (b *base) load(ctx context.Context) error {
 		g.SetLimit(b.s.opt.Workers)
 		for i, p := range b.packs {
 			g.Go(func() (err error) {
-				sketches[i], err = b.s.sketches(ctx, p, b.unpacked)
+				sketches[i], err = b.sketches(ctx, p)
 				return err
 			})
 		}
@@ -98,20 +99,23 @@ func (b *base) load(ctx context.Context) error {
 }
 
 // sketches are those of all pages of a pack.
-func (s *Store) sketches(ctx context.Context, p *pack, u *unpacker) ([]sketch, error) {
+func (b *base) sketches(ctx context.Context, p *pack) ([]sketch, error) {
+	s := b.s
 	s.mu.Lock()
 	list := p.sketches
 	s.mu.Unlock()
 	if list != nil {
 		return list, nil
 	}
-	pages, err := u.pages(ctx, PackRef{ID: string(p.id), Pages: p.pages})
+	list = make([]sketch, p.pages)
+	err := s.bases.use(ctx, b.id, PackRef{ID: string(p.id), Pages: p.pages}, func(pages []byte) error {
+		for i := range list {
+			list[i] = sketchOf(pages[i*PageSize : (i+1)*PageSize])
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	list = make([]sketch, p.pages)
-	for i := range list {
-		list[i] = sketchOf(pages[i*PageSize : (i+1)*PageSize])
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,21 +227,20 @@ func (b *base) differ(ctx context.Context, pages []byte) (delta []byte, dict []d
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	content := make([][]byte, len(all))
-	for i, p := range all {
+	for _, p := range all {
 		pack := b.packOf(p)
 		ref, slot := PackRef{ID: string(b.packs[pack].id), Pages: b.packs[pack].pages}, p-b.first[pack]
-		unpacked, err := b.unpacked.pages(ctx, ref)
-		if err != nil {
-			return nil, nil, err
-		}
-		content[i] = unpacked[slot*PageSize : (slot+1)*PageSize]
 		if n := len(dict); n > 0 && dict[n-1].pack.ID == ref.ID && dict[n-1].slot+dict[n-1].count == slot {
 			dict[n-1].count++
 		} else {
 			dict = append(dict, dictRun{ref, slot, 1})
 		}
 	}
+	content, free, err := b.s.bases.dictionary(ctx, b.id, dict)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer free()
 	var w deltaWriter
 	var bases [basePages][]byte
 	var places [basePages]int
@@ -305,58 +308,119 @@ func runsOf(dict []dictRun, ref func(PackRef) int) []byte {
 
 // unpacker keeps the pages of some whole packs while they are needed again and again.
 type unpacker struct {
-	s  *Store
-	id ID // of the snapshot that is read, for errors
+	s   *Store
+	max int // packs
 
-	mu    sync.Mutex
-	packs map[string]*unpacked
-	order []string
+	mu    sync.Mutex  // guards what follows
+	users int         // of the unpacker: without one it keeps nothing
+	packs []*unpacked // the one that was used last comes last
 }
 
 type unpacked struct {
-	once  sync.Once
-	pages []byte
-	err   error
+	id   string
+	uses int  // under way; guarded by unpacker.mu, as kept
+	kept bool // it is one of unpacker.packs
+
+	mu    sync.Mutex // held while it is unpacked
+	pages *[]byte    // of Store.packBufs; nil: not read yet
 }
 
-func newUnpacker(s *Store, id ID) *unpacker {
-	return &unpacker{s: s, id: id, packs: map[string]*unpacked{}}
-}
+func newUnpacker(s *Store, max int) *unpacker { return &unpacker{s: s, max: max} }
 
-// pages returns those of a whole pack. They may be read for as long as one likes.
-func (u *unpacker) pages(ctx context.Context, ref PackRef) ([]byte, error) {
+// open is called by who is going to use it for a while, and the function that it returns at the end.
+func (u *unpacker) open() (close func()) {
 	u.mu.Lock()
-	p := u.packs[ref.ID]
-	if p == nil {
-		p = new(unpacked)
-		u.packs[ref.ID] = p
-		u.order = append(u.order, ref.ID)
-		if len(u.order) > maxUnpacked {
-			delete(u.packs, u.order[0])
-			u.order = slices.Delete(u.order, 0, 1)
+	defer u.mu.Unlock()
+	u.users++
+	return sync.OnceFunc(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.users--; u.users == 0 {
+			u.shrinkLocked(0)
 		}
+	})
+}
+
+func (u *unpacker) shrinkLocked(max int) {
+	for len(u.packs) > max {
+		p := u.packs[0]
+		u.packs = slices.Delete(u.packs, 0, 1)
+		p.kept = false
+		u.freeLocked(p)
 	}
+}
+
+func (u *unpacker) freeLocked(p *unpacked) {
+	if p.uses == 0 && !p.kept && p.pages != nil {
+		*p.pages = (*p.pages)[:0] // as Writer.newPage expects it
+		u.s.packBufs.Put(p.pages)
+		p.pages = nil
+	}
+}
+
+// use calls f with the pages of a whole pack, which are there for the length of the call. id is the snapshot's that is read, for errors.
+func (u *unpacker) use(ctx context.Context, id ID, ref PackRef, f func(pages []byte) error) error {
+	u.mu.Lock()
+	i := slices.IndexFunc(u.packs, func(p *unpacked) bool { return p.id == ref.ID })
+	p := &unpacked{id: ref.ID, kept: true}
+	if i >= 0 {
+		p = u.packs[i]
+		u.packs = slices.Delete(u.packs, i, i+1)
+	}
+	p.uses++
+	u.packs = append(u.packs, p)
+	u.shrinkLocked(u.max)
 	u.mu.Unlock()
-	p.once.Do(func() {
-		p.err = u.s.readPack(ctx, u.id, ref, nil, nil, func(pages []byte) error {
-			p.pages = slices.Clone(pages)
+	defer func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		p.uses--
+		u.freeLocked(p)
+	}()
+	if err := u.read(ctx, id, ref, p); err != nil {
+		return err
+	}
+	return f(*p.pages)
+}
+
+func (u *unpacker) read(ctx context.Context, id ID, ref PackRef, p *unpacked) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pages != nil {
+		return nil
+	}
+	buf := u.s.packBufs.Get().(*[]byte)
+	if err := u.s.decodePack(ctx, id, ref, nil, nil, buf); err != nil {
+		*buf = (*buf)[:0]
+		u.s.packBufs.Put(buf)
+		return err
+	}
+	p.pages = buf
+	return nil
+}
+
+// dictionary gathers the pages of a dictionary. They are there until free is called.
+func (u *unpacker) dictionary(ctx context.Context, id ID, dict []dictRun) (pages [][]byte, free func(), err error) {
+	buf := u.s.dictBufs.Get().(*[]byte)
+	free = func() { u.s.dictBufs.Put(buf) }
+	size := 0
+	for _, r := range dict {
+		size += r.count * PageSize
+	}
+	*buf = slices.Grow((*buf)[:0], size)[:size]
+	rest := *buf
+	for _, r := range dict {
+		err := u.use(ctx, id, r.pack, func(all []byte) error {
+			rest = rest[copy(rest, all[r.slot*PageSize:(r.slot+r.count)*PageSize]):]
 			return nil
 		})
-	})
-	return p.pages, p.err
-}
-
-// dictionary gathers the pages of a dictionary.
-func (u *unpacker) dictionary(ctx context.Context, dict []dictRun) ([][]byte, error) {
-	var all [][]byte
-	for _, r := range dict {
-		pages, err := u.pages(ctx, r.pack)
 		if err != nil {
-			return nil, err
-		}
-		for i := range r.count {
-			all = append(all, pages[(r.slot+i)*PageSize:(r.slot+i+1)*PageSize])
+			free()
+			return nil, nil, err
 		}
 	}
-	return all, nil
+	for page := range slices.Chunk(*buf, PageSize) {
+		pages = append(pages, page)
+	}
+	return pages, free, nil
 }

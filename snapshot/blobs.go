@@ -12,7 +12,7 @@ type Blobs interface {
 	// Put stores b under key in place of what was there. When it returns nil the blob is whole and durable; when it fails or the machine
 	// does, the key has its old bytes or the new ones. b is not kept.
 	Put(ctx context.Context, key string, b []byte) error
-	// Get returns a blob. The error is ErrNotFound when there is none.
+	// Get returns a blob, which is the caller's. The error is ErrNotFound when there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Delete removes a blob; one that is not there is no error. It need not be durable.
 	Delete(ctx context.Context, key string) error

@@ -95,7 +95,8 @@ func (s *Store) extractPinned(ctx context.Context, m *Manifest, create func(f *F
 			}
 		}
 	}
-	unpacked := newUnpacker(s, m.ID)
+	unpacked := newUnpacker(s, maxExtract)
+	defer unpacked.open()()
 	sums := make([]atomic.Uint64, len(m.Files))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.opt.Workers)
@@ -129,11 +130,7 @@ func (s *Store) extractPinned(ctx context.Context, m *Manifest, create func(f *F
 				return nil
 			}
 			if isBase[ref.ID] {
-				pages, err := unpacked.pages(gctx, ref)
-				if err != nil {
-					return err
-				}
-				return write(pages)
+				return unpacked.use(gctx, m.ID, ref, write)
 			}
 			return s.readPack(gctx, m.ID, ref, dicts[i], unpacked, write)
 		})
@@ -174,6 +171,19 @@ func (s *Store) pin(m *Manifest) (now *Manifest, unpin func()) {
 
 // readPack gives f the pages of a pack, for the length of the call. dict, when it is not nil, is what they are differences from; bases unpacks it.
 func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, dict []dictRun, bases *unpacker, f func(pages []byte) error) error {
+	buf := s.packBufs.Get().(*[]byte)
+	defer func() {
+		*buf = (*buf)[:0]
+		s.packBufs.Put(buf)
+	}()
+	if err := s.decodePack(ctx, id, ref, dict, bases, buf); err != nil {
+		return err
+	}
+	return f(*buf)
+}
+
+// decodePack is readPack into a buffer of packBufs.
+func (s *Store) decodePack(ctx context.Context, id ID, ref PackRef, dict []dictRun, bases *unpacker, buf *[]byte) error {
 	key := packKey(ID(ref.ID))
 	sealed, err := s.blobs.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
@@ -195,8 +205,6 @@ func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, dict []dictRun
 	if err != nil {
 		return corrupt(err)
 	}
-	buf := s.packBufs.Get().(*[]byte)
-	defer s.packBufs.Put(buf)
 	if cap(*buf) < ref.Pages*PageSize { // written under other options
 		*buf = make([]byte, 0, ref.Pages*PageSize)
 	}
@@ -204,10 +212,11 @@ func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, dict []dictRun
 	if dict == nil {
 		pages, err = s.dec.DecodeAll(packed, (*buf)[:0])
 	} else {
-		base, berr := bases.dictionary(ctx, dict)
+		base, free, berr := bases.dictionary(ctx, id, dict)
 		if berr != nil {
 			return berr
 		}
+		defer free()
 		pages, err = s.openDelta(packed, ref.Pages, base, (*buf)[:0])
 	}
 	if err != nil {
@@ -216,10 +225,11 @@ func (s *Store) readPack(ctx context.Context, id ID, ref PackRef, dict []dictRun
 	if len(pages) != ref.Pages*PageSize {
 		return corrupt(fmt.Errorf("has %d bytes instead of %d", len(pages), ref.Pages*PageSize))
 	}
-	return f(pages)
+	*buf = pages
+	return nil
 }
 
-// openDelta makes pages of differences as putPack packed them.
+// openDelta makes pages of differences as Store.pack packed them.
 func (s *Store) openDelta(packed []byte, pages int, base [][]byte, out []byte) ([]byte, error) {
 	if len(packed) < 4 || int64(binary.BigEndian.Uint32(packed)) > int64(maxDelta(pages)) {
 		return nil, errDelta

@@ -135,8 +135,9 @@ func (k *InstallationKey) seal(key string, plain []byte) []byte {
 	return k.aead.Seal(make([]byte, 0, len(plain)+k.aead.Overhead()), nil, plain, []byte("thaw blob 1 "+key))
 }
 
+// open uses sealed up: what it returns lies there.
 func (k *InstallationKey) open(key string, sealed []byte) ([]byte, error) {
-	return k.aead.Open(nil, nil, sealed, []byte("thaw blob 1 "+key))
+	return k.aead.Open(sealed[:0], nil, sealed, []byte("thaw blob 1 "+key))
 }
 
 // pageHash identifies a page: 96 bits of a keyed hash. Among 2^32 pages, 16 TiB, two different ones have the same with probability 2^-33; the sum of a file would show it.

@@ -252,7 +252,8 @@ func (s *Store) movePages(ctx context.Context, sparse []*pack, used map[ID][]uin
 	var buf []byte
 	fill := packIndex{id: NewID()}
 	stored := map[ID]int64{}
-	unpacked := newUnpacker(s, "")
+	unpacked := newUnpacker(s, maxUnpacked)
+	defer unpacked.open()()
 	dicts := map[*pack][]dictRun{}
 	s.mu.Lock()
 	for _, p := range sparse {
@@ -263,11 +264,14 @@ func (s *Store) movePages(ctx context.Context, sparse []*pack, used map[ID][]uin
 		if len(fill.hashes) == 0 {
 			return nil
 		}
-		n, _, err := s.putPack(ctx, fill.id, buf, nil)
+		sealed, _, err := s.pack(ctx, fill.id, buf, nil)
+		if err == nil {
+			err = s.blobs.Put(ctx, packKey(fill.id), sealed)
+		}
 		if err != nil {
 			return err
 		}
-		stored[fill.id] = n
+		stored[fill.id] = int64(len(sealed))
 		mv.size[fill.id] = len(fill.hashes)
 		indexes = append(indexes, fill)
 		fill, buf = packIndex{id: NewID()}, buf[:0]
