@@ -209,18 +209,24 @@ const forgetLimit = 20 * time.Second
 func (s *snapstart) Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string) {
 	s.mu.Lock()
 	var gone []*life
+	left := map[*life]<-chan struct{}{}
 	for id, l := range s.lives {
-		if id.Function == unqualifiedARN && (number == "" || id.Number == number) && l.incarnation <= incarnation {
+		switch {
+		case id.Function != unqualifiedARN || number != "" && id.Number != number:
+		case l.incarnation <= incarnation:
 			gone = append(gone, l)
+			left[l] = l.left
+		default: // one that was created since has ended it already
+			left[l] = l.before
 		}
 	}
 	s.endLocked(gone...)
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, forgetLimit)
 	defer cancel()
-	for _, l := range gone {
+	for l, c := range left {
 		select {
-		case <-l.left:
+		case <-c:
 		case <-ctx.Done():
 			s.log.Warn("snapshots of a deleted version are still being removed", "fn", l.id.Function, "qualifier", l.id.Number)
 			return
