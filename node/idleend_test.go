@@ -99,8 +99,8 @@ func TestNoInvokeSeesItsCredentialsEnd(t *testing.T) {
 	f := s.js(countInvokes, snapStart, timeout(60))
 	f.active()
 	count := func() string { t.Helper(); return f.invokeVersion("1", `{}`).ok(t) }
-	first := count()
-	if first = count(); !strings.Contains(first, `"count":2`) {
+	count()
+	if first := count(); !strings.Contains(first, `"count":2`) {
 		t.Fatalf("one after the other: %s", first)
 	}
 	clock.move(execenv.CredentialsLife - 2*time.Minute)
