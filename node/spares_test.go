@@ -35,11 +35,13 @@ func (f *deployed) spares() (out []execenv.Status) {
 	return out
 }
 
-// frozenSpare waits for a spare that is frozen, and is none of those.
+// frozenSpare waits for a spare that is frozen, and is none of those: of several the oldest, which is claimed first.
 func (f *deployed) frozenSpare(not ...string) execenv.Status {
 	f.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		for _, e := range f.spares() {
+		all := f.spares()
+		slices.SortFunc(all, func(a, b execenv.Status) int { return a.Created.Compare(b.Created) })
+		for _, e := range all {
 			if e.State == "Frozen" && !slices.Contains(not, e.ID) && !slices.Contains(not, e.Snapshot) {
 				return e
 			}
