@@ -222,6 +222,8 @@ func (a *app) next(health admin.Health, dataDir string, steps []step, keep bool)
 		if snapshot >= 0 {
 			say("bin/thaw deploy hello --snapstart   # a version that starts from a snapshot")
 			say("bin/thaw snapshot ls")
+			say("bin/thaw snapshot inspect hello:1   # how long each stage of its making took")
+			say("bin/thaw snapshot doctor hello:1    # two copies: equal random values, dead connections")
 		}
 	}
 	say("AWS clients: --endpoint-url http://127.0.0.1:9600, any region and any key")

@@ -191,7 +191,7 @@ func TestInvokeAndLogs(t *testing.T) {
 	if r.code != exitOK || strings.Count(r.out, "\n") != 1 {
 		t.Errorf("logs: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
 	}
-	if r = thaw(t.Context(), "logs", "nobody"); r.code != exitFailed || !strings.Contains(r.words, "nothing was logged") {
+	if r = thaw(t.Context(), "logs", "nobody"); r.code != exitFailed || !strings.Contains(r.words, "there is no function nobody") {
 		t.Errorf("logs of nothing: exit %d, stderr %q", r.code, r.words)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -48,6 +48,7 @@ func onTerminal(t *testing.T, columns uint16, write func(*os.File)) string {
 
 func TestTablesOnATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
+	t.Setenv("CI", "") // package termenv gives a build no colours
 	t.Setenv("NO_COLOR", "")
 	os.Unsetenv("NO_COLOR")
 	rows := func() [][]string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,19 +96,18 @@ const request = `exec 3<>/dev/tcp/127.0.0.1/$1; printf 'GET / HTTP/1.1\r\nHost: 
 func TestOtherUsersAreRefused(t *testing.T) {
 	t.Setenv("SUDO_UID", "")
 	g := &Guard{SameUser: true}
-	gone := make(chan struct{}) // closed: check now
+	var gone atomic.Pointer[chan struct{}] // closed: check now
+	until := func() chan struct{} { c := make(chan struct{}); gone.Store(&c); return c }
 	result := make(chan error, 1)
 	s, port := serveTest(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if gone != nil {
-			<-gone
-		}
+		<-*gone.Load()
 		err := g.Check(r)
 		result <- err
 		fmt.Fprintln(w, err)
 	}), Options{MaxConnections: 10})
 	_ = s
 	t.Run("a process of another user", func(t *testing.T) {
-		close(gone)
+		close(until())
 		out, err := asNobody(t, request+"cat <&3", port).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "User 65534 of this host may not") {
 			t.Errorf("%v: %s", err, out)
@@ -115,11 +115,11 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		<-result
 	})
 	t.Run("one that has closed its connection, which the kernel shows as root's", func(t *testing.T) {
-		gone = make(chan struct{})
+		check := until()
 		if out, err := asNobody(t, request, port).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		close(gone)
+		close(check)
 		select {
 		case err := <-result:
 			if err == nil {
