@@ -23,8 +23,9 @@ type Announcement struct {
 	User     string `json:"-"`
 }
 
-// Announce puts h into the folder of announcements of this user, where Running finds it, until the release is called or the process ends:
-// the file is locked, and the kernel lets go of the lock. The file tells nothing that is secret; everybody may read it.
+// Announce puts h into the folder of announcements of this user, where Running finds it, until the release is called or
+// the process ends: the file is locked, and the kernel lets go of the lock. The file tells nothing that is secret;
+// everybody may read it.
 func Announce(dataDir string, h Health) (release func() error, err error) {
 	defer func() {
 		if err != nil {
@@ -62,8 +63,8 @@ func Announce(dataDir string, h Health) (release func() error, err error) {
 	return func() error { return errors.Join(os.Remove(path), f.Close()) }, nil
 }
 
-// Running lists the servers of this host that this user may know of and talk to: his own, root's, and those of who called sudo. Root sees
-// everybody's only that way: what another user's file says is not to be believed.
+// Running lists the servers of this host that this user may know of and talk to: his own, root's, and those of who
+// called sudo. Root sees everybody's only that way: what another user's file says is not to be believed.
 func Running() []Announcement {
 	var all []Announcement
 	seen := map[int]bool{}
@@ -154,8 +155,8 @@ func sweepAnnouncements(dir string) {
 	}
 }
 
-// announcements is the folder of a user's announcements. Variables of the environment have no say in it: sudo, cron and a shell of the same
-// user must come to the same folder.
+// announcements is the folder of a user's announcements. Variables of the environment have no say in it: sudo, cron and
+// a shell of the same user must come to the same folder.
 func announcements(uid int) string {
 	if uid == 0 {
 		return "/run/thaw/servers"

@@ -8,7 +8,8 @@ import (
 	"net/url"
 )
 
-// Backup writes a backup of the running server; recordsOnly leaves out code packages. The caller checks it: an error in the midst only cuts it.
+// Backup writes a backup of the running server; recordsOnly leaves out code packages. The caller checks it: an error in
+// the midst only cuts it.
 type Backup func(ctx context.Context, w io.Writer, recordsOnly bool) error
 
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) {

@@ -15,9 +15,9 @@ import (
 // dyingLimit bounds the wait for a server that was killed: a big process takes its time to go.
 const dyingLimit = 10 * time.Second
 
-// Claim takes a data folder for this process, before anything in it is opened: two servers on one folder would ruin its records. The kernel lets
-// go of the claim when the process ends, however it ends. *RunningError when another process has it, and is not about to
-// end because it was killed.
+// Claim takes a data folder for this process, before anything in it is opened: two servers on one folder would ruin its
+// records. The kernel lets go of the claim when the process ends, however it ends. *RunningError when another process
+// has it, and is not about to end because it was killed.
 func Claim(dataDir string) (release func() error, err error) {
 	f, err := os.OpenFile(filepath.Join(dataDir, "thaw.lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {

@@ -21,7 +21,8 @@ import (
 // ErrNotRunning is the fact that no server has the data folder.
 var ErrNotRunning = errors.New("no server runs on this data folder")
 
-// ErrNotOurs is the fact that the server belongs to another user, who alone may use this door. The Lambda API may be open to others.
+// ErrNotOurs is the fact that the server belongs to another user, who alone may use this door. The Lambda API may be
+// open to others.
 var ErrNotOurs = errors.New("its server belongs to another user; type the command with sudo, or as that user")
 
 // Client talks to the server of a data folder.

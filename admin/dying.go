@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dying says whether a process has been killed and is on its way out: then its locks are free in a moment. Source: proc_pid_stat(5), proc_pid_status(5).
+// dying says whether a process has been killed and is on its way out: then its locks are free in a moment. Source:
+// proc_pid_stat(5), proc_pid_status(5).
 func dying(pid int) bool {
 	const exiting = 0x4 // PF_EXITING
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

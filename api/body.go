@@ -13,14 +13,17 @@ import (
 	"thaw/internal/door"
 )
 
-// Bodies come at the pace of their senders. What is small is read into memory that grows with what has come, not with what was announced. What is big is read
-// into a file, and into memory when it is whole: so a slow or a stalled sender keeps no place that others wait for.
+// Bodies come at the pace of their senders. What is small is read into memory that grows with what has come, not with
+// what was announced. What is big is read into a file, and into memory when it is whole: so a slow or a stalled sender
+// keeps no place that others wait for.
 const (
 	bigBody = 8 << 20
-	// maxUploads big bodies are on their way at the same time; another waits uploadWait for its turn. They bound the disk that is used, to 4.5 GB.
+	// maxUploads big bodies are on their way at the same time; another waits uploadWait for its turn. They bound the
+	// disk that is used, to 4.5 GB.
 	maxUploads = 64
 	uploadWait = 10 * time.Second
-	// maxBigBodies requests with a big body are in memory at the same time; the others wait. Nobody but this server decides how long.
+	// maxBigBodies requests with a big body are in memory at the same time; the others wait. Nobody but this server
+	// decides how long.
 	maxBigBodies = 4
 	firstRead    = 256 << 10 // of a small body
 )
@@ -150,7 +153,8 @@ func (c *call) unread(err error) error {
 	return fail("SerializationException", "The body could not be read.")
 }
 
-// swallow reads what a refused request's client still sends, in bounds: most clients read no answer before they have sent everything. It returns how much that was.
+// swallow reads what a refused request's client still sends, in bounds: most clients read no answer before they have
+// sent everything. It returns how much that was.
 func (c *call) swallow() int64 {
 	n := c.r.ContentLength
 	if n == 0 || c.r.Body == nil || c.r.Header.Get("Expect") != "" { // one that expects to be asked has sent nothing yet

@@ -163,8 +163,8 @@ func answerFor(err error) (answer *Error, ours bool) {
 	return fail("ServiceException", "Service encountered an internal error. The server's log has the reason under this request ID."), true
 }
 
-// wrongState is for a version that cannot serve. As for every such state, that is a conflict: clients send an invocation again that was
-// answered 502 (InvalidRuntimeException), and this one would fail again.
+// wrongState is for a version that cannot serve. As for every such state, that is a conflict: clients send an
+// invocation again that was answered 502 (InvalidRuntimeException), and this one would fail again.
 func wrongState(e *invoke.StateError) *Error {
 	because := ""
 	if e.Because != "" {

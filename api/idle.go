@@ -18,8 +18,8 @@ func (s *Server) Deactivate(ctx context.Context, v *function.Version) error {
 	return err
 }
 
-// wake has the snapshot of an Inactive version made again. Source: E-133; spec 5.2. On the service only a new version would help after a
-// regeneration that failed; here the next invocation tries again.
+// wake has the snapshot of an Inactive version made again. Source: E-133; spec 5.2. On the service only a new version
+// would help after a regeneration that failed; here the next invocation tries again.
 func (s *Server) wake(ctx context.Context, e *function.Entry, v *function.VersionRecord) error {
 	moved, err := s.moveVersion(ctx, e.Record, function.Number(v.Number), function.WakeAsked)
 	if err == nil && moved {

@@ -50,7 +50,8 @@ func (c *call) invokeFailed(err error) error {
 	return err
 }
 
-// invocation reads what Invoke and InvokeWithResponseStream have in common. A nil request without an error was answered already.
+// invocation reads what Invoke and InvokeWithResponseStream have in common. A nil request without an error was answered
+// already.
 func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	h := c.r.Header
 	var v violations
@@ -106,8 +107,9 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 		Qualifier:  t.qualifier,
 		RequestID:  c.id,
 		InvokedARN: t.asNamed(),
-		// The runtime is told that the event is JSON, as has just been found. Clients call it application/octet-stream (SDKs) or nothing at
-		// all, and AWS's Python client would hand anything but application/json to the handler as bytes.
+		// The runtime is told that the event is JSON, as has just been found. Clients call it application/octet-stream
+		// (SDKs) or nothing at all, and AWS's Python client would hand anything but application/json to the handler as
+		// bytes.
 		Event:         c.body,
 		ClientContext: clientContext,
 		TraceID:       first(h["X-Amzn-Trace-Id"]),
@@ -151,8 +153,9 @@ func readClientContext(s string) (string, error) {
 	return string(b), nil
 }
 
-// provide waits for the runtime of a version whose runtime is gone (an upgrade of the host took it, say), where another can be had, and
-// says whether it is there. It is fetched for all who want it, and also when this caller no longer waits.
+// provide waits for the runtime of a version whose runtime is gone (an upgrade of the host took it, say), where another
+// can be had, and says whether it is there. It is fetched for all who want it, and also when this caller no longer
+// waits.
 func (s *Server) provide(ctx context.Context, v *function.Version, err error) bool {
 	if !errors.As(err, new(*runtimes.NotInstalledError)) || !s.Runtimes.Recoverable(v.Runtime, v.Architecture) {
 		return false

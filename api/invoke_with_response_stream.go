@@ -54,8 +54,9 @@ func (c *call) invokeWithResponseStream() error {
 	return out.complete(end)
 }
 
-// streamErrorCode is the ErrorCode of a stream that failed after its first chunk. Callers of the real service have published two values: Unhandled for an
-// error that the function reported, and Runtime.TruncatedResponse for a runtime that died in the middle. The type of the error is in the details, as for Invoke.
+// streamErrorCode is the ErrorCode of a stream that failed after its first chunk. Callers of the real service have
+// published two values: Unhandled for an error that the function reported, and Runtime.TruncatedResponse for a runtime
+// that died in the middle. The type of the error is in the details, as for Invoke.
 func streamErrorCode(errType string) string {
 	switch errType {
 	case "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime.OutOfMemory":

@@ -11,8 +11,8 @@ import (
 // invalidRuntime is the reason code of what failed for want of a runtime.
 const invalidRuntime = "InvalidRuntime"
 
-// provideUsed makes the runtimes of all functions that serve ready: a data folder may come from an earlier release, or from another machine. What cannot be
-// had is logged; the invocations that need it say so.
+// provideUsed makes the runtimes of all functions that serve ready: a data folder may come from an earlier release, or
+// from another machine. What cannot be had is logged; the invocations that need it say so.
 func (s *Server) provideUsed() {
 	type used struct{ runtime, architecture string }
 	seen := map[used]bool{}
@@ -30,8 +30,8 @@ func (s *Server) provideUsed() {
 	}
 }
 
-// recoverRuntimes has what failed for want of a runtime settled once more when that is there, or is worth another attempt: somebody may have
-// installed it, or the network may be back. It ends with the server.
+// recoverRuntimes has what failed for want of a runtime settled once more when that is there, or is worth another
+// attempt: somebody may have installed it, or the network may be back. It ends with the server.
 func (s *Server) recoverRuntimes() {
 	tick := time.NewTicker(s.Recovery)
 	defer tick.Stop()

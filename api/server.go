@@ -49,20 +49,23 @@ type Runtimes interface {
 
 // Snapshots make published versions with SnapStart start from a snapshot.
 type Snapshots interface {
-	// Begin is called once, before all others, when it is known which functions there are. incarnation returns that of the function that has a version, now
-	// and at every later time; 0 when there is no such version.
+	// Begin is called once, before all others, when it is known which functions there are. incarnation returns that of
+	// the function that has a version, now and at every later time; 0 when there is no such version.
 	Begin(incarnation func(unqualifiedARN, number string) uint64)
-	// Sweep removes what is kept of versions that are not there. It is called before the first Make, and only when function.Store.Complete.
+	// Sweep removes what is kept of versions that are not there. It is called before the first Make, and only when
+	// function.Store.Complete.
 	Sweep(ctx context.Context) error
-	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's own reason; an error that the
-	// platform could not, and should try again. The error is function.ErrNotFound when the version was deleted.
+	// Make makes and verifies the first snapshot of a version. A code says that it failed for good, for the function's
+	// own reason; an error that the platform could not, and should try again. The error is function.ErrNotFound when
+	// the version was deleted.
 	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
 	// Optimized says whether the next environment of a version begins from a snapshot.
 	Optimized(v *function.Version) bool
 	// Retag says what a function's tags are from now on. They can be read as a policy: checkSnapshotTags has seen them. It does not wait.
 	Retag(unqualifiedARN string, tags map[string]string)
-	// Forget removes what is kept for a version of an incarnation, or for all of its versions when number is empty: it cancels what is being made, waits for
-	// it, and nothing is made or written afterwards. Call it when the function, or its list of versions, no longer has it. When ctx ends it goes on alone.
+	// Forget removes what is kept for a version of an incarnation, or for all of its versions when number is empty: it
+	// cancels what is being made, waits for it, and nothing is made or written afterwards. Call it when the function,
+	// or its list of versions, no longer has it. When ctx ends it goes on alone.
 	Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string)
 }
 
@@ -104,9 +107,11 @@ type Options struct {
 	Credentials []Credential // who may sign
 	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
 	Verify bool
-	// Guard refuses requests before anything else is looked at; its error is told to the sender. nil: none. It is for a server that does not Verify.
+	// Guard refuses requests before anything else is looked at; its error is told to the sender. nil: none. It is for a
+	// server that does not Verify.
 	Guard func(*http.Request) error
-	// Uploads is a folder of this server alone, for big bodies on their way in; made when missing. Empty: the system's folder for temporary files.
+	// Uploads is a folder of this server alone, for big bodies on their way in; made when missing. Empty: the system's
+	// folder for temporary files.
 	Uploads string
 	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, with much /tmp, and with
 	// provisioned concurrency.
@@ -248,8 +253,8 @@ func (s *Server) tellLost() {
 	}
 }
 
-// sweep removes what a death between two writes left: versions that no function lists, packages that no version uses, and snapshots of versions that are not
-// there. While records may be missing it removes nothing.
+// sweep removes what a death between two writes left: versions that no function lists, packages that no version uses,
+// and snapshots of versions that are not there. While records may be missing it removes nothing.
 func (s *Server) sweep(ctx context.Context) error {
 	if s.Store.Complete() != nil {
 		s.tellLost()

@@ -36,8 +36,8 @@ type signature struct {
 	query                            bool   // presigned
 	expires                          time.Duration
 	token                            string
-	// payload is the hash of the body that the client stated, when begin has found the signature to be valid for it. Empty: the signature is checked when
-	// the body is known.
+	// payload is the hash of the body that the client stated, when begin has found the signature to be valid for it.
+	// Empty: the signature is checked when the body is known.
 	payload string
 }
 
@@ -60,8 +60,9 @@ func newVerifier(credentials []Credential, now func() time.Time) *verifier {
 	return v
 }
 
-// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is read: with a stated hash of the body
-// that is every signature that is not valid. Without strict it takes the region if there is one and asks for nothing.
+// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is
+// read: with a stated hash of the body that is every signature that is not valid. Without strict it takes the region if
+// there is one and asks for nothing.
 func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
 	sig, err := readSignature(r)
 	if !strict {

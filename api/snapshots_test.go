@@ -93,8 +93,9 @@ func snapStarted(in *lambda.CreateFunctionInput) {
 	in.Publish, in.SnapStart = true, &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
 }
 
-// Snapshots know what there is before anything is made, are swept when the records are complete, and are told of a deletion when the version cannot be found any
-// more. A making that ends because of it is no error, and versions that are there are settled as ever.
+// Snapshots know what there is before anything is made, are swept when the records are complete, and are told of a
+// deletion when the version cannot be found any more. A making that ends because of it is no error, and versions that
+// are there are settled as ever.
 func TestSnapshotsFollowTheirFunctions(t *testing.T) {
 	var log bytes.Buffer
 	var logMu sync.Mutex

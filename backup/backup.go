@@ -1,5 +1,5 @@
-// Package backup writes and reads a copy of what a server cannot make again: its records and, unless they are left out, its code packages.
-// Snapshots, unpacked code and runtimes are made again; logs are not in it.
+// Package backup writes and reads a copy of what a server cannot make again: its records and, unless they are left out,
+// its code packages. Snapshots, unpacked code and runtimes are made again; logs are not in it.
 //
 // A backup is a tar file:
 //
@@ -75,7 +75,8 @@ type Source struct {
 	Now        time.Time
 }
 
-// Write writes a backup. Packages come first and the records after them, so that whatever the records name is in it, though functions change meanwhile.
+// Write writes a backup. Packages come first and the records after them, so that whatever the records name is in it,
+// though functions change meanwhile.
 func Write(ctx context.Context, w io.Writer, s Source) (err error) {
 	t := &writer{tar: tar.NewWriter(w), now: s.Now}
 	_, last, err := s.Records()
@@ -196,7 +197,8 @@ type Content struct {
 	Code    int    // packages
 }
 
-// Read reads a whole backup and checks it: nothing of it may be used unless the error is nil. code gets each package; nil: they are only checked.
+// Read reads a whole backup and checks it: nothing of it may be used unless the error is nil. code gets each package;
+// nil: they are only checked.
 func Read(r io.Reader, code func(sha256 string, b []byte) error) (*Content, error) {
 	c := &Content{}
 	var closed *end
@@ -276,7 +278,8 @@ func ReadFile(path string, code func(sha256 string, b []byte) error) (*Content, 
 	return c, nil
 }
 
-// ToFile makes path by write, whole or not at all, readable by its owner only. What write wrote is read back and checked before it counts.
+// ToFile makes path by write, whole or not at all, readable by its owner only. What write wrote is read back and
+// checked before it counts.
 func ToFile(path string, write func(io.Writer) error) (_ *Content, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".backup-*")
 	if err != nil {

@@ -24,11 +24,13 @@ const (
 	dayTimeout = 20 * time.Second
 	// dayCaller is when a caller gives up: dayTimeout, and what a start may take on a machine that has other work.
 	dayCaller = 90 * time.Second
-	// dayExpiry ends environments that were idle for so long: longer than the pauses that are promised to be tried, shorter than the longest.
+	// dayExpiry ends environments that were idle for so long: longer than the pauses that are promised to be tried,
+	// shorter than the longest.
 	dayExpiry = 150 * time.Second
 )
 
-// day is the traffic of a day in short: functions of all kinds, requests from many a second to one in two minutes, updates on the way. Every answer is judged.
+// day is the traffic of a day in short: functions of all kinds, requests from many a second to one in two minutes,
+// updates on the way. Every answer is judged.
 type day struct {
 	s        *server
 	ledger   *ledger

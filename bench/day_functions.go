@@ -17,9 +17,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// Every function of the day answers with the event's n and text, the revision of its code (which a file beside it tells), its version, how it was initialised,
-// a random name of its environment that is drawn in the first invoke (so copies of one snapshot differ), how many invokes this environment has
-// seen, and the time of its Init and of this invoke. After the event's ms milliseconds.
+// Every function of the day answers with the event's n and text, the revision of its code (which a file beside it
+// tells), its version, how it was initialised, a random name of its environment that is drawn in the first invoke (so
+// copies of one snapshot differ), how many invokes this environment has seen, and the time of its Init and of this
+// invoke. After the event's ms milliseconds.
 
 const dailyNode = `const crypto = require('node:crypto');
 const revision = Number(require('node:fs').readFileSync(__dirname + '/revision', 'utf8'));
@@ -315,8 +316,8 @@ func (d *day) publish(ctx context.Context, r *routine, revision int) (version st
 	})
 }
 
-// update replaces the code of a routine while requests come; that of a version by a new version, to which requests go from then on. The version before the last
-// is deleted: nobody can be on the way to it.
+// update replaces the code of a routine while requests come; that of a version by a new version, to which requests go
+// from then on. The version before the last is deleted: nobody can be on the way to it.
 func (d *day) update(ctx context.Context, r *routine, compiled map[string][]byte) error {
 	f := r.subject(compiled)
 	r.mu.Lock()

@@ -9,7 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// idlers are environments that lie idle beside the soak, one that was initialised and one that was restored. Provisioned ones: all others go soon.
+// idlers are environments that lie idle beside the soak, one that was initialised and one that was restored.
+// Provisioned ones: all others go soon.
 type idlers struct {
 	d      *day
 	cancel context.CancelFunc

@@ -1,8 +1,9 @@
 // Bench prints the tables of speed and memory: `make bench`.
 //
-// It starts the built server as a child, once with each sandbox and once more for each table about snapshots, and measures from outside through the signed API, as a client
-// would. Each number is the median of ten rounds, and ratios are of numbers of one run: the machine's own speed changes from run to run.
-// Only the soak and the day decide about anything: bench fails when they find a fault.
+// It starts the built server as a child, once with each sandbox and once more for each table about snapshots, and
+// measures from outside through the signed API, as a client would. Each number is the median of ten rounds, and ratios
+// are of numbers of one run: the machine's own speed changes from run to run. Only the soak and the day decide about
+// anything: bench fails when they find a fault.
 package main
 
 import (

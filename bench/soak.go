@@ -11,9 +11,10 @@ import (
 // soakWidth is how many environments of the soak live at one time.
 const soakWidth = 24
 
-// measureSoak restores one version again and again: soakWidth invokes at once that answer together, so that each needs an environment of its own, and the next
-// ones when those environments have gone for want of use. Every answer is looked at, and before and after is counted what a restore could leave behind. Beside that
-// two environments answer after long pauses.
+// measureSoak restores one version again and again: soakWidth invokes at once that answer together, so that each needs
+// an environment of its own, and the next ones when those environments have gone for want of use. Every answer is
+// looked at, and before and after is counted what a restore could leave behind. Beside that two environments answer
+// after long pauses.
 func measureSoak(ctx context.Context, o options, s *server) ([]result, error) {
 	f := waiting
 	f.what = "soak"

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Pack zips a folder into a deployment package. The same files give the same bytes: entries come in the order of their names, and their
-// times are fixed. What is executable stays so, and a bootstrap always is; everybody may read the rest, because the runtime runs as a
-// user of its own. Links stay links. leave, which may be nil, says of a path within the folder that it is left out, with all below it.
+// Pack zips a folder into a deployment package. The same files give the same bytes: entries come in the order of their
+// names, and their times are fixed. What is executable stays so, and a bootstrap always is; everybody may read the
+// rest, because the runtime runs as a user of its own. Links stay links. leave, which may be nil, says of a path within
+// the folder that it is left out, with all below it.
 func Pack(from fs.FS, leave func(name string, d fs.DirEntry) bool) ([]byte, error) {
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)

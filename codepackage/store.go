@@ -1,8 +1,9 @@
 // Package codepackage unpacks code packages, the zips that customers upload, and keeps the folders that sandboxes see as /var/task.
 //
-// A folder is named by the SHA-256 of its package and is complete when it has that name: it is filled under another name, synced and
-// renamed. It is a copy of what the blobs hold and can be removed and made again at any time when nobody uses it. Beside it lies a sum of
-// everything in it, by which its first user after a start learns whether it is as it was filled (sum.go); if not, it is made again.
+// A folder is named by the SHA-256 of its package and is complete when it has that name: it is filled under another
+// name, synced and renamed. It is a copy of what the blobs hold and can be removed and made again at any time when
+// nobody uses it. Beside it lies a sum of everything in it, by which its first user after a start learns whether it is
+// as it was filled (sum.go); if not, it is made again.
 //
 // Owner: a Store owns its folder and starts no goroutine. Its one lock guards the table of users; renames of folders are all that
 // happens on a disk under it.

@@ -15,7 +15,8 @@ import (
 	"thaw/internal/treesum"
 )
 
-// Whatever happened to unpacked code between two starts, nobody runs it: the first user gets it as it was uploaded. What is as it was is not unpacked again.
+// Whatever happened to unpacked code between two starts, nobody runs it: the first user gets it as it was uploaded.
+// What is as it was is not unpacked again.
 func TestChangedCodeIsUnpackedAgain(t *testing.T) {
 	zip := archive(t, file("a", "content"), file("lib/b", strings.Repeat("x", 100_000)), file("lib/c", ""))
 	in := func(name string) func(dir string) string {

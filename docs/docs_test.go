@@ -20,8 +20,8 @@ var (
 // made are names that look like paths of the tree, and are not: files that a build or a server makes, modules, and the like.
 var made = []string{"bin/thaw", "invocation/next", "restore/next", "init/error", "restore/error", "github.com/", "DATA", "thaw/", "api/2015"}
 
-// TestDocumentsNameWhatExists holds that files, folders and links in the documents exist. Names of files without their folder count as found
-// when any folder has such a file.
+// TestDocumentsNameWhatExists holds that files, folders and links in the documents exist. Names of files without their
+// folder count as found when any folder has such a file.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	var documents []string
 	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "ARCHITECTURE.md", "compat.md", "snapstart.md", "uniqueness.md", "operations.md", "decisions/*.md"} {
@@ -56,8 +56,8 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// inTree says whether a path exists from the root, from docs, or, when it is a file's name alone, anywhere. A path may end in an identifier of
-// the package: pool/pool.Invoke.
+// inTree says whether a path exists from the root, from docs, or, when it is a file's name alone, anywhere. A path may
+// end in an identifier of the package: pool/pool.Invoke.
 func inTree(name string) bool {
 	for _, root := range []string{"..", "."} {
 		if _, err := os.Stat(filepath.Join(root, name)); err == nil {

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// changeLimit bounds a freeze or a thaw. Both take microseconds, but for a freeze that has to wait for the disk; past the limit the environment
-// goes, and an invoke that waits for it gets another one.
+// changeLimit bounds a freeze or a thaw. Both take microseconds, but for a freeze that has to wait for the disk; past
+// the limit the environment goes, and an invoke that waits for it gets another one.
 const changeLimit = 15 * time.Second
 
-// maxChanges is how many freezes and thaws can be under way: a freeze, and the thaw that an invoke asked for before it was done. Their
-// results wait in a channel that has a place for each, so that nobody waits for a driver that has ended; twice as many, for good measure.
+// maxChanges is how many freezes and thaws can be under way: a freeze, and the thaw that an invoke asked for before it
+// was done. Their results wait in a channel that has a place for each, so that nobody waits for a driver that has
+// ended; twice as many, for good measure.
 const maxChanges = 4
 
 // change is how a freeze or a thaw ended.

@@ -4,8 +4,9 @@ import "time"
 
 // deadline is the limit of a driver's state.
 //
-// A server that was stopped for a while, by a signal, a debugger or a host without processor time, finds all its timers past at once, and what its guests
-// said meanwhile unread. So a deadline that is noticed late is not reached yet: it is given lateGrace, once, in which everything that was said in time is heard.
+// A server that was stopped for a while, by a signal, a debugger or a host without processor time, finds all its timers
+// past at once, and what its guests said meanwhile unread. So a deadline that is noticed late is not reached yet: it is
+// given lateGrace, once, in which everything that was said in time is heard.
 type deadline struct {
 	*time.Timer
 	at      time.Time

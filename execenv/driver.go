@@ -346,8 +346,8 @@ func (d *driver) handle(ev Event) {
 	}
 }
 
-// keepsLimit says which moves go on under the running deadline: the answer does not end an invoke, the next call does; and a thaw goes
-// on when an invoke is assigned meanwhile.
+// keepsLimit says which moves go on under the running deadline: the answer does not end an invoke, the next call does;
+// and a thaw goes on when an invoke is assigned meanwhile.
 func keepsLimit(from, to State) bool {
 	return from == Invoking && to == Responded || from == Thawing && to == Waking
 }

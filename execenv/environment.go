@@ -36,7 +36,8 @@ type Launch struct {
 	APISocket   bool // the client takes a connected socket
 }
 
-// Owner is told about an environment by its driver. Calls come from the driver's goroutine, Opened from that of Open, and must not block.
+// Owner is told about an environment by its driver. Calls come from the driver's goroutine, Opened from that of Open,
+// and must not block.
 type Owner interface {
 	// Opened: the environment is the owner's, and a Stop reaches it. It comes before all others.
 	Opened(e *Environment)

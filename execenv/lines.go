@@ -10,7 +10,8 @@ import (
 // LogSink takes what ends up in the environment's log stream; message keeps its trailing newline. It must not block.
 type LogSink interface {
 	Append(at time.Time, message string)
-	// Room returns a channel that is closed when there is room for wire.LogWindow more, or soon afterwards where there is no hope of it.
+	// Room returns a channel that is closed when there is room for wire.LogWindow more, or soon afterwards where there
+	// is no hope of it.
 	Room() <-chan struct{}
 }
 

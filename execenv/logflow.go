@@ -2,9 +2,10 @@ package execenv
 
 import "thaw/guest/wire"
 
-// Output flows only as fast as the log takes it. The guest may have wire.LogWindow of it on its way; what the sink has taken is credited when the sink has
-// room. Until then the rest waits in the pipe, and whoever writes into it waits, too: under the function's own timeout, like any other slow write. Nothing
-// here waits: the driver goes on taking other frames, deadlines and stops.
+// Output flows only as fast as the log takes it. The guest may have wire.LogWindow of it on its way; what the sink has
+// taken is credited when the sink has room. Until then the rest waits in the pipe, and whoever writes into it waits,
+// too: under the function's own timeout, like any other slow write. Nothing here waits: the driver goes on taking other
+// frames, deadlines and stops.
 
 // owe notes output that was handed to the sink. Credit goes out in quarters of the window.
 func (d *driver) owe(cost int64) {

@@ -6,10 +6,12 @@ import (
 	"thaw/guest/wire"
 )
 
-// Max Memory Used is the most that was seen in the life of the environment. What ends before its invoke ends (a child process, above all) is only seen by
-// looking meanwhile. One look costs the kernel up to a millisecond: it walks the pages of a process, or adds up a control group.
+// Max Memory Used is the most that was seen in the life of the environment. What ends before its invoke ends (a child
+// process, above all) is only seen by looking meanwhile. One look costs the kernel up to a millisecond: it walks the
+// pages of a process, or adds up a control group.
 const (
-	// memorySampleEvery is how often short invokes are looked at, at their end: at each it would be more than the rest of the invoke.
+	// memorySampleEvery is how often short invokes are looked at, at their end: at each it would be more than the rest
+	// of the invoke.
 	memorySampleEvery = time.Second
 	// longInvoke is from when on the look is small beside the invoke. So long after its beginning is the first one.
 	longInvoke = 200 * time.Millisecond

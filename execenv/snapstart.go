@@ -184,7 +184,8 @@ func (d *driver) makeFailed(ev Event) {
 	d.handle(MakeFailed)
 }
 
-// collectors are the exceptions in which AWS's client for Java gathers what hooks threw: the message names those, and they themselves say nothing.
+// collectors are the exceptions in which AWS's client for Java gathers what hooks threw: the message names those, and
+// they themselves say nothing.
 var collectors = []string{"com.amazonaws.services.lambda.crac.CheckpointException", "com.amazonaws.services.lambda.crac.RestoreException"}
 
 // message is the function's own: the type of the error, where the platform's does not say it, and its text.

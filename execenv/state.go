@@ -16,10 +16,12 @@
 //
 //	from anywhere: StopAsked, SandboxExited, ThawFailed -> Stopping -- SandboxClosed --> Gone
 //
-// An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function: it is returned, and
-// the pool gives it to another environment. Freezing and thawing happen beside the driver, in the order in which they were asked for.
+// An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function:
+// it is returned, and the pool gives it to another environment. Freezing and thawing happen beside the driver, in the
+// order in which they were asked for.
 //
-// A Cold environment whose runtime cannot be started, twice in a row and for want of what the sandbox gives, goes: Reinitializing -- Starved --> Stopping.
+// A Cold environment whose runtime cannot be started, twice in a row and for want of what the sandbox gives, goes:
+// Reinitializing -- Starved --> Stopping.
 //
 // An environment that makes a snapshot, and one that is restored from it, begin otherwise:
 //

@@ -50,8 +50,8 @@ func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
 	}
 }
 
-// life follows what events and actions did to an environment, and says when an invariant broke. frozen holds from the moment a freeze
-// begins until a thaw has succeeded: in between nobody knows.
+// life follows what events and actions did to an environment, and says when an invariant broke. frozen holds from the
+// moment a freeze begins until a thaw has succeeded: in between nobody knows.
 type life struct {
 	frozen, inFlight, sent, answered, reported, offered, runs bool
 	closed, told                                              int

@@ -32,11 +32,12 @@ type Store interface {
 	// Watch calls apply, from one goroutine at a time and in the order of revisions, with everything stored and then with every
 	// change, its own included. It returns when everything stored at the call has been applied. stop ends it and waits.
 	Watch(ctx context.Context, apply func(Change)) (stop func(), err error)
-	// Complete answers nil when every record that was ever acknowledged, and not deleted, is known to be in the store. Else the error
-	// says why that is not known. Records that are there are good all the same.
+	// Complete answers nil when every record that was ever acknowledged, and not deleted, is known to be in the store.
+	// Else the error says why that is not known. Records that are there are good all the same.
 	//
-	// Every sweep asks it first: whatever deletes something because no record names it (packages, snapshots, versions, records of
-	// snapshots) must leave everything as it is while the answer is an error, because the owner's record may be the one that is lost.
+	// Every sweep asks it first: whatever deletes something because no record names it (packages, snapshots, versions,
+	// records of snapshots) must leave everything as it is while the answer is an error, because the owner's record may
+	// be the one that is lost.
 	Complete() error
 }
 

@@ -8,8 +8,9 @@
 //	pumps     one per output pipe; they sleep while drain does their work before each Ready
 //	reaper    collects whatever ends
 //
-// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu; window.mu is taken last, and nobody waits for the window with a lock held. What is said to the server goes through outbox, which holds everybody back
-// while the sandbox is being snapshotted.
+// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu; window.mu is taken last, and nobody waits for the window
+// with a lock held. What is said to the server goes through outbox, which holds everybody back while the sandbox is
+// being snapshotted.
 //
 // # What is not obvious
 //

@@ -42,8 +42,9 @@ type launchError struct {
 
 func (e *launchError) Unwrap() error { return e.err }
 
-// starved says whether a process could not be started for want of what the sandbox and its host give: memory, processes, descriptors, files that can be read.
-// Whatever else the kernel answers is about the function: what it wants run is not there, or cannot be run.
+// starved says whether a process could not be started for want of what the sandbox and its host give: memory,
+// processes, descriptors, files that can be read. Whatever else the kernel answers is about the function: what it wants
+// run is not there, or cannot be run.
 func starved(err error) bool {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

@@ -12,7 +12,8 @@ import (
 	"thaw/guest/wire"
 )
 
-// Which failures of a start are ours: what the sandbox and its host did not give. All else is about what the function wants run.
+// Which failures of a start are ours: what the sandbox and its host did not give. All else is about what the function
+// wants run.
 func TestStarved(t *testing.T) {
 	for errno, want := range map[syscall.Errno]bool{
 		syscall.ENOMEM: true, syscall.EAGAIN: true, syscall.EMFILE: true, syscall.ENFILE: true, syscall.ENOBUFS: true, syscall.EIO: true,

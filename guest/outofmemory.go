@@ -9,7 +9,8 @@ import (
 	"thaw/guest/wire"
 )
 
-// outOfMemory ends the runtime as the kernel would at the limit. The log says what was there: the exit of a runtime that was killed does not.
+// outOfMemory ends the runtime as the kernel would at the limit. The log says what was there: the exit of a runtime
+// that was killed does not.
 func (g *Guest) outOfMemory(m wire.OutOfMemory) {
 	g.mu.Lock()
 	gen := g.gen

@@ -13,9 +13,10 @@ import (
 	"thaw/guest/wire"
 )
 
-// output captures what the processes of one generation write. Each pipe has a goroutine that reads it when there is something;
-// drain reads all of them now, so that what was written before a call is sent before the call's consequences. Both wait for the window.
-// Reading and queueing happen under mu, so that the order of a pipe's bytes is kept whoever reads.
+// output captures what the processes of one generation write. Each pipe has a goroutine that reads it when there is
+// something; drain reads all of them now, so that what was written before a call is sent before the call's
+// consequences. Both wait for the window. Reading and queueing happen under mu, so that the order of a pipe's bytes is
+// kept whoever reads.
 type output struct {
 	box *outbox
 	win *window
@@ -44,7 +45,8 @@ type source struct {
 // pipeBytes is what a pipe holds unless its writer enlarged it.
 const pipeBytes = 64 << 10
 
-// readBytes is how much is read at a time. It bounds what the window is overdrawn by: of nothing but empty lines, each byte is an event.
+// readBytes is how much is read at a time. It bounds what the window is overdrawn by: of nothing but empty lines, each
+// byte is an event.
 const readBytes = 16 << 10
 
 // lastWords bounds how long the output of a process that has ended waits for the window: its end must be told.
@@ -157,8 +159,9 @@ func (o *output) flushLocked(s *source) {
 	o.box.flush()
 }
 
-// drain queues what the pipes hold now; limit, when it is not nil, bounds how long it waits for the window. One system call finds out that they hold
-// nothing, which is the usual case. A process that goes on writing cannot keep it busy: of each pipe it reads what was there when it looked.
+// drain queues what the pipes hold now; limit, when it is not nil, bounds how long it waits for the window. One system
+// call finds out that they hold nothing, which is the usual case. A process that goes on writing cannot keep it busy:
+// of each pipe it reads what was there when it looked.
 func (o *output) drain(limit <-chan struct{}) {
 	for i, held := range o.held() {
 		for held > 0 {

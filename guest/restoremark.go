@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A runtime that has a random generator of its own, or anything else that copies must not share, can see that it was restored without speaking a protocol: a
-// file says which copy this is, and a signal says when, to those that ask for it. Both are done before the runtime gets an answer from the API, so a
-// program that looks at the file at each event never draws for a second copy what a first one drew.
+// A runtime that has a random generator of its own, or anything else that copies must not share, can see that it was
+// restored without speaking a protocol: a file says which copy this is, and a signal says when, to those that ask for
+// it. Both are done before the runtime gets an answer from the API, so a program that looks at the file at each event
+// never draws for a second copy what a first one drew.
 
 const (
 	// restoreFile is empty until the first restore. Then it is one line of 26 letters and digits, new after each.

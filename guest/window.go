@@ -2,8 +2,9 @@ package guest
 
 import "sync"
 
-// window is how much output may be on its way to the log. Who reads output waits for it first, so that what is printed faster than the log takes it stays
-// in the pipe, and its writer waits. One window serves all pipes of all generations. A single reading may overdraw it: then the next one waits longer.
+// window is how much output may be on its way to the log. Who reads output waits for it first, so that what is printed
+// faster than the log takes it stays in the pipe, and its writer waits. One window serves all pipes of all generations.
+// A single reading may overdraw it: then the next one waits longer.
 type window struct {
 	mu   sync.Mutex
 	size int64 // 0: no limit

@@ -24,7 +24,8 @@ func notFound(qualifier, invokedARN string) error {
 	return &NotFoundError{invokedARN}
 }
 
-// StateError says that a version cannot serve in the state in which it is: Failed, or Pending for longer than an invocation waits.
+// StateError says that a version cannot serve in the state in which it is: Failed, or Pending for longer than an
+// invocation waits.
 type StateError struct {
 	State   string
 	Because string // for people; may be empty
@@ -37,7 +38,8 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("the version is %s (%s)", e.State, e.Because)
 }
 
-// NotReadyError says that a version was Inactive, and that its snapshot is being made again because of this invocation. Source: E-133; spec 5.2.
+// NotReadyError says that a version was Inactive, and that its snapshot is being made again because of this invocation.
+// Source: E-133; spec 5.2.
 type NotReadyError struct {
 	Failed bool   // the last time that was tried it failed
 	Reason string // why

@@ -1,11 +1,11 @@
-// Package invoke is the one way to have a function run. The API calls it, and so will whoever else has events for functions: queues, pollers,
-// triggers. It knows no HTTP.
+// Package invoke is the one way to have a function run. The API calls it, and so will whoever else has events for
+// functions: queues, pollers, triggers. It knows no HTTP.
 //
 //	Invoke -> the version that the qualifier names -> wait while it is Pending, wake it when it is Inactive
 //	       -> the limits of this moment -> pool -> again, when the version was replaced before it could run
 //
-// Nothing of an invocation has run when one of this package's errors comes back: *NotFoundError, *StateError, *NotReadyError, ErrStopping.
-// Errors of the pool come as the pool gives them.
+// Nothing of an invocation has run when one of this package's errors comes back: *NotFoundError, *StateError,
+// *NotReadyError, ErrStopping. Errors of the pool come as the pool gives them.
 package invoke
 
 import (
@@ -30,7 +30,8 @@ type Request struct {
 	Tail          bool   // the result carries the end of the invocation's log
 	// Stream, when set, receives a streamed answer as it comes: see pool.Request.
 	Stream pool.StreamSink
-	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has to be chosen.
+	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has
+	// to be chosen.
 	Chosen func(*function.Version)
 }
 
@@ -42,7 +43,8 @@ type Result struct {
 
 // Pool hands invocations to environments.
 type Pool interface {
-	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, *pool.RestoreFailedError, pool.ErrSuperseded, or the context's.
+	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, *pool.RestoreFailedError,
+	// pool.ErrSuperseded, or the context's.
 	Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error)
 }
 
@@ -82,7 +84,8 @@ func (i *Invoker) Find(k function.Key, qualifier, invokedARN string) (*function.
 	return e, v, nil
 }
 
-// Invoke runs one invocation and returns how it ended. When ctx ends, an invocation that has reached the function goes on without its sender.
+// Invoke runs one invocation and returns how it ended. When ctx ends, an invocation that has reached the function goes
+// on without its sender.
 func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
 	q := &pool.Request{RequestID: r.RequestID, InvokedARN: r.InvokedARN, Event: r.Event, ClientContext: r.ClientContext, TraceID: r.TraceID,
 		Tail: r.Tail, Stream: r.Stream}

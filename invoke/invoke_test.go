@@ -14,8 +14,8 @@ import (
 
 const arn = "arn:aws:lambda:r:1:function:f"
 
-// scene is an invoker over a view that the test changes, and a pool that answers as the test says. The pool stands for what decides about
-// environments, which is tested elsewhere: what counts here is what reaches it.
+// scene is an invoker over a view that the test changes, and a pool that answers as the test says. The pool stands for
+// what decides about environments, which is tested elsewhere: what counts here is what reaches it.
 type scene struct {
 	t        *testing.T
 	view     *function.View

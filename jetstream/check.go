@@ -27,8 +27,9 @@ var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket}
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
 
-// check opens the broker and the journal and makes both have what they have together. A broker that lacks something, or cannot be read, is made
-// anew; what was there is set aside first, and so is everything when it is not known that nothing is missing.
+// check opens the broker and the journal and makes both have what they have together. A broker that lacks something, or
+// cannot be read, is made anew; what was there is set aside first, and so is everything when it is not known that
+// nothing is missing.
 func (s *Store) check(ctx context.Context, used bool) error {
 	found, err := journal.Read(s.dir)
 	if err != nil {
@@ -201,7 +202,8 @@ func (s *Store) readBucket(ctx context.Context, kv jetstream.KeyValue, b *broker
 	}
 }
 
-// makeBuckets makes the buckets that are missing, with first revisions by name, and marks those that are from before the journal.
+// makeBuckets makes the buckets that are missing, with first revisions by name, and marks those that are from before
+// the journal.
 func (s *Store) makeBuckets(ctx context.Context, first map[string]uint64) error {
 	for _, c := range buckets {
 		c.Metadata = map[string]string{journaled: "1"}
@@ -225,7 +227,8 @@ func (s *Store) makeBuckets(ctx context.Context, first map[string]uint64) error 
 			}
 			continue
 		}
-		// The key-value client knows no first revision: this is what it makes otherwise. Source: NATS ADR-8, "stream configuration".
+		// The key-value client knows no first revision: this is what it makes otherwise. Source: NATS ADR-8, "stream
+		// configuration".
 		_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: "KV_" + c.Bucket, Description: c.Description, Subjects: []string{"$KV." + c.Bucket + ".>"},
 			MaxMsgsPerSubject: 1, MaxBytes: -1, MaxMsgSize: -1, MaxMsgs: -1, MaxConsumers: -1, Storage: c.Storage, Replicas: 1, AllowRollup: true, DenyDelete: true,
 			AllowDirect: true, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute, FirstSeq: first[c.Bucket], Metadata: c.Metadata})
@@ -236,7 +239,8 @@ func (s *Store) makeBuckets(ctx context.Context, first map[string]uint64) error 
 	return nil
 }
 
-// rebuild makes a broker of the records alone; what was there is set aside. Revisions go on where they were, so none is given twice.
+// rebuild makes a broker of the records alone; what was there is set aside. Revisions go on where they were, so none is
+// given twice.
 func (s *Store) rebuild(ctx context.Context, v *journal.Verdict) error {
 	s.stop()
 	if _, err := s.setAside(false); err != nil {
@@ -424,7 +428,8 @@ func Named(records []journal.Write) []string {
 // revisionMargin is more revisions than are given between a backup and its use: none is given twice.
 const revisionMargin = 1_000_000
 
-// Replace makes these the records of a folder that nobody has open, and returns where what was there is set aside. The next Open makes the broker of them.
+// Replace makes these the records of a folder that nobody has open, and returns where what was there is set aside. The
+// next Open makes the broker of them.
 func Replace(dir string, records []journal.Write, last map[string]uint64) (aside string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("records folder: %w", err)
@@ -455,8 +460,8 @@ func Replace(dir string, records []journal.Write, last map[string]uint64) (aside
 	return aside, j.Close()
 }
 
-// AcceptLoss makes what is in a folder, which nobody has open, count as complete. It returns what was said to be missing, and where everything as it was is set aside;
-// both are empty when nothing was missing.
+// AcceptLoss makes what is in a folder, which nobody has open, count as complete. It returns what was said to be
+// missing, and where everything as it was is set aside; both are empty when nothing was missing.
 func AcceptLoss(ctx context.Context, o Options) (lost, aside string, err error) {
 	s, err := Open(ctx, o)
 	if err != nil {

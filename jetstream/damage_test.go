@@ -237,8 +237,8 @@ func TestEveryFileDamaged(t *testing.T) {
 	}
 }
 
-// Two files are damaged at once. Records may be lost, never in silence: either all are there, or they are not called complete, at this start
-// and the next ones.
+// Two files are damaged at once. Records may be lost, never in silence: either all are there, or they are not called
+// complete, at this start and the next ones.
 func TestTwoFilesDamaged(t *testing.T) {
 	whole := t.TempDir()
 	want := filled(t, whole)

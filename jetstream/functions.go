@@ -70,7 +70,8 @@ func (s *Store) write(ctx context.Context, key string, was uint64, value any, re
 	return nil
 }
 
-// put stores a value, durably in both copies, if the key's revision is still the given one, 0 meaning that the key is not there.
+// put stores a value, durably in both copies, if the key's revision is still the given one, 0 meaning that the key is
+// not there.
 func (s *Store) put(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, was uint64) (now uint64, err error) {
 	if was == 0 {
 		now, err = kv.Create(ctx, key, value)
@@ -83,8 +84,9 @@ func (s *Store) put(ctx context.Context, kv jetstream.KeyValue, key string, valu
 	return now, s.journal.Append(journal.Write{Bucket: kv.Bucket(), Key: key, Revision: now, Value: value})
 }
 
-// remove deletes a key, durably in both copies, if its revision is still the given one; 0: whatever it is. The key-value client does not
-// tell the revision of a deletion, so the marker is written by hand. Source: NATS ADR-8, "delete".
+// remove deletes a key, durably in both copies, if its revision is still the given one; 0: whatever it is. The
+// key-value client does not tell the revision of a deletion, so the marker is written by hand. Source: NATS ADR-8,
+// "delete".
 func (s *Store) remove(ctx context.Context, bucket, key string, was uint64) (now uint64, err error) {
 	m := nats.NewMsg("$KV." + bucket + "." + key)
 	m.Header.Set("KV-Operation", "DEL")

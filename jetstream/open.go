@@ -39,8 +39,8 @@ type Options struct {
 	Log *slog.Logger
 	// Used says that there are things which only records can have named: an empty folder then means that they are lost.
 	Used bool
-	// Patience is how long the embedded server may take for the next record when all are read at start; 0: 5 s. One that has lost
-	// some waits for ever.
+	// Patience is how long the embedded server may take for the next record when all are read at start; 0: 5 s. One
+	// that has lost some waits for ever.
 	Patience time.Duration
 }
 
@@ -57,9 +57,9 @@ type Store struct {
 	log      *slog.Logger
 }
 
-// Open starts the embedded server on the folder and waits until all that was acknowledged can be read. What the server has lost it gets
-// back from the journal (check.go); what is lost in both is told to the log, and by Complete. The error is ErrInUse when another process has
-// the folder. ctx bounds the opening only.
+// Open starts the embedded server on the folder and waits until all that was acknowledged can be read. What the server
+// has lost it gets back from the journal (check.go); what is lost in both is told to the log, and by Complete. The
+// error is ErrInUse when another process has the folder. ctx bounds the opening only.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("records folder: %w", err)
@@ -148,7 +148,8 @@ func (s *Store) stop() {
 	}
 }
 
-// Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be called twice.
+// Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be
+// called twice.
 func (s *Store) Close() {
 	s.stop()
 	if s.journal != nil {

@@ -9,8 +9,9 @@
 //
 // # Owners and locks
 //
-// Append only puts an event into a queue, and drops it where the queue is full. Who can wait asks Room before, and loses nothing. One goroutine, the
-// writer, takes the queue to disk and is the only one that changes files. Store.disk guards the groups and their segments, Store.mu the queue; disk is taken before mu.
+// Append only puts an event into a queue, and drops it where the queue is full. Who can wait asks Room before, and
+// loses nothing. One goroutine, the writer, takes the queue to disk and is the only one that changes files. Store.disk
+// guards the groups and their segments, Store.mu the queue; disk is taken before mu.
 package logstore
 
 import (

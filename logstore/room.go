@@ -6,8 +6,9 @@ type waiter struct {
 	ready chan struct{}
 }
 
-// Room returns a channel that is closed when the stream may append roomGrant more, counted with eventCost for each event, and lose nothing of it. The
-// channel is closed at once where that is so already, and after patience without any progress: a disk that is stuck must not hold up functions for ever.
+// Room returns a channel that is closed when the stream may append roomGrant more, counted with eventCost for each
+// event, and lose nothing of it. The channel is closed at once where that is so already, and after patience without any
+// progress: a disk that is stuck must not hold up functions for ever.
 func (st *Stream) Room() <-chan struct{} {
 	s := st.s
 	s.mu.Lock()
@@ -37,8 +38,8 @@ func (s *Store) grantLocked(w waiter) bool {
 	return true
 }
 
-// settle gives room to those who wait, the oldest first; the rest has its turn at the next flush, which is on its way. The writer calls it when it has
-// flushed.
+// settle gives room to those who wait, the oldest first; the rest has its turn at the next flush, which is on its way.
+// The writer calls it when it has flushed.
 func (s *Store) settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

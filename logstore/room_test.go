@@ -15,7 +15,8 @@ func (s *Store) atDisk(delay func()) {
 	s.disk.Unlock()
 }
 
-// TestWhoWaitsLosesNothing: many streams print as fast as they get room, the disk is slow, and neither they nor a stream that never asks lose an event.
+// TestWhoWaitsLosesNothing: many streams print as fast as they get room, the disk is slow, and neither they nor a
+// stream that never asks lose an event.
 func TestWhoWaitsLosesNothing(t *testing.T) {
 	s := open(t, t.TempDir(), 1<<30)
 	var most int64

@@ -123,8 +123,8 @@ func byGroup(batch []queued) [][]queued {
 	return parts
 }
 
-// writeGroup appends events to the group's newest segment, turning to a new one where they fill it. With an error it returns those that are not written.
-// s.disk is held.
+// writeGroup appends events to the group's newest segment, turning to a new one where they fill it. With an error it
+// returns those that are not written. s.disk is held.
 func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 	g, err := s.groupFor(name)
 	if err != nil {

@@ -34,7 +34,8 @@ const (
 // versionInName is this version as names of files have it: a release may be named after a branch with a slash.
 func versionInName() string { return strings.ReplaceAll(Version, "/", "_") }
 
-// backups copies the records of a server out, now and then and before anything that a server of another version might do to them.
+// backups copies the records of a server out, now and then and before anything that a server of another version might
+// do to them.
 type backups struct {
 	dir   string
 	store *jetstream.Store
@@ -164,7 +165,8 @@ func backupSource(dataDir string, store *jetstream.Store, blobs *blob.Store, rec
 	return s
 }
 
-// Backup writes a backup of a data folder that no server has; admin.Client.Backup asks a running one. *admin.RunningError when one has it.
+// Backup writes a backup of a data folder that no server has; admin.Client.Backup asks a running one.
+// *admin.RunningError when one has it.
 func Backup(ctx context.Context, dataDir string, recordsOnly bool, log *slog.Logger, w io.Writer) (err error) {
 	var undo cleanup.Stack
 	defer func() { err = errors.Join(err, undo.Run()) }()
@@ -198,7 +200,8 @@ func recordsOf(dataDir string, log *slog.Logger) jetstream.Options {
 // Restored says what a restore did.
 type Restored struct {
 	Backup backup.Head `json:"backup"`
-	// Functions and Packages are counts; Missing are packages that records name and that are neither in the backup nor in the data folder.
+	// Functions and Packages are counts; Missing are packages that records name and that are neither in the backup nor
+	// in the data folder.
 	Functions int      `json:"functions"`
 	Packages  int      `json:"packages"`
 	Missing   []string `json:"missing,omitempty"`
@@ -206,8 +209,8 @@ type Restored struct {
 	Conf      string   `json:"conf,omitempty"` // where the backup's thaw.conf was written; empty: the folder has one, or the backup none
 }
 
-// Restore makes the records of a backup those of a data folder, which no server may have, and adds the backup's packages. Everything is checked before anything is
-// changed. *admin.RunningError when a server has the folder.
+// Restore makes the records of a backup those of a data folder, which no server may have, and adds the backup's
+// packages. Everything is checked before anything is changed. *admin.RunningError when a server has the folder.
 func Restore(ctx context.Context, file, dataDir string) (_ *Restored, err error) {
 	c, err := backup.ReadFile(file, nil)
 	if err != nil {
@@ -267,7 +270,8 @@ func Restore(ctx context.Context, file, dataDir string) (_ *Restored, err error)
 	return r, nil
 }
 
-// AcceptLoss makes a data folder's records count as complete, as they are. It returns what was said to be missing, and where everything of before is.
+// AcceptLoss makes a data folder's records count as complete, as they are. It returns what was said to be missing, and
+// where everything of before is.
 func AcceptLoss(ctx context.Context, dataDir string, log *slog.Logger) (lost, aside string, err error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return "", "", fmt.Errorf("data folder: %w", err)
@@ -296,7 +300,8 @@ func packagesIn(dir string) (files []string) {
 	return files
 }
 
-// keepPackages links packages into a folder that is set aside: the next start sweeps those that the records no longer name, and who takes a restore back needs them.
+// keepPackages links packages into a folder that is set aside: the next start sweeps those that the records no longer
+// name, and who takes a restore back needs them.
 func keepPackages(dir string, files []string, aside string) error {
 	for _, f := range files {
 		to := filepath.Join(aside, "blobs", f)

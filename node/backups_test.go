@@ -73,8 +73,8 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
-// The server's own backup brings back functions whose records are lost altogether, and their code was not swept meanwhile. A restore that was a mistake can be
-// taken back.
+// The server's own backup brings back functions whose records are lost altogether, and their code was not swept
+// meanwhile. A restore that was a mistake can be taken back.
 func TestOwnBackup(t *testing.T) {
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
@@ -168,7 +168,8 @@ func TestDamagedBackup(t *testing.T) {
 	}
 }
 
-// Few are kept, of this version and of others; nothing is written when nothing has changed, and nothing when records may be missing.
+// Few are kept, of this version and of others; nothing is written when nothing has changed, and nothing when records
+// may be missing.
 func TestOwnBackupsAreFew(t *testing.T) {
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)

@@ -43,7 +43,8 @@ func TestShellBootstrap(t *testing.T) {
 	}
 }
 
-// The caller's Tail, and the reason of a version that does not become active, say why a bootstrap ended: its last lines of output.
+// The caller's Tail, and the reason of a version that does not become active, say why a bootstrap ended: its last lines
+// of output.
 func TestBootstrapThatEnds(t *testing.T) {
 	const script = "#!/bin/sh\nfor n in $(seq 200); do echo \"step $n\"; done\nno-such-command --at-all\nexit 2\n"
 	eachSandbox(t, func(t *testing.T, s *server) {

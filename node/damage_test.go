@@ -114,8 +114,8 @@ func startDamaged(t *testing.T, kind, dir string) (*server, *bytes.Buffer) {
 	}
 }
 
-// Each kind of file in a data folder is damaged in each way, and the server started. It starts; functions, versions and configurations are there and answer; no
-// package that a function needs is deleted.
+// Each kind of file in a data folder is damaged in each way, and the server started. It starts; functions, versions and
+// configurations are there and answer; no package that a function needs is deleted.
 func TestEveryFileOfADataFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)

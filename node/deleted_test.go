@@ -20,7 +20,8 @@ import (
 	"thaw/snapshot"
 )
 
-// slowToMake takes a second for Init, long enough for its checkpoint to be met, and a second and a half for each of its restores.
+// slowToMake takes a second for Init, long enough for its checkpoint to be met, and a second and a half for each of its
+// restores.
 const slowToMake = `require('fs').writeSync(1, 'initialised\n'); const end = Date.now() + 1000; while (Date.now() < end); const heap = require('crypto').randomBytes(64 << 20)
 	const born = Math.random(), at = Date.now()
 	awslambda.snapStart.afterRestore(async () => { require('fs').writeSync(1, 'restored\n'); if (Date.now() - at < 20000) await new Promise(r => setTimeout(r, 1500)) })
@@ -97,7 +98,8 @@ func (f *deployed) delete(version string) {
 	}
 }
 
-// leftovers is what a server holds of a function's snapshots: records, manifests, cached files, what is being made, lives, environments.
+// leftovers is what a server holds of a function's snapshots: records, manifests, cached files, what is being made,
+// lives, environments.
 func (f *deployed) leftovers() (left []string) {
 	f.t.Helper()
 	s := f.node.snapshots
@@ -161,8 +163,8 @@ func privateServer(t *testing.T) *server {
 	return s
 }
 
-// A function, or a version, that is deleted while its first snapshot is made: nothing of it runs, and nothing stays, not even after a restart. Another function
-// has the same package, so that it could be read still.
+// A function, or a version, that is deleted while its first snapshot is made: nothing of it runs, and nothing stays,
+// not even after a restart. Another function has the same package, so that it could be read still.
 func TestDeletedWhileItsSnapshotIsMade(t *testing.T) {
 	s := privateServer(t)
 	other := s.js(slowToMake)
@@ -300,7 +302,8 @@ func TestDeletedWhileItIsRefreshed(t *testing.T) {
 	}
 }
 
-// A function that is created again under the same name, at once, has nothing of the one before: its own Init, its own record, its own base.
+// A function that is created again under the same name, at once, has nothing of the one before: its own Init, its own
+// record, its own base.
 func TestDeletedAndCreatedAgain(t *testing.T) {
 	s := privateServer(t)
 	for _, p := range makingPhases() {
@@ -350,7 +353,8 @@ func TestDeletedAndCreatedAgain(t *testing.T) {
 	}
 }
 
-// Snapshots of $LATEST are made in the background; those of a function that is deleted meanwhile are not, whoever is still answered by it.
+// Snapshots of $LATEST are made in the background; those of a function that is deleted meanwhile are not, whoever is
+// still answered by it.
 func TestDeletedWhileALatestSnapshotIsMade(t *testing.T) {
 	s := privateServer(t)
 	for _, p := range makingPhases() {

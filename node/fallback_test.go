@@ -13,7 +13,8 @@ import (
 	"thaw/execenv"
 )
 
-// A sandbox that is killed while it is restored costs its caller an Init. The Init has the dead one's place: it is what is listed, and the server's end reaches it.
+// A sandbox that is killed while it is restored costs its caller an Init. The Init has the dead one's place: it is what
+// is listed, and the server's end reaches it.
 func TestARestoreThatBecomesAnInitCanBeStopped(t *testing.T) {
 	s := privateServer(t)
 	f := s.js(`if (process.env.AWS_LAMBDA_INITIALIZATION_TYPE === 'on-demand') { require('fs').writeSync(1, 'begun\n'); const end = Date.now() + 9000; while (Date.now() < end); require('fs').writeSync(1, 'ended\n') }

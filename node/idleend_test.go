@@ -16,8 +16,9 @@ import (
 	"thaw/snapshot"
 )
 
-// An environment that lies idle past the end of its snapshot serves nobody any more, and what had begun in it before the end finishes. Refreshing fails here, so
-// Init runs for callers after the end; when it succeeds again there are snapshots again.
+// An environment that lies idle past the end of its snapshot serves nobody any more, and what had begun in it before
+// the end finishes. Refreshing fails here, so Init runs for callers after the end; when it succeeds again there are
+// snapshots again.
 func TestARestoredEnvironmentIdlesPastItsSnapshotsEnd(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
@@ -91,7 +92,8 @@ func TestARestoredEnvironmentIdlesPastItsSnapshotsEnd(t *testing.T) {
 	}
 }
 
-// Environments that were restored have credentials for six hours. No invoke begins in one that could see them end, busy or idle, spare or provisioned.
+// Environments that were restored have credentials for six hours. No invoke begins in one that could see them end, busy
+// or idle, spare or provisioned.
 func TestNoInvokeSeesItsCredentialsEnd(t *testing.T) {
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, func(c *Config) { c.IdleExpiry, c.SpareWindow = 1000*time.Hour, 1000*time.Hour })
@@ -113,7 +115,8 @@ func TestNoInvokeSeesItsCredentialsEnd(t *testing.T) {
 	}
 }
 
-// Go's time.Time carries the monotonic clock and compares by it, and that clock stands still while the host sleeps: what a snapshot's life is counted by must not have it.
+// Go's time.Time carries the monotonic clock and compares by it, and that clock stands still while the host sleeps:
+// what a snapshot's life is counted by must not have it.
 func TestASnapshotsLifeIsCountedByTheWallClock(t *testing.T) {
 	s := shared(t, "gvisor")
 	f := s.js(`exports.handler = async () => 1`, snapStart, func(in *lambda.CreateFunctionInput) { in.Tags = map[string]string{snapshot.TagRefresh: "1h"} })

@@ -17,15 +17,16 @@ import (
 	"thaw/execenv"
 )
 
-// idleTimes are how long environments lie idle: past what a call to a sandbox may take (10 s), past what gVisor's watchdog grants a task (30 s), and past two minutes.
+// idleTimes are how long environments lie idle: past what a call to a sandbox may take (10 s), past what gVisor's
+// watchdog grants a task (30 s), and past two minutes.
 var idleTimes = []time.Duration{12 * time.Second, 45 * time.Second, 130 * time.Second}
 
 // countInvokes answers after e.ms with how many invokes its environment has seen, its version and its clock.
 const countInvokes = `let count = 0; exports.handler = async (e) => { const now = Date.now(); count++; if (e.ms) await new Promise(r => setTimeout(r, e.ms))
 	return { count, now, n: e.n, version: process.env.AWS_LAMBDA_FUNCTION_VERSION } }`
 
-// idleKinds are the ways in which an environment comes to lie idle. make returns the version that is invoked afterwards; lie is how many environments of it
-// lie idle then.
+// idleKinds are the ways in which an environment comes to lie idle. make returns the version that is invoked
+// afterwards; lie is how many environments of it lie idle then.
 var idleKinds = []struct {
 	name      string
 	snapshots bool // it needs a sandbox that makes them
@@ -148,8 +149,8 @@ func (f *deployed) lying(version string, n int) (list []execenv.Status) {
 	}
 }
 
-// An environment answers after idle time of any length, however it came to be: the same environment, which was frozen all the while. All lie idle at
-// the same time, beside other tests; what lies for longest is made first.
+// An environment answers after idle time of any length, however it came to be: the same environment, which was frozen
+// all the while. All lie idle at the same time, beside other tests; what lies for longest is made first.
 func TestAnswersAfterIdleTime(t *testing.T) {
 	t.Parallel()
 	type lying struct {
@@ -205,8 +206,9 @@ func TestAnswersAfterIdleTime(t *testing.T) {
 	}
 }
 
-// A function that is frozen between its invokes has the right time in each of them. gVisor corrects its clock as if it ran all the while: each of a row of
-// freezes of more than two seconds made an error grow by as many times as it had seconds.
+// A function that is frozen between its invokes has the right time in each of them. gVisor corrects its clock as if it
+// ran all the while: each of a row of freezes of more than two seconds made an error grow by as many times as it had
+// seconds.
 func TestClockOfAFunctionThatIsFrozenAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	f := shared(t, "gvisor").js(countInvokes, memory(128))

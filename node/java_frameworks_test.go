@@ -131,8 +131,8 @@ func (a answer) took(t *testing.T) (total time.Duration, restored bool) {
 	return total, restored
 }
 
-// testApplication deploys a function unchanged with SnapStart, and wants copies to have what Init made, and the best of three to answer in less than half the
-// time of a cold start: on a machine that is busy any one of them may be late.
+// testApplication deploys a function unchanged with SnapStart, and wants copies to have what Init made, and the best of
+// three to answer in less than half the time of a cold start: on a machine that is busy any one of them may be late.
 func testApplication(t *testing.T, code []byte, handler, event string) (f *deployed, answers []map[string]string) {
 	t.Helper()
 	s := shared(t, "gvisor")
@@ -175,7 +175,8 @@ func testApplication(t *testing.T, code []byte, handler, event string) (f *deplo
 	return f, answers
 }
 
-// Spring Boot registers hooks wherever it sees org.crac.Core, and needs org.crac.management then: with no org.crac in the function's package, and with any.
+// Spring Boot registers hooks wherever it sees org.crac.Core, and needs org.crac.management then: with no org.crac in
+// the function's package, and with any.
 func TestSpringBootWithSnapStart(t *testing.T) {
 	app := buildApplication(t, "java-spring")
 	const event = `{"httpMethod":"GET","path":"/pets/rex","headers":{},"multiValueHeaders":{},"requestContext":{"identity":{"sourceIp":"127.0.0.1"}}}`

@@ -340,7 +340,8 @@ func withMetrics(metrics http.Handler, guard *door.Guard, api http.Handler) http
 	})
 }
 
-// maxConnections bounds the connections of the API: far more than invocations can run, and not all descriptors that a process may have.
+// maxConnections bounds the connections of the API: far more than invocations can run, and not all descriptors that a
+// process may have.
 func maxConnections() int {
 	const most = 4096
 	var l unix.Rlimit

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openMemory makes a folder that is in memory alone. It is a file system that is mounted nowhere: only this process reaches it, by its descriptor, and it is gone
-// with the process, however that ends. Close frees it.
+// openMemory makes a folder that is in memory alone. It is a file system that is mounted nowhere: only this process
+// reaches it, by its descriptor, and it is gone with the process, however that ends. Close frees it.
 func openMemory() (*memoryFolder, error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {

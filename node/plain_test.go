@@ -41,8 +41,9 @@ func holders(t *testing.T, dir, text string) (files []string) {
 	return files
 }
 
-// What a function had in memory when its snapshot was made lies in no file of the data folder when the cache is in memory; with the cache on disk it
-// lies there and nowhere else. Copies come from the snapshot in both, also after a restart.
+// What a function had in memory when its snapshot was made lies in no file of the data folder when the cache is in
+// memory; with the cache on disk it lies there and nowhere else. Copies come from the snapshot in both, also after a
+// restart.
 func TestPlainMemoryOfSnapshots(t *testing.T) {
 	needRoot(t, "gvisor")
 	for _, where := range []string{"memory", "disk"} {

@@ -13,7 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// reseeder has a generator of its own, seeded once, when the program starts. With FILE=1 it looks at each event whether it was restored.
+// reseeder has a generator of its own, seeded once, when the program starts. With FILE=1 it looks at each event whether
+// it was restored.
 const reseeder = `package main
 
 import (
@@ -96,7 +97,8 @@ func (f *deployed) copiesDraw() (all []drawing) {
 	return all
 }
 
-// A program with a generator of its own, that no platform can see, learns of each restore by a file, or by a signal if it asks for one.
+// A program with a generator of its own, that no platform can see, learns of each restore by a file, or by a signal if
+// it asks for one.
 func TestReseeding(t *testing.T) {
 	s := shared(t, "gvisor")
 	dir := filepath.Join("testdata", "reseed") // within the module, for its dependencies

@@ -14,8 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// A newcomer's functions on a fresh data folder: a runtime that the host lacks, and AWS's SDK in it. Offline they fail with what to type; a server
-// that may fetch has them recover, also those that an earlier server left Failed, and a copied folder serves where there is no network.
+// A newcomer's functions on a fresh data folder: a runtime that the host lacks, and AWS's SDK in it. Offline they fail
+// with what to type; a server that may fetch has them recover, also those that an earlier server left Failed, and a
+// copied folder serves where there is no network.
 func TestRuntimesComeByThemselves(t *testing.T) {
 	kind := "gvisor"
 	if os.Geteuid() != 0 {

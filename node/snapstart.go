@@ -23,7 +23,8 @@ type snapstart struct {
 	store   *snapshot.Store
 	cache   *snapshot.Cache
 	records snapshot.Records
-	// complete answers an error while records may be missing, of functions or of snapshots (function.Store): nothing is swept then.
+	// complete answers an error while records may be missing, of functions or of snapshots (function.Store): nothing is
+	// swept then.
 	complete func() error
 	plain    string        // where files lie that are not encrypted: dir, or memory
 	memory   *memoryFolder // nil: they are on the disk
@@ -100,8 +101,8 @@ func openSnapstart(ctx context.Context, o snapstartOptions) (_ *snapstart, err e
 	return s, nil
 }
 
-// wall is the time that a snapshot's life is counted by: the wall clock's alone. Go's monotonic clock, which a time.Time carries and compares by, stands still
-// while the host sleeps.
+// wall is the time that a snapshot's life is counted by: the wall clock's alone. Go's monotonic clock, which a
+// time.Time carries and compares by, stands still while the host sleeps.
 func (s *snapstart) wall() time.Time { return s.now().Round(0) }
 
 func emptyFolder(dir string) error {

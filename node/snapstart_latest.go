@@ -28,8 +28,8 @@ func (s *snapstart) asked(v *function.Version) bool {
 	return v.SnapStart && v.Number != function.Latest
 }
 
-// wantedLocked says whether a version gets snapshots without waiting for them. l may be nil. v may be of before a change of tags; what the last invoke
-// found counts then.
+// wantedLocked says whether a version gets snapshots without waiting for them. l may be nil. v may be of before a
+// change of tags; what the last invoke found counts then.
 func (s *snapstart) wantedLocked(v *function.Version, l *life) bool {
 	switch {
 	case s.strict || s.asked(v):

@@ -39,8 +39,8 @@ func (s *snapstart) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.R
 	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: handleSource{h}, CheckpointAt: meta.Created}, func() { h.Close() }, nil
 }
 
-// lend returns what a new environment of a version may begin from; nil when it must run Init. It never fails: whatever is wrong with a snapshot costs its
-// user a slower answer, and us a new snapshot.
+// lend returns what a new environment of a version may begin from; nil when it must run Init. It never fails: whatever
+// is wrong with a snapshot costs its user a slower answer, and us a new snapshot.
 func (s *snapstart) lend(ctx context.Context, v *function.Version, plan runtimes.Plan) (*execenv.Restore, func()) {
 	key := s.keyOf(v, plan)
 	for {
@@ -129,7 +129,8 @@ func (s *snapstart) lost(v *function.Version, id string, err error) {
 	}
 }
 
-// offered looks whether an environment that has just been restored is of the current generation still: it may have been replaced meanwhile.
+// offered looks whether an environment that has just been restored is of the current generation still: it may have been
+// replaced meanwhile.
 func (s *snapstart) offered(v *function.Version, id string) {
 	s.mu.Lock()
 	keep := ""

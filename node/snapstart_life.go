@@ -11,11 +11,12 @@ import (
 	"thaw/snapshot"
 )
 
-// life is what is known of the snapshots of one version, from its publish to its deletion. A function that is deleted and created again under the same name is
-// another incarnation, and its version 1 has another life.
+// life is what is known of the snapshots of one version, from its publish to its deletion. A function that is deleted
+// and created again under the same name is another incarnation, and its version 1 has another life.
 //
-// Whatever makes, copies or writes something for a version does so between begin and done of its life. A life that ended lets nothing begin, cancels what is
-// under way, waits for it, and then removes the record and the snapshots. Nothing of the next life under the same name begins before that.
+// Whatever makes, copies or writes something for a version does so between begin and done of its life. A life that
+// ended lets nothing begin, cancels what is under way, waits for it, and then removes the record and the snapshots.
+// Nothing of the next life under the same name begins before that.
 type life struct {
 	id     snapshot.Version
 	ctx    context.Context // ends with the life, by errDeleted, and with the server
@@ -97,7 +98,8 @@ func (s *snapstart) ofLocked(v *function.Version) *life {
 	return l
 }
 
-// enterLocked finds the life of a version or begins it; nil when the version is not there any more: its function says so, or a younger life.
+// enterLocked finds the life of a version or begins it; nil when the version is not there any more: its function says
+// so, or a younger life.
 func (s *snapstart) enterLocked(v *function.Version) *life {
 	if l := s.ofLocked(v); l != nil {
 		return l
@@ -108,8 +110,8 @@ func (s *snapstart) enterLocked(v *function.Version) *life {
 	return s.addLocked(snapshot.VersionOf(v), v.Incarnation)
 }
 
-// begin lets something be done for a life. Until done is called the life cannot leave. The context ends with ctx and with the life. The error is errDeleted
-// when the life has ended.
+// begin lets something be done for a life. Until done is called the life cannot leave. The context ends with ctx and
+// with the life. The error is errDeleted when the life has ended.
 func (s *snapstart) begin(ctx context.Context, l *life) (_ context.Context, done func(), err error) {
 	s.mu.Lock()
 	if l.ended {
@@ -139,7 +141,8 @@ func (s *snapstart) begin(ctx context.Context, l *life) (_ context.Context, done
 	}
 }
 
-// endLocked ends lives: from now on nothing begins for them. A goroutine waits for what is under way and removes what they have.
+// endLocked ends lives: from now on nothing begins for them. A goroutine waits for what is under way and removes what
+// they have.
 func (s *snapstart) endLocked(lives ...*life) {
 	var leaving []*life
 	for _, l := range lives {
@@ -183,7 +186,8 @@ func (s *snapstart) leave(l *life) {
 	close(l.left)
 }
 
-// discard removes the record and the snapshots of a version. What lives of older incarnations have left under its name goes, too.
+// discard removes the record and the snapshots of a version. What lives of older incarnations have left under its name
+// goes, too.
 func (s *snapstart) discard(ctx context.Context, l *life) error {
 	_, rev, err := s.records.Get(ctx, l.id)
 	if err == nil {
@@ -202,7 +206,8 @@ func (s *snapstart) discard(ctx context.Context, l *life) error {
 	return err
 }
 
-// forgetLimit bounds how long a deletion waits. What is under way is stopped within a second or two; a host that hangs must not keep the caller.
+// forgetLimit bounds how long a deletion waits. What is under way is stopped within a second or two; a host that hangs
+// must not keep the caller.
 const forgetLimit = 20 * time.Second
 
 // Forget implements api.Snapshots.
@@ -304,13 +309,15 @@ func (s *snapstart) update(ctx context.Context, l *life, e snapshot.Event, failu
 	return r, err
 }
 
-// change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a generation without a successor finish
-// and go, and the files of a retired one are deleted. Environments that are being restored from them go on reading. The error is errDeleted when the life has ended.
+// change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a
+// generation without a successor finish and go, and the files of a retired one are deleted. Environments that are being
+// restored from them go on reading. The error is errDeleted when the life has ended.
 func (s *snapstart) change(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
 	return s.changeThen(ctx, l, f, func() {})
 }
 
-// changeThen is change with something to do once the record is as it shall be and before anything is let go. It is the only way to write a record.
+// changeThen is change with something to do once the record is as it shall be and before anything is let go. It is the
+// only way to write a record.
 func (s *snapstart) changeThen(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error), then func()) (snapshot.Record, error) {
 	ctx, done, err := s.begin(context.WithoutCancel(ctx), l)
 	if err != nil {
@@ -366,7 +373,8 @@ func (s *snapstart) write(ctx context.Context, l *life, f func(*snapshot.Record)
 	return r, steps, err
 }
 
-// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps its environments that ran Init.
+// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps
+// its environments that ran Init.
 func (s *snapstart) promised(l *life) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -51,8 +51,8 @@ func (s *snapstart) keep(t testing.TB, m *snapshot.Meta, text string) {
 	}
 }
 
-// What is done for a life is over when the life has left, nothing begins after its end, and nothing of the next life under the same name begins before. At no
-// moment after a deletion is there a record or a snapshot of what was deleted.
+// What is done for a life is over when the life has left, nothing begins after its end, and nothing of the next life
+// under the same name begins before. At no moment after a deletion is there a record or a snapshot of what was deleted.
 func TestLives(t *testing.T) {
 	records := snapshottest.NewRecords()
 	s := keeper(t, t.TempDir(), records, allThere)
@@ -154,7 +154,8 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// A life that was found before its end is of no use after it: not to work, not to a change of the record, not to a late making of its version.
+// A life that was found before its end is of no use after it: not to work, not to a change of the record, not to a late
+// making of its version.
 func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	records := snapshottest.NewRecords()
 	s := keeper(t, t.TempDir(), records, allThere)
@@ -200,8 +201,9 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	}
 }
 
-// What a server that was killed has left of functions that are not there is removed at the next start, once it is known that no record is missing, and what is
-// there is kept. Records of a release that knew no incarnations belong to the function that has the version.
+// What a server that was killed has left of functions that are not there is removed at the next start, once it is known
+// that no record is missing, and what is there is kept. Records of a release that knew no incarnations belong to the
+// function that has the version.
 func TestSweepAtStart(t *testing.T) {
 	dir, records := t.TempDir(), snapshottest.NewRecords()
 	before := keeper(t, dir, records, allThere)

@@ -65,7 +65,8 @@ func (s *snapstart) Make(ctx context.Context, v *function.Version, tags map[stri
 	}
 }
 
-// functionsFault says why a snapshot could not be made when that is the function's own doing, and with which code of AWS's. code is empty when it is ours.
+// functionsFault says why a snapshot could not be made when that is the function's own doing, and with which code of
+// AWS's. code is empty when it is ours.
 func functionsFault(err error) (reason, code string) {
 	var init *execenv.InitFailedError
 	var restore *execenv.RestoreError
@@ -111,8 +112,8 @@ func (s *snapstart) wake(ctx context.Context, l *life, v *function.Version) erro
 	return s.generation(ctx, l, v, r.Next)
 }
 
-// generation makes, verifies and makes current what next names. A failure is in the record when it returns, unless the version was deleted: then nothing is
-// written any more.
+// generation makes, verifies and makes current what next names. A failure is in the record when it returns, unless the
+// version was deleted: then nothing is written any more.
 func (s *snapstart) generation(ctx context.Context, l *life, v *function.Version, next *snapshot.Meta) (err error) {
 	ctx, done, err := s.begin(ctx, l)
 	if err != nil {

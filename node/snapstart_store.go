@@ -11,8 +11,8 @@ import (
 	"thaw/snapshot"
 )
 
-// openStore opens the key and what is sealed with it. A key that is lost or damaged loses the snapshots, as snapstart.md says: what cannot be opened any more is
-// dropped, versions run Init, and their snapshots are made again.
+// openStore opens the key and what is sealed with it. A key that is lost or damaged loses the snapshots, as
+// snapstart.md says: what cannot be opened any more is dropped, versions run Init, and their snapshots are made again.
 func (s *snapstart) openStore(ctx context.Context) (err error) {
 	path := filepath.Join(s.dir, "key")
 	s.key, err = snapshot.LoadKey(faultfs.Disk{}, path)

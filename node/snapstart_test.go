@@ -159,7 +159,8 @@ func TestSnapStartFailingAfterRestore(t *testing.T) {
 	f.logs("RESTORE_REPORT Restore Duration", "Status: error\tError Type: Runtime.AfterRestoreError")
 }
 
-// An Error that a Java hook throws is told of like an exception, though the client catches exceptions only, and at once, also when another thread lives.
+// An Error that a Java hook throws is told of like an exception, though the client catches exceptions only, and at
+// once, also when another thread lives.
 func TestSnapStartJavaHookErrors(t *testing.T) {
 	const source = `
 import com.amazonaws.services.lambda.runtime.*;

@@ -17,7 +17,8 @@ import (
 // stopTime is how long the server is stopped: longer than every limit of what is under way meanwhile.
 const stopTime = time.Minute
 
-// A server that is stopped for a minute while functions work goes on as if nothing had been: what was answered in time is answered, what lay idle answers, and changes are seen.
+// A server that is stopped for a minute while functions work goes on as if nothing had been: what was answered in time
+// is answered, what lay idle answers, and changes are seen.
 func TestAServerThatIsStoppedForAMinute(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"process", "gvisor"} {

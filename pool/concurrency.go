@@ -18,7 +18,8 @@ type share struct {
 	unreserved, owned bool
 }
 
-// take counts an invocation against the provisioned concurrency of its version, else against reserved or account concurrency. full: which of them has no more.
+// take counts an invocation against the provisioned concurrency of its version, else against reserved or account
+// concurrency. full: which of them has no more.
 func (c *concurrency) take(r *Request) (s share, full Reason) {
 	s.version = keyOf(r.Version).versionKey
 	arn := s.version.function

@@ -31,7 +31,8 @@ func (p *Pool) Environments() []execenv.Status {
 type Counts struct {
 	Cold, Warm, Throttled                 uint64
 	Environments, Idle, Waiting, InFlight int
-	// Spares are those among Idle that were made ahead of demand. SpareClaims are those among Warm that found one; SpareFailures came to nothing.
+	// Spares are those among Idle that were made ahead of demand. SpareClaims are those among Warm that found one;
+	// SpareFailures came to nothing.
 	Spares                                  int
 	SpareStarts, SpareClaims, SpareFailures uint64
 }

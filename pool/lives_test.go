@@ -47,7 +47,8 @@ func TestAProvisionedEnvironmentAfterAnHour(t *testing.T) {
 	}
 }
 
-// A spare whose credentials end is given to nobody, also when nobody has let it go yet: the server was stopped, or the host slept.
+// A spare whose credentials end is given to nobody, also when nobody has let it go yet: the server was stopped, or the
+// host slept.
 func TestASparePastItsCredentialsServesNobody(t *testing.T) {
 	a, c := &ahead{}, &clock{}
 	p, _ := open(t, withSpares(a, pool.Options{Now: c.now, IdleExpiry: 100 * time.Hour, Spares: pool.Spares{Window: 100 * time.Hour}}))

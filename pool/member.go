@@ -80,8 +80,8 @@ func (p *Pool) becomeLocked(m *member, now purpose) {
 	p.countLocked(m, 1)
 }
 
-// moveLocked tells a member what happened to it, and does what follows. It is the one place where states, counts and lists change. because is for the log
-// and for who waits; it may be nil. It says whether the event was legal.
+// moveLocked tells a member what happened to it, and does what follows. It is the one place where states, counts and
+// lists change. because is for the log and for who waits; it may be nil. It says whether the event was legal.
 func (p *Pool) moveLocked(m *member, e Event, because error) bool {
 	to, do, err := Next(m.state, e)
 	if err != nil {
@@ -202,8 +202,8 @@ func (p *Pool) verdictLocked(m *member, now time.Time) (Event, error) {
 	return Offered, nil
 }
 
-// past says why no invoke may start in a member any more: what it was restored from has come to its end, or its credentials would within the invoke.
-// Empty: one may.
+// past says why no invoke may start in a member any more: what it was restored from has come to its end, or its
+// credentials would within the invoke. Empty: one may.
 func (m *member) past(now time.Time) string {
 	id, end := m.env.Snapshot()
 	switch {
@@ -215,14 +215,16 @@ func (m *member) past(now time.Time) string {
 	return ""
 }
 
-// knowEnd notes a snapshot's end in a form that a wall clock that is set back does not move. The end itself is a wall time, which goes on while the host sleeps.
+// knowEnd notes a snapshot's end in a form that a wall clock that is set back does not move. The end itself is a wall
+// time, which goes on while the host sleeps.
 func (m *member) knowEnd(now time.Time) {
 	if _, end := m.env.Snapshot(); m.ends.IsZero() && !end.IsZero() {
 		m.ends = now.Add(end.Sub(now.Round(0)))
 	}
 }
 
-// age is how long ago since was, by the clock that says more: Go's monotonic clock stands still while the host sleeps, and a wall clock can be set back.
+// age is how long ago since was, by the clock that says more: Go's monotonic clock stands still while the host sleeps,
+// and a wall clock can be set back.
 func age(since, now time.Time) time.Duration {
 	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }

@@ -10,13 +10,16 @@ import (
 	"thaw/function"
 )
 
-// way is how the environments of one purpose come to be: what callers' starts, spares and provisioned ones differ in. Everything else is in open, the same for all.
+// way is how the environments of one purpose come to be: what callers' starts, spares and provisioned ones differ in.
+// Everything else is in open, the same for all.
 type way struct {
-	// enter gives a place among the cold starts; leave gives it back and is called once. errUnwanted: there is none, and none is waited for.
+	// enter gives a place among the cold starts; leave gives it back and is called once. errUnwanted: there is none,
+	// and none is waited for.
 	enter func(ctx context.Context) (leave func(), err error)
 	// wanted says whether the member is still needed, with the lock held.
 	wanted func(m *member) bool
-	// fits says whether there is room for the member, with the lock held. available is what the host has, in bytes; negative: not known.
+	// fits says whether there is room for the member, with the lock held. available is what the host has, in bytes;
+	// negative: not known.
 	fits func(m *member, available int64) bool
 	// insists: where there is no room, idle environments go, and it is waited for. Otherwise the member is not made.
 	insists bool
@@ -40,8 +43,8 @@ func (p *Pool) way(of purpose) way {
 // errUnwanted is why a member is dropped before it is placed.
 var errUnwanted = errors.New("the environment is not wanted any more")
 
-// open makes the environment of a member that is wanted: a place among the cold starts, room in memory, and then the starter's work. Every environment
-// of the pool begins here, but for those that are adopted.
+// open makes the environment of a member that is wanted: a place among the cold starts, room in memory, and then the
+// starter's work. Every environment of the pool begins here, but for those that are adopted.
 func (p *Pool) open(m *member) {
 	w := p.way(m.purpose)
 	leave, err := w.enter(p.tasks.ctx)
@@ -73,7 +76,8 @@ func (p *Pool) notPlaced(m *member, err error) {
 	}
 }
 
-// callerWantedLocked: a start that is no longer needed when its turn comes, because the queue was served by environments that came back, is not made.
+// callerWantedLocked: a start that is no longer needed when its turn comes, because the queue was served by
+// environments that came back, is not made.
 func (p *Pool) callerWantedLocked(m *member) bool {
 	return m.set.wanted() <= len(m.set.waiters) && !m.set.retired && !p.closed
 }
@@ -81,8 +85,9 @@ func (p *Pool) callerWantedLocked(m *member) bool {
 // reclaimWait is how long makeRoom waits for reclaimed environments to give their memory back.
 const reclaimWait = 3 * time.Second
 
-// makeRoom places a member: of several that look for room at once each finds the others. One that insists has idle environments end, spares before the
-// least recently used, until it fits. A *ThrottledError when it cannot; errUnwanted when nobody needs it.
+// makeRoom places a member: of several that look for room at once each finds the others. One that insists has idle
+// environments end, spares before the least recently used, until it fits. A *ThrottledError when it cannot; errUnwanted
+// when nobody needs it.
 func (p *Pool) makeRoom(m *member, w way) error {
 	deadline := time.Now().Add(reclaimWait)
 	for {
@@ -121,8 +126,8 @@ type owner struct {
 	admitted func() // gives the place among the cold starts back
 }
 
-// Opened makes e the environment of the member: the first one, or the Init that a failed restore has become. A stop that was asked for before it was there
-// reaches it now.
+// Opened makes e the environment of the member: the first one, or the Init that a failed restore has become. A stop
+// that was asked for before it was there reaches it now.
 func (o *owner) Opened(e *execenv.Environment) {
 	o.p.mu.Lock()
 	defer o.p.mu.Unlock()

@@ -157,8 +157,9 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 	}
 }
 
-// maxRefused is how many new environments may refuse an invocation one after the other. One that is lost between the claim and the call is
-// chance; when all are, the host can neither freeze nor thaw, and making more of them would never end.
+// maxRefused is how many new environments may refuse an invocation one after the other. One that is lost between the
+// claim and the call is chance; when all are, the host can neither freeze nor thaw, and making more of them would never
+// end.
 const maxRefused = 10
 
 func result(r *Request, o execenv.Outcome) (*Result, error) {

@@ -193,7 +193,8 @@ func TestAnIdleEnvironmentIsUsedAgain(t *testing.T) {
 	}
 }
 
-// The log of these tests never has room: what does not fit into a pipe holds up its function, until that function's timeout, and nobody else.
+// The log of these tests never has room: what does not fit into a pipe holds up its function, until that function's
+// timeout, and nobody else.
 func TestALogWithoutRoomHoldsUpNobodyElse(t *testing.T) {
 	p, _ := open(t, pool.Options{})
 	v, other := version("prints", 1), version("prints not", 1)
@@ -306,8 +307,8 @@ func TestASupersededVersionRunsNoMore(t *testing.T) {
 	}
 }
 
-// An invocation that was resolved before its function was deleted, and comes after: nothing of the function is started any more. One of the same name that was
-// created since is another.
+// An invocation that was resolved before its function was deleted, and comes after: nothing of the function is started
+// any more. One of the same name that was created since is another.
 func TestADeletedFunctionRunsNoMore(t *testing.T) {
 	p, s := open(t, pool.Options{})
 	v := version("deleted", 1)

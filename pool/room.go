@@ -32,8 +32,8 @@ func (b *budget) settled(m *member) {
 	}
 }
 
-// lockWithAvailable locks the pool and says what the source had to give shortly before. Whatever is no longer pending was taken by then: memory of a starting
-// environment is always in at least one of the two counts.
+// lockWithAvailable locks the pool and says what the source had to give shortly before. Whatever is no longer pending
+// was taken by then: memory of a starting environment is always in at least one of the two counts.
 func (p *Pool) lockWithAvailable() int64 {
 	for {
 		p.mu.Lock()
@@ -53,7 +53,8 @@ func (p *Pool) fitsLocked(m *member, available int64) bool {
 	return (available < 0 || available-p.memory.sum >= m.set.need()) && p.in.environments() < p.o.MaxEnvironments
 }
 
-// reclaimLocked has an idle environment end, unless memory is about to come back anyway: one at a time, each may be enough. It says whether there is hope.
+// reclaimLocked has an idle environment end, unless memory is about to come back anyway: one at a time, each may be
+// enough. It says whether there is hope.
 func (p *Pool) reclaimLocked() bool {
 	if p.in.all(Leaving, Answered) > 0 { // they give their memory back, or are idle, in a moment
 		return true
@@ -69,8 +70,8 @@ func (p *Pool) reclaimLocked() bool {
 	return true
 }
 
-// victimLocked is the member that gives way to a start: a spare that lies ready, one that is still being restored and that nobody waits for, or the least
-// recently used; nil when there is none.
+// victimLocked is the member that gives way to a start: a spare that lies ready, one that is still being restored and
+// that nobody waits for, or the least recently used; nil when there is none.
 func (p *Pool) victimLocked() *member {
 	rank := func(m *member) int {
 		switch {

@@ -11,7 +11,8 @@ import (
 	"thaw/pool"
 )
 
-// fallingBack makes environments whose restore fails, and in their place, for the same owner, ones that run Init: as the real starter does.
+// fallingBack makes environments whose restore fails, and in their place, for the same owner, ones that run Init: as
+// the real starter does.
 type fallingBack struct {
 	starter
 	hold   chan struct{} // closed: the Init may begin; nil: at once
@@ -53,8 +54,8 @@ func (f *failing) Gone(e *execenv.Environment, err error) {
 	}()
 }
 
-// A restore that fails becomes an Init, a second environment for the same place. Whatever ends it reaches that one: also when it is asked for while there is
-// neither the first nor the second.
+// A restore that fails becomes an Init, a second environment for the same place. Whatever ends it reaches that one:
+// also when it is asked for while there is neither the first nor the second.
 func TestAStopReachesTheInitThatARestoreBecame(t *testing.T) {
 	for name, c := range map[string]struct {
 		provisioned bool

@@ -44,7 +44,8 @@ type grant struct {
 // need is the memory of one environment, in bytes.
 func (s *set) need() int64 { return int64(s.version.MemoryMiB) << 20 }
 
-// wanted is how many environments those who wait can count on: starts for callers, and spares that have their place. A spare without one may still be dropped.
+// wanted is how many environments those who wait can count on: starts for callers, and spares that have their place. A
+// spare without one may still be dropped.
 func (s *set) wanted() int {
 	return s.in.in(forCaller, Wanted) + s.in.in(forCaller, Starting) + s.in.in(asSpare, Starting)
 }
@@ -105,7 +106,8 @@ func (p *Pool) failOldestLocked(s *set, err error) {
 }
 
 const (
-	// firstBackoff is how long is waited after an environment ahead of demand that came to nothing; doubled each time until one is claimed, up to lastBackoff.
+	// firstBackoff is how long is waited after an environment ahead of demand that came to nothing; doubled each time
+	// until one is claimed, up to lastBackoff.
 	firstBackoff = time.Second
 	lastBackoff  = 5 * time.Minute
 )
@@ -126,8 +128,8 @@ func (b *backoff) lengthen(now time.Time) time.Duration {
 
 func (b *backoff) over(now time.Time) bool { return !now.Before(b.notBefore) }
 
-// noteFailureLocked notes that a member made ahead of demand ended without having served, and not because it was asked to: the next one comes later each time.
-// err is nil when its environment ended and did not say why.
+// noteFailureLocked notes that a member made ahead of demand ended without having served, and not because it was asked
+// to: the next one comes later each time. err is nil when its environment ended and did not say why.
 func (p *Pool) noteFailureLocked(m *member, err error) {
 	s := m.set
 	if m.claims > 0 || s.retired || p.closed {

@@ -15,7 +15,8 @@ import (
 //
 //	claimed, or found missing --spareDelay--> wants? -> nobody waits -> memory to spare -> a free place -> Restore -> idle, in front
 //
-// It is counted among the starts that are wanted (set.wanted) once it has its place: who comes while a spare is being restored waits for it instead of for a start of their own.
+// It is counted among the starts that are wanted (set.wanted) once it has its place: who comes while a spare is being
+// restored waits for it instead of for a start of their own.
 
 // Restorer makes environments ahead of demand.
 type Restorer interface {

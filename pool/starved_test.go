@@ -13,7 +13,8 @@ import (
 	"thaw/pool"
 )
 
-// starve puts a process of the host into a control group in which no process and no thread can be made any more, until the test ends.
+// starve puts a process of the host into a control group in which no process and no thread can be made any more, until
+// the test ends.
 func starve(t *testing.T, pid int) {
 	t.Helper()
 	for _, root := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} { // version 1, version 2
@@ -36,8 +37,8 @@ func starve(t *testing.T, pid int) {
 	t.Skip("processes cannot be limited by a control group here")
 }
 
-// An environment in which no process can be started is no use to anybody: its Inits fail, which is not the function's doing, and after the second one it goes.
-// The next invocation gets another.
+// An environment in which no process can be started is no use to anybody: its Inits fail, which is not the function's
+// doing, and after the second one it goes. The next invocation gets another.
 func TestAStarvedEnvironmentGoes(t *testing.T) {
 	p, s := open(t, pool.Options{})
 	v := version("starved", 1)

@@ -16,13 +16,16 @@
 //	Wanted: Unwanted, Unplaced -> Gone
 //	all others: StopAsked, Unfit, Spent -> Leaving; Ended -> Gone
 //
-// Next decides and does nothing. Pool.moveLocked performs what Next says, and keeps every count that follows from states; nobody else writes a member's
-// state. A member's purpose, its age and whether its generation was replaced decide which event happens to it, never what an event means.
+// Next decides and does nothing. Pool.moveLocked performs what Next says, and keeps every count that follows from
+// states; nobody else writes a member's state. A member's purpose, its age and whether its generation was replaced
+// decide which event happens to it, never what an event means.
 //
-// Locks: Pool.mu guards all fields of Pool, set, member and budget that change after Open, and concurrency whole. Functions whose names end in Locked, and
-// all methods of set, member, usage, tally, budget and concurrency, are called with it held. Nothing slow happens under it: the starter is called, memory is read and
-// drivers are stopped without it. What a function needs after it let go of the lock it takes along as a value (turn, not member.env). A driver
-// calls the pool; the pool never waits for a driver under the lock. admission has a lock of its own, under which it calls nobody.
+// Locks: Pool.mu guards all fields of Pool, set, member and budget that change after Open, and concurrency whole.
+// Functions whose names end in Locked, and all methods of set, member, usage, tally, budget and concurrency, are called
+// with it held. Nothing slow happens under it: the starter is called, memory is read and drivers are stopped without
+// it. What a function needs after it let go of the lock it takes along as a value (turn, not member.env). A driver
+// calls the pool; the pool never waits for a driver under the lock. admission has a lock of its own, under which it
+// calls nobody.
 //
 // Goroutines: expire, keepProvisioned and keepSpares run until Close; each start but a spare's has one, which Close waits for.
 package pool
@@ -33,7 +36,8 @@ import "fmt"
 type State uint8
 
 const (
-	// Wanted: somebody wished for an environment, and its start waits for its turn or for memory. It holds nothing and can be dropped.
+	// Wanted: somebody wished for an environment, and its start waits for its turn or for memory. It holds nothing and
+	// can be dropped.
 	Wanted State = iota
 	// Starting: it has its place and its memory. Its environment is being made, or is about to be, and has never been offered.
 	Starting

@@ -138,7 +138,8 @@ func TestRandomLivesKeepTheInvariants(t *testing.T) {
 	}
 }
 
-// Whatever happens to the members of a pool: what is counted is what a count of them gives, and the lists hold those whose state says so.
+// Whatever happens to the members of a pool: what is counted is what a count of them gives, and the lists hold those
+// whose state says so.
 func TestCountsAndListsFollowFromStates(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// detachable stands between a running invocation and a caller who may leave: after detach the caller's sink is not touched any more.
+// detachable stands between a running invocation and a caller who may leave: after detach the caller's sink is not
+// touched any more.
 type detachable struct {
 	mu sync.Mutex
 	to StreamSink

@@ -184,8 +184,8 @@ func (a *API) stream(c *conn, q *request, in *invocation) error {
 	return a.finish(c, q, in, sent)
 }
 
-// exitNotice is how long a response that breaks off waits for the word that the runtime exited: the connection closes a moment before the
-// process can be waited for.
+// exitNotice is how long a response that breaks off waits for the word that the runtime exited: the connection closes a
+// moment before the process can be waited for.
 const exitNotice = 100 * time.Millisecond
 
 // exits waits, at most so long, for Exiting or the end of the generation, and says whether there was either.

@@ -209,7 +209,8 @@ func (a *API) Close() {
 	}
 }
 
-// Exiting says that the runtime's process has ended, and that the host will be told so: a response that breaks off now is not told of. It is called once.
+// Exiting says that the runtime's process has ended, and that the host will be told so: a response that breaks off now
+// is not told of. It is called once.
 func (a *API) Exiting() { close(a.exiting) }
 
 // Idle waits until the runtime's side has closed all connections, so that all that it sent was dealt with. It stops waiting when

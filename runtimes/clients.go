@@ -39,8 +39,8 @@ func nodeSeeds(secret []byte) []string {
 	return []string{"--hash-seed=" + seed(secret), "--random-seed=" + seed(secret[4:])}
 }
 
-// nodeClient writes our Node client below the data folder, once for each content, together with the AWS SDK where there is one, and
-// returns its folder. One folder is one mount, whatever is in it.
+// nodeClient writes our Node client below the data folder, once for each content, together with the AWS SDK where there
+// is one, and returns its folder. One folder is one mount, whatever is in it.
 func (r *Registry) nodeClient(sdk string) (string, error) {
 	files, err := filesOf(nodeFiles, "nodejs")
 	if err != nil {
@@ -64,8 +64,9 @@ func (r *Registry) nodeClient(sdk string) (string, error) {
 	})
 }
 
-// pythonClient puts AWS's client, as it was installed in wheels, together with AWS's SDK, where there is one, and our bootstrap, and compiles
-// it: the folder is read-only in a sandbox, so that Python could not keep what it compiles there.
+// pythonClient puts AWS's client, as it was installed in wheels, together with AWS's SDK, where there is one, and our
+// bootstrap, and compiles it: the folder is read-only in a sandbox, so that Python could not keep what it compiles
+// there.
 func (r *Registry) pythonClient(facts pythonFacts, wheels, sdk string) (string, error) {
 	files, err := filesOf(pythonFiles, "python")
 	if err != nil {
@@ -173,7 +174,8 @@ func readableByAll(dir string) error {
 // compileLimit bounds the compilation of a client with its SDK: a few seconds are usual, but a busy machine may need many.
 const compileLimit = 3 * time.Minute
 
-// linkTrees makes to a copy of several folders in one, out of hard links; an empty name is no folder. The first that has a file is whose it is.
+// linkTrees makes to a copy of several folders in one, out of hard links; an empty name is no folder. The first that
+// has a file is whose it is.
 func linkTrees(to string, from ...string) error {
 	for _, dir := range from {
 		if dir == "" {

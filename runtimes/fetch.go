@@ -49,7 +49,8 @@ const maxFile = 512 << 20
 // stallLimit bounds the time in which a download gets no byte further. A slow network is no reason to give up.
 const stallLimit = time.Minute
 
-// dialLimit bounds the wait for a connection. Behind a firewall that drops packets, a function whose runtime lacks its SDK alone waits for three of these.
+// dialLimit bounds the wait for a connection. Behind a firewall that drops packets, a function whose runtime lacks its
+// SDK alone waits for three of these.
 const dialLimit = 5 * time.Second
 
 var errStalled = errors.New("the registry stopped sending")
@@ -305,7 +306,8 @@ func (f *fetcher) get(ctx context.Context, address, auth, accept string) (*http.
 	return nil, last
 }
 
-// withCertificateHint adds what helps where a registry's certificate is of an authority that this host does not know: a bare Debian knows none.
+// withCertificateHint adds what helps where a registry's certificate is of an authority that this host does not know: a
+// bare Debian knows none.
 func withCertificateHint(err error) error {
 	switch {
 	case !errors.As(err, new(x509.UnknownAuthorityError)) && !errors.As(err, new(*tls.CertificateVerificationError)):
@@ -514,8 +516,8 @@ func (h pinHash) matches() bool {
 	return h.want == "sha256:"+hex.EncodeToString(h.sum.Sum(nil))
 }
 
-// FetchJars downloads the Maven artifacts that a list in the form of lock.txt names, unless they are there, and checks their hashes. An artifact of the component C
-// becomes dir/C/lib/FILE.
+// FetchJars downloads the Maven artifacts that a list in the form of lock.txt names, unless they are there, and checks
+// their hashes. An artifact of the component C becomes dir/C/lib/FILE.
 func FetchJars(ctx context.Context, list, dir string) error {
 	f := newFetcher()
 	for _, p := range parseLock(list) {

@@ -12,8 +12,8 @@ import (
 	"thaw/internal/treesum"
 )
 
-// changing are the names of what may change in a folder: a Python that we run on the host, to ask it about itself, compiles into its own. What we have compiled
-// for a client stays as it is.
+// changing are the names of what may change in a folder: a Python that we run on the host, to ask it about itself,
+// compiles into its own. What we have compiled for a client stays as it is.
 func changing(dir string) []string {
 	if strings.HasPrefix(filepath.Base(dir), "client-") {
 		return nil
@@ -21,9 +21,9 @@ func changing(dir string) []string {
 	return []string{"__pycache__"}
 }
 
-// makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A folder that is there already has the right
-// content, because its name holds the hash of that; once in each process it is compared with the sum that was written when it was made, and made again when a
-// disk or a hand has changed it.
+// makeFolder makes dir, complete or not at all: fill writes into a folder beside it, which then takes its name. A
+// folder that is there already has the right content, because its name holds the hash of that; once in each process it
+// is compared with the sum that was written when it was made, and made again when a disk or a hand has changed it.
 func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 	making, _ := r.making.LoadOrStore(dir, new(sync.Mutex))
 	making.(*sync.Mutex).Lock()
@@ -62,8 +62,9 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 	return nil
 }
 
-// readAtOnce is how many bytes of a folder its first user may wait for. More are read in the background, after a look at names, sizes and times: a client
-// with its SDK, or an interpreter, would keep the first cold start after a start waiting.
+// readAtOnce is how many bytes of a folder its first user may wait for. More are read in the background, after a look
+// at names, sizes and times: a client with its SDK, or an interpreter, would keep the first cold start after a start
+// waiting.
 const readAtOnce = 8 << 20
 
 // sound says whether a folder is as makeFolder has left it; known is false when there is none, or no sum of it. It looks once.
@@ -86,7 +87,8 @@ func (r *Registry) sound(dir string) (same, known bool) {
 	return same, known
 }
 
-// read reads a whole folder that looks as it should, and lets it be made again when it is not: the next plan finds that. It ends by itself, or with the process.
+// read reads a whole folder that looks as it should, and lets it be made again when it is not: the next plan finds
+// that. It ends by itself, or with the process.
 func (r *Registry) read(dir string) {
 	r.reading.Lock() // one folder at a time
 	defer r.reading.Unlock()

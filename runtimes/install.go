@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Install puts what a runtime needs and this host lacks into the data folder: the interpreter, AWS's client and AWS's SDK, from the package
-// registries that the host is configured to use. name is a runtime identifier, or aws-lambda-ric, AWS's own client for Node, which is
-// compiled. progress, when set, is told in words what happens. What is installed already is left alone.
+// Install puts what a runtime needs and this host lacks into the data folder: the interpreter, AWS's client and AWS's
+// SDK, from the package registries that the host is configured to use. name is a runtime identifier, or aws-lambda-ric,
+// AWS's own client for Node, which is compiled. progress, when set, is told in words what happens. What is installed
+// already is left alone.
 //
 // An interrupted Install leaves nothing that counts as installed; concurrent ones wait for each other. Every file must have the
 // pinned hash, wherever it came from.
@@ -50,7 +51,8 @@ func (r *Registry) Install(ctx context.Context, name string, progress func(strin
 // fetchesAtOnce is how many files of a component are downloaded at one time: most of an SDK's are small.
 const fetchesAtOnce = 8
 
-// installComponent fetches a component's files into its folder and returns it. count, when set, is told of bytes that came and that are to come.
+// installComponent fetches a component's files into its folder and returns it. count, when set, is told of bytes that
+// came and that are to come.
 func (r *Registry) installComponent(ctx context.Context, name string, progress func(string), count func(got, total int64)) (string, error) {
 	c, ok := componentFor(name)
 	if !ok {
@@ -187,8 +189,8 @@ func (r *Registry) locked(ctx context.Context, name string, progress func(string
 	return do()
 }
 
-// syncTree makes the files of a folder durable before the folder gets the name that says it is complete. They are thousands: one call for the
-// whole file system takes a tenth of the time.
+// syncTree makes the files of a folder durable before the folder gets the name that says it is complete. They are
+// thousands: one call for the whole file system takes a tenth of the time.
 func syncTree(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

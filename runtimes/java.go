@@ -56,9 +56,10 @@ func (r *Registry) javaLocked(identifier, version string) (parts, error) {
 			Release:    "java:" + version + ".v1",
 			Argv: []string{langDir + "/bin/java",
 				"-XX:+UseSerialGC", "-XX:+TieredCompilation", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-				// Without it org.crac finds no context, says nothing, and no hook ever runs. Classes of the client's folder come before the function's own, so
-				// org.crac is the whole of its last release there: Spring registers hooks wherever it sees org.crac.Core, and then needs org.crac.management. The
-				// releases differ in nothing else, so that a function's own copy, older or the same, works as well.
+				// Without it org.crac finds no context, says nothing, and no hook ever runs. Classes of the client's
+				// folder come before the function's own, so org.crac is the whole of its last release there: Spring
+				// registers hooks wherever it sees org.crac.Core, and then needs org.crac.management. The releases
+				// differ in nothing else, so that a function's own copy, older or the same, works as well.
 				"-Dorg.crac.Core.Compat=com.amazonaws.services.lambda.crac",
 				"-cp", runtimeDir + "/lib/*", "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"},
 			MemoryArgv:    javaMemory,

@@ -20,19 +20,21 @@ import (
 	"thaw/sandbox"
 )
 
-// localeDir is where the C library looks for locales: the path is compiled into it, and is this one in all distributions we know.
+// localeDir is where the C library looks for locales: the path is compiled into it, and is this one in all
+// distributions we know.
 const localeDir = "/usr/lib/locale"
 
-// localeData holds C.utf8 and en_US.utf8 (which LANG names, as on the service), compiled. They are carried, and not made on the host or taken from it: a slim
-// host has no localedef, no sources and often no locale at all, and a function must not sort and print otherwise on each host. The C library's format for
-// compiled locales has been the same since 2.27; its releases 2.31, 2.36, 2.41 and 2.43 were seen to load these files. A later one that asks for more would refuse
-// them, and then behaves as if there were none.
+// localeData holds C.utf8 and en_US.utf8 (which LANG names, as on the service), compiled. They are carried, and not
+// made on the host or taken from it: a slim host has no localedef, no sources and often no locale at all, and a
+// function must not sort and print otherwise on each host. The C library's format for compiled locales has been the
+// same since 2.27; its releases 2.31, 2.36, 2.41 and 2.43 were seen to load these files. A later one that asks for more
+// would refuse them, and then behaves as if there were none.
 //
 //go:embed locale/locale.tar.zst
 var localeData []byte
 
-// oldestLocaleFormat is the release (2.27) from which on the C library takes our files. An older one ends the process by an assertion when it finds entries
-// that it does not know. Source: glibc, locale/loadlocale.c.
+// oldestLocaleFormat is the release (2.27) from which on the C library takes our files. An older one ends the process
+// by an assertion when it finds entries that it does not know. Source: glibc, locale/loadlocale.c.
 const oldestLocaleFormat = 27
 
 // addLocales shows the sandbox our locales instead of the host's.
@@ -55,8 +57,8 @@ func (r *Registry) addLocales(mounts []sandbox.Mount) ([]sandbox.Mount, error) {
 	return set.sorted(), nil
 }
 
-// Mounts are the plan's mounts for a function with these variables: where they name a further locale with UTF-8, there is one of this name. Its rules
-// are those of C.UTF-8.
+// Mounts are the plan's mounts for a function with these variables: where they name a further locale with UTF-8, there
+// is one of this name. Its rules are those of C.UTF-8.
 func (r *Registry) Mounts(p Plan, vars map[string]string) ([]sandbox.Mount, error) {
 	names := localeNames(vars)
 	i := slices.IndexFunc(p.Mounts, func(m sandbox.Mount) bool { return m.Target == localeDir && m.Source != localeDir })
@@ -144,8 +146,8 @@ func unpackLocales(r io.Reader, dir string) error {
 // localeName is LANGUAGE[_TERRITORY][.CODESET][@MODIFIER]. Source: setlocale(3).
 var localeName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]{0,40})(?:\.([A-Za-z0-9-]{1,20}))?(@[A-Za-z0-9]{1,20})?$`)
 
-// localeNames are the locales that variables name, that are to have UTF-8 and that are not among ours, as the C library normalises their names. A name
-// without a character set is one of them: which set it means is the locale's to say.
+// localeNames are the locales that variables name, that are to have UTF-8 and that are not among ours, as the C library
+// normalises their names. A name without a character set is one of them: which set it means is the locale's to say.
 func localeNames(vars map[string]string) []string {
 	names := map[string]bool{}
 	for k, value := range vars {

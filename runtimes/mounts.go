@@ -16,8 +16,8 @@ const (
 	taskDir    = "/var/task"    // the function
 )
 
-// sharedData are files and folders that interpreters and ordinary programs read, at the paths they have on the host: certificates,
-// OpenSSL's configuration, time zones, and the links by which Debian chooses between programs (awk).
+// sharedData are files and folders that interpreters and ordinary programs read, at the paths they have on the host:
+// certificates, OpenSSL's configuration, time zones, and the links by which Debian chooses between programs (awk).
 // /etc/ssl and /etc/pki are never mounted as a whole: they hold the host's private keys.
 var sharedData = []string{
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/lib/ssl", "/usr/share/ca-certificates",
@@ -80,9 +80,10 @@ func (s *mountSet) base() error {
 	return nil
 }
 
-// shell makes /bin/sh bash, which it is on the service: scripts that begin with #!/bin/sh use pipefail and source there, and the host's sh may be one that
-// knows neither. bash called sh keeps to POSIX where the two differ. A host without bash goes on with what it has.
-// Source: AWS Lambda Developer Guide, "Building a custom runtime": its bootstrap is #!/bin/sh and sets pipefail.
+// shell makes /bin/sh bash, which it is on the service: scripts that begin with #!/bin/sh use pipefail and source
+// there, and the host's sh may be one that knows neither. bash called sh keeps to POSIX where the two differ. A host
+// without bash goes on with what it has. Source: AWS Lambda Developer Guide, "Building a custom runtime": its bootstrap
+// is #!/bin/sh and sets pipefail.
 func (s *mountSet) shell(sh string) error {
 	bash, err := filepath.EvalSymlinks("/bin/bash")
 	if err != nil || bash == sh {

@@ -14,7 +14,8 @@ type need struct {
 	optional  bool   // functions run without it
 }
 
-// lacks lists what a runtime lacks here and a package registry has. Errors: *UnknownError; *NotInstalledError when it lacks what none has.
+// lacks lists what a runtime lacks here and a package registry has. Errors: *UnknownError; *NotInstalledError when it
+// lacks what none has.
 func (r *Registry) lacks(identifier, architecture string) ([]need, error) {
 	f, version, known := lookup(identifier)
 	if !known {
@@ -107,9 +108,9 @@ func (e *FetchError) Error() string {
 
 func (e *FetchError) Unwrap() error { return e.Err }
 
-// Provide makes a runtime ready to run functions: it fetches what is lacking, unless the registry is offline, and returns when that is
-// there. Callers who want the same at one time share one fetch, which ends when the last of them gives up. AWS's SDK is fetched, too;
-// a runtime is ready without it.
+// Provide makes a runtime ready to run functions: it fetches what is lacking, unless the registry is offline, and
+// returns when that is there. Callers who want the same at one time share one fetch, which ends when the last of them
+// gives up. AWS's SDK is fetched, too; a runtime is ready without it.
 //
 // Errors: *UnknownError; *NotInstalledError when nothing can be fetched that helps; *FetchError; the context's.
 func (r *Registry) Provide(ctx context.Context, identifier, architecture string) error {
@@ -139,7 +140,8 @@ func (r *Registry) Provide(ctx context.Context, identifier, architecture string)
 	return r.Check(identifier, architecture)
 }
 
-// Recoverable says whether Provide is worth calling for a runtime that failed: it is there now, or can be fetched and the last attempt was long enough ago.
+// Recoverable says whether Provide is worth calling for a runtime that failed: it is there now, or can be fetched and
+// the last attempt was long enough ago.
 func (r *Registry) Recoverable(identifier, architecture string) bool {
 	if r.Check(identifier, architecture) == nil {
 		return true
@@ -208,8 +210,8 @@ func (r *Registry) due(component string) bool {
 	return !time.Now().Before(r.failures[component].next)
 }
 
-// fetchOnce installs a component together with everybody who wants it now. It returns when the installation ended, or, after ctx ended, when this
-// caller's part in it did.
+// fetchOnce installs a component together with everybody who wants it now. It returns when the installation ended, or,
+// after ctx ended, when this caller's part in it did.
 func (r *Registry) fetchOnce(ctx context.Context, n need) error {
 	r.fetchMu.Lock()
 	f := r.fetches[n.component]
@@ -280,7 +282,8 @@ func (r *Registry) runFetch(ctx context.Context, n need, f *fetch) {
 	close(f.done)
 }
 
-// makeClient makes a Python client's folder ahead of Plan, which would compile it under the lock that every start of an environment needs.
+// makeClient makes a Python client's folder ahead of Plan, which would compile it under the lock that every start of an
+// environment needs.
 func (r *Registry) makeClient(identifier string) {
 	f, version, _ := lookup(identifier)
 	if f != python {

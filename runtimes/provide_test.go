@@ -202,7 +202,8 @@ func TestARuntimeIsReadyWithoutItsSDK(t *testing.T) {
 	}
 }
 
-// A fetched interpreter needs libraries that a bare host may lack: the error names what to type, and the function recovers when they are there.
+// A fetched interpreter needs libraries that a bare host may lack: the error names what to type, and the function
+// recovers when they are there.
 func TestALibraryThatTheHostLacks(t *testing.T) {
 	sh, err := os.ReadFile("/bin/sh")
 	if err != nil || !bytes.HasPrefix(sh, []byte("\x7fELF")) || !bytes.Contains(sh, []byte("libc.so.6")) {

@@ -100,8 +100,8 @@ func (r *Registry) pythonLocked(identifier, version string) (parts, error) {
 	return p, nil
 }
 
-// hideSitePackages puts an empty folder where an interpreter of the host's has the packages that the host's users have installed: a function
-// must not find what it would not find elsewhere.
+// hideSitePackages puts an empty folder where an interpreter of the host's has the packages that the host's users have
+// installed: a function must not find what it would not find elsewhere.
 func (r *Registry) hideSitePackages(set *mountSet, facts pythonFacts) error {
 	empty := filepath.Join(r.dir, "empty")
 	if err := os.MkdirAll(empty, 0o755); err != nil {

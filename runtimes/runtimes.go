@@ -1,12 +1,12 @@
 // Package runtimes knows, for every runtime identifier of the API, which interpreter and which client serve it, where they come
 // from, and what to type when they are missing.
 //
-// An interpreter is the host's, or one that was fetched into the data folder. A client is ours (Node, embedded in this binary), or AWS's
-// own, unchanged (Python, Java). AWS's SDK stands behind the function's own packages (Node, Python). OS-only runtimes (provided.*) have
-// none of these: their functions bring a bootstrap.
+// An interpreter is the host's, or one that was fetched into the data folder. A client is ours (Node, embedded in this
+// binary), or AWS's own, unchanged (Python, Java). AWS's SDK stands behind the function's own packages (Node, Python).
+// OS-only runtimes (provided.*) have none of these: their functions bring a bootstrap.
 //
-// Provide fetches what a runtime lacks, in the versions of lock.txt, from the registries that the host is configured to use. Its
-// fetches are goroutines of the Registry that end with the last caller who waits for them.
+// Provide fetches what a runtime lacks, in the versions of lock.txt, from the registries that the host is configured to
+// use. Its fetches are goroutines of the Registry that end with the last caller who waits for them.
 //
 // Ask the Registry for a Plan at every start of an environment: it is cheap (a few stat calls), and it follows what was installed or
 // upgraded meanwhile.

@@ -10,7 +10,8 @@ import (
 	"thaw/runtimes"
 )
 
-// answers starts a function in the ways that this machine allows, without a sandbox and in a root of the plan's mounts alone, and gives what it answers.
+// answers starts a function in the ways that this machine allows, without a sandbox and in a root of the plan's mounts
+// alone, and gives what it answers.
 func answers(t *testing.T, plan runtimes.Plan, task, handler string, vars map[string]string) string {
 	t.Helper()
 	a := newAPI(t)
@@ -23,8 +24,8 @@ func answers(t *testing.T, plan runtimes.Plan, task, handler string, vars map[st
 	return got.Body
 }
 
-// fetched is a registry on the cache's folder that does not see what the host's users have installed: its interpreters are those of the
-// package registries, and /usr's.
+// fetched is a registry on the cache's folder that does not see what the host's users have installed: its interpreters
+// are those of the package registries, and /usr's.
 func fetched(t *testing.T) *runtimes.Registry {
 	t.Helper()
 	r, err := cache()

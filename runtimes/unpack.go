@@ -69,8 +69,8 @@ func untar(r io.Reader, dir string, l layout) error {
 	}
 }
 
-// unzip unpacks a wheel or a jar below dir. A wheel's files need no further installation: those we pin have no data folder and no scripts.
-// Source: Python Packaging User Guide, "Binary distribution format".
+// unzip unpacks a wheel or a jar below dir. A wheel's files need no further installation: those we pin have no data
+// folder and no scripts. Source: Python Packaging User Guide, "Binary distribution format".
 func unzip(f *os.File, dir string, l layout) error {
 	info, err := f.Stat()
 	if err != nil {

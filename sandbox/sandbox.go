@@ -75,9 +75,9 @@ type Sandbox interface {
 	ID() ID
 	// Conn is the host end of the one stream. The owner reads and writes it; Close closes it.
 	Conn() net.Conn
-	// Freeze returns when nothing in the sandbox runs any more; Thaw when it can run again. Both are idempotent, hold for any length of
-	// time between them, and return early when Close begins. After an error only Close is left; after one of Thaw, nothing in the
-	// sandbox has run since the freeze.
+	// Freeze returns when nothing in the sandbox runs any more; Thaw when it can run again. Both are idempotent, hold
+	// for any length of time between them, and return early when Close begins. After an error only Close is left; after
+	// one of Thaw, nothing in the sandbox has run since the freeze.
 	Freeze() error
 	Thaw() error
 	// MemoryUsed is what the function's processes hold now, in bytes, without the sandbox's own share and without /tmp.

@@ -358,7 +358,8 @@ func (u *unpacker) freeLocked(p *unpacked) {
 	}
 }
 
-// use calls f with the pages of a whole pack, which are there for the length of the call. id is the snapshot's that is read, for errors.
+// use calls f with the pages of a whole pack, which are there for the length of the call. id is the snapshot's that is
+// read, for errors.
 func (u *unpacker) use(ctx context.Context, id ID, ref PackRef, f func(pages []byte) error) error {
 	u.mu.Lock()
 	i := slices.IndexFunc(u.packs, func(p *unpacked) bool { return p.id == ref.ID })

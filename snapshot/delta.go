@@ -129,7 +129,8 @@ var errDelta = errors.New("malformed difference")
 // maxDelta bounds what a delta of some pages can take: a literal page with the ops for every unit a copy of its own.
 func maxDelta(pages int) int { return pages*PageSize*4 + 64 }
 
-// maxStep bounds from where a copy is, relative to where the last would go on: that may lie past the dictionary's end by all that was literal since.
+// maxStep bounds from where a copy is, relative to where the last would go on: that may lie past the dictionary's end
+// by all that was literal since.
 const maxStep = PageSize * (basePages + 1)
 
 // applyDelta appends as many pages to out as were written. dict is the pack's dictionary.

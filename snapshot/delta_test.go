@@ -190,7 +190,8 @@ func TestAStoreOfAnOlderFormat(t *testing.T) {
 	}
 }
 
-// Copies may come from anywhere in the dictionary after any number of literals: from its end, and then, after much that was literal, from its beginning.
+// Copies may come from anywhere in the dictionary after any number of literals: from its end, and then, after much that
+// was literal, from its beginning.
 func TestACopyFromFarBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	var dict [][]byte

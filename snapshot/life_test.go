@@ -426,8 +426,8 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// A clock that is set back makes nothing live longer: what would be born in the future has ended if it ever ends, and a failure in the future keeps
-// nothing from being tried.
+// A clock that is set back makes nothing live longer: what would be born in the future has ended if it ever ends, and a
+// failure in the future keeps nothing from being tried.
 func TestAClockThatIsSetBack(t *testing.T) {
 	born := meta(1, 1)
 	born.Created = testTime

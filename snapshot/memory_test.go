@@ -22,7 +22,8 @@ func heldMB() int64 {
 	return int64(s[0].Value.Uint64()-s[1].Value.Uint64()) >> 20
 }
 
-// Functions are refreshed again and again, two at a time: pages stream through, and what is held to compare them with is bounded, however many functions there are.
+// Functions are refreshed again and again, two at a time: pages stream through, and what is held to compare them with
+// is bounded, however many functions there are.
 func TestMakingSnapshotsTakesLittleMemory(t *testing.T) {
 	const functions, generations, limit, pages = 3, 2, 150, 32 << 20 / snapshot.PageSize
 	defer debug.SetGCPercent(debug.SetGCPercent(snapshot.GCPercent)) // as the server does

@@ -31,7 +31,8 @@ type Records interface {
 // compare-and-set: that is what makes a swap atomic.
 type Record struct {
 	Version Version `json:"version"`
-	// Incarnation is that of the function, which tells functions of the same name, one after the other, apart. 0: a release wrote it that did not know.
+	// Incarnation is that of the function, which tells functions of the same name, one after the other, apart. 0: a
+	// release wrote it that did not know.
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	State       State  `json:"state"`
 	// Policy is set when our own API set one; it then counts instead of the function's tags.
@@ -52,8 +53,9 @@ type Record struct {
 // ErrOtherLife is the fact that a record belongs to a younger incarnation of the function.
 var ErrOtherLife = errors.New("the record is of another function of the same name")
 
-// Claim makes a record that of an incarnation, before anything else is done to it. One that an older incarnation has left becomes a new one; one of a younger
-// incarnation is refused, by ErrOtherLife. 0 is not known, and takes a record as it is.
+// Claim makes a record that of an incarnation, before anything else is done to it. One that an older incarnation has
+// left becomes a new one; one of a younger incarnation is refused, by ErrOtherLife. 0 is not known, and takes a record
+// as it is.
 func (r *Record) Claim(incarnation uint64) error {
 	switch {
 	case incarnation == 0 || r.Incarnation == incarnation:

@@ -34,8 +34,9 @@ var ErrBadKey = errors.New("not a key file")
 
 const keyHead = "thaw installation key 1\n"
 
-// LoadKey reads the key of a file, which it makes at first use: 32 random bytes in hex, mode 0600, durable when it returns. Of two
-// that make it at once both get the same. A file that others may read is refused. The error is ErrBadKey when the file is damaged.
+// LoadKey reads the key of a file, which it makes at first use: 32 random bytes in hex, mode 0600, durable when it
+// returns. Of two that make it at once both get the same. A file that others may read is refused. The error is
+// ErrBadKey when the file is damaged.
 func LoadKey(fsys faultfs.FS, path string) (*InstallationKey, error) {
 	b, err := fsys.ReadFile("key.read", path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -138,7 +138,8 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	// What an encoder holds follows from its window, for each that works: twice a window of up to 8 MiB unless told otherwise, and at the best level tables of 34 MB.
+	// What an encoder holds follows from its window, for each that works: twice a window of up to 8 MiB unless told
+	// otherwise, and at the best level tables of 34 MB.
 	encoder := func(level zstd.EncoderLevel, workers, window int) (*zstd.Encoder, error) {
 		return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(workers), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true),
 			zstd.WithEncoderCRC(false))
@@ -221,7 +222,8 @@ func (s *Store) load(ctx context.Context) error {
 	return s.loadManifests(ctx, sizes)
 }
 
-// mendFormat writes the constant anew when it is damaged: the key is the right one when it opens anything else. ErrWrongKey when it opens nothing.
+// mendFormat writes the constant anew when it is damaged: the key is the right one when it opens anything else.
+// ErrWrongKey when it opens nothing.
 func (s *Store) mendFormat(ctx context.Context) error {
 	for _, dir := range []string{manifestDir, indexDir} {
 		list, err := s.blobs.List(ctx, dir+"/")

@@ -305,7 +305,8 @@ func (w *Writer) newPage(h pageHash, page []byte) (loc, error) {
 	return at, nil
 }
 
-// flushPack hands the filled pack to a worker. It waits when all are busy, with packs of other Writers, too: that is the back pressure on the source.
+// flushPack hands the filled pack to a worker. It waits when all are busy, with packs of other Writers, too: that is
+// the back pressure on the source.
 func (w *Writer) flushPack() error {
 	select {
 	case w.s.packing <- struct{}{}:
@@ -488,6 +489,7 @@ func (w *Writer) Close() {
 	}
 }
 
-// GCPercent is for a program while it makes snapshots. What they hold is mostly bytes, in which a collector has nothing to look at; at its default it would let as
-// much garbage lie beside them. With six functions of 30 MB the server held 162 MB more than idle at 15 percent and larger blocks and windows, 139 so.
+// GCPercent is for a program while it makes snapshots. What they hold is mostly bytes, in which a collector has nothing
+// to look at; at its default it would let as much garbage lie beside them. With six functions of 30 MB the server held
+// 162 MB more than idle at 15 percent and larger blocks and windows, 139 so.
 const GCPercent = 10

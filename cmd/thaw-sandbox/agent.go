@@ -49,8 +49,9 @@ type agent struct {
 // restore looks there for the socket's kind. Source: HostSender.afterLoad, pkg/sentry/socket/unix/transport/save_restore.go.
 const streamFD = 900
 
-// takeSockets removes our own sockets from the descriptors that gVisor would give to the guest, and returns them by their numbers. gVisor runs its program a second
-// time when it has set up the sandbox's root, with the flags that it was given; the sockets are for that run.
+// takeSockets removes our own sockets from the descriptors that gVisor would give to the guest, and returns them by
+// their numbers. gVisor runs its program a second time when it has set up the sandbox's root, with the flags that it
+// was given; the sockets are for that run.
 func takeSockets() map[string]*os.File {
 	if slices.Contains(os.Args, "--setup-root") && !slices.Contains(os.Args, "--apply-caps=true") {
 		return nil
@@ -332,11 +333,13 @@ func pauseCollector() {
 	debug.SetGCPercent(-1)
 }
 
-// largeState is a kernel's state whose objects may need more than restoreHeap, in bytes: they take some ten times as much as their encoding.
+// largeState is a kernel's state whose objects may need more than restoreHeap, in bytes: they take some ten times as
+// much as their encoding.
 const largeState = restoreHeap / 16
 
-// paceCollector is for the load of a large state. What lives would soon be more than restoreHeap, and a collector that cannot get below its limit runs all the
-// time. So it runs as the heap grows, and the function's memory is taken for what lives and half as much.
+// paceCollector is for the load of a large state. What lives would soon be more than restoreHeap, and a collector that
+// cannot get below its limit runs all the time. So it runs as the heap grows, and the function's memory is taken for
+// what lives and half as much.
 func paceCollector() {
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(math.MaxInt64)

@@ -11,8 +11,9 @@ import (
 
 // # How much room a sparse file takes
 //
-// gVisor's tmpfs says of each file that it takes as many blocks as its size, holes included: to add up what a file really has is too slow for every call. Here it
-// is done for files that are large enough to have holes worth telling of, after the call itself has been answered.
+// gVisor's tmpfs says of each file that it takes as many blocks as its size, holes included: to add up what a file
+// really has is too slow for every call. Here it is done for files that are large enough to have holes worth telling
+// of, after the call itself has been answered.
 
 // smallFile is the size up to which nothing is added up, in blocks of 512 bytes.
 const smallFile = 128

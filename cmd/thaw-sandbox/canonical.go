@@ -18,14 +18,15 @@ import (
 // types as it meets them, and meets many of them in a map, whose order changes each time. So objects get numbers that follow from what they hold, types are numbered
 // by use and name, maps are sorted. What gVisor loads is the same. A kernel that cannot be written so stays as it was saved.
 
-// What is too large to be written anew within rewriterMemory. gVisor's reader takes up to 24 bytes for one of an object; each object takes some 130 beside it. 100,000
-// files are 200,000 objects, and one of 2 MB.
+// What is too large to be written anew within rewriterMemory. gVisor's reader takes up to 24 bytes for one of an
+// object; each object takes some 130 beside it. 100,000 files are 200,000 objects, and one of 2 MB.
 const (
 	maxObjects    = 1 << 21
 	maxObjectSize = 8 << 20
 )
 
-// canonical rewrites all graphs of a saved kernel: what survey has found. The error says that it is none, or one of a gVisor that saves otherwise.
+// canonical rewrites all graphs of a saved kernel: what survey has found. The error says that it is none, or one of a
+// gVisor that saves otherwise.
 func canonical(parts []part, to io.Writer) (err error) {
 	defer func() {
 		if r := recover(); r != nil { // wire panics on anything it does not expect, and when it cannot write
@@ -49,7 +50,8 @@ func canonical(parts []part, to io.Writer) (err error) {
 	return b.Flush()
 }
 
-// objectGraph is one of the graphs that a saved kernel consists of. Objects are loaded when they are looked at, and are named by their place in objects.
+// objectGraph is one of the graphs that a saved kernel consists of. Objects are loaded when they are looked at, and are
+// named by their place in objects.
 type objectGraph struct {
 	types     []*wire.Type
 	objects   []savedObject
@@ -127,7 +129,8 @@ func (g *objectGraph) load(place int) wire.Object {
 	return o
 }
 
-// sortTypes numbers the types: those that are used often come first, so that one which only some snapshots have moves no numbers but of rare ones. It fills local.
+// sortTypes numbers the types: those that are used often come first, so that one which only some snapshots have moves
+// no numbers but of rare ones. It fills local.
 func (g *objectGraph) sortTypes() (sorted []*wire.Type) {
 	uses := make([]int, len(g.types))
 	local := make([]uint64, len(g.objects))
@@ -227,8 +230,9 @@ func (g *objectGraph) renumberRef(r *wire.Ref) {
 	r.Root = g.ids[place]
 }
 
-// free takes the first number from n on that no object has. Objects that are alike ask for the same one: a hundred thousand files would each look at all numbers of
-// those before. So next says of a number that is taken where to go on, and who has been far along the way leaves word of it.
+// free takes the first number from n on that no object has. Objects that are alike ask for the same one: a hundred
+// thousand files would each look at all numbers of those before. So next says of a number that is taken where to go on,
+// and who has been far along the way leaves word of it.
 func (g *objectGraph) free(n uint64) uint64 {
 	found := n
 	for {
@@ -387,8 +391,9 @@ const ipv4Type = "pkg/tcpip/network/ipv4.protocol"
 
 var errPacketIDs = errors.New("saved kernel: numbers of packets not found where expected")
 
-// findPacketIDs finds the random numbers that IPv4 counts packets from, 10 KB that no compression makes less. They are cleared: nobody reads them, for a restored
-// kernel takes its interfaces from the network stack of the sandbox that it comes into, and that has drawn its own.
+// findPacketIDs finds the random numbers that IPv4 counts packets from, 10 KB that no compression makes less. They are
+// cleared: nobody reads them, for a restored kernel takes its interfaces from the network stack of the sandbox that it
+// comes into, and that has drawn its own.
 func (g *objectGraph) findPacketIDs() error {
 	g.packetIDs = -1
 	for _, o := range g.objects {

@@ -30,8 +30,8 @@ type clockPatch struct {
 	bytes []byte
 }
 
-// findClock insists on one timekeeper whose saved wall time lies within the checkpoint: a gVisor that saves its clocks otherwise fails the checkpoint, instead
-// of giving functions a wrong clock. parts are what survey found in body.
+// findClock insists on one timekeeper whose saved wall time lies within the checkpoint: a gVisor that saves its clocks
+// otherwise fails the checkpoint, instead of giving functions a wrong clock. parts are what survey found in body.
 func findClock(body []byte, parts []part, from, to time.Time) (p clockPatch, err error) {
 	defer func() {
 		if r := recover(); r != nil { // wire panics on anything it does not expect

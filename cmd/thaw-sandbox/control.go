@@ -14,15 +14,17 @@ import (
 
 // # Why a frozen function's clock goes wrong, and does not here
 //
-// gVisor computes the time from the processor's cycles, at a rate that it corrects once a second: what the clock is ahead or behind by is made up for
-// within the next second, by a rate that is wrong on purpose. A sandbox that is frozen meanwhile goes on with that rate for as long as it is frozen, is then
-// farther off than before, and corrects that the same way: "Repeated updates after more than 2*ApproxUpdateInterval will cause unbounded increases in error."
+// gVisor computes the time from the processor's cycles, at a rate that it corrects once a second: what the clock is
+// ahead or behind by is made up for within the next second, by a rate that is wrong on purpose. A sandbox that is
+// frozen meanwhile goes on with that rate for as long as it is frozen, is then farther off than before, and corrects
+// that the same way: "Repeated updates after more than 2*ApproxUpdateInterval will cause unbounded increases in error."
 // Source: pkg/sentry/time/parameters.go. Clocks were seen two seconds off after a minute of invokes and freezes.
 //
-// gVisor has a remedy for sandboxes that have nothing to do: after two seconds without a reader its clocks are parked, and the next reader finds
-// them calibrated from scratch, before it reads. So a pause parks them at once.
+// gVisor has a remedy for sandboxes that have nothing to do: after two seconds without a reader its clocks are parked,
+// and the next reader finds them calibrated from scratch, before it reads. So a pause parks them at once.
 
-// Control answers the server, which stops and continues the tasks of a sandbox around a freeze (urpc allows no other exported methods on it).
+// Control answers the server, which stops and continues the tasks of a sandbox around a freeze (urpc allows no other
+// exported methods on it).
 type Control struct{}
 
 // running is the kernel of this process: that of a restore takes the place of the first.
@@ -60,8 +62,9 @@ const parkLimit = 5 * time.Second
 
 var errNotParked = errors.New("the clocks were not parked")
 
-// parkClocks takes the timekeeper the way that it goes by itself when nobody reads the time for two intervals, without the waiting: with each step its
-// goroutine goes from active to idle, and from idle to parked. Nothing reads the time meanwhile: no task runs.
+// parkClocks takes the timekeeper the way that it goes by itself when nobody reads the time for two intervals, without
+// the waiting: with each step its goroutine goes from active to idle, and from idle to parked. Nothing reads the time
+// meanwhile: no task runs.
 func parkClocks(tk *kernel.Timekeeper) error {
 	state := updaterState(tk)
 	if state == nil {

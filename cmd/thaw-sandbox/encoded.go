@@ -10,12 +10,14 @@ import (
 
 // # How a saved kernel is read
 //
-// A saved kernel is written by a sandbox, and a sandbox may be in an enemy's hands. gVisor's own reader (pkg/state/wire) believes it: it allocates what a length
-// says, and calls itself once for each level of nesting; neither a missing terabyte nor an overflown stack can be recovered from. So survey goes over the bytes
-// first, without allocating for them: every length must fit into what is left, and nesting is bounded. Only objects that it has passed are given to gVisor's
-// reader, one at a time, so what is held is one object, not the whole kernel.
+// A saved kernel is written by a sandbox, and a sandbox may be in an enemy's hands. gVisor's own reader
+// (pkg/state/wire) believes it: it allocates what a length says, and calls itself once for each level of nesting;
+// neither a missing terabyte nor an overflown stack can be recovered from. So survey goes over the bytes first, without
+// allocating for them: every length must fit into what is left, and nesting is bounded. Only objects that it has passed
+// are given to gVisor's reader, one at a time, so what is held is one object, not the whole kernel.
 
-// The kinds of objects, by which each begins. Source: pkg/state/wire/wire.go, "Object types"; TestSurveyReadsWhatGVisorWrites compares them.
+// The kinds of objects, by which each begins. Source: pkg/state/wire/wire.go, "Object types";
+// TestSurveyReadsWhatGVisorWrites compares them.
 const (
 	kindBool = iota
 	kindInt

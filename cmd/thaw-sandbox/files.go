@@ -20,11 +20,12 @@ import (
 
 // # What gVisor's files lack
 //
-// Files without a name (O_TMPFILE): gVisor knows none. On a tmpfs, which /tmp is, such a file is made here under a name that nobody can guess, and the name
-// is taken away before the call returns. linkat can give it another, unless O_EXCL said that nobody shall.
+// Files without a name (O_TMPFILE): gVisor knows none. On a tmpfs, which /tmp is, such a file is made here under a name
+// that nobody can guess, and the name is taken away before the call returns. linkat can give it another, unless O_EXCL
+// said that nobody shall.
 //
-// Shared memory: the service has no /dev/shm, nor has the sandbox (the guest removes it). The C library of the service then says ENOSYS; later ones open a
-// file there and would say ENOENT. So it is ENOSYS here for everybody.
+// Shared memory: the service has no /dev/shm, nor has the sandbox (the guest removes it). The C library of the service
+// then says ENOSYS; later ones open a file there and would say ENOENT. So it is ENOSYS here for everybody.
 
 // shmDir is the folder of POSIX shared memory and semaphores.
 const shmDir = "/dev/shm/"
@@ -68,7 +69,8 @@ func wantsNameless(flags uint32) bool {
 // openat2Number is the same everywhere.
 const openat2Number = 437
 
-// opens2 is openat2. Its open_how is flags, mode and resolve, of 8 bytes each, little-endian; with a way to resolve paths there are no files without a name.
+// opens2 is openat2. Its open_how is flags, mode and resolve, of 8 bytes each, little-endian; with a way to resolve
+// paths there are no files without a name.
 func opens2(was kernel.SyscallFn) kernel.SyscallFn {
 	return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 		var how [24]byte
@@ -162,7 +164,8 @@ func openNameless(t *kernel.Task, dirfd int32, addr hostarch.Addr, flags uint32,
 // linking keeps two calls from giving the same file its first name.
 var linking sync.Mutex
 
-// links is linkat. A file whose last name is gone can have no other, and tmpfs refuses it; one that never had any is lent a name for the call.
+// links is linkat. A file whose last name is gone can have no other, and tmpfs refuses it; one that never had any is
+// lent a name for the call.
 func links(was kernel.SyscallFn) kernel.SyscallFn {
 	return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
 		from, release, err := pathOf(t, args[0].Int(), args[1].Pointer(), args[4].Int()&linux.AT_SYMLINK_FOLLOW != 0)
@@ -206,8 +209,8 @@ type tmpfsNode struct {
 	file  reflect.Value // *tmpfs.regularFile
 }
 
-// tmpfsInode looks into a dentry. The fields are not gVisor's to show, so they are looked up by name; where they are missing, no file is one of a tmpfs, and
-// TestFiles notices.
+// tmpfsInode looks into a dentry. The fields are not gVisor's to show, so they are looked up by name; where they are
+// missing, no file is one of a tmpfs, and TestFiles notices.
 func tmpfsInode(d *vfs.Dentry) (n tmpfsNode, ok bool) {
 	v := reflect.ValueOf(d.Impl())
 	if v.Kind() != reflect.Pointer || v.Type().String() != "*tmpfs.dentry" {

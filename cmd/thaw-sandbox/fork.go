@@ -13,13 +13,15 @@ import (
 
 // # What a forked child costs
 //
-// After a fork, parent and child share their pages until one of them writes. gVisor then copies 2 MiB around the page that is written, so that it can be backed
-// by a huge page: each worker of Python's multiprocessing cost 7 to 9 MiB for some hundred KiB that it changed, and twelve of them were the death of a
-// function of 128 MiB. In stacks gVisor copies one page more on both sides and no more. What it does is decided by the mark of a mapping (MAP_STACK), which means nothing
-// else to it but that there are no huge pages. So before a fork all private mappings of the process get that mark, and the child inherits it. Mappings that
-// are made later, and processes that never fork, are as before.
+// After a fork, parent and child share their pages until one of them writes. gVisor then copies 2 MiB around the page
+// that is written, so that it can be backed by a huge page: each worker of Python's multiprocessing cost 7 to 9 MiB for
+// some hundred KiB that it changed, and twelve of them were the death of a function of 128 MiB. In stacks gVisor copies
+// one page more on both sides and no more. What it does is decided by the mark of a mapping (MAP_STACK), which means
+// nothing else to it but that there are no huge pages. So before a fork all private mappings of the process get that
+// mark, and the child inherits it. Mappings that are made later, and processes that never fork, are as before.
 
-// installForks is called before the kernel exists. Who shares memory (CLONE_VM) makes a thread, or a child that executes something at once.
+// installForks is called before the kernel exists. Who shares memory (CLONE_VM) makes a thread, or a child that
+// executes something at once.
 func installForks() {
 	replaceCall(cloneNumber, func(was kernel.SyscallFn) kernel.SyscallFn {
 		return func(t *kernel.Task, sysno uintptr, args arch.SyscallArguments) (uintptr, *kernel.SyscallControl, error) {
@@ -48,8 +50,9 @@ func installForks() {
 	}
 }
 
-// mappings is where gVisor keeps what is mapped: in nodes of a tree. The fields are not gVisor's to show, so they are looked up by name; where they are
-// missing, forked children cost what they did, and TestForkedChildrenAreSmall notices.
+// mappings is where gVisor keeps what is mapped: in nodes of a tree. The fields are not gVisor's to show, so they are
+// looked up by name; where they are missing, forked children cost what they did, and TestForkedChildrenAreSmall
+// notices.
 type mappings struct {
 	ok                             bool
 	lock, root                     uintptr // in a MemoryManager

@@ -119,10 +119,12 @@ func (l *launcher) serve() error {
 	}
 }
 
-// clearLimit bounds the wait for killed sandboxes: who starts next waits for the lock that this process holds, and can do the rest.
+// clearLimit bounds the wait for killed sandboxes: who starts next waits for the lock that this process holds, and can
+// do the rest.
 const clearLimit = 2 * time.Second
 
-// clear ends what a server leaves that was killed, and removes the cgroups: nobody else does before the next start. After an orderly end nothing is left.
+// clear ends what a server leaves that was killed, and removes the cgroups: nobody else does before the next start.
+// After an orderly end nothing is left.
 func (l *launcher) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -209,9 +211,9 @@ func (l *launcher) forked(f func()) {
 	<-done
 }
 
-// forker runs everything that forks, one after another: the library takes the child's standard streams from os.Stdin, os.Stdout and os.Stderr,
-// and the child its cgroups from this process. (The kernel ends an attached sandbox with the *thread* that forked it. Go ends a thread only
-// when a goroutine ends that is locked to it, and none here does.)
+// forker runs everything that forks, one after another: the library takes the child's standard streams from os.Stdin,
+// os.Stdout and os.Stderr, and the child its cgroups from this process. (The kernel ends an attached sandbox with the
+// *thread* that forked it. Go ends a thread only when a goroutine ends that is locked to it, and none here does.)
 func (l *launcher) forker() {
 	for f := range l.fork {
 		f()

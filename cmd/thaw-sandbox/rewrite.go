@@ -25,7 +25,8 @@ const rewriters = 4
 // rewriterTime bounds the life of one, in wall time: its processor time is bounded, but a busy machine may give it little.
 const rewriterTime = time.Minute
 
-// A clockError is a saved kernel whose clock could not be stopped. It makes no snapshot: in a copy every timer would fire at once.
+// A clockError is a saved kernel whose clock could not be stopped. It makes no snapshot: in a copy every timer would
+// fire at once.
 type clockError struct{ error }
 
 // rewriter is one that runs.
@@ -76,8 +77,8 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// wait returns nil when the scratch file has the kernel, written anew, and otherwise why it has not: a clockError, if the clock was not even stopped. The end of
-// ctx ends the rewriter.
+// wait returns nil when the scratch file has the kernel, written anew, and otherwise why it has not: a clockError, if
+// the clock was not even stopped. The end of ctx ends the rewriter.
 func (rw *rewriter) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, rewriterTime, fmt.Errorf("it took more than %v", rewriterTime))
 	defer cancel()

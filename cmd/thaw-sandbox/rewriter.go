@@ -16,12 +16,14 @@ import (
 
 // # Who reads saved kernels
 //
-// A saved kernel comes out of a sandbox, so what reads it is a process of its own, the rewriter: the launcher's child, one for each checkpoint. It stops the saved
-// clock (clock.go), then writes the kernel anew (canonical.go). It is nobody, with no more memory and processor time than rewriterLimits, and with a seccomp
-// filter that leaves it the descriptors it was given and its own memory. It ends with the launcher.
+// A saved kernel comes out of a sandbox, so what reads it is a process of its own, the rewriter: the launcher's child,
+// one for each checkpoint. It stops the saved clock (clock.go), then writes the kernel anew (canonical.go). It is
+// nobody, with no more memory and processor time than rewriterLimits, and with a seccomp filter that leaves it the
+// descriptors it was given and its own memory. It ends with the launcher.
 //
-// Three descriptors: the state file, to be read and for the clock to be stopped in; a scratch file for the new kernel, without a header; and a pipe that tells how
-// far it is. Whoever ends before rewritten has been said has written nothing that counts.
+// Three descriptors: the state file, to be read and for the clock to be stopped in; a scratch file for the new kernel,
+// without a header; and a pipe that tells how far it is. Whoever ends before rewritten has been said has written
+// nothing that counts.
 
 const (
 	rewriterState = 3 + iota
@@ -35,8 +37,8 @@ const (
 	saidRewritten = "rewritten"
 )
 
-// rewriterMemory is what the rewriter may have of its own, in bytes: the heap and all else that Go's runtime makes writable. The state file, which is mapped, does
-// not count. Seen: 60 MB for 100,000 files (25 MB of state).
+// rewriterMemory is what the rewriter may have of its own, in bytes: the heap and all else that Go's runtime makes
+// writable. The state file, which is mapped, does not count. Seen: 60 MB for 100,000 files (25 MB of state).
 const rewriterMemory = 512 << 20
 
 var rewriterLimits = []struct {
@@ -52,8 +54,8 @@ var rewriterLimits = []struct {
 
 const nobody = 65534
 
-// runRewriter is the whole of the process: thaw-sandbox rewrite OFFSET FROM TO. OFFSET is where in the state file the kernel begins, FROM and TO say when the
-// checkpoint was, in nanoseconds since 1970.
+// runRewriter is the whole of the process: thaw-sandbox rewrite OFFSET FROM TO. OFFSET is where in the state file the
+// kernel begins, FROM and TO say when the checkpoint was, in nanoseconds since 1970.
 func runRewriter(args []string) {
 	parent := os.Getppid()
 	err := confine()
@@ -71,7 +73,8 @@ func runRewriter(args []string) {
 
 func say(line string) { unix.Write(rewriterPipe, []byte(line+"\n")) }
 
-// confine gives up every privilege, and what else the work does not need. It comes before the first byte of the file is looked at.
+// confine gives up every privilege, and what else the work does not need. It comes before the first byte of the file is
+// looked at.
 func confine() error {
 	debug.SetMemoryLimit(rewriterMemory / 4 * 3) // the collector works harder before the end
 	closeStraysAfter(rewriterPipe)
@@ -103,8 +106,8 @@ func confine() error {
 	return nil
 }
 
-// threadFlags are those of clone(2) that Go's runtime starts a thread with, and on some processors CLONE_SETTLS. Source: cloneFlags, runtime/os_linux.go, and
-// runtime.clone in runtime/sys_linux_amd64.s.
+// threadFlags are those of clone(2) that Go's runtime starts a thread with, and on some processors CLONE_SETTLS.
+// Source: cloneFlags, runtime/os_linux.go, and runtime.clone in runtime/sys_linux_amd64.s.
 const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 
 // rewriterCalls are what is read and written with, and what Go's runtime needs.

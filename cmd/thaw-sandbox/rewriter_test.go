@@ -155,7 +155,8 @@ func TestTheRewriterStopsTheClockAndWritesAnew(t *testing.T) {
 	}
 }
 
-// The rest of a kernel may be what it likes: where the clock was found, the snapshot is made, and gVisor's restore, in a sandbox, decides.
+// The rest of a kernel may be what it likes: where the clock was found, the snapshot is made, and gVisor's restore, in
+// a sandbox, decides.
 func TestCraftedStateEndsInTheRewriter(t *testing.T) {
 	good := kernelOf(wire.Uint(1))
 	for name, b := range crafted() {
@@ -207,7 +208,8 @@ func TestTheRewriterHasLimits(t *testing.T) {
 	})
 }
 
-// longKernel is one that takes many seconds to write anew, and no time to look through: maps within maps, each of which is sorted by all that is in it.
+// longKernel is one that takes many seconds to write anew, and no time to look through: maps within maps, each of which
+// is sorted by all that is in it.
 func longKernel() []byte {
 	var o wire.Object = &wire.Array{Contents: slices.Repeat([]wire.Object{wire.Uint(7)}, 1<<20)}
 	for range 400 {

@@ -312,7 +312,8 @@ func (l *launcher) save(b *box, req launch.Request, files []*os.File) (launch.Re
 	return r, err
 }
 
-// rewrite stops the clock of a saved kernel and leaves the kernel in the scratch file: written anew, or as it was saved and why.
+// rewrite stops the clock of a saved kernel and leaves the kernel in the scratch file: written anew, or as it was saved
+// and why.
 func (l *launcher) rewrite(ctx context.Context, k *kernelFile, scratch *os.File, from, to time.Time) (asSaved string, err error) {
 	select {
 	case l.rewriters <- struct{}{}:

@@ -224,7 +224,8 @@ func checkPort(ctx context.Context, c node.Config) []finding {
 	return one("port", ok, c.Listen+" is free", "")
 }
 
-// checkInterpreters says what the host has. What it lacks comes by itself with the first function that needs it, unless the server is offline.
+// checkInterpreters says what the host has. What it lacks comes by itself with the first function that needs it, unless
+// the server is offline.
 func checkInterpreters(ctx context.Context, c node.Config) []finding {
 	var all []finding
 	for _, i := range []struct{ name, program, flag, repair string }{

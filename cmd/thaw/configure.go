@@ -92,7 +92,8 @@ func writeProfile(profile, endpoint, region string, c node.Config) (configured, 
 		editFile(out.ConfigFile, section, []setting{{"region", region}, {"endpoint_url", endpoint}}))
 }
 
-// awsFile is a file of AWS's clients. Source: AWS SDKs and Tools Reference Guide, "Location of the shared config and credentials files".
+// awsFile is a file of AWS's clients. Source: AWS SDKs and Tools Reference Guide, "Location of the shared config and
+// credentials files".
 func awsFile(variable, name string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
 		return path, nil
@@ -138,7 +139,8 @@ func editFile(path, section string, settings []setting) error {
 // setting is one line of a section.
 type setting struct{ name, value string }
 
-// editSection gives a section of an INI text these settings; it is appended when there is none. Everything else stays as it is, byte for byte.
+// editSection gives a section of an INI text these settings; it is appended when there is none. Everything else stays
+// as it is, byte for byte.
 func editSection(text, section string, settings []setting) string {
 	var out strings.Builder
 	left := append([]setting(nil), settings...)

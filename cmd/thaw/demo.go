@@ -170,8 +170,8 @@ func pickRuntime(ctx context.Context, reg *runtimes.Registry, family string, pro
 	return "", missing
 }
 
-// choose gives the newest identifiers of a family that are ready, and that can be fetched, of those the ones that the least is fetched for; empty where
-// there is none.
+// choose gives the newest identifiers of a family that are ready, and that can be fetched, of those the ones that the
+// least is fetched for; empty where there is none.
 func choose(reg *runtimes.Registry, family string) (ready, fetchable string) {
 	if p, ok := preferred[family]; ok {
 		return p, ""

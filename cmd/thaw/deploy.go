@@ -287,7 +287,8 @@ func waitUpdated(ctx context.Context, client *lambda.Client, name string) error 
 		Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, settleLimit)
 }
 
-// settled waits until the function, or the published version, can be invoked, and tells what it waits for when that takes a while.
+// settled waits until the function, or the published version, can be invoked, and tells what it waits for when that
+// takes a while.
 func (a *app) settled(ctx context.Context, client *lambda.Client, d *deployment) error {
 	in := &lambda.GetFunctionInput{FunctionName: &d.Function}
 	if d.Version != "" {

@@ -27,8 +27,8 @@ while :; do
 done
 `
 
-// TestDeploy takes the example of the command through its life: created, deployed again without a change, with one of the configuration, with
-// one of the code, and with what cannot be deployed.
+// TestDeploy takes the example of the command through its life: created, deployed again without a change, with one of
+// the configuration, with one of the code, and with what cannot be deployed.
 func TestDeploy(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hello")
 	write := func(name, text string) {
@@ -72,7 +72,8 @@ func TestDeploy(t *testing.T) {
 		t.Errorf("with other code: %+v", d)
 	}
 	says(`"good day again"`)
-	// The process sandbox makes no snapshot: the version is there all the same. The flag is not the server's setting of that name.
+	// The process sandbox makes no snapshot: the version is there all the same. The flag is not the server's setting of
+	// that name.
 	if d := deployed("deploy", dir, "--snapstart"); d.Version != "1" {
 		t.Errorf("with SnapStart: %+v", d)
 	}

@@ -32,7 +32,8 @@ func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.region, "region", "", "region of the function (default AWS_REGION, AWS_DEFAULT_REGION, us-east-1)")
 }
 
-// client is an AWS client for the target, and for one function. Where nobody names a region, it is the function's own. The key is a configured one when the configuration tells it, else that of AWS's own variables.
+// client is an AWS client for the target, and for one function. Where nobody names a region, it is the function's own.
+// The key is a configured one when the configuration tells it, else that of AWS's own variables.
 func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Client, error) {
 	s, err := a.reach(cmd, t)
 	if err != nil {
@@ -95,8 +96,8 @@ func nameOf(function string) (name, region string) {
 	return name, ""
 }
 
-// noFunction says that there is no such function on the server, and which one may have been meant; nil when there is, or when the server
-// cannot be asked.
+// noFunction says that there is no such function on the server, and which one may have been meant; nil when there is,
+// or when the server cannot be asked.
 func noFunction(ctx context.Context, server *admin.Client, function string) error {
 	name, _ := nameOf(function)
 	list, err := server.Functions(ctx)

@@ -20,9 +20,10 @@ type found struct {
 	closed   error // why its admin socket cannot be used, though it runs; nil otherwise
 }
 
-// find looks for the server that a command is meant for. A data folder that is named by a flag, a variable or the config file is the only
-// one that is looked at. Else it is that of the default folder, and when nobody has that, the one server that runs on this host: somebody
-// who started it with sudo, or with a data folder of its own, need not say so again. Which one it is then goes to stderr.
+// find looks for the server that a command is meant for. A data folder that is named by a flag, a variable or the
+// config file is the only one that is looked at. Else it is that of the default folder, and when nobody has that, the
+// one server that runs on this host: somebody who started it with sudo, or with a data folder of its own, need not say
+// so again. Which one it is then goes to stderr.
 func (a *app) find(cmd *cobra.Command) (found, error) {
 	c, err := a.settings(cmd)
 	if err != nil {

@@ -13,12 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a function wrote is bytes of a stranger. A terminal takes some of them for commands: to move the cursor over other lines, to set the title, to answer on
-// the user's keyboard. So they are shown as marks, as less and cat -v show them, wherever such bytes are printed for people.
+// What a function wrote is bytes of a stranger. A terminal takes some of them for commands: to move the cursor over
+// other lines, to set the title, to answer on the user's keyboard. So they are shown as marks, as less and cat -v show
+// them, wherever such bytes are printed for people.
 //
-// Text that is data goes out unchanged where a program reads it: the answer on a stdout that is no terminal, JSON (which has escapes of its own), and everything with --raw.
+// Text that is data goes out unchanged where a program reads it: the answer on a stdout that is no terminal, JSON
+// (which has escapes of its own), and everything with --raw.
 
-// visible shows control characters of a text of several lines: ^[ for escape, <U+202E> for one beyond ASCII, <FF> for a byte that is no UTF-8. Tabs and ends of lines stay.
+// visible shows control characters of a text of several lines: ^[ for escape, <U+202E> for one beyond ASCII, <FF> for a
+// byte that is no UTF-8. Tabs and ends of lines stay.
 func visible(s string) string { return marked(s, "\t\n") }
 
 // visibleLine is visible for a text that must stay on its line.
@@ -55,8 +58,8 @@ func marked(s, keep string) string {
 	return b.String()
 }
 
-// commanding says whether a character beyond ASCII changes what is seen of its neighbours: C1 controls, of which U+009B begins what escape begins, ends of lines and
-// paragraphs, and marks that turn the direction of text.
+// commanding says whether a character beyond ASCII changes what is seen of its neighbours: C1 controls, of which U+009B
+// begins what escape begins, ends of lines and paragraphs, and marks that turn the direction of text.
 func commanding(r rune) bool {
 	return 0x80 <= r && r < 0xa0 || r == 0x061c || 0x200e <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }

@@ -47,8 +47,9 @@ const (
 	MaxLogEvent = 256<<10 - 26
 	// StreamWindow is how many bytes of a streamed response the guest may send before the first Credit.
 	StreamWindow = 1 << 20
-	// LogWindow is how much output, in units of LogCost, the guest may send before the first LogCredit. It is small, because every environment may have as
-	// much on its way at once, and larger than what a usual invoke prints, so that this one waits for nothing.
+	// LogWindow is how much output, in units of LogCost, the guest may send before the first LogCredit. It is small,
+	// because every environment may have as much on its way at once, and larger than what a usual invoke prints, so
+	// that this one waits for nothing.
 	LogWindow = 256 << 10
 )
 

@@ -1,7 +1,8 @@
-// Package door is how strangers come to an HTTP server of ours: connections that are bounded, that end when their peer stalls or falls silent, and
-// requests of which is known whether a web page or another user of this host sent them.
+// Package door is how strangers come to an HTTP server of ours: connections that are bounded, that end when their peer
+// stalls or falls silent, and requests of which is known whether a web page or another user of this host sent them.
 //
-// Every public listener is served by Serve: the Lambda API now, the console and function URLs when they come. It gives each connection
+// Every public listener is served by Serve: the Lambda API now, the console and function URLs when they come. It gives
+// each connection
 //
 //   - a bound on how many there are: beyond it the connection that was idle for longest is closed, and when none is idle the newest is refused;
 //   - a deadline for the head of a request, one for the next request (idle), and, for a body and an answer, deadlines that move with progress: a slow peer
@@ -27,12 +28,13 @@ type Options struct {
 	// MaxConnections is how many connections are open at a time, at least 1.
 	MaxConnections int
 	Head           time.Duration // for the head of a request, from its first byte or the connection's begin; 10 s
-	// Idle is how long a connection may wait for its next request; 2 minutes: longer than the pools of AWS's clients keep one, so that it is the
-	// client that closes, and no request meets a connection on its way out.
+	// Idle is how long a connection may wait for its next request; 2 minutes: longer than the pools of AWS's clients
+	// keep one, so that it is the client that closes, and no request meets a connection on its way out.
 	Idle time.Duration
 	// Stall is how long the peer may take for the next minProgress bytes of a body; 30 s.
 	Stall time.Duration
-	// WriteStall is how long the peer may not read while an answer waits for it; 2 minutes: streams are read at the pace of their reader.
+	// WriteStall is how long the peer may not read while an answer waits for it; 2 minutes: streams are read at the
+	// pace of their reader.
 	WriteStall time.Duration
 	// Busy is the body of the answer (503, application/json) to a connection that is one too many.
 	Busy     []byte

@@ -12,14 +12,17 @@ import (
 
 // Guard decides who may send requests that nobody has signed. It is for listeners on the loopback.
 //
-// A web page can make the browser of whoever looks at it send requests there: forms, images and scripts go to any address, and JSON can be sent as text/plain
-// without that anybody is asked. A page whose name is made to lead to 127.0.0.1 (DNS rebinding) reads the answers, too. Browsers tell of both: by Origin and Sec-Fetch-Site,
-// which a page cannot change, and by Host, which is the page's own name then. Programs send neither header, and in Host what they were told to call.
+// A web page can make the browser of whoever looks at it send requests there: forms, images and scripts go to any
+// address, and JSON can be sent as text/plain without that anybody is asked. A page whose name is made to lead to
+// 127.0.0.1 (DNS rebinding) reads the answers, too. Browsers tell of both: by Origin and Sec-Fetch-Site, which a page
+// cannot change, and by Host, which is the page's own name then. Programs send neither header, and in Host what they
+// were told to call.
 //
-// Sources: Fetch standard, "Origin header"; W3C Fetch Metadata; Go's net/http.CrossOriginProtection, which lets reading methods pass: those of a
-// function run code, too, and nothing here is there for the pages of others.
+// Sources: Fetch standard, "Origin header"; W3C Fetch Metadata; Go's net/http.CrossOriginProtection, which lets reading
+// methods pass: those of a function run code, too, and nothing here is there for the pages of others.
 type Guard struct {
-	// Hosts are names beside localhost and the addresses of the loopback that a request may be for. One that begins with a dot stands for all names that end so.
+	// Hosts are names beside localhost and the addresses of the loopback that a request may be for. One that begins
+	// with a dot stands for all names that end so.
 	Hosts []string
 	// SameUser wants the sender to be a process of the server's user, of root, or of the user that called sudo.
 	SameUser bool
@@ -62,7 +65,8 @@ func (g *Guard) knows(host string) bool {
 	})
 }
 
-// hostName is the host of HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT, in small letters and without a closing dot. Empty when it is none of these.
+// hostName is the host of HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT, in small letters and without a closing dot.
+// Empty when it is none of these.
 func hostName(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -74,11 +78,13 @@ func hostName(host string) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// sameOrigin refuses what a page sent that this listener did not serve. The port counts: another server on this host is another origin.
+// sameOrigin refuses what a page sent that this listener did not serve. The port counts: another server on this host is
+// another origin.
 func sameOrigin(r *http.Request) error {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	for _, site := range r.Header["Sec-Fetch-Site"] {
-		// none: a person typed an address. It can be that of a page which redirects to here, so it is enough for reading only: a door whose GET runs code must ask for more.
+		// none: a person typed an address. It can be that of a page which redirects to here, so it is enough for
+		// reading only: a door whose GET runs code must ask for more.
 		if site != "same-origin" && (site != "none" || !reads) {
 			return refuse("A web page of another origin sent this request (Sec-Fetch-Site: %s). Requests without a signature are taken from programs only.", site)
 		}

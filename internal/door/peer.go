@@ -54,7 +54,8 @@ func sameUser(r *http.Request) error {
 	return nil
 }
 
-// mayAsk says who could do as the server's user all the same: that user, root, and, for a server that sudo started as root, the one who called sudo.
+// mayAsk says who could do as the server's user all the same: that user, root, and, for a server that sudo started as
+// root, the one who called sudo.
 func mayAsk(uid uint32, own int, sudo string) bool {
 	if uid == 0 || int(uid) == own {
 		return true
@@ -68,8 +69,8 @@ var errNoSocket = errors.New("its socket is not on this host any more")
 
 // userOf returns the user of the socket that is connected from client to server, both in this network namespace.
 //
-// A socket that its process has closed belongs to nobody, which the kernel tells as user 0. Such a one has no inode either, and is not taken: else anybody could send a request,
-// close, and be root.
+// A socket that its process has closed belongs to nobody, which the kernel tells as user 0. Such a one has no inode
+// either, and is not taken: else anybody could send a request, close, and be root.
 func userOf(client, server netip.AddrPort) (uint32, error) {
 	uid, inode, err := diagnose(client, server)
 	if errors.Is(err, errNoDiagnosis) {
@@ -84,8 +85,8 @@ func userOf(client, server netip.AddrPort) (uint32, error) {
 // errNoDiagnosis: this kernel has no sock_diag.
 var errNoDiagnosis = errors.New("the kernel does not tell of sockets")
 
-// Layouts of inet_diag_req_v2 and inet_diag_msg. Source: linux/inet_diag.h. The kernel reads the user before the inode (net/ipv4/inet_diag.c, inet_diag_msg_attrs_fill):
-// an inode says that the user read before it was real.
+// Layouts of inet_diag_req_v2 and inet_diag_msg. Source: linux/inet_diag.h. The kernel reads the user before the inode
+// (net/ipv4/inet_diag.c, inet_diag_msg_attrs_fill): an inode says that the user read before it was real.
 const (
 	diagRequestLen = 56
 	diagAnswerLen  = 72
@@ -140,7 +141,8 @@ func diagnosable() bool {
 	return err == nil
 }
 
-// lookUpTwice reads /proc/net/tcp. The kernel may read the inode before the user there, so one reading alone proves nothing: a socket that is there in the second was there while the first was made.
+// lookUpTwice reads /proc/net/tcp. The kernel may read the inode before the user there, so one reading alone proves
+// nothing: a socket that is there in the second was there while the first was made.
 func lookUpTwice(client, server netip.AddrPort) (uid, inode uint32, err error) {
 	uid, inode, err = lookUp(client, server)
 	if err != nil {

@@ -1,7 +1,8 @@
-// Package project reads a developer's folder: which function it holds, in which runtime, and the package that is deployed of it.
+// Package project reads a developer's folder: which function it holds, in which runtime, and the package that is
+// deployed of it.
 //
-// What a folder holds is told by its files alone, by the names and forms that AWS's own documents and templates use. Where that leaves
-// two answers or none, the error says what to type.
+// What a folder holds is told by its files alone, by the names and forms that AWS's own documents and templates use.
+// Where that leaves two answers or none, the error says what to type.
 package project
 
 import (
@@ -202,7 +203,8 @@ func exists(dir, name string) bool {
 // left are files that no function needs, and folders that are no part of it. Every name that begins with a dot is, too.
 var left = map[string]bool{"__pycache__": true, "thaw.yaml": true, "Thumbs.db": true}
 
-// Package gives the function's package; a Go program is compiled for it, with the host's toolchain, for the processor thaw runs on.
+// Package gives the function's package; a Go program is compiled for it, with the host's toolchain, for the processor
+// thaw runs on.
 func (f *Function) Package(ctx context.Context, dir string) ([]byte, error) {
 	switch {
 	case f.jar != "":

@@ -1,4 +1,5 @@
-// Package treesum tells whether a folder is as it was when it was filled: a sum lies beside the folder, and whoever first uses it compares.
+// Package treesum tells whether a folder is as it was when it was filled: a sum lies beside the folder, and whoever
+// first uses it compares.
 package treesum
 
 import (
@@ -20,8 +21,8 @@ import (
 // Suffix of a folder's path makes that of its sum.
 const Suffix = ".sum"
 
-// Put writes, durably, the sum of what lies in filled as that of the folder at path, which filled is about to become. Half-written files have a name
-// that begins with temp.
+// Put writes, durably, the sum of what lies in filled as that of the folder at path, which filled is about to become.
+// Half-written files have a name that begins with temp.
 func Put(path, filled, temp string, skip ...string) error {
 	sum, err := Of(filled, skip...)
 	if err != nil {
@@ -53,7 +54,8 @@ func Check(path string, skip ...string) (same, known bool) {
 	return err == nil && want == is, true
 }
 
-// CheckLook says whether the folder at path looks as it did when its sum was made. It reads no contents: a bit that a disk has turned shows in Check only.
+// CheckLook says whether the folder at path looks as it did when its sum was made. It reads no contents: a bit that a
+// disk has turned shows in Check only.
 func CheckLook(path string, skip ...string) (same bool, bytes int64) {
 	_, want, known := read(path)
 	is, bytes, err := Look(path, skip...)
@@ -69,7 +71,8 @@ func read(path string) (sum, look string, known bool) {
 	return sum, strings.TrimSuffix(look, "\n"), true
 }
 
-// Look is a sum of the names and modes of everything in a folder and of the sizes and times of its files, and how many bytes these have.
+// Look is a sum of the names and modes of everything in a folder and of the sizes and times of its files, and how many
+// bytes these have.
 func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
 	h := sha256.New()
 	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -98,7 +101,8 @@ func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
 	return hex.EncodeToString(h.Sum(nil)), bytes, err
 }
 
-// Of is a sum of the names, modes and contents of everything in a folder, without folders of a name to skip. It reads every byte, several files at a time.
+// Of is a sum of the names, modes and contents of everything in a folder, without folders of a name to skip. It reads
+// every byte, several files at a time.
 func Of(dir string, skip ...string) (string, error) {
 	type item struct {
 		path, name, what string

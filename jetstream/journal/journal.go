@@ -1,14 +1,15 @@
-// Package journal is the second copy of the records: a file of its own beside the broker's, which tells at start whether every record that
-// was acknowledged is still there, and which gives back those that the broker has lost.
+// Package journal is the second copy of the records: a file of its own beside the broker's, which tells at start
+// whether every record that was acknowledged is still there, and which gives back those that the broker has lost.
 //
 //	DIR/journal    a head and then one line for each write that the broker has acknowledged, each with a checksum and counted
 //	DIR/mark       how many lines there are, and for each bucket its last revision and a digest of what is live in it
 //
-// A write is acknowledged when the broker and the journal have synced it. The mark is rewritten in place after each write and synced now
-// and then: one that is older than the journal still says what must at least be there.
+// A write is acknowledged when the broker and the journal have synced it. The mark is rewritten in place after each
+// write and synced now and then: one that is older than the journal still says what must at least be there.
 //
-// What was lost is found so: lines that fail their checksum or are missing between others say it themselves, lines that are missing at the
-// end are known from the mark, and without the mark the broker must have exactly what the journal has (Judge).
+// What was lost is found so: lines that fail their checksum or are missing between others say it themselves, lines that
+// are missing at the end are known from the mark, and without the mark the broker must have exactly what the journal
+// has (Judge).
 //
 // Owner: whoever called Open owns the Journal; it starts no goroutine. Lock order: flush, then mu.
 package journal
@@ -206,8 +207,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Create replaces whatever journal is in the folder by one of these live records and opens it. last are the revisions that were given, by
-// bucket. incomplete says why records may be missing; empty: they are all there.
+// Create replaces whatever journal is in the folder by one of these live records and opens it. last are the revisions
+// that were given, by bucket. incomplete says why records may be missing; empty: they are all there.
 func Create(dir string, writes []Write, last map[string]uint64, incomplete string) (*Journal, error) {
 	after := uint64(0)
 	if found, err := Read(dir); err == nil {
@@ -371,8 +372,9 @@ func (j *Journal) put(writes []Write) error {
 	return nil
 }
 
-// compact rewrites the file with what is live. Tombstones stay: a write that the broker took before a deletion may yet be on its way here.
-// When that fails the file stays as it is, or, once it was replaced, takes no more writes. Caller holds flush.
+// compact rewrites the file with what is live. Tombstones stay: a write that the broker took before a deletion may yet
+// be on its way here. When that fails the file stays as it is, or, once it was replaced, takes no more writes. Caller
+// holds flush.
 func (j *Journal) compact() {
 	j.compactAt = 2 * j.size // when this fails
 	writes, err := j.Live()

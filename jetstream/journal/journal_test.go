@@ -84,7 +84,8 @@ func TestManyWritersAndRewrites(t *testing.T) {
 	}
 }
 
-// Whatever byte of the file is changed, and wherever it ends, the journal does not call itself whole, unless what is gone was never acknowledged.
+// Whatever byte of the file is changed, and wherever it ends, the journal does not call itself whole, unless what is
+// gone was never acknowledged.
 func TestEveryByte(t *testing.T) {
 	dir := t.TempDir()
 	j := mustCreate(t, dir, put("a", 1), put("b", 2))

@@ -137,9 +137,9 @@ type Verdict struct {
 	Broker, Journal []string
 }
 
-// Judge puts together what the journal and the broker have; the newer write of a key counts. readable says that the broker gave all that it
-// has. Records are known to be complete when the journal is whole, or when the two have together what the mark says, or, without the mark,
-// when they have the same.
+// Judge puts together what the journal and the broker have; the newer write of a key counts. readable says that the
+// broker gave all that it has. Records are known to be complete when the journal is whole, or when the two have
+// together what the mark says, or, without the mark, when they have the same.
 func (f *Found) Judge(broker []Write, readable bool) Verdict {
 	v := Verdict{Last: map[string]uint64{}}
 	ofBroker, ofJournal := newest(broker), map[id]Write{}

@@ -176,8 +176,8 @@ func fromSource(name, dir string) (string, error) {
 	return path, install(f, path)
 }
 
-// sourceTree is the module that this executable was compiled from, if it is still there. A -trimpath build knows none; its tests still run in
-// the folder of their package.
+// sourceTree is the module that this executable was compiled from, if it is still there. A -trimpath build knows none;
+// its tests still run in the folder of their package.
 func sourceTree() (string, bool) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok {

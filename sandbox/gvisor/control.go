@@ -19,10 +19,11 @@ import (
 
 // Its clocks would go wrong as well: cmd/thaw-sandbox/control.go says why, and parks them at each pause.
 
-// control is the server's end of a socket on which the sandbox's process stops and continues its tasks. Its owner is whoever holds Sandbox.freezeMu.
+// control is the server's end of a socket on which the sandbox's process stops and continues its tasks. Its owner is
+// whoever holds Sandbox.freezeMu.
 //
-// A call that fails leaves the connection in the middle of an answer, so that the next answer could be taken for that of another
-// call: after the first failure every call fails with it.
+// A call that fails leaves the connection in the middle of an answer, so that the next answer could be taken for that
+// of another call: after the first failure every call fails with it.
 //
 // Source: gVisor pkg/urpc: a call is a JSON object of method and arg on a stream socket, and so is its result. Speaking it here keeps gVisor's
 // packages out of the server.

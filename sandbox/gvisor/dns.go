@@ -45,8 +45,8 @@ func parseResolvConf(sc *bufio.Scanner) []netip.Addr {
 	return list
 }
 
-// direct are those of the host's name servers that sandboxes reach by themselves: IPv4, on another host. relayed says that the first of all is none of them, so
-// that names have to come by way of the relay to be the host's.
+// direct are those of the host's name servers that sandboxes reach by themselves: IPv4, on another host. relayed says
+// that the first of all is none of them, so that names have to come by way of the relay to be the host's.
 func direct(servers []netip.Addr, own func(netip.Addr) bool) (list []netip.Addr, relayed bool) {
 	for i, a := range servers {
 		if a.Is4() && !a.IsLoopback() && !own(a) {

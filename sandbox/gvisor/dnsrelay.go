@@ -13,10 +13,13 @@ import (
 	"time"
 )
 
-// dnsRelay answers the name queries of sandboxes at the gateway's address by asking the host's own name servers, where those listen for the host alone: dnsmasq, unbound and systemd-resolved on the loopback,
-// Docker's 127.0.0.11, or servers with an IPv6 address. It hands on packets as they are and knows only where a message begins, so every kind of record and extension passes.
+// dnsRelay answers the name queries of sandboxes at the gateway's address by asking the host's own name servers, where
+// those listen for the host alone: dnsmasq, unbound and systemd-resolved on the loopback, Docker's 127.0.0.11, or
+// servers with an IPv6 address. It hands on packets as they are and knows only where a message begins, so every kind of
+// record and extension passes.
 //
-// It listens on one address, which belongs to this backend alone; rules keep everybody but sandboxes away (ruleset.go). Owner: the networks that opened it; close waits for its goroutines.
+// It listens on one address, which belongs to this backend alone; rules keep everybody but sandboxes away (ruleset.go).
+// Owner: the networks that opened it; close waits for its goroutines.
 type dnsRelay struct {
 	log      *slog.Logger
 	servers  func() []netip.AddrPort // in the order of the host; may change
@@ -115,7 +118,8 @@ func (r *dnsRelay) answer(query []byte) []byte {
 }
 
 func (r *dnsRelay) ask(server netip.AddrPort, query []byte) ([]byte, error) {
-	// Connected, so that only this server's packets come back, and its absence is told at once. The port is a fresh one each time.
+	// Connected, so that only this server's packets come back, and its absence is told at once. The port is a fresh one
+	// each time.
 	c, err := (&net.Dialer{}).DialContext(r.ctx, "udp", server.String())
 	if err != nil {
 		return nil, err

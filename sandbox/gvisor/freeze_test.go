@@ -14,7 +14,8 @@ import (
 	"thaw/sandbox"
 )
 
-// unusable holds that a sandbox whose freeze or thaw came to an unknown end refuses every other, and closes without leaving anything.
+// unusable holds that a sandbox whose freeze or thaw came to an unknown end refuses every other, and closes without
+// leaving anything.
 func unusable(t *testing.T, g *guestOf, why string) {
 	t.Helper()
 	for _, change := range []func() error{g.Thaw, g.Freeze, g.Thaw} {

@@ -7,11 +7,13 @@ import (
 	"strings"
 )
 
-// HostName is the name by which functions reach the host, as far as HostAccess lets them. It leads to the gateway's address in every sandbox, also where nothing is let through.
+// HostName is the name by which functions reach the host, as far as HostAccess lets them. It leads to the gateway's
+// address in every sandbox, also where nothing is let through.
 const HostName = "host.thaw.internal"
 
-// HostPort is a range of ports of one of the host's IPv4 addresses that sandboxes reach, by TCP and UDP: under HostName, and an address that is not the loopback's
-// under itself, too. Connections to the loopback's come from 127.0.0.1, as a program of the host would make them: databases trust that address or refuse others.
+// HostPort is a range of ports of one of the host's IPv4 addresses that sandboxes reach, by TCP and UDP: under
+// HostName, and an address that is not the loopback's under itself, too. Connections to the loopback's come from
+// 127.0.0.1, as a program of the host would make them: databases trust that address or refuse others.
 type HostPort struct {
 	Addr        netip.Addr
 	First, Last uint16

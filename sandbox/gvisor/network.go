@@ -28,7 +28,8 @@ import (
 // meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks raw Ethernet on eth0; the namespace's own
 // network stack has no address and sees nothing. Neither side asks for addresses (ARP): both know each other's, for they are the same everywhere, too.
 //
-// The gateway's address is the host, as far as anything of it can be reached (hostaccess.go): name servers (dnsrelay.go) and ports that the operator named.
+// The gateway's address is the host, as far as anything of it can be reached (hostaccess.go): name servers
+// (dnsrelay.go) and ports that the operator named.
 //
 // All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has them, and private networks rarely do.
 var (

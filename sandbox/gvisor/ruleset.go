@@ -27,7 +27,8 @@ import (
 //	masquerade                      from a sandbox: with the host's address
 //	depart   after everything else  to a sandbox: rewrite the destination to the inside address, also in what an ICMP error quotes
 //
-// Refused means told: a reset for TCP, an ICMP error for the rest. A program that calls what it may not reach learns so at once.
+// Refused means told: a reset for TCP, an ICMP error for the rest. A program that calls what it may not reach learns so
+// at once.
 type ruleset struct {
 	mu      sync.Mutex // one batch at a time; guards guarded
 	table   *nftables.Table
@@ -260,8 +261,8 @@ func refuse() []expr.Any {
 func drop() []expr.Any   { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
 func accept() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
 
-// writeQuotedSource replaces the source of the packet that an ICMP error quotes, which is the sandbox's own, and puts the message's checksum right. That of
-// the quoted header stays: nobody checks it.
+// writeQuotedSource replaces the source of the packet that an ICMP error quotes, which is the sandbox's own, and puts
+// the message's checksum right. That of the quoted header stays: nobody checks it.
 func writeQuotedSource() *expr.Payload {
 	const icmpHeader, icmpSum = 8, 2
 	return &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: icmpHeader + ipSource, Len: 4,

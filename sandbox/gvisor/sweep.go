@@ -64,8 +64,8 @@ type leftovers struct {
 // sweptPrefix begins the names of folders that are to be removed.
 const sweptPrefix = "swept-"
 
-// sweep ends everything that a backend of this folder could have left, and puts it out of the way; remove removes it. The lock is held. Mounts need no sweep: they
-// were the launcher's and went with it.
+// sweep ends everything that a backend of this folder could have left, and puts it out of the way; remove removes it.
+// The lock is held. Mounts need no sweep: they were the launcher's and went with it.
 func (b *Backend) sweep() (*leftovers, error) {
 	left := &leftovers{groups: b.groups.leftovers()}
 	for _, g := range left.groups {

@@ -163,8 +163,8 @@ func childOf(t *testing.T, pid int) int {
 	return all[0]
 }
 
-// A server that is killed leaves nothing on the host but files and its network: its launcher ends the sandboxes and removes their groups. What is left, all of it
-// when the launcher was killed, too, the next start removes.
+// A server that is killed leaves nothing on the host but files and its network: its launcher ends the sandboxes and
+// removes their groups. What is left, all of it when the launcher was killed, too, the next start removes.
 func TestAKilledServerIsSweptUp(t *testing.T) {
 	if !alone(t) {
 		return

@@ -10,8 +10,8 @@ import (
 	"thaw/sandbox"
 )
 
-// idleTimes are how long sandboxes lie frozen in the suite. Each is past a limit that something had, has, or may come to have: ten seconds of a
-// call to the sandbox, thirty of a stuck task in gVisor, two minutes of its watchdog.
+// idleTimes are how long sandboxes lie frozen in the suite. Each is past a limit that something had, has, or may come
+// to have: ten seconds of a call to the sandbox, thirty of a stuck task in gVisor, two minutes of its watchdog.
 var idleTimes = []time.Duration{12 * time.Second, 45 * time.Second, 130 * time.Second}
 
 // sleepers are sandboxes that lie frozen while the rest of the suite runs: their time costs the suite little.

@@ -1,5 +1,6 @@
-// Pack compresses an executable for embedding: pack FROM TO. The output depends on the input alone. It begins with a frame that zstd skips and that holds
-// the SHA-256 of the executable, so that an installed one is checked without unpacking.
+// Pack compresses an executable for embedding: pack FROM TO. The output depends on the input alone. It begins with a
+// frame that zstd skips and that holds the SHA-256 of the executable, so that an installed one is checked without
+// unpacking.
 package main
 
 import (

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KillGroup ends every process of a cgroup but this one, frozen or not; dirs are the group's folders, one in each hierarchy. It does not wait.
+// KillGroup ends every process of a cgroup but this one, frozen or not; dirs are the group's folders, one in each
+// hierarchy. It does not wait.
 func KillGroup(dirs []string) {
 	own := false
 	for _, dir := range dirs {

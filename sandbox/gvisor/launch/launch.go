@@ -58,7 +58,8 @@ const (
 	OpArm  Op = "arm"
 	OpGive Op = "give"
 	OpRun  Op = "run"
-	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, and a scratch file, all empty.
+	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, and a scratch file,
+	// all empty.
 	OpSave Op = "save"
 	// Trim has a restored sandbox give back memory that it does not need any more, and the launcher learn what it touched first.
 	OpTrim Op = "trim"
@@ -80,8 +81,9 @@ type Request struct {
 	Last     bool   `json:"last,omitempty"`     // OpTrim: it is not asked again
 }
 
-// Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout and stderr, the guest's
-// end of its stream, the sandbox's end of the control socket, and, with Network, the network namespace.
+// Create is the rest of an OpCreate. Beside it travel, in this order: the read end of stdin, the write end of stdout
+// and stderr, the guest's end of its stream, the sandbox's end of the control socket, and, with Network, the network
+// namespace.
 type Create struct {
 	Bundle   string   `json:"bundle"`           // absolute; holds config.json
 	Shared   string   `json:"shared"`           // folder that becomes a shared mount; the root of the sandbox lies in it
