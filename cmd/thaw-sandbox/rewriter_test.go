@@ -211,8 +211,8 @@ func TestTheRewriterHasLimits(t *testing.T) {
 // longKernel is one that takes many seconds to write anew, and no time to look through: maps within maps, each of which
 // is sorted by all that is in it.
 func longKernel() []byte {
-	var o wire.Object = &wire.Array{Contents: slices.Repeat([]wire.Object{wire.Uint(7)}, 1<<20)}
-	for range 400 {
+	var o wire.Object = &wire.Array{Contents: slices.Repeat([]wire.Object{wire.Uint(7)}, 1<<22)}
+	for range 900 {
 		o = &wire.Map{Keys: []wire.Object{wire.Uint(1)}, Values: []wire.Object{o}}
 	}
 	return kernelOf(o)
