@@ -221,7 +221,8 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := openServer(t, "gvisor", dir)
+	// A spare would be restored before the damage is done.
+	s := openServerWith(t, "gvisor", dir, func(c *Config) { c.Spares = 0 })
 	defer s.node.Close(context.Background())
 	f := s.js(`const born = Date.now(); exports.handler = async () => born`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
