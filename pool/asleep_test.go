@@ -51,28 +51,20 @@ type faultySandbox struct {
 	f *faults
 }
 
-func (s *faultySandbox) Freeze() error {
-	s.f.mu.Lock()
-	fault := s.f.freeze
-	s.f.mu.Unlock()
-	if fault != nil {
-		if err := fault(s.Sandbox); err != nil {
-			return err
-		}
-	}
-	return s.Sandbox.Freeze()
-}
+func (s *faultySandbox) Freeze() error { return s.change(&s.f.freeze, s.Sandbox.Freeze) }
+func (s *faultySandbox) Thaw() error   { return s.change(&s.f.thaw, s.Sandbox.Thaw) }
 
-func (s *faultySandbox) Thaw() error {
+// change does the real thing, unless the fault that is set now fails it.
+func (s *faultySandbox) change(set *func(sandbox.Sandbox) error, do func() error) error {
 	s.f.mu.Lock()
-	fault := s.f.thaw
+	fault := *set
 	s.f.mu.Unlock()
 	if fault != nil {
 		if err := fault(s.Sandbox); err != nil {
 			return err
 		}
 	}
-	return s.Sandbox.Thaw()
+	return do()
 }
 
 func (s *faultySandbox) Close() error {

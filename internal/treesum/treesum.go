@@ -71,11 +71,9 @@ func read(path string) (sum, look string, known bool) {
 	return sum, strings.TrimSuffix(look, "\n"), true
 }
 
-// Look is a sum of the names and modes of everything in a folder and of the sizes and times of its files, and how many
-// bytes these have.
-func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
-	h := sha256.New()
-	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+// walk gives everything in a folder with its name in it, without folders of a name to skip.
+func walk(dir string, skip []string, visit func(path, name string, info fs.FileInfo) error) error {
+	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -90,6 +88,15 @@ func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
 		if err != nil {
 			return err
 		}
+		return visit(p, name, info)
+	})
+}
+
+// Look is a sum of the names and modes of everything in a folder and of the sizes and times of its files, and how many
+// bytes these have.
+func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
+	h := sha256.New()
+	err = walk(dir, skip, func(_, name string, info fs.FileInfo) error {
 		fmt.Fprintf(h, "%q %v", name, info.Mode())
 		if info.Mode().IsRegular() {
 			bytes += info.Size()
@@ -109,21 +116,7 @@ func Of(dir string, skip ...string) (string, error) {
 		sum              [sha256.Size]byte
 	}
 	var items []*item
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && slices.Contains(skip, d.Name()) {
-			return fs.SkipDir
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
+	err := walk(dir, skip, func(p, name string, info fs.FileInfo) error {
 		it := &item{path: p, name: name, what: info.Mode().String()}
 		if info.Mode()&fs.ModeSymlink != 0 {
 			to, err := os.Readlink(p)
