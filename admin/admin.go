@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"thaw/execenv"
+	"thaw/logpattern"
 	"thaw/logstore"
 )
 
@@ -284,7 +285,7 @@ func queryOf(r *http.Request) (logstore.Query, error) {
 	}
 	q.Limit = int(number("limit"))
 	if err == nil {
-		q.Pattern, err = logstore.ParsePattern(r.FormValue("pattern"))
+		q.Pattern, err = logpattern.Parse(r.FormValue("pattern"))
 	}
 	return q, err
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"thaw/logpattern"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,7 +84,7 @@ func TestFilter(t *testing.T) {
 		a.Append(noon.Add(time.Duration(i)*time.Minute), fmt.Sprintf("a%d", i))
 		b.Append(noon.Add(time.Duration(i)*time.Minute), fmt.Sprintf("b%d", i))
 	}
-	pattern, err := ParsePattern("?a1 ?b9")
+	pattern, err := logpattern.Parse("?a1 ?b9")
 	if err != nil {
 		t.Fatal(err)
 	}

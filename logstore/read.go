@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"thaw/logpattern"
 )
 
 // Query says which events are wanted.
@@ -25,7 +27,7 @@ type Query struct {
 	After        uint64    // only events with a larger ID: where a page ended
 	Limit        int       // 0: none
 	Newest       bool      // with Limit: the last ones instead of the first
-	Pattern      Pattern   // zero: everything
+	Pattern      logpattern.Pattern
 }
 
 func (q *Query) wants(e *Event) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw/admin"
+	"thaw/logpattern"
 	"thaw/logstore"
 )
 
@@ -36,11 +37,11 @@ pipe: they could command the terminal that shows them. --raw and -o json give th
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	f.IntVarP(&lines, "lines", "n", 100, "how many of the newest events; 0: all")
 	f.Var((*days)(&since), "since", "only events of the last 10m, 2h, 1d ...")
-	f.StringVar(&q.PatternText, "filter", "", `CloudWatch Logs filter pattern: ERROR -debug "two words" ?a ?b, or { $.level = "ERROR" }`)
+	f.StringVar(&q.PatternText, "filter", "", `CloudWatch Logs filter pattern: ERROR -debug "two words", ?a ?b, %regex%, { $.level = "ERROR" && $.n > 3 }, [a, ..., b = 4*]`)
 	f.StringVar(&q.StreamPrefix, "stream", "", "only log streams whose name begins so")
 	f.BoolVar(&raw, "raw", false, "control characters and escape sequences as they were written")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		if _, err := logstore.ParsePattern(q.PatternText); err != nil {
+		if _, err := logpattern.Parse(q.PatternText); err != nil {
 			return misuse{err}
 		}
 		if lines < 0 || since < 0 {
