@@ -50,10 +50,17 @@ type leaving struct {
 // leavings counts them when the server has come to rest.
 func (k *remains) leavings(ctx context.Context) ([]leaving, error) {
 	server := k.s.cmd.Process.Pid
-	still, last := time.Now(), [2]float64{}
+	still, last := time.Now(), [3]float64{}
 	if err := k.s.until(ctx, "at rest", 5*time.Minute, func() (bool, error) {
 		n, err := files(k.s.dir) // what is deleted goes by and by
-		if now := [2]float64{float64(len(children(server))), n}; now != last {
+		held := 0.0
+		below := children(server)
+		for _, pid := range below {
+			if k.s.who(pid) == "launcher" {
+				held = entries(pid, "fd") // it closes what it held of a sandbox a second later
+			}
+		}
+		if now := [3]float64{float64(len(below)), n, held}; now != last {
 			still, last = time.Now(), now
 		}
 		return time.Since(still) > 5*time.Second, err

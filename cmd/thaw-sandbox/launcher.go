@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type launcher struct {
 	rewriters chan struct{} // a place for each that runs
 
 	learned learned
+	tidy    *time.Timer // see tidyPause
 
 	mu    sync.Mutex // guards what follows
 	boxes map[string]*box
@@ -49,6 +51,11 @@ type box struct {
 	ctx context.Context // ends with OpDestroy
 	end context.CancelCauseFunc
 }
+
+// tidyPause is how long after the last end of a sandbox the launcher collects garbage. gVisor starts a sandbox's two
+// processes with os/exec and waits for them by their numbers; Go's descriptors of the two (pidfds) are closed only when
+// they are collected, which a launcher that has nothing to do puts off for two minutes.
+const tidyPause = time.Second
 
 func runLauncher() {
 	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
@@ -81,6 +88,7 @@ func launcherMain() error {
 		return err
 	}
 	l := &launcher{conn: conn, null: null, fork: make(chan func()), rewriters: make(chan struct{}, rewriters), boxes: make(map[string]*box)}
+	l.tidy = time.AfterFunc(tidyPause, runtime.GC)
 	go l.forker()
 	return l.serve()
 }
@@ -362,6 +370,7 @@ func (l *launcher) do(req launch.Request, files []*os.File) (r launch.Reply, err
 		if uerr := unmountTree(b.shared); uerr != nil {
 			err = errors.Join(err, uerr)
 		}
+		l.tidy.Reset(tidyPause)
 		return r, err
 	}
 	return r, fmt.Errorf("unknown request %q", req.Op)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw/sandbox"
 )
@@ -62,6 +63,39 @@ func TestASandboxHoldsNothingOfTheLauncher(t *testing.T) {
 				owner[what] = i
 			}
 		}
+	}
+}
+
+// Sandboxes that are gone leave no descriptor open in a launcher that is at rest. (Go's descriptors of their processes
+// stayed until its collector ran, up to two minutes later.)
+func TestTheLauncherClosesWhatItHeldOfASandbox(t *testing.T) {
+	b := open(t, func(o *Options) { o.Blank = -1 })
+	rest := func(round string) (n int) {
+		for i := range 4 {
+			create(t, b, sandbox.Spec{ID: sandbox.ID(fmt.Sprintf("%s-%d", round, i))}).Close()
+		}
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.launch.PID()))
+			if err != nil || len(fds) == 0 {
+				t.Fatalf("descriptors of the launcher: %d, %v", len(fds), err)
+			}
+			ofProcesses := 0
+			for _, fd := range fds {
+				if target, _ := os.Readlink(fd); target == "anon_inode:[pidfd]" {
+					ofProcesses++
+				}
+			}
+			if ofProcesses == 0 {
+				return len(fds)
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the launcher still has %d descriptors of processes", ofProcesses)
+			}
+		}
+	}
+	before := rest("first") // what is opened once and kept
+	if after := rest("second"); after > before {
+		t.Errorf("the launcher had %d descriptors, and after four sandboxes more %d", before, after)
 	}
 }
 
