@@ -59,7 +59,7 @@ type runner struct {
 	retired []retirement
 	wanted  map[string]int // provisioned, by ARN with version
 	made    map[string]pool.Allocation
-	answer  func(context.Context, *pool.Request) (*pool.Result, error)
+	answer  func(context.Context, *pool.Request) (*function.Outcome, error)
 }
 
 type retirement struct {
@@ -67,13 +67,13 @@ type retirement struct {
 	Before      uint64
 }
 
-func (r *runner) Invoke(ctx context.Context, q *pool.Request) (*pool.Result, error) {
+func (r *runner) Invoke(ctx context.Context, q *pool.Request) (*function.Outcome, error) {
 	r.mu.Lock()
 	r.asked = append(r.asked, q)
 	answer := r.answer
 	r.mu.Unlock()
 	if answer == nil {
-		return &pool.Result{Payload: q.Event, ContentType: "application/json"}, nil
+		return &function.Outcome{Payload: q.Event, ContentType: "application/json"}, nil
 	}
 	return answer(ctx, q)
 }

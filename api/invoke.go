@@ -103,17 +103,19 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 		return nil, c.empty(http.StatusNoContent)
 	}
 	return &invoke.Request{
-		Function:   t.key,
-		Qualifier:  t.qualifier,
-		RequestID:  c.id,
-		InvokedARN: t.asNamed(),
-		// The runtime is told that the event is JSON, as has just been found. Clients call it application/octet-stream
-		// (SDKs) or nothing at all, and AWS's Python client would hand anything but application/json to the handler as
-		// bytes.
-		Event:         c.body,
-		ClientContext: clientContext,
-		TraceID:       first(h["X-Amzn-Trace-Id"]),
-		Tail:          logType == "Tail",
+		Function:  t.key,
+		Qualifier: t.qualifier,
+		Invocation: function.Invocation{
+			RequestID:  c.id,
+			InvokedARN: t.asNamed(),
+			// The runtime is told that the event is JSON, as has just been found. Clients call it application/octet-stream
+			// (SDKs) or nothing at all, and AWS's Python client would hand anything but application/json to the handler as
+			// bytes.
+			Event:         c.body,
+			ClientContext: clientContext,
+			TraceID:       first(h["X-Amzn-Trace-Id"]),
+			Tail:          logType == "Tail",
+		},
 	}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/api"
+	"thaw/function"
 	"thaw/pool"
 )
 
@@ -43,8 +44,8 @@ func TestInvoke(t *testing.T) { // C-069, C-071, C-073, C-077, C-080, C-081
 	if string(q.Event) != "{}" || q.TraceID != "Root=1-2-3" || q.ClientContext != `{"custom":{}}` || q.RequestID != got.header.Get("x-amzn-RequestId") {
 		t.Errorf("asked %+v", q)
 	}
-	w.runner.answer = func(context.Context, *pool.Request) (*pool.Result, error) {
-		return &pool.Result{Payload: []byte(`{"errorType":"E"}`), FunctionError: "Unhandled", LogTail: []byte("END\nREPORT\n"), ContentType: "text/plain"}, nil
+	w.runner.answer = func(context.Context, *pool.Request) (*function.Outcome, error) {
+		return &function.Outcome{Payload: []byte(`{"errorType":"E"}`), FunctionError: "Unhandled", LogTail: []byte("END\nREPORT\n"), ContentType: "text/plain"}, nil
 	}
 	got = w.do("POST", base+"/orders/invocations", "1", "X-Amz-Log-Type", "Tail")
 	if h := got.header; got.status != 200 || h.Get("X-Amz-Function-Error") != "Unhandled" || h.Get("X-Amz-Log-Result") != base64.StdEncoding.EncodeToString([]byte("END\nREPORT\n")) || h.Get("Content-Type") != "application/json" || h.Get("X-Amz-Executed-Version") != "$LATEST" || got.body != `{"errorType":"E"}` {
@@ -115,7 +116,7 @@ func TestWhatTheRunnerSays(t *testing.T) {
 	for _, c := range cases {
 		for _, path := range []string{base + "/orders/invocations", "/2021-11-15/functions/orders/response-streaming-invocations"} {
 			t.Run(c.name+path, func(t *testing.T) {
-				w.runner.answer = func(context.Context, *pool.Request) (*pool.Result, error) { return nil, c.err }
+				w.runner.answer = func(context.Context, *pool.Request) (*function.Outcome, error) { return nil, c.err }
 				got := w.do("POST", path, "{}")
 				if got.status != c.status || got.header.Get("X-Amzn-Errortype") != c.code || got.body != c.body || got.header.Get("Retry-After") != c.retryAfter {
 					t.Errorf("%d %v %s", got.status, got.header, got.body)
@@ -151,7 +152,7 @@ func TestACallerWhoLeavesCancels(t *testing.T) {
 	w.create("orders")
 	w.active("orders")
 	started, ended := make(chan struct{}), make(chan error, 1)
-	w.runner.answer = func(ctx context.Context, _ *pool.Request) (*pool.Result, error) {
+	w.runner.answer = func(ctx context.Context, _ *pool.Request) (*function.Outcome, error) {
 		close(started)
 		<-ctx.Done()
 		ended <- ctx.Err()
@@ -225,34 +226,34 @@ func TestStreams(t *testing.T) { // C-083, C-084, C-086, C-087, C-088, C-089
 	}
 	cases := []struct {
 		name                            string
-		answer                          func(*pool.Request) *pool.Result
+		answer                          func(*pool.Request) *function.Outcome
 		payload, code, details, logTail string
 	}{
-		{"chunks", func(q *pool.Request) *pool.Result {
+		{"chunks", func(q *pool.Request) *function.Outcome {
 			stream(q, "a", "", "\x00\xff", big)
-			return &pool.Result{LogTail: []byte("REPORT")}
+			return &function.Outcome{LogTail: []byte("REPORT")}
 		}, "a\x00\xff" + big, "", "", "REPORT"},
-		{"a prelude of a front end, C-089", func(q *pool.Request) *pool.Result {
+		{"a prelude of a front end, C-089", func(q *pool.Request) *function.Outcome {
 			stream(q, `{"statusCode":201}`+strings.Repeat("\x00", 8)+"x")
-			return &pool.Result{}
+			return &function.Outcome{}
 		}, `{"statusCode":201}` + strings.Repeat("\x00", 8) + "x", "", "", ""},
-		{"an error after the first chunk, C-086", func(q *pool.Request) *pool.Result {
+		{"an error after the first chunk, C-086", func(q *pool.Request) *function.Outcome {
 			stream(q, "a")
-			return &pool.Result{FunctionError: "Unhandled", StreamErrorType: "Runtime.Unknown", StreamErrorDetails: `{"errorType":"Error"}`}
+			return &function.Outcome{FunctionError: "Unhandled", StreamErrorType: "Runtime.Unknown", StreamErrorDetails: `{"errorType":"Error"}`}
 		}, "a", "Unhandled", `{"errorType":"Error"}`, ""},
-		{"a runtime that dies after the first chunk", func(q *pool.Request) *pool.Result {
+		{"a runtime that dies after the first chunk", func(q *pool.Request) *function.Outcome {
 			stream(q, "a")
-			return &pool.Result{FunctionError: "Unhandled", StreamErrorType: "Runtime.ExitError", StreamErrorDetails: `{"errorType":"Runtime.ExitError"}`}
+			return &function.Outcome{FunctionError: "Unhandled", StreamErrorType: "Runtime.ExitError", StreamErrorDetails: `{"errorType":"Runtime.ExitError"}`}
 		}, "a", "Runtime.TruncatedResponse", `{"errorType":"Runtime.ExitError"}`, ""},
-		{"an error before the first chunk", func(*pool.Request) *pool.Result {
-			return &pool.Result{FunctionError: "Unhandled", Payload: []byte(`{"errorType":"E"}`)}
+		{"an error before the first chunk", func(*pool.Request) *function.Outcome {
+			return &function.Outcome{FunctionError: "Unhandled", Payload: []byte(`{"errorType":"E"}`)}
 		}, "", "Unhandled", `{"errorType":"E"}`, ""},
-		{"a function that does not stream", func(*pool.Request) *pool.Result { return &pool.Result{Payload: []byte(big)} }, big, "", "", ""},
-		{"nothing at all", func(*pool.Request) *pool.Result { return &pool.Result{} }, "", "", "", ""},
+		{"a function that does not stream", func(*pool.Request) *function.Outcome { return &function.Outcome{Payload: []byte(big)} }, big, "", "", ""},
+		{"nothing at all", func(*pool.Request) *function.Outcome { return &function.Outcome{} }, "", "", "", ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			w.runner.answer = func(_ context.Context, q *pool.Request) (*pool.Result, error) { return c.answer(q), nil }
+			w.runner.answer = func(_ context.Context, q *pool.Request) (*function.Outcome, error) { return c.answer(q), nil }
 			payload, end, out := w.streamed(types.LogTypeTail)
 			log, _ := base64.StdEncoding.DecodeString(aws.ToString(end.LogResult))
 			if payload != c.payload || aws.ToString(end.ErrorCode) != c.code || aws.ToString(end.ErrorDetails) != c.details || string(log) != c.logTail {
@@ -272,13 +273,13 @@ func TestStreamsArriveAsTheyCome(t *testing.T) { // C-085
 	w.create("orders")
 	w.active("orders")
 	seen := make(chan struct{})
-	w.runner.answer = func(ctx context.Context, q *pool.Request) (*pool.Result, error) {
+	w.runner.answer = func(ctx context.Context, q *pool.Request) (*function.Outcome, error) {
 		if err := q.Stream.Chunk([]byte("first")); err != nil {
 			return nil, err
 		}
 		select {
 		case <-seen:
-			return &pool.Result{}, nil
+			return &function.Outcome{}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -304,7 +305,7 @@ func TestAStreamThatThePlatformBreaks(t *testing.T) {
 	w := newWorld(t)
 	w.create("orders")
 	w.active("orders")
-	w.runner.answer = func(_ context.Context, q *pool.Request) (*pool.Result, error) {
+	w.runner.answer = func(_ context.Context, q *pool.Request) (*function.Outcome, error) {
 		if err := q.Stream.Chunk([]byte("first")); err != nil {
 			return nil, err
 		}
@@ -336,8 +337,8 @@ func BenchmarkInvoke(b *testing.B) {
 	})
 	w.create("orders")
 	w.active("orders")
-	result := &pool.Result{Payload: []byte(`{"a":1}`)}
-	w.runner.answer = func(context.Context, *pool.Request) (*pool.Result, error) {
+	result := &function.Outcome{Payload: []byte(`{"a":1}`)}
+	w.runner.answer = func(context.Context, *pool.Request) (*function.Outcome, error) {
 		w.runner.mu.Lock()
 		w.runner.asked = w.runner.asked[:0]
 		w.runner.mu.Unlock()

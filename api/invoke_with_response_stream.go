@@ -84,7 +84,7 @@ func (s *eventStream) started() bool {
 	return s.begun
 }
 
-// Head implements pool.StreamSink. The function's content type has no place in this answer.
+// Head implements function.StreamSink. The function's content type has no place in this answer.
 func (s *eventStream) Head(string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func appendMessage(b, headers, payload []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[start:]))
 }
 
-// Chunk implements pool.StreamSink.
+// Chunk implements function.StreamSink.
 func (s *eventStream) Chunk(payload []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

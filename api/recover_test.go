@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/api"
+	"thaw/function"
 	"thaw/pool"
 	"thaw/runtimes"
 )
@@ -172,11 +173,11 @@ func TestARuntimeThatWentIsProvidedAgain(t *testing.T) {
 	var tries atomic.Int64
 	gone := &runtimes.NotInstalledError{Identifier: "python3.13", Missing: "Python 3.13"}
 	w.runner.mu.Lock()
-	w.runner.answer = func(context.Context, *pool.Request) (*pool.Result, error) {
+	w.runner.answer = func(context.Context, *pool.Request) (*function.Outcome, error) {
 		if tries.Add(1) == 1 {
 			return nil, gone
 		}
-		return &pool.Result{Payload: []byte("1")}, nil
+		return &function.Outcome{Payload: []byte("1")}, nil
 	}
 	w.runner.mu.Unlock()
 	asked := a.Asked()

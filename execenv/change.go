@@ -3,6 +3,8 @@ package execenv
 import (
 	"fmt"
 	"time"
+
+	"thaw/function"
 )
 
 // changeLimit bounds a freeze or a thaw. Both take microseconds, but for a freeze that has to wait for the disk; past
@@ -47,5 +49,5 @@ func (d *driver) returnInvoke() {
 	if d.failure != nil {
 		err = fmt.Errorf("%w: %w", err, d.failure)
 	}
-	a.Invocation.outcome <- Outcome{Err: err}
+	a.reply <- function.Outcome{Err: err}
 }

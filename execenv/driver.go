@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"thaw/function"
 	"thaw/guest/wire"
 	"thaw/sandbox"
 )
@@ -62,9 +63,9 @@ type driver struct {
 
 	heard     string // the end of what the function printed during Init or Restore
 	attempt   *attempt
-	answer    Outcome         // posted by the runtime, on its way to the caller
-	owed      int64           // cost of the output that the guest has no credit for yet
-	room      <-chan struct{} // of the sink; nil: not asked for
+	answer    function.Outcome // posted by the runtime, on its way to the caller
+	owed      int64            // cost of the output that the guest has no credit for yet
+	room      <-chan struct{}  // of the sink; nil: not asked for
 	invokes   uint64
 	maxMemory int64
 	sampled   time.Time   // when maxMemory was looked at last
@@ -139,7 +140,7 @@ func (d *driver) run() {
 
 func (d *driver) refuse(c command) {
 	if c.assign != nil {
-		c.assign.outcome <- Outcome{Err: ErrNotTaken}
+		c.assign.reply <- function.Outcome{Err: ErrNotTaken}
 	}
 }
 
@@ -436,14 +437,14 @@ func (d *driver) close() {
 	}()
 }
 
-func (d *driver) assign(inv *Invocation) {
+func (d *driver) assign(t *task) {
 	if _, _, err := Next(d.state, Assigned); err != nil {
-		inv.outcome <- Outcome{Err: ErrNotTaken}
+		t.reply <- function.Outcome{Err: ErrNotTaken}
 		return
 	}
-	inv.TraceID = traceHeader(inv.TraceID)
+	t.TraceID = traceHeader(t.TraceID)
 	now := time.Now()
-	d.attempt = &attempt{Invocation: inv, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: inv.Tail}}
+	d.attempt = &attempt{task: t, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: t.Tail}}
 	d.invokes++
 	d.handle(Assigned)
 }
@@ -453,7 +454,7 @@ func (d *driver) sendInvoke() {
 	a.started = time.Now()
 	d.limit.Reset(time.Until(a.deadline))
 	d.looks.Reset(longInvoke)
-	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(),
+	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(),
 		FunctionARN: a.InvokedARN, TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
 	a.Event = nil // the guest has it
 	d.lineStart()
@@ -462,7 +463,7 @@ func (d *driver) sendInvoke() {
 func (d *driver) answerCaller() {
 	a := d.attempt
 	a.settle(d.answer, statusSuccess, "")
-	d.answer = Outcome{}
+	d.answer = function.Outcome{}
 	if !a.Tail {
 		a.answer()
 	}
@@ -496,7 +497,7 @@ func (d *driver) failInvoke(ev Event) {
 		d.sandboxFailed("init", errors.New(d.exit.Reason()))
 		return
 	}
-	o := Outcome{ContentType: "application/json", FunctionError: unhandled}
+	o := function.Outcome{ContentType: "application/json", FunctionError: unhandled}
 	status, errType, message := statusError, "Runtime.ExitError", ""
 	switch {
 	case ev == LimitReached:
@@ -538,7 +539,7 @@ func (d *driver) failInvoke(ev Event) {
 // sandboxFailed answers an invocation that failed by no doing of its function.
 func (d *driver) sandboxFailed(phase string, err error) {
 	a := d.attempt
-	a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: phase, Err: err}}, "failure", "Sandbox.Failure")
+	a.settle(function.Outcome{Err: &SandboxError{Env: d.id, Phase: phase, Err: err}}, "failure", "Sandbox.Failure")
 	a.errType = "Sandbox.Failure"
 	d.endStream("Sandbox.Failure", errorBody("Sandbox.Failure", "the environment ended", a.RequestID))
 	if !a.Tail {
@@ -568,7 +569,7 @@ func (d *driver) reportInvoke(ev Event) {
 			a.errType = "Runtime.OutOfMemory"
 		}
 	case !a.known:
-		a.settle(Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
+		a.settle(function.Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
 	}
 	d.looks.Stop()
 	if d.box != nil && ev != SandboxExited && (a.Tail || took > longInvoke || time.Since(d.sampled) > memorySampleEvery) {

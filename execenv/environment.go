@@ -108,7 +108,7 @@ type Environment struct {
 }
 
 type command struct {
-	assign *Invocation
+	assign *task
 	stop   string // reason
 }
 
@@ -150,15 +150,16 @@ func (e *Environment) Stop(reason string) {
 	}
 }
 
-// Invoke runs one invocation in an environment that was offered. The outcome arrives on the returned channel, exactly once.
-func (e *Environment) Invoke(inv *Invocation) <-chan Outcome {
-	inv.outcome = make(chan Outcome, 1)
+// Invoke runs one invocation in an environment that was offered. The outcome arrives on the returned channel, exactly
+// once; its Err is ErrNotTaken, or a *SandboxError when the platform failed it.
+func (e *Environment) Invoke(inv *function.Invocation) <-chan function.Outcome {
+	t := newTask(inv)
 	select {
-	case e.cmds <- command{assign: inv}:
+	case e.cmds <- command{assign: t}:
 	case <-e.done:
-		inv.outcome <- Outcome{Err: ErrNotTaken}
+		t.reply <- function.Outcome{Err: ErrNotTaken}
 	}
-	return inv.outcome
+	return t.reply
 }
 
 // Status is what the world may know of an environment.

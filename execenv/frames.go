@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"thaw/function"
 	"thaw/guest/wire"
 )
 
@@ -36,13 +37,13 @@ func (d *driver) frame(f wire.Frame) {
 		var m wire.ResponseHead
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
 			d.attempt.produced = int64(len(f.Body))
-			d.answer = Outcome{Payload: f.Body, ContentType: m.ContentType}
+			d.answer = function.Outcome{Payload: f.Body, ContentType: m.ContentType}
 			d.answered("")
 		}
 	case wire.KindError:
 		var m wire.ErrorHead
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
-			d.answer = Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
+			d.answer = function.Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
 			d.endStreamInto(&d.answer, m.ErrorType)
 			d.answered(m.ErrorType)
 		}
@@ -282,7 +283,7 @@ func (d *driver) streamChunk(b []byte) {
 
 func (d *driver) streamEnd(m wire.StreamEnd) {
 	a := d.attempt
-	o := Outcome{ContentType: d.answer.ContentType}
+	o := function.Outcome{ContentType: d.answer.ContentType}
 	switch {
 	case a.pump != nil:
 		o.StreamErrorType, o.StreamErrorDetails = m.ErrorType, string(m.ErrorBody)
@@ -309,7 +310,7 @@ func (d *driver) streamEnd(m wire.StreamEnd) {
 }
 
 // endStreamInto turns a failure into the end of the stream, when one has begun: its bytes cannot be taken back.
-func (d *driver) endStreamInto(o *Outcome, errType string) {
+func (d *driver) endStreamInto(o *function.Outcome, errType string) {
 	if d.attempt == nil || d.attempt.pump == nil {
 		return
 	}

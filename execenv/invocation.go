@@ -2,44 +2,25 @@ package execenv
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
+
+	"thaw/function"
 )
 
 // ErrNotTaken says that the environment could not take the invocation; nothing of it was run, another environment may.
 var ErrNotTaken = errors.New("environment can take no invoke")
 
-// Invocation is one attempt of one invocation, as an environment needs it. Its result is read from Outcome once.
-type Invocation struct {
-	RequestID     string
-	InvocationID  string // unique per attempt
-	InvokedARN    string
-	Event         []byte
-	ContentType   string
-	ClientContext string
-	TraceID       string // trace header of the caller; where it names no trace, the environment that takes the invocation makes one
-	Tail          bool
-	Stream        StreamSink // nil: the answer is collected
-
-	outcome chan Outcome
+// task is one attempt of one invocation on its way to a driver, and the way back for its outcome.
+type task struct {
+	function.Invocation        // the driver's own copy
+	id                  string // unique per attempt
+	reply               chan function.Outcome
 }
 
-// StreamSink receives a streamed response; see pool.StreamSink.
-type StreamSink interface {
-	Head(contentType string) error
-	Chunk(b []byte) error
-}
-
-// Outcome is how an invocation ended. Err is ErrNotTaken, or a *SandboxError when the platform failed it.
-type Outcome struct {
-	Payload            []byte
-	ContentType        string
-	FunctionError      string // "" or Unhandled
-	LogTail            []byte
-	Streamed           bool // the payload went through the sink
-	StreamErrorType    string
-	StreamErrorDetails string
-	Err                error
+func newTask(inv *function.Invocation) *task {
+	return &task{Invocation: *inv, id: rand.Text(), reply: make(chan function.Outcome, 1)}
 }
 
 // SandboxError says that the sandbox, not the function, ended an invocation.
@@ -59,12 +40,12 @@ const unhandled = "Unhandled"
 
 // attempt is an invocation while an environment has it.
 type attempt struct {
-	*Invocation
+	*task
 	assigned time.Time // when the environment took it
 	started  time.Time // when START was written; zero before
 	deadline time.Time
 	answered bool
-	outcome  Outcome // once known
+	outcome  function.Outcome // once known
 	known    bool
 	status   string // success, error, timeout
 	errType  string
@@ -77,7 +58,7 @@ type attempt struct {
 }
 
 // settle fixes the outcome; the first one wins.
-func (a *attempt) settle(o Outcome, status, errType string) {
+func (a *attempt) settle(o function.Outcome, status, errType string) {
 	if a.known {
 		return
 	}
@@ -92,7 +73,7 @@ func (a *attempt) answer() {
 	a.answered = true
 	a.outcome.LogTail = a.tail.bytes()
 	if p := a.pump; p != nil {
-		o, ch := a.outcome, a.Invocation.outcome
+		o, ch := a.outcome, a.reply
 		o.Streamed = true
 		p.finish(func(delivered error) {
 			if delivered != nil && o.StreamErrorType == "" && !errors.Is(delivered, context.Canceled) {
@@ -102,7 +83,7 @@ func (a *attempt) answer() {
 		})
 		return
 	}
-	a.Invocation.outcome <- a.outcome
+	a.reply <- a.outcome
 }
 
 // tailBytes is how much of an invocation's log X-Amz-Log-Result carries. Source: Lambda API reference, Invoke, LogResult.

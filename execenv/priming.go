@@ -1,13 +1,13 @@
 package execenv
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
+	"thaw/function"
 	"thaw/guest/wire"
 )
 
@@ -51,14 +51,14 @@ func (d *driver) prime() {
 		panic(err) // a map of strings
 	}
 	now := time.Now()
-	d.attempt = &attempt{Invocation: &Invocation{RequestID: uuid.NewString(), InvocationID: rand.Text(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
-		TraceID: traceHeader(""), outcome: make(chan Outcome, 1)}, assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
+	d.attempt = &attempt{task: newTask(&function.Invocation{RequestID: uuid.NewString(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
+		TraceID: traceHeader("")}), assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
 	d.limit.Reset(d.o.Version.Timeout)
 	d.looks.Reset(longInvoke)
 	a := d.attempt
 	d.linePriming(p)
 	d.lineStart()
-	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.InvocationID, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: a.InvokedARN,
+	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: a.InvokedARN,
 		TraceID: a.TraceID, ClientContext: a.ClientContext, Priming: true}, p.Event)
 }
 
@@ -71,14 +71,14 @@ func (d *driver) endPriming() {
 	}
 	d.primingTook += took
 	if !a.known {
-		a.settle(Outcome{}, statusSuccess, "")
+		a.settle(function.Outcome{}, statusSuccess, "")
 		if d.state != Primed {
 			a.status, a.errType = "failure", "Sandbox.Failure" // the sandbox went, or it was told to go
 		}
 	}
 	d.look()
 	d.lineReport(took)
-	d.attempt, d.answer = nil, Outcome{}
+	d.attempt, d.answer = nil, function.Outcome{}
 	if d.state == Primed {
 		d.limit.Reset(d.longInit() - (time.Since(d.initFrom) - d.primingTook))
 	}
@@ -94,7 +94,7 @@ func (d *driver) primingFailed(errType, message string) {
 	if errType == "" {
 		errType = "Runtime.Unknown"
 	}
-	a.settle(Outcome{}, status, errType)
+	a.settle(function.Outcome{}, status, errType)
 	if d.answer.FunctionError == "" {
 		d.lineFatal(message, errType)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"thaw/function"
 )
 
 // Limits of a streamed response. Source: Lambda Developer Guide, response streaming; spec 2.10.
@@ -30,7 +32,7 @@ func errTypeTooLargeOr(err error) (errType, details string) {
 // pump carries one streamed response from the driver, which must never wait for a caller, to the caller, who may be slow. What is in
 // it is bounded by the credit that the guest has: wire.StreamWindow, and then only what the caller has taken.
 type pump struct {
-	sink   StreamSink
+	sink   function.StreamSink
 	credit func(n int64) // tells the guest that n bytes were taken
 
 	mu     sync.Mutex
@@ -42,7 +44,7 @@ type pump struct {
 }
 
 // startPump begins the delivery; finish must follow.
-func startPump(sink StreamSink, contentType string, credit func(int64)) *pump {
+func startPump(sink function.StreamSink, contentType string, credit func(int64)) *pump {
 	p := &pump{sink: sink, credit: credit, cut: make(chan struct{})}
 	p.wake = sync.NewCond(&p.mu)
 	go p.run(contentType)

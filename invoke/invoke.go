@@ -17,19 +17,11 @@ import (
 	"thaw/pool"
 )
 
-// Request is one invocation, as its sender has it.
+// Request is one invocation of what the sender named. An empty Event is {}.
 type Request struct {
+	function.Invocation
 	Function  function.Key
 	Qualifier string // as the sender wrote it; empty: $LATEST
-	// InvokedARN is how the sender named the function, with the qualifier only where there was one. The function sees it.
-	InvokedARN    string
-	RequestID     string // UUID
-	Event         []byte // JSON; empty: {}
-	ClientContext string // JSON text
-	TraceID       string // trace header as the sender gave it; may be empty
-	Tail          bool   // the result carries the end of the invocation's log
-	// Stream, when set, receives a streamed answer as it comes: see pool.Request.
-	Stream pool.StreamSink
 	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has
 	// to be chosen.
 	Chosen func(*function.Version)
@@ -37,7 +29,7 @@ type Request struct {
 
 // Result is how an invocation ended that reached the function.
 type Result struct {
-	*pool.Result
+	*function.Outcome
 	Version *function.Version // that ran
 }
 
@@ -45,7 +37,7 @@ type Result struct {
 type Pool interface {
 	// Invoke runs one invocation. Errors: *pool.ThrottledError, *pool.UnavailableError, *pool.RestoreFailedError,
 	// pool.ErrSuperseded, or the context's.
-	Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error)
+	Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, error)
 }
 
 // Options are what an Invoker works with.
@@ -87,8 +79,7 @@ func (i *Invoker) Find(k function.Key, qualifier, invokedARN string) (*function.
 // Invoke runs one invocation and returns how it ended. When ctx ends, an invocation that has reached the function goes
 // on without its sender.
 func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
-	q := &pool.Request{RequestID: r.RequestID, InvokedARN: r.InvokedARN, Event: r.Event, ClientContext: r.ClientContext, TraceID: r.TraceID,
-		Tail: r.Tail, Stream: r.Stream}
+	q := &pool.Request{Invocation: r.Invocation}
 	if len(q.Event) == 0 {
 		q.Event = []byte("{}")
 	}

@@ -40,7 +40,7 @@ func open(t *testing.T) *scene {
 	return s
 }
 
-func (s *scene) Invoke(_ context.Context, r *pool.Request) (*pool.Result, error) {
+func (s *scene) Invoke(_ context.Context, r *pool.Request) (*function.Outcome, error) {
 	copied := *r
 	s.got = append(s.got, &copied)
 	if s.answer != nil {
@@ -48,7 +48,7 @@ func (s *scene) Invoke(_ context.Context, r *pool.Request) (*pool.Result, error)
 			return nil, err
 		}
 	}
-	return &pool.Result{Payload: []byte("answer")}, nil
+	return &function.Outcome{Payload: []byte("answer")}, nil
 }
 
 // is puts the function into the view as it is now.
@@ -76,7 +76,8 @@ func (s *scene) invoke(qualifier string) (*invoke.Result, error) {
 	if qualifier != "" {
 		named += ":" + qualifier
 	}
-	return s.invoker.Invoke(s.t.Context(), &invoke.Request{Function: key, Qualifier: qualifier, InvokedARN: named, RequestID: "id"})
+	return s.invoker.Invoke(s.t.Context(), &invoke.Request{Function: key, Qualifier: qualifier,
+		Invocation: function.Invocation{InvokedARN: named, RequestID: "id"}})
 }
 
 func life(l function.Life) func(*function.Record) {
@@ -110,7 +111,7 @@ func TestWhatServesReachesThePoolWithItsLimits(t *testing.T) {
 	})
 	s.version(1, function.Live, "")
 	var chosen []string
-	result, err := s.invoker.Invoke(t.Context(), &invoke.Request{Function: key, Qualifier: "1", InvokedARN: arn + ":1",
+	result, err := s.invoker.Invoke(t.Context(), &invoke.Request{Function: key, Qualifier: "1", Invocation: function.Invocation{InvokedARN: arn + ":1"},
 		Chosen: func(v *function.Version) { chosen = append(chosen, v.Number) }})
 	if err != nil || result.Version.Number != "1" || string(result.Payload) != "answer" || len(chosen) != 1 || chosen[0] != "1" {
 		t.Fatalf("%+v, %v, chosen %q", result, err, chosen)
@@ -192,7 +193,7 @@ func TestPending(t *testing.T) {
 		ctx, leave := context.WithCancelCause(t.Context())
 		gone := errors.New("the caller went")
 		time.AfterFunc(time.Second, func() { leave(gone) })
-		if _, err := s.invoker.Invoke(ctx, &invoke.Request{Function: key, InvokedARN: arn}); !errors.Is(err, gone) {
+		if _, err := s.invoker.Invoke(ctx, &invoke.Request{Function: key, Invocation: function.Invocation{InvokedARN: arn}}); !errors.Is(err, gone) {
 			t.Errorf("a caller who goes: %v", err)
 		}
 		time.AfterFunc(time.Second, func() { close(s.stopping) })

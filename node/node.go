@@ -26,6 +26,7 @@ import (
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/execenv"
+	"thaw/function"
 	"thaw/internal/cleanup"
 	"thaw/internal/door"
 	"thaw/jetstream"
@@ -278,7 +279,7 @@ type timed struct {
 	snapshots *snapstart // nil: none
 }
 
-func (t timed) Invoke(ctx context.Context, r *pool.Request) (*pool.Result, error) {
+func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, error) {
 	began := time.Now()
 	if t.snapshots != nil {
 		t.snapshots.used(r.Version)

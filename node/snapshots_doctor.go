@@ -106,7 +106,7 @@ func (s *snapstart) examine(ctx context.Context, v *function.Version, meta *snap
 	}
 	x.ReadySeconds = time.Since(began).Seconds()
 	requestID := uuid.NewString()
-	outcome := env.Invoke(&execenv.Invocation{RequestID: requestID, InvocationID: uuid.NewString(), InvokedARN: v.ARN(), Event: event, Tail: true})
+	outcome := env.Invoke(&function.Invocation{RequestID: requestID, InvokedARN: v.ARN(), Event: event, Tail: true})
 	select {
 	case o := <-outcome:
 		x.at, x.payload, x.FunctionError = time.Now(), blot(o.Payload, requestID, x.Env, x.LogStream), o.FunctionError

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,13 +110,12 @@ func Open(o Options) *Pool {
 
 // Invoke runs one invocation and returns how it ended. *ThrottledError and ErrSuperseded: nothing ran. When ctx ends, an invocation that has
 // reached a function goes on without its caller, as on the service; one that waits for an environment is forgotten.
-func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
+func (p *Pool) Invoke(ctx context.Context, r *Request) (*function.Outcome, error) {
 	release, err := p.admit(r)
 	if err != nil {
 		return nil, err
 	}
-	inv := &execenv.Invocation{RequestID: r.RequestID, InvocationID: rand.Text(), InvokedARN: r.InvokedARN, Event: r.Event, ContentType: r.ContentType,
-		ClientContext: r.ClientContext, TraceID: r.TraceID, Tail: r.Tail}
+	inv := r.Invocation
 	var sink *detachable
 	if r.Stream != nil {
 		sink = &detachable{to: r.Stream}
@@ -129,7 +127,7 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 			release()
 			return nil, err
 		}
-		outcome := t.env.Invoke(inv)
+		outcome := t.env.Invoke(&inv)
 		select {
 		case o := <-outcome:
 			if errors.Is(o.Err, execenv.ErrNotTaken) { // it went before anything of the invocation ran
@@ -162,7 +160,7 @@ func (p *Pool) Invoke(ctx context.Context, r *Request) (*Result, error) {
 // end.
 const maxRefused = 10
 
-func result(r *Request, o execenv.Outcome) (*Result, error) {
+func result(r *Request, o function.Outcome) (*function.Outcome, error) {
 	if o.Err != nil {
 		var s *execenv.SandboxError
 		if errors.As(o.Err, &s) {
@@ -179,8 +177,7 @@ func result(r *Request, o execenv.Outcome) (*Result, error) {
 		}
 		o.Payload = nil
 	}
-	return &Result{Payload: o.Payload, ContentType: o.ContentType, FunctionError: o.FunctionError, LogTail: o.LogTail,
-		StreamErrorType: o.StreamErrorType, StreamErrorDetails: o.StreamErrorDetails}, nil
+	return &o, nil
 }
 
 // admit counts the invocation against its limits. release uncounts it.

@@ -169,7 +169,8 @@ func version(name string, epoch uint64) *function.Version {
 }
 
 func request(v *function.Version, event string) *pool.Request {
-	return &pool.Request{Version: v, Limits: pool.Limits{Reserved: -1, Unreserved: 1000}, RequestID: string(execenv.NewID()), InvokedARN: v.UnqualifiedARN(), Event: []byte(event)}
+	return &pool.Request{Version: v, Limits: pool.Limits{Reserved: -1, Unreserved: 1000},
+		Invocation: function.Invocation{RequestID: string(execenv.NewID()), InvokedARN: v.UnqualifiedARN(), Event: []byte(event)}}
 }
 
 func invoke(t *testing.T, p *pool.Pool, v *function.Version, event string) string {
@@ -200,7 +201,7 @@ func TestALogWithoutRoomHoldsUpNobodyElse(t *testing.T) {
 	v, other := version("prints", 1), version("prints not", 1)
 	v.Timeout = 2 * time.Second
 	invoke(t, p, v, `{"ID":1,"Print":100}`)
-	slow := make(chan *pool.Result)
+	slow := make(chan *function.Outcome)
 	go func() {
 		res, err := p.Invoke(context.Background(), request(v, `{"ID":2,"Print":5000}`))
 		if err != nil {

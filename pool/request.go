@@ -14,37 +14,11 @@ type Limits struct {
 	Provisioned, ProvisionedAll int
 }
 
-// Request is one invocation, as the API resolved it.
+// Request asks for one invocation of a version.
 type Request struct {
-	Version       *function.Version
-	Limits        Limits
-	RequestID     string // UUID; the invoker's x-amzn-RequestId
-	InvokedARN    string // with the qualifier that the invoker used, if any
-	Event         []byte
-	ContentType   string // of the event; empty: application/json
-	ClientContext string // JSON text, decoded from base64
-	TraceID       string // trace header as the caller gave it; may be empty
-	Tail          bool   // the result carries the last 4 KiB of the invocation's log; the answer waits for REPORT
-	// Stream, when set, receives a streamed answer as it comes; Result.Payload is then empty unless the function errs before its first byte.
-	Stream StreamSink
-}
-
-// StreamSink receives a streamed response. A call may block: that is the back pressure on the function. An error ends the
-// invocation's delivery, not the invocation.
-type StreamSink interface {
-	Head(contentType string) error
-	Chunk(b []byte) error // b is valid during the call only
-}
-
-// Result is how an invocation that reached the function ended. Platform failures before that are errors.
-type Result struct {
-	Payload       []byte
-	ContentType   string
-	FunctionError string // "" or Unhandled
-	LogTail       []byte // at most 4 KiB, not encoded; only with Request.Tail
-	// StreamError is how a streamed response broke off: error type and the error JSON; both empty when complete.
-	StreamErrorType    string
-	StreamErrorDetails string
+	function.Invocation
+	Version *function.Version
+	Limits  Limits
 }
 
 // Reason is AWS's word for which limit was reached.

@@ -3,13 +3,15 @@ package pool
 import (
 	"context"
 	"sync"
+
+	"thaw/function"
 )
 
 // detachable stands between a running invocation and a caller who may leave: after detach the caller's sink is not
 // touched any more.
 type detachable struct {
 	mu sync.Mutex
-	to StreamSink
+	to function.StreamSink
 }
 
 func (d *detachable) Head(contentType string) error {
