@@ -43,7 +43,7 @@ func echoDir(t testing.TB) string {
 		if functions.dir, functions.err = os.MkdirTemp("", "guest-"); functions.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(functions.dir, "bootstrap"), "./testdata/echo")
+		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-o", filepath.Join(functions.dir, "bootstrap"), "./testdata/echo")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			functions.err = fmt.Errorf("%w: %s", err, out)

@@ -33,6 +33,7 @@ func (s *server) closeServer() {
 
 // A backup, of a running server and of a stopped one, is restored into an empty folder: what was published runs there.
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	if err := os.WriteFile(filepath.Join(dir, "thaw.conf"), []byte("idle-expiry = 5m\n"), 0o600); err != nil {
@@ -76,6 +77,7 @@ func TestBackupAndRestore(t *testing.T) {
 // The server's own backup brings back functions whose records are lost altogether, and their code was not swept
 // meanwhile. A restore that was a mistake can be taken back.
 func TestOwnBackup(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	f := s.deploy(nodeRuntime(t), map[string]string{"index.js": `exports.handler = async () => 1`})
@@ -130,6 +132,7 @@ func TestOwnBackup(t *testing.T) {
 
 // A backup that is cut or changed anywhere is refused before anything is changed.
 func TestDamagedBackup(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	s.deploy(nodeRuntime(t), map[string]string{"index.js": `exports.handler = async () => 1`})
@@ -171,6 +174,7 @@ func TestDamagedBackup(t *testing.T) {
 // Few are kept, of this version and of others; nothing is written when nothing has changed, and nothing when records
 // may be missing.
 func TestOwnBackupsAreFew(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	s.deploy(nodeRuntime(t), map[string]string{"index.js": `exports.handler = async () => 1`})

@@ -184,7 +184,6 @@ func TestInitExit(t *testing.T) {
 // E-008, E-009: an init of more than ten seconds is cut off and runs again inside the invoke, under the function's timeout.
 func TestInitTimeout(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		t.Parallel()
 		f := s.js(`const fs = require('fs'), os = require('os'), path = require('path'); const mark = path.join(os.tmpdir(), 'second')
 			if (!fs.existsSync(mark)) { fs.writeFileSync(mark, ''); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000) }
 			exports.handler = async () => 'in the end'`, timeout(20))
@@ -235,19 +234,22 @@ func TestFreeze(t *testing.T) {
 	})
 }
 
-// Each of many callers at once gets its own answer, and each environment one invoke at a time.
+// Each of many callers at once gets its own answer, and each environment one invoke at a time. It uses the whole machine,
+// so it runs alone.
 func TestOverlappingInvokes(t *testing.T) {
-	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(`let inside = 0; exports.handler = async (e) => { if (++inside > 1) throw new Error('two at once')
+	for _, kind := range sandboxes {
+		t.Run(kind, func(t *testing.T) {
+			f := shared(t, kind).js(`let inside = 0; exports.handler = async (e) => { if (++inside > 1) throw new Error('two at once')
 			await new Promise(r => setTimeout(r, e.ms)); inside--; return e.id }`, memory(128))
-		for _, n := range []int{4, 32, 200} {
-			ms := 300
-			if n == 200 {
-				ms = 20 // so that few environments serve many
+			for _, n := range []int{4, 32, 200} {
+				ms := 300
+				if n == 200 {
+					ms = 20 // so that few environments serve many
+				}
+				f.callers(n, ms)
 			}
-			f.callers(n, ms)
-		}
-	})
+		})
+	}
 }
 
 // callers invokes n times at once.
@@ -387,6 +389,7 @@ func TestReservedConcurrency(t *testing.T) {
 
 // E-073: the memory limit kills the runtime, tells the caller, and the next invoke works.
 func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`exports.handler = async (e) => { if (!e.eat) return 'fine'; const held = []; for (;;) { held.push(Buffer.alloc(8 << 20, 1)); } }`, memory(128), timeout(60))
 	f.invoke(`{}`).ok(t)
@@ -400,6 +403,7 @@ func TestMemoryLimit(t *testing.T) {
 
 // Inside of an isolating sandbox. E-136 to E-138, E-143.
 func TestInside(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const fs = require('fs'), os = require('os')
 		const attempt = (f) => { try { return String(f()) } catch (e) { return e.code } }

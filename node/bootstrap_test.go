@@ -35,6 +35,7 @@ done
 `
 
 func TestShellBootstrap(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.deploy("provided.al2023", map[string]string{"bootstrap": documentedBootstrap,
 		"index.sh": `function handler () { EVENT_DATA=$1; echo "[\"$EVENT_DATA\", \"$BASH_VERSION\"]" | tr -d '{}'; }` + "\n"})

@@ -117,6 +117,7 @@ func startDamaged(t *testing.T, kind, dir string) (*server, *bytes.Buffer) {
 // Each kind of file in a data folder is damaged in each way, and the server started. It starts; functions, versions and
 // configurations are there and answer; no package that a function needs is deleted.
 func TestEveryFileOfADataFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	ctx := context.Background()
@@ -177,6 +178,7 @@ func TestEveryFileOfADataFolder(t *testing.T) {
 
 // The same for what belongs to snapshots: the server starts, the version answers, and in the end it has a snapshot again.
 func TestEveryFileOfSnapshots(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	dir := t.TempDir()
 	s := openServer(t, "gvisor", dir)

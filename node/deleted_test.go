@@ -166,6 +166,7 @@ func privateServer(t *testing.T) *server {
 // A function, or a version, that is deleted while its first snapshot is made: nothing of it runs, and nothing stays,
 // not even after a restart. Another function has the same package, so that it could be read still.
 func TestDeletedWhileItsSnapshotIsMade(t *testing.T) {
+	t.Parallel()
 	s := privateServer(t)
 	other := s.js(slowToMake)
 	for _, p := range makingPhases() {
@@ -230,6 +231,7 @@ func TestDeletedWhileItsSnapshotIsMade(t *testing.T) {
 
 // A deletion does not wait for Init to end by itself.
 func TestADeletionEndsALongInit(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`require('fs').writeSync(1, 'initialised\n'); const end = Date.now() + 60000; while (Date.now() < end); exports.handler = async () => 1`, snapStart)
 	f.begin()
@@ -251,6 +253,7 @@ func (f *deployed) state(version string) types.State {
 
 // A refresh of a version that is deleted meanwhile returns and says so, and the version's snapshot does not come back.
 func TestDeletedWhileItIsRefreshed(t *testing.T) {
+	t.Parallel()
 	s := privateServer(t)
 	for _, number := range []string{"", "1"} {
 		for _, p := range makingPhases() {
@@ -305,6 +308,7 @@ func TestDeletedWhileItIsRefreshed(t *testing.T) {
 // A function that is created again under the same name, at once, has nothing of the one before: its own Init, its own
 // record, its own base.
 func TestDeletedAndCreatedAgain(t *testing.T) {
+	t.Parallel()
 	s := privateServer(t)
 	for _, p := range makingPhases() {
 		t.Run(p.name, func(t *testing.T) {
@@ -356,6 +360,7 @@ func TestDeletedAndCreatedAgain(t *testing.T) {
 // Snapshots of $LATEST are made in the background; those of a function that is deleted meanwhile are not, whoever is
 // still answered by it.
 func TestDeletedWhileALatestSnapshotIsMade(t *testing.T) {
+	t.Parallel()
 	s := privateServer(t)
 	for _, p := range makingPhases() {
 		if p.name == "before Init" {

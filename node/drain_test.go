@@ -14,6 +14,7 @@ import (
 
 // A server that drains while an environment is being restored gives the restore up, and no Init takes its place: nobody would ever end that one.
 func TestDrainDuringARestore(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {

@@ -76,8 +76,10 @@ func (c *child) kill9() {
 
 // Functions, versions, configuration and concurrency survive kill -9, and nothing of the old sandboxes does.
 func TestKill9(t *testing.T) {
-	for _, kind := range []string{"process", "gvisor"} {
+	t.Parallel()
+	for _, kind := range sandboxes {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			needRoot(t, kind)
 			dir := t.TempDir()
 			if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
@@ -197,6 +199,7 @@ func leftovers(t *testing.T, dir string) (left []string) {
 
 // A second server on the same folder is refused while the first one runs.
 func TestOneServerPerFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	defer s.node.Close(context.Background())

@@ -16,6 +16,7 @@ import (
 // A sandbox that is killed while it is restored costs its caller an Init. The Init has the dead one's place: it is what
 // is listed, and the server's end reaches it.
 func TestARestoreThatBecomesAnInitCanBeStopped(t *testing.T) {
+	t.Parallel()
 	s := privateServer(t)
 	f := s.js(`if (process.env.AWS_LAMBDA_INITIALIZATION_TYPE === 'on-demand') { require('fs').writeSync(1, 'begun\n'); const end = Date.now() + 9000; while (Date.now() < end); require('fs').writeSync(1, 'ended\n') }
 		awslambda.snapStart.afterRestore(() => new Promise(r => setTimeout(r, 3000))); exports.handler = async () => 1`, snapStart, timeout(20))

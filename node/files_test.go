@@ -67,6 +67,7 @@ def handler(e, c):
 `
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.deploy(ready(t, s, "python3.11", "python3.12", "python3.13"), map[string]string{"index.py": filesFunction})
 	var got map[string]any

@@ -48,6 +48,7 @@ func (a answer) maxMemory(t testing.TB) int {
 // Forked children share what nobody writes to: with copies of 2 MiB around each written page, twelve of them were
 // killed at 128 MB.
 func TestForkedChildrenAreSmall(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.deploy(ready(t, s, "python3.11", "python3.12", "python3.13"), map[string]string{"index.py": forks}, memory(128), timeout(60))
 	run := func(n, mb int) answer {

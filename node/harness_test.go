@@ -35,10 +35,18 @@ var sharedServers = struct {
 	open map[string]*server
 }{open: map[string]*server{}}
 
-// eachSandbox runs a test on every sandbox that this machine can run; one server of each kind serves all tests of the package.
+// sandboxes are the kinds that this machine can run.
+var sandboxes = []string{"process", "gvisor"}
+
+// eachSandbox runs a test on every sandbox, beside other tests; one server of each kind serves all tests of the package.
+// So a test looks at its own functions alone, or opens a server of its own.
 func eachSandbox(t *testing.T, test func(t *testing.T, s *server)) {
-	for _, kind := range []string{"process", "gvisor"} {
-		t.Run(kind, func(t *testing.T) { test(t, shared(t, kind)) })
+	t.Parallel()
+	for _, kind := range sandboxes {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, shared(t, kind))
+		})
 	}
 }
 

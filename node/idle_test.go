@@ -70,6 +70,7 @@ func ownDir(t *testing.T) string {
 // E-133: a version that nobody invokes for 14 days is Inactive and its snapshot goes; the invoke that finds it so fails with SnapStartNotReadyException and wakes
 // it. The time counts from the last invoke, also of warm environments, over a restart of the server, and for versions that nobody used since.
 func TestIdleVersionsBecomeInactive(t *testing.T) {
+	t.Parallel()
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, nil)
 	f := s.js(`const born = Math.random(); exports.handler = async () => born`, snapStart)
@@ -159,6 +160,7 @@ func TestIdleVersionsBecomeInactive(t *testing.T) {
 
 // A version that cannot be woken is Inactive again, says why, and can be tried again.
 func TestInactiveVersionThatDoesNotWake(t *testing.T) {
+	t.Parallel()
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, nil)
 	defer s.node.Close(context.Background())

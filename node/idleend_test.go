@@ -95,6 +95,7 @@ func TestARestoredEnvironmentIdlesPastItsSnapshotsEnd(t *testing.T) {
 // Environments that were restored have credentials for six hours. No invoke begins in one that could see them end, busy
 // or idle, spare or provisioned.
 func TestNoInvokeSeesItsCredentialsEnd(t *testing.T) {
+	t.Parallel()
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, func(c *Config) { c.IdleExpiry, c.SpareWindow = 1000*time.Hour, 1000*time.Hour })
 	defer s.node.Close(context.Background())
@@ -118,6 +119,7 @@ func TestNoInvokeSeesItsCredentialsEnd(t *testing.T) {
 // Go's time.Time carries the monotonic clock and compares by it, and that clock stands still while the host sleeps:
 // what a snapshot's life is counted by must not have it.
 func TestASnapshotsLifeIsCountedByTheWallClock(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`exports.handler = async () => 1`, snapStart, func(in *lambda.CreateFunctionInput) { in.Tags = map[string]string{snapshot.TagRefresh: "1h"} })
 	f.active()

@@ -161,7 +161,7 @@ func TestAnswersAfterIdleTime(t *testing.T) {
 	}
 	var all []lying
 	for _, idle := range slices.Backward(idleTimes) {
-		for _, sandbox := range []string{"process", "gvisor"} {
+		for _, sandbox := range sandboxes {
 			if sandbox == "gvisor" && os.Geteuid() != 0 {
 				t.Log("the gvisor sandbox needs root: left out")
 				continue

@@ -178,6 +178,7 @@ func testApplication(t *testing.T, code []byte, handler, event string) (f *deplo
 // Spring Boot registers hooks wherever it sees org.crac.Core, and needs org.crac.management then: with no org.crac in
 // the function's package, and with any.
 func TestSpringBootWithSnapStart(t *testing.T) {
+	t.Parallel()
 	app := buildApplication(t, "java-spring")
 	const event = `{"httpMethod":"GET","path":"/pets/rex","headers":{},"multiValueHeaders":{},"requestContext":{"identity":{"sourceIp":"127.0.0.1"}}}`
 	for name, components := range map[string][]string{
@@ -193,6 +194,7 @@ func TestSpringBootWithSnapStart(t *testing.T) {
 }
 
 func TestMicronautWithSnapStart(t *testing.T) {
+	t.Parallel()
 	app := buildApplication(t, "java-micronaut")
 	_, answers := testApplication(t, app.zip(t, "lib"), "example.Pets", `{"name":"rex"}`)
 	for _, a := range answers {

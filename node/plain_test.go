@@ -45,6 +45,7 @@ func holders(t *testing.T, dir, text string) (files []string) {
 // memory; with the cache on disk it lies there and nowhere else. Copies come from the snapshot in both, also after a
 // restart.
 func TestPlainMemoryOfSnapshots(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	for _, where := range []string{"memory", "disk"} {
 		t.Run(where, func(t *testing.T) {
@@ -90,8 +91,10 @@ func TestPlainMemoryOfSnapshots(t *testing.T) {
 
 // Nobody but the server's user can look into a data folder, and functions run from it all the same.
 func TestDataFolderIsPrivate(t *testing.T) {
-	for _, kind := range []string{"process", "gvisor"} {
+	t.Parallel()
+	for _, kind := range sandboxes {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			needRoot(t, kind)
 			dir := t.TempDir()
 			if err := os.Chmod(dir, 0o755); err != nil { // as earlier releases made it

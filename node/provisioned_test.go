@@ -46,6 +46,7 @@ func (f *deployed) version1() {
 
 // C-106, E-012, E-019: environments are initialised before any invoke, are of their own type, and are there again after a restart.
 func TestProvisionedConcurrency(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openServer(t, "process", dir)
 	f := s.js(`exports.handler = async (e) => { await new Promise(r => setTimeout(r, e.ms || 0)); return process.env.AWS_LAMBDA_INITIALIZATION_TYPE }`)
@@ -118,6 +119,7 @@ func TestProvisionedConcurrencyOfAFailingInit(t *testing.T) {
 
 // E-013: Init has the long limit.
 func TestProvisionedInitMayTakeLong(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "process")
 	f := s.js(`Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 12000); exports.handler = async () => 1`)
 	f.version1()
@@ -129,6 +131,7 @@ func TestProvisionedInitMayTakeLong(t *testing.T) {
 
 // With SnapStart, beyond AWS: provisioned environments come from the snapshot.
 func TestProvisionedConcurrencyWithSnapStart(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Math.random(); exports.handler = async () => [process.env.AWS_LAMBDA_INITIALIZATION_TYPE, born]`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {

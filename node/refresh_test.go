@@ -56,6 +56,7 @@ func (f *deployed) snapOnce(version, what string, ok func(admin.Snapshot) bool) 
 // A version that caches an answer which is good for a short time is refreshed under load: nobody sees an answer past its time, nobody fails, and Init
 // runs in the background alone.
 func TestRefreshUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	code, err := samples.Zip("nodejs-cached")
 	if err != nil {
@@ -181,6 +182,7 @@ func TestRefreshUnderLoad(t *testing.T) {
 
 // A refresh on demand makes the next generation; one that fails says why, and the old generation goes on.
 func TestRefreshOnDemand(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	// Init fails once the host's clock has passed UNTIL, which is after the publish and one refresh.
 	until := time.Now().Add(15 * time.Second)
@@ -210,6 +212,7 @@ func TestRefreshOnDemand(t *testing.T) {
 
 // After a restart of the server, versions are refreshed though nobody invokes them.
 func TestRefreshAfterARestart(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
@@ -235,6 +238,7 @@ func TestRefreshAfterARestart(t *testing.T) {
 
 // Tags change the policy of versions that are there, and nonsense is refused as AWS refuses values.
 func TestRefreshTags(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`exports.handler = async () => 1`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
@@ -272,6 +276,7 @@ func TestRefreshTags(t *testing.T) {
 
 // The doctor finds what a function does wrong, and does not find what it does right.
 func TestSnapshotDoctor(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	const expired = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjEwMDAwMDAwMDB9.c2lnbmF0dXJl" // {"exp":1000000000}
 	careless := s.js(`const crypto = require('crypto'); const id = crypto.randomUUID(), secret = crypto.randomBytes(16).toString('hex'), at = new Date().toISOString()

@@ -100,6 +100,7 @@ func (f *deployed) copiesDraw() (all []drawing) {
 // A program with a generator of its own, that no platform can see, learns of each restore by a file, or by a signal if
 // it asks for one.
 func TestReseeding(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	dir := filepath.Join("testdata", "reseed") // within the module, for its dependencies
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -113,7 +114,7 @@ func TestReseeding(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "bootstrap")
-	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", out, "./"+dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", out, "./"+dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the function: %v\n%s", err, b)

@@ -18,6 +18,7 @@ import (
 // with what to type; a server that may fetch has them recover, also those that an earlier server left Failed, and a
 // copied folder serves where there is no network.
 func TestRuntimesComeByThemselves(t *testing.T) {
+	t.Parallel()
 	kind := "gvisor"
 	if os.Geteuid() != 0 {
 		kind = "process"

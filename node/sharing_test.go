@@ -15,7 +15,8 @@ import (
 // Versions of one function that differ in one line: their snapshots lie alike in memory, so that a further one costs a small part of the first. What they drew is
 // each one's own, and another function's layout is another.
 func TestVersionsShareTheirMemory(t *testing.T) {
-	s := shared(t, "gvisor")
+	t.Parallel()
+	s := privateServer(t) // other tests' snapshots could hold what these share
 	code := func(version string) map[string]string {
 		return map[string]string{"index.js": `const maps = require('fs').readFileSync('/proc/self/maps', 'utf8').split('\n')
 			const at = (what) => maps.find((l) => l.includes(what)).split('-')[0]

@@ -83,6 +83,7 @@ func latestCode(n int) string {
 // $LATEST of a function that asks for it has snapshots: it is no slower to deploy, runs Init until there is one, and never begins from one of other code or another
 // configuration.
 func TestSnapStartOfLatest(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(latestCode(1), tags(map[string]string{function.TagSnapStartLatest: "on"}), vars(map[string]string{"VAR": "a"}))
 	time.Sleep(2*tick + quietTime)
@@ -187,6 +188,7 @@ func TestLatestThatChangesOften(t *testing.T) {
 // --snapstart all: every version and $LATEST of every function, in the background; a publish does not wait. A refresh policy holds for them, too. Two weeks without an
 // invoke cost the snapshot, and nothing else.
 func TestSnapStartForAll(t *testing.T) {
+	t.Parallel()
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, func(c *Config) { c.SnapStart = "all" })
 	defer func() { s.node.Close(context.Background()) }()
@@ -232,6 +234,7 @@ func TestSnapStartForAll(t *testing.T) {
 
 // A strict server has no snapshots of $LATEST, whatever the tag says, and refuses what AWS refuses.
 func TestSnapStartStrict(t *testing.T) {
+	t.Parallel()
 	dir, clock := ownDir(t), &ahead{}
 	s := aged(t, dir, clock, func(c *Config) { c.Strict = true })
 	defer s.node.Close(context.Background())
@@ -259,6 +262,7 @@ func TestSnapStartStrict(t *testing.T) {
 
 // With more /tmp than AWS allows beside SnapStart: what Init wrote there is in the copies, each has its own, and the size is that of the function.
 func TestSnapStartWithLargeTmp(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const fs = require('fs'), crypto = require('crypto')
 		const data = crypto.randomBytes(20 << 20); fs.writeFileSync('/tmp/model', data); const sum = crypto.createHash('sha256').update(data).digest('hex')

@@ -54,6 +54,7 @@ func (s *snapstart) keep(t testing.TB, m *snapshot.Meta, text string) {
 // What is done for a life is over when the life has left, nothing begins after its end, and nothing of the next life
 // under the same name begins before. At no moment after a deletion is there a record or a snapshot of what was deleted.
 func TestLives(t *testing.T) {
+	t.Parallel()
 	records := snapshottest.NewRecords()
 	s := keeper(t, t.TempDir(), records, allThere)
 	defer s.Close()
@@ -157,6 +158,7 @@ func TestLives(t *testing.T) {
 // A life that was found before its end is of no use after it: not to work, not to a change of the record, not to a late
 // making of its version.
 func TestNothingBeginsAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	records := snapshottest.NewRecords()
 	s := keeper(t, t.TempDir(), records, allThere)
 	defer s.Close()
@@ -205,6 +207,7 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 // that no record is missing, and what is there is kept. Records of a release that knew no incarnations belong to the
 // function that has the version.
 func TestSweepAtStart(t *testing.T) {
+	t.Parallel()
 	dir, records := t.TempDir(), snapshottest.NewRecords()
 	before := keeper(t, dir, records, allThere)
 	put := func(name, number string, incarnation uint64) snapshot.ID {

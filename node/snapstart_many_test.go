@@ -95,6 +95,7 @@ func TestSnapStartOfAHundredThousandFiles(t *testing.T) {
 
 // A sandbox needs memory to save what it holds. Where the function's does not suffice, its owner is told so, at once.
 func TestSnapStartOfMoreThanCanBeSaved(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(manyFiles(50_000), snapStart, memory(192))
 	c := f.publish()

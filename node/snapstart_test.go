@@ -65,6 +65,7 @@ func (f *deployed) envs() (ids []string) {
 
 // E-012, E-019, E-120, E-121, E-131, E-132: publish makes a snapshot, and environments of the version come from it.
 func TestSnapStart(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Math.random(), at = Date.now(); console.log('initialised'); const cache = Buffer.alloc(20 << 20, 7)
 		const timer = Date.now(); let fired = 0; setTimeout(() => { fired = performance.now() }, 60000)
@@ -134,6 +135,7 @@ func TestSnapStart(t *testing.T) {
 
 // E-127 and the hook's own message: a before-checkpoint hook that fails makes the version Failed.
 func TestSnapStartFailingInit(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`throw new RangeError('no snapshot of this')`, snapStart)
 	c := f.publish()
@@ -144,14 +146,15 @@ func TestSnapStartFailingInit(t *testing.T) {
 
 // E-128: an after-restore hook that fails is the caller's SnapStartException. It runs at the publish's own verification too, so this one fails only later.
 func TestSnapStartFailingAfterRestore(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Date.now()
-		awslambda.snapStart.afterRestore(() => { if (Date.now() - born > 4000) throw new Error('the cache is cold') })
+		awslambda.snapStart.afterRestore(() => { if (Date.now() - born > 10000) throw new Error('the cache is cold') })
 		exports.handler = async () => 1`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	time.Sleep(4 * time.Second)
+	time.Sleep(10 * time.Second)
 	var failed *types.SnapStartException
 	if a := f.invokeVersion("1", `{}`); !errors.As(a.err, &failed) || !strings.Contains(a.err.Error(), "the cache is cold") {
 		t.Errorf("got %v %s", a.err, a.body)
@@ -162,6 +165,7 @@ func TestSnapStartFailingAfterRestore(t *testing.T) {
 // An Error that a Java hook throws is told of like an exception, though the client catches exceptions only, and at
 // once, also when another thread lives.
 func TestSnapStartJavaHookErrors(t *testing.T) {
+	t.Parallel()
 	const source = `
 import com.amazonaws.services.lambda.runtime.*;
 import org.crac.*;
@@ -198,6 +202,7 @@ public class HookError implements RequestHandler<Map<String, Object>, String>, R
 
 // Hooks of AWS's Python library, unchanged: before in reverse order, after in order.
 func TestSnapStartPythonHooks(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.deploy(installed(t, s, "python3.1"), map[string]string{"index.py": `
 from snapshot_restore_py import register_before_snapshot, register_after_restore
@@ -216,6 +221,7 @@ def handler(e, c): return order
 
 // A snapshot that is damaged on disk costs its callers a slower answer, and is made again.
 func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
@@ -271,6 +277,7 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 
 // Versions keep their snapshots over a restart of the server.
 func TestSnapshotsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "gvisor")
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
@@ -295,14 +302,15 @@ func TestSnapshotsSurviveARestart(t *testing.T) {
 
 // E-129: an after-restore hook that does not come to an end is a SnapStartTimeoutException after ten seconds of restore.
 func TestSnapStartTimeout(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Date.now()
-		awslambda.snapStart.afterRestore(async () => { if (Date.now() - born > 4000) await new Promise(r => setTimeout(r, 30000)) })
+		awslambda.snapStart.afterRestore(async () => { if (Date.now() - born > 10000) await new Promise(r => setTimeout(r, 30000)) })
 		exports.handler = async () => 1`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	time.Sleep(4 * time.Second)
+	time.Sleep(10 * time.Second)
 	var late *types.SnapStartTimeoutException
 	if a := f.invokeVersion("1", `{}`); !errors.As(a.err, &late) {
 		t.Errorf("got %v %s", a.err, a.body)

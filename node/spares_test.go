@@ -73,6 +73,7 @@ func sparing(t *testing.T, change func(*Config)) *server {
 
 // The first request after idle time, and the next ones while it runs, are answered by environments that were restored before the requests came.
 func TestSpareAnswersAfterIdleAndTheNextConcurrent(t *testing.T) {
+	t.Parallel()
 	s := sparing(t, func(c *Config) { c.IdleExpiry, c.SpareWindow = time.Second, 2*time.Minute })
 	defer s.node.Close(context.Background())
 	f := s.js(echoSlowly, snapStart)
@@ -170,6 +171,7 @@ func (s *server) metric(name string) string {
 
 // A refresh puts a spare of the new generation in the place of the old one in the moment of the swap: what verified the generation.
 func TestRefreshReplacesTheSpare(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(echoSlowly, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
@@ -231,6 +233,7 @@ func TestRefreshReplacesTheSpare(t *testing.T) {
 
 // Deleting a version takes its spares with it.
 func TestDeletedVersionsLoseTheirSpares(t *testing.T) {
+	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(echoSlowly, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
@@ -259,6 +262,7 @@ func TestDeletedVersionsLoseTheirSpares(t *testing.T) {
 
 // With --spares 0 there are none: an invoke while the only environment works is a restore.
 func TestSparesSwitchedOff(t *testing.T) {
+	t.Parallel()
 	s := sparing(t, func(c *Config) { c.Spares = 0 })
 	defer s.node.Close(context.Background())
 	f := s.js(echoSlowly, snapStart)

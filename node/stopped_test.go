@@ -21,7 +21,7 @@ const stopTime = time.Minute
 // is answered, what lay idle answers, and changes are seen.
 func TestAServerThatIsStoppedForAMinute(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"process", "gvisor"} {
+	for _, kind := range sandboxes {
 		t.Run(kind, func(t *testing.T) {
 			needRoot(t, kind)
 			t.Parallel()

@@ -15,9 +15,12 @@ var madeTrace = regexp.MustCompile(`Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a
 func TestTraceHeader(t *testing.T) {
 	const js = `const first = process.env._X_AMZN_TRACE_ID; exports.handler = async () => [String(first), process.env._X_AMZN_TRACE_ID].join(' ')`
 	seen := map[string]bool{}
+	var mu sync.Mutex // of seen: the tests below run side by side
 	made := func(t *testing.T, a answer) {
 		t.Helper()
 		m := madeTrace.FindString(a.ok(t))
+		mu.Lock()
+		defer mu.Unlock()
 		if m == "" || seen[m] {
 			t.Errorf("the function has %s; want a new trace", a.body)
 		}

@@ -9,7 +9,7 @@ import (
 
 // BenchmarkWarm is one connection's invokes of a warm function, without a signer in front: the server's and the sandbox's part. `make bench` measures the whole.
 func BenchmarkWarm(b *testing.B) {
-	for _, kind := range []string{"process", "gvisor"} {
+	for _, kind := range sandboxes {
 		b.Run(kind, func(b *testing.B) {
 			s := shared(b, kind)
 			f := s.js(`exports.handler = async (e) => e`)

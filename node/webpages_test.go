@@ -118,6 +118,7 @@ func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestNoWebPageRunsCode(t *testing.T) {
+	t.Parallel()
 	s := openServer(t, "process", t.TempDir())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

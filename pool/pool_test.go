@@ -87,7 +87,7 @@ func build(dir string) error {
 		return err
 	}
 	defer os.RemoveAll(src)
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "bootstrap"), "./"+src)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "bootstrap"), "./"+src)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the function: %w\n%s", err, out)

@@ -15,7 +15,7 @@ func TestCompiledFiltersAreOfThisRelease(t *testing.T) {
 		t.Skip("none are compiled for this architecture")
 	}
 	exe := filepath.Join(t.TempDir(), "thaw-sandbox")
-	build := exec.Command("go", "build", "-o", exe, ".")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

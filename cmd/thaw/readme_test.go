@@ -48,7 +48,9 @@ func TestQuickStart(t *testing.T) {
 		sandbox = "gvisor"
 	}
 	exe := filepath.Join(t.TempDir(), "thaw")
-	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, ".") // as make build does, whose packages are compiled already
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	data := servingIn(t, sandbox)

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -127,6 +128,9 @@ func install(r io.Reader, path string) error {
 	return nil
 }
 
+// fresh are the paths of the programs that this process has built from the source tree, or found up to date.
+var fresh sync.Map
+
 // fromSource builds a program with the flags of `make build`, in a cache that all tests share, and copies it into dir.
 func fromSource(name, dir string) (string, error) {
 	root, ok := sourceTree()
@@ -151,11 +155,16 @@ func fromSource(name, dir string) (string, error) {
 		return "", fmt.Errorf("%s: lock: %w", name, err)
 	}
 	built := filepath.Join(cache, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, "./cmd/"+name)
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s from source: %w\n%s", name, err, out)
+	// Once in the life of a process: even an output that is up to date takes the go command half a second of processor
+	// time to find so, and a test process opens a hundred servers.
+	if _, done := fresh.Load(built); !done {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", built, "./cmd/"+name)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%s from source: %w\n%s", name, err, out)
+		}
+		fresh.Store(built, true)
 	}
 	f, err := os.Open(built)
 	if err != nil {

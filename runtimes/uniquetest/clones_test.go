@@ -86,7 +86,7 @@ func open(t *testing.T) *gvisor.Backend {
 			return
 		}
 		exe := filepath.Join(backend.dir, "thaw-sandbox")
-		cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", exe, "thaw/cmd/thaw-sandbox")
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, "thaw/cmd/thaw-sandbox")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			backend.err = fmt.Errorf("%s: %w\n%s", cmd, err, out)

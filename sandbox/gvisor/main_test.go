@@ -57,7 +57,7 @@ func build(tb testing.TB) (sandboxExe, guest string) {
 		}
 		programs.sandboxExe, programs.guest = filepath.Join(programs.dir, "thaw-sandbox"), filepath.Join(programs.dir, "guest")
 		for out, pkg := range map[string]string{programs.sandboxExe: "thaw/cmd/thaw-sandbox", programs.guest: "./testdata/guest"} {
-			cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, pkg)
+			cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if b, err := cmd.CombinedOutput(); err != nil {
 				programs.err = errors.Join(programs.err, fmt.Errorf("build %s: %w: %s", pkg, err, b))

@@ -23,15 +23,17 @@ import (
 // inside tells a test that it runs in namespaces of its own.
 const insideVar = "THAW_GVISOR_TEST_INSIDE"
 
-// alone runs the calling test again in a process with its own network namespace, and reports whether this is that process.
+// alone runs the calling test again in a process with its own network namespace, beside other tests, and reports whether
+// this is that process.
 func alone(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVar) == t.Name() {
 		return true
 	}
 	needRoot(t)
+	t.Parallel()
 	exe, guest := build(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")
 	cmd.Env = append(os.Environ(), insideVar+"="+t.Name(), "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	runtime.LockOSThread()

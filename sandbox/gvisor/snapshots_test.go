@@ -10,7 +10,9 @@ import (
 )
 
 func TestSnapshots(t *testing.T) {
-	needRoot(t)
+	if !alone(t) {
+		return
+	}
 	exe, _ := build(t)
 	sandboxtest.RunSnapshots(t, func(t testing.TB) sandbox.Backend {
 		b, err := Open(testContext(t), Options{

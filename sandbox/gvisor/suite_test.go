@@ -10,7 +10,9 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	needRoot(t)
+	if !alone(t) {
+		return
+	}
 	exe, _ := build(t)
 	sandboxtest.Run(t, func(t testing.TB) sandbox.Backend {
 		b, err := Open(testContext(t), Options{
