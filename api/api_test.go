@@ -57,14 +57,15 @@ type runner struct {
 	mu      sync.Mutex
 	asked   []*pool.Request
 	retired []retirement
-	wanted  map[string]int // provisioned, by ARN with version
-	made    map[string]pool.Allocation
+	wanted  map[function.ARN]int // provisioned, by ARN with version
+	made    map[function.ARN]pool.Allocation
 	answer  func(context.Context, *pool.Request) (*function.Outcome, error)
 }
 
 type retirement struct {
-	ARN, Number string
-	Before      uint64
+	ARN    function.ARN
+	Number function.VersionNumber
+	Before uint64
 }
 
 func (r *runner) Invoke(ctx context.Context, q *pool.Request) (*function.Outcome, error) {
@@ -78,7 +79,7 @@ func (r *runner) Invoke(ctx context.Context, q *pool.Request) (*function.Outcome
 	return answer(ctx, q)
 }
 
-func (r *runner) Retire(arn, number string, before uint64) {
+func (r *runner) Retire(arn function.ARN, number function.VersionNumber, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.retired = append(r.retired, retirement{arn, number, before})
@@ -88,7 +89,7 @@ func (r *runner) Provision(v *function.Version, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.wanted == nil {
-		r.wanted = map[string]int{}
+		r.wanted = map[function.ARN]int{}
 	}
 	r.wanted[v.ARN()] = n
 }

@@ -12,7 +12,7 @@ import (
 // functionConfiguration is the wire's FunctionConfiguration. Members that are unset are left out.
 type functionConfiguration struct {
 	FunctionName     string
-	FunctionArn      string
+	FunctionArn      function.ARN
 	Runtime          string `json:",omitempty"`
 	Role             string
 	Handler          string `json:",omitempty"`
@@ -22,7 +22,7 @@ type functionConfiguration struct {
 	MemorySize       int
 	LastModified     string
 	CodeSha256       string
-	Version          string
+	Version          function.VersionNumber
 	VpcConfig        *vpcConfig   `json:",omitempty"`
 	DeadLetterConfig *deadLetter  `json:",omitempty"`
 	Environment      *environment `json:",omitempty"`
@@ -71,7 +71,7 @@ const beingCreated, codeCreating = "The function is being created.", "Creating"
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000+0000") }
 
 // listed is a version as lists show it: without states and without the runtime's version.
-func listed(r *function.Record, v *function.VersionRecord, arn string) *functionConfiguration {
+func listed(r *function.Record, v *function.VersionRecord, arn function.ARN) *functionConfiguration {
 	c := &v.Config
 	out := &functionConfiguration{
 		FunctionName: r.Name, FunctionArn: arn,
@@ -109,7 +109,7 @@ func listed(r *function.Record, v *function.VersionRecord, arn string) *function
 }
 
 // described is a version as everything but a list shows it.
-func described(r *function.Record, v *function.VersionRecord, arn string) *functionConfiguration {
+func described(r *function.Record, v *function.VersionRecord, arn function.ARN) *functionConfiguration {
 	out := listed(r, v, arn)
 	sum := sha256.Sum256([]byte(v.Config.Runtime))
 	out.RuntimeVersionConfig = &runtimeVersion{"arn:" + r.Partition + ":lambda:" + r.Region + "::runtime:" + hex.EncodeToString(sum[:])}

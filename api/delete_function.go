@@ -19,7 +19,7 @@ func (c *call) deleteFunction() error {
 	if err != nil {
 		return err
 	}
-	switch function.KindOf(t.qualifier) {
+	switch t.qualifier.Kind() {
 	case function.QualifierAlias:
 		return invalidParameter("Deletion of aliases is not currently supported.")
 	case function.QualifierNothing:
@@ -97,7 +97,7 @@ func (s *Server) deleteAll(ctx context.Context, t target) error {
 func (s *Server) deleteVersion(ctx context.Context, t target) error {
 	ctx, cancel := s.writing(ctx)
 	defer cancel()
-	n := function.Number(t.qualifier)
+	n := t.qualifier.Number()
 	var was *function.VersionRecord
 	var r *function.Record
 	err := s.exclusive(t.key, func() error {
@@ -110,7 +110,7 @@ func (s *Server) deleteVersion(ctx context.Context, t target) error {
 		}
 		e, err := s.change(ctx, t.key, func(_ *function.Entry, r *function.Record) error {
 			r.Numbers = slices.DeleteFunc(r.Numbers, func(m int) bool { return m == n })
-			delete(r.Provisioned, n)
+			delete(r.Provisioned, t.qualifier)
 			return nil
 		})
 		if err == nil {
@@ -121,9 +121,9 @@ func (s *Server) deleteVersion(ctx context.Context, t target) error {
 	if err != nil || r == nil {
 		return err
 	}
-	s.Pool.Retire(r.ARN(), t.qualifier, r.Incarnation+1)
+	s.Pool.Retire(r.ARN(), function.NumberOf(n), r.Incarnation+1)
 	if s.Snapshots != nil {
-		s.Snapshots.Forget(ctx, r.ARN(), r.Incarnation, t.qualifier)
+		s.Snapshots.Forget(ctx, r.ARN(), r.Incarnation, function.NumberOf(n))
 	}
 	if err := s.Store.DeleteVersion(ctx, t.key, r.Incarnation, n); err != nil {
 		s.Log.Warn("deleted version stays until the next start", "fn", t.key.Name, "qualifier", n, "error", err)

@@ -15,14 +15,13 @@ func (c *call) deleteProvisionedConcurrencyConfig() error {
 	if err != nil {
 		return err
 	}
-	number := function.Number(t.qualifier)
 	var e *function.Entry
 	err = c.s.exclusive(t.key, func() error {
 		e, err = c.s.change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
-			if _, ok := r.Provisioned[number]; !ok {
+			if _, ok := r.Provisioned[t.qualifier]; !ok {
 				return errNoProvision
 			}
-			delete(r.Provisioned, number)
+			delete(r.Provisioned, t.qualifier)
 			return nil
 		})
 		return err
@@ -33,7 +32,7 @@ func (c *call) deleteProvisionedConcurrencyConfig() error {
 	if err != nil {
 		return err
 	}
-	if serving := e.Serving(t.qualifier); serving != nil {
+	if serving := e.Serving(function.VersionNumber(t.qualifier)); serving != nil {
 		c.s.Pool.Provision(serving, 0)
 	}
 	return c.empty(http.StatusNoContent)

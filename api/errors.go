@@ -85,7 +85,7 @@ func invalidParameter(format string, v ...any) *Error {
 	return fail("InvalidParameterValueException", format, v...)
 }
 
-func notFound(arn string) *Error {
+func notFound(arn function.ARN) *Error {
 	return fail("ResourceNotFoundException", "Function not found: %s", arn)
 }
 
@@ -93,7 +93,7 @@ func notImplemented(what string) *Error {
 	return fail("NotImplementedException", "%s is not implemented by this server yet.", what)
 }
 
-func updateInProgress(arn string) *Error {
+func updateInProgress(arn function.ARN) *Error {
 	return fail("ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
 }
 

@@ -13,8 +13,8 @@ func (c *call) getProvisionedConcurrencyConfig() error {
 	if err != nil {
 		return err
 	}
-	p, ok := e.Record.Provisioned[function.Number(t.qualifier)]
-	serving := e.Serving(t.qualifier)
+	p, ok := e.Record.Provisioned[t.qualifier]
+	serving := e.Serving(function.VersionNumber(t.qualifier))
 	if !ok || serving == nil {
 		return errNoProvision
 	}

@@ -14,14 +14,14 @@ func (s *Server) Deactivate(ctx context.Context, v *function.Version) error {
 	if e == nil || e.Record.Incarnation != v.Epoch {
 		return nil // deleted meanwhile
 	}
-	_, err := s.moveVersion(ctx, e.Record, function.Number(v.Number), function.Idled)
+	_, err := s.moveVersion(ctx, e.Record, v.Number.Int(), function.Idled)
 	return err
 }
 
 // wake has the snapshot of an Inactive version made again. Source: E-133; spec 5.2. On the service only a new version
 // would help after a regeneration that failed; here the next invocation tries again.
 func (s *Server) wake(ctx context.Context, e *function.Entry, v *function.VersionRecord) error {
-	moved, err := s.moveVersion(ctx, e.Record, function.Number(v.Number), function.WakeAsked)
+	moved, err := s.moveVersion(ctx, e.Record, v.Number.Int(), function.WakeAsked)
 	if err == nil && moved {
 		s.settleSoon(e.Record.Key)
 	}

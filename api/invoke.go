@@ -28,7 +28,7 @@ func (c *call) invoke() error {
 		return c.invokeFailed(err)
 	}
 	h := c.w.Header()
-	h["X-Amz-Executed-Version"] = []string{result.Version.Number}
+	h["X-Amz-Executed-Version"] = []string{string(result.Version.Number)}
 	if result.FunctionError != "" {
 		h["X-Amz-Function-Error"] = []string{result.FunctionError}
 	}
@@ -81,7 +81,7 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := c.s.invoker.Find(t.key, t.qualifier, t.asNamed()); err != nil {
+	if _, _, err := c.s.invoker.Find(t.key, t.qualifier, t.asNamed(), 1); err != nil {
 		return nil, err
 	}
 	switch {

@@ -32,10 +32,10 @@ func TestInvoke(t *testing.T) { // C-069, C-071, C-073, C-077, C-080, C-081
 			t.Errorf("%s: %+v, %v", name, out, err)
 		}
 		q := w.runner.last(t)
-		if q.Version.Number != qualifier || q.Version.Name != "orders" || q.Version.CodeSHA256 == "" || q.Version.MemoryMiB != 128 || q.Version.Timeout != 3*time.Second {
+		if string(q.Version.Number) != qualifier || q.Version.Name != "orders" || q.Version.CodeSHA256 == "" || q.Version.MemoryMiB != 128 || q.Version.Timeout != 3*time.Second {
 			t.Errorf("%s asks for %+v", name, q.Version)
 		}
-		if want := ordersARN + map[bool]string{true: ":1"}[qualifier == "1"]; q.InvokedARN != want {
+		if want := ordersARN + map[bool]string{true: ":1"}[qualifier == "1"]; string(q.InvokedARN) != want {
 			t.Errorf("%s: invoked ARN %s, want %s", name, q.InvokedARN, want)
 		}
 	}

@@ -21,7 +21,7 @@ func (c *call) invokeWithResponseStream() error {
 		return err
 	}
 	out := &eventStream{c: c}
-	q.Stream, q.Chosen = out, func(v *function.Version) { out.version = v.Number }
+	q.Stream, q.Chosen = out, func(v *function.Version) { out.version = string(v.Number) }
 	result, err := c.s.invoker.Invoke(c.r.Context(), q)
 	if err != nil {
 		if !out.started() {

@@ -40,7 +40,7 @@ func (c *call) listFunctions() error {
 		}
 		if all {
 			for _, v := range e.Versions() {
-				if e.Record.Name > afterName || function.Number(v.Number) > afterNumber {
+				if e.Record.Name > afterName || v.Number.Int() > afterNumber {
 					items = append(items, item{e, v})
 				}
 			}
@@ -56,12 +56,12 @@ func (c *call) listFunctions() error {
 	for i, it := range items {
 		if i == size {
 			last := items[i-1]
-			out.NextMarker = newMarker(list, last.e.Record.Name+":"+last.v.Number)
+			out.NextMarker = newMarker(list, last.e.Record.Name+":"+string(last.v.Number))
 			break
 		}
 		arn := it.e.Record.ARN()
 		if all {
-			arn += ":" + it.v.Number
+			arn = arn.Version(it.v.Number)
 		}
 		out.Functions = append(out.Functions, c.s.optimize(it.e, it.v, listed(it.e.Record, it.v, arn)))
 	}
@@ -72,7 +72,7 @@ func (c *call) listFunctions() error {
 func splitAfter(s string) (name string, number int) {
 	for i := range len(s) {
 		if s[i] == ':' {
-			return s[:i], function.Number(s[i+1:])
+			return s[:i], function.VersionNumber(s[i+1:]).Int()
 		}
 	}
 	return s, 0

@@ -33,10 +33,10 @@ func (c *call) listProvisionedConcurrencyConfigs() error {
 	}{ProvisionedConcurrencyConfigs: []provisionedConcurrency{}}
 	last := ""
 	for _, version := range e.Versions() {
-		n := function.Number(version.Number)
-		p, ok := e.Record.Provisioned[n]
+		n := version.Number.Int()
+		p, ok := e.Record.Provisioned[function.Qualifier(version.Number)]
 		serving := e.Serving(version.Number)
-		if !ok || serving == nil || after != "" && n <= function.Number(after) {
+		if !ok || serving == nil || after != "" && n <= function.VersionNumber(after).Int() {
 			continue
 		}
 		if len(out.ProvisionedConcurrencyConfigs) == size {
@@ -44,9 +44,9 @@ func (c *call) listProvisionedConcurrencyConfigs() error {
 			break
 		}
 		one := allocation(p, c.s.Pool.Provisioned(serving))
-		one.FunctionArn = e.Record.ARN() + ":" + version.Number
+		one.FunctionArn = e.Record.ARN().Version(version.Number)
 		out.ProvisionedConcurrencyConfigs = append(out.ProvisionedConcurrencyConfigs, one)
-		last = version.Number
+		last = string(version.Number)
 	}
 	return c.json(http.StatusOK, out)
 }

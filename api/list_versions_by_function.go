@@ -28,9 +28,9 @@ func (c *call) listVersionsByFunction() error {
 	}
 	items := append([]*function.VersionRecord{&e.Record.Latest}, e.Versions()...)
 	if after != "" {
-		n := function.Number(after) // 0: after $LATEST
+		n := function.VersionNumber(after).Int() // 0: after $LATEST
 		i := 0
-		for i < len(items) && function.Number(items[i].Number) <= n {
+		for i < len(items) && items[i].Number.Int() <= n {
 			i++
 		}
 		items = items[i:]
@@ -41,10 +41,10 @@ func (c *call) listVersionsByFunction() error {
 	}{Versions: []*functionConfiguration{}}
 	for i, it := range items {
 		if i == size {
-			out.NextMarker = newMarker(list, items[i-1].Number)
+			out.NextMarker = newMarker(list, string(items[i-1].Number))
 			break
 		}
-		out.Versions = append(out.Versions, c.s.optimize(e, it, listed(e.Record, it, e.Record.ARN()+":"+it.Number)))
+		out.Versions = append(out.Versions, c.s.optimize(e, it, listed(e.Record, it, e.Record.ARN().Version(it.Number))))
 	}
 	return c.json(http.StatusOK, out)
 }

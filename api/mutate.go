@@ -82,7 +82,7 @@ func (s *Server) addVersion(ctx context.Context, r *function.Record, description
 	for {
 		n := r.NextNumber
 		r.NextNumber++
-		v.Number = fmt.Sprint(n)
+		v.Number = function.NumberOf(n)
 		err := s.Store.PutVersion(ctx, r.Key, r.Incarnation, v)
 		if errors.Is(err, function.ErrStale) {
 			continue // taken by somebody who was not the quickest to list it: the next start removes it

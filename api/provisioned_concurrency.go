@@ -7,7 +7,7 @@ import (
 
 // provisionedConcurrency is what the operations of provisioned concurrency answer.
 type provisionedConcurrency struct {
-	FunctionArn                              string `json:",omitempty"` // in lists
+	FunctionArn                              function.ARN `json:",omitempty"` // in lists
 	RequestedProvisionedConcurrentExecutions int
 	AvailableProvisionedConcurrentExecutions int
 	AllocatedProvisionedConcurrentExecutions int
@@ -42,14 +42,14 @@ func (c *call) provisionTarget(v *violations, latest string) (target, *function.
 		return t, nil, nil, err
 	}
 	e := c.s.view.Get(t.key)
-	switch function.KindOf(t.qualifier) {
+	switch t.qualifier.Kind() {
 	case function.QualifierLatest:
 		return t, nil, nil, invalidParameter("%s", latest)
 	case function.QualifierAlias: // there are none here
 		return t, nil, nil, fail("ResourceNotFoundException", "Cannot find alias arn: %s", t.qualified())
 	case function.QualifierNumber:
 		if e != nil {
-			if r := e.Version(function.Number(t.qualifier)); r != nil {
+			if r := e.Version(t.qualifier.Number()); r != nil {
 				return t, e, r, nil
 			}
 		}
@@ -67,11 +67,10 @@ var errNoProvision = fail("ProvisionedConcurrencyConfigNotFoundException", "No P
 
 // provision tells the pool what a function's versions want.
 func (s *Server) provision(e *function.Entry) {
-	for n, p := range e.Record.Provisioned {
-		if r := e.Version(n); r != nil {
-			if v := e.Serving(r.Number); v != nil {
-				s.Pool.Provision(v, p.Requested)
-			}
+	for _, r := range e.Versions() {
+		n := e.ProvisionedOf(r.Number)
+		if v := e.Serving(r.Number); v != nil && n > 0 {
+			s.Pool.Provision(v, n)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/api"
+	"thaw/function"
 	"thaw/pool"
 )
 
@@ -63,7 +64,7 @@ func TestProvisionedConcurrency(t *testing.T) {
 		{"all are there", pool.Allocation{Allocated: 3}, "READY", ""},
 	} {
 		w.runner.mu.Lock()
-		w.runner.made = map[string]pool.Allocation{arn + ":1": c.made}
+		w.runner.made = map[function.ARN]pool.Allocation{function.ARN(arn) + ":1": c.made}
 		w.runner.mu.Unlock()
 		got, err := w.provisioned(name, "1")
 		if err != nil || got.Status != c.status || aws.ToString(got.StatusReason) != c.reason || int(*got.AllocatedProvisionedConcurrentExecutions) != c.made.Allocated ||
@@ -83,7 +84,7 @@ func TestProvisionedConcurrency(t *testing.T) {
 
 	w.runner.wanted = nil
 	w.reopen()
-	if got := w.runner.wanted; len(got) != 2 || got[arn+":1"] != 3 || got[arn+":2"] != 1 {
+	if got := w.runner.wanted; len(got) != 2 || got[function.ARN(arn+":1")] != 3 || got[function.ARN(arn+":2")] != 1 {
 		t.Errorf("after a restart the pool was told %v", got)
 	}
 	page, err := w.client.ListProvisionedConcurrencyConfigs(ctx, &lambda.ListProvisionedConcurrencyConfigsInput{FunctionName: &name, MaxItems: aws.Int32(1)})
@@ -103,7 +104,7 @@ func TestProvisionedConcurrency(t *testing.T) {
 	wantError(t, err, "ProvisionedConcurrencyConfigNotFoundException", none)
 	_, err = w.client.DeleteProvisionedConcurrencyConfig(ctx, &lambda.DeleteProvisionedConcurrencyConfigInput{FunctionName: &name, Qualifier: aws.String("1")})
 	wantError(t, err, "ProvisionedConcurrencyConfigNotFoundException", none)
-	if got := w.runner.wanted[arn+":1"]; got != 0 {
+	if got := w.runner.wanted[function.ARN(arn+":1")]; got != 0 {
 		t.Errorf("the pool keeps %d", got)
 	}
 	if _, err := w.client.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &name, Qualifier: aws.String("2")}); err != nil {

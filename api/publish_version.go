@@ -72,7 +72,7 @@ func (c *call) publishVersion() error {
 		return err
 	}
 	c.s.settleSoon(t.key)
-	return c.json(http.StatusCreated, described(e.Record, published, e.Record.ARN()+":"+published.Number))
+	return c.json(http.StatusCreated, described(e.Record, published, e.Record.ARN().Version(published.Number)))
 }
 
 var errUnchanged = errors.New("nothing changed since the last version")

@@ -25,7 +25,7 @@ func (c *call) putProvisionedConcurrencyConfig() error {
 	if c.s.Strict && version.Config.SnapStart {
 		return invalidParameter("Provisioned Concurrency is not supported for SnapStart enabled functions.")
 	}
-	number, p := function.Number(t.qualifier), function.Provision{Requested: *in.ProvisionedConcurrentExecutions, Modified: c.s.Now()}
+	number, p := t.qualifier.Number(), function.Provision{Requested: *in.ProvisionedConcurrentExecutions, Modified: c.s.Now()}
 	c.s.reserveMu.Lock() // as reservations: they share a sum
 	defer c.s.reserveMu.Unlock()
 	var e *function.Entry
@@ -42,14 +42,14 @@ func (c *call) putProvisionedConcurrencyConfig() error {
 			default:
 				return fail("ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
 			}
-			others := r.ProvisionedTotal() - r.Provisioned[number].Requested
+			others := r.ProvisionedTotal() - r.Provisioned[t.qualifier].Requested
 			if err := c.s.provisionFits(r, others, p.Requested); err != nil {
 				return err
 			}
 			if r.Provisioned == nil {
-				r.Provisioned = map[int]function.Provision{}
+				r.Provisioned = map[function.Qualifier]function.Provision{}
 			}
-			r.Provisioned[number] = p
+			r.Provisioned[t.qualifier] = p
 			return nil
 		})
 		return err
@@ -60,7 +60,7 @@ func (c *call) putProvisionedConcurrencyConfig() error {
 	if err != nil {
 		return err
 	}
-	serving := e.Serving(t.qualifier)
+	serving := e.Serving(function.VersionNumber(t.qualifier))
 	if serving == nil {
 		return notFound(t.qualified()) // deleted meanwhile
 	}

@@ -63,7 +63,7 @@ func versionsOf(e *function.Entry) []*function.VersionRecord {
 // revive applies CauseGone to a version that failed, if it is still what it was, and has it settled.
 func (s *Server) revive(r *function.Record, v *function.VersionRecord) error {
 	if v.Number != function.Latest {
-		_, err := s.moveVersion(s.ctx, r, function.Number(v.Number), function.CauseGone)
+		_, err := s.moveVersion(s.ctx, r, v.Number.Int(), function.CauseGone)
 		s.settleSoon(r.Key)
 		return err
 	}

@@ -29,7 +29,7 @@ type Pool interface {
 	invoke.Pool
 	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number is $LATEST, a
 	// version's, or empty for all. It does not wait.
-	Retire(unqualifiedARN, number string, beforeEpoch uint64)
+	Retire(unqualifiedARN function.ARN, number function.VersionNumber, beforeEpoch uint64)
 	// Provision says how many environments of a version are kept initialised, 0: none. It does not wait. Provisioned says how far that is.
 	Provision(v *function.Version, n int)
 	Provisioned(v *function.Version) pool.Allocation
@@ -51,7 +51,7 @@ type Runtimes interface {
 type Snapshots interface {
 	// Begin is called once, before all others, when it is known which functions there are. incarnation returns that of
 	// the function that has a version, now and at every later time; 0 when there is no such version.
-	Begin(incarnation func(unqualifiedARN, number string) uint64)
+	Begin(incarnation func(function.ARN, function.VersionNumber) uint64)
 	// Sweep removes what is kept of versions that are not there. It is called before the first Make, and only when
 	// function.Store.Complete.
 	Sweep(ctx context.Context) error
@@ -62,11 +62,11 @@ type Snapshots interface {
 	// Optimized says whether the next environment of a version begins from a snapshot.
 	Optimized(v *function.Version) bool
 	// Retag says what a function's tags are from now on. They can be read as a policy: checkSnapshotTags has seen them. It does not wait.
-	Retag(unqualifiedARN string, tags map[string]string)
+	Retag(unqualifiedARN function.ARN, tags map[string]string)
 	// Forget removes what is kept for a version of an incarnation, or for all of its versions when number is empty: it
 	// cancels what is being made, waits for it, and nothing is made or written afterwards. Call it when the function,
 	// or its list of versions, no longer has it. When ctx ends it goes on alone.
-	Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string)
+	Forget(ctx context.Context, unqualifiedARN function.ARN, incarnation uint64, number function.VersionNumber)
 }
 
 // Blobs keeps code packages; *blob.Store is one.
@@ -292,13 +292,13 @@ func (s *Server) sweep(ctx context.Context) error {
 }
 
 // incarnation returns that of the function that has a version; 0 when there is no such version.
-func (s *Server) incarnation(unqualifiedARN, number string) uint64 {
-	ref, err := function.ParseRead(unqualifiedARN)
+func (s *Server) incarnation(unqualifiedARN function.ARN, number function.VersionNumber) uint64 {
+	ref, err := function.ParseRead(string(unqualifiedARN))
 	if err != nil {
 		return 0
 	}
 	e := s.view.Get(function.Key{Account: ref.Account, Region: ref.Region, Name: ref.Name})
-	if e == nil || number != function.Latest && !e.Record.Has(function.Number(number)) {
+	if e == nil || number != function.Latest && !e.Record.Has(number.Int()) {
 		return 0
 	}
 	return e.Record.Incarnation

@@ -90,7 +90,7 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 			return err
 		}
 	}
-	versions := map[string]outcome{}
+	versions := map[function.VersionNumber]outcome{}
 	for _, v := range e.Versions() {
 		if v.Life.Settling() {
 			if versions[v.Number], err = prepare(v); err != nil {
@@ -175,7 +175,7 @@ func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.Ve
 	case err != nil:
 		return err.Error(), invalidRuntime, nil
 	}
-	_, release, err := s.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, CodeSHA256: v.Config.CodeSHA256})
+	_, release, err := s.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, Package: v.Config.Package})
 	var invalid *codepackage.InvalidError
 	switch {
 	case err == nil:

@@ -25,7 +25,7 @@ import (
 // slowSnapshots make one that takes until it is forgotten, and note what they were asked.
 type slowSnapshots struct {
 	mu          sync.Mutex
-	incarnation func(arn, number string) uint64
+	incarnation func(function.ARN, function.VersionNumber) uint64
 	calls       []string
 	making      map[string]chan struct{} // by incarnation and number
 	begun       chan *function.Version
@@ -35,7 +35,7 @@ func (s *slowSnapshots) note(format string, args ...any) {
 	s.calls = append(s.calls, fmt.Sprintf(format, args...))
 }
 
-func (s *slowSnapshots) Begin(incarnation func(arn, number string) uint64) {
+func (s *slowSnapshots) Begin(incarnation func(function.ARN, function.VersionNumber) uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.incarnation = incarnation
@@ -69,12 +69,12 @@ func (s *slowSnapshots) Make(ctx context.Context, v *function.Version, _ map[str
 	}
 }
 
-func (s *slowSnapshots) Optimized(*function.Version) bool         { return false }
-func (s *slowSnapshots) Retag(arn string, tags map[string]string) {}
-func (s *slowSnapshots) Forget(_ context.Context, arn string, incarnation uint64, number string) {
+func (s *slowSnapshots) Optimized(*function.Version) bool               { return false }
+func (s *slowSnapshots) Retag(arn function.ARN, tags map[string]string) {}
+func (s *slowSnapshots) Forget(_ context.Context, arn function.ARN, incarnation uint64, number function.VersionNumber) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, n := range []string{"1", "2"} {
+	for _, n := range []function.VersionNumber{"1", "2"} {
 		if number != "" && number != n {
 			continue
 		}

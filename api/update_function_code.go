@@ -74,7 +74,7 @@ func (c *call) updateFunctionCode() error {
 		return err
 	}
 	if published != nil {
-		return c.json(http.StatusOK, described(e.Record, published, e.Record.ARN()+":"+published.Number))
+		return c.json(http.StatusOK, described(e.Record, published, e.Record.ARN().Version(published.Number)))
 	}
 	return c.json(http.StatusOK, described(e.Record, &e.Record.Latest, e.Record.ARN()))
 }

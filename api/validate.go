@@ -110,26 +110,21 @@ var (
 type target struct {
 	key       function.Key
 	partition string
-	qualifier string // as the caller wrote it; empty when he did not
+	qualifier function.Qualifier // as the caller wrote it; empty when he did not
 }
 
-func (t *target) arn() string { return t.key.ARN(t.partition) }
+func (t *target) arn() function.ARN { return t.key.ARN(t.partition) }
 
 // qualified is the ARN as the caller named it, $LATEST when he named no version.
-func (t *target) qualified() string {
+func (t *target) qualified() function.ARN {
 	if t.qualifier == "" {
-		return t.arn() + ":" + function.Latest
+		return t.arn().Version(function.Latest)
 	}
-	return t.arn() + ":" + t.qualifier
+	return t.asNamed()
 }
 
 // asNamed is the ARN with the qualifier that the caller wrote, if he wrote one.
-func (t *target) asNamed() string {
-	if t.qualifier == "" {
-		return t.arn()
-	}
-	return t.arn() + ":" + t.qualifier
-}
+func (t *target) asNamed() function.ARN { return t.arn().Qualified(t.qualifier) }
 
 // names is how an operation reads a function's name.
 type names uint8
@@ -141,7 +136,7 @@ const (
 
 // checkTarget checks name and qualifier by the framework's rules and takes them apart. Violations come into v, the qualifier's first, as
 // recorded. What is found wrong later, about regions and accounts, is for resolve.
-func (c *call) checkTarget(v *violations, n names, name string) (function.Reference, string) {
+func (c *call) checkTarget(v *violations, n names, name string) (function.Reference, function.Qualifier) {
 	qualifier, given := c.query("Qualifier")
 	if given {
 		if len(qualifier) > 128 {
@@ -149,7 +144,7 @@ func (c *call) checkTarget(v *violations, n names, name string) (function.Refere
 		} else if len(qualifier) < 1 {
 			v.add(quoted(qualifier), "qualifier", "Member must have length greater than or equal to 1")
 		}
-		if len(qualifier) > 0 && !function.ValidQualifier(qualifier) {
+		if len(qualifier) > 0 && !function.Qualifier(qualifier).Valid() {
 			v.add(quoted(qualifier), "qualifier", patternRule(function.QualifierPattern))
 		}
 	}
@@ -166,11 +161,11 @@ func (c *call) checkTarget(v *violations, n names, name string) (function.Refere
 	if err != nil {
 		v.add(quoted(name), "functionName", patternRule(pattern))
 	}
-	return ref, qualifier
+	return ref, function.Qualifier(qualifier)
 }
 
 // resolve turns a checked reference into a function of this server.
-func (c *call) resolve(ref function.Reference, qualifier string) (target, error) {
+func (c *call) resolve(ref function.Reference, qualifier function.Qualifier) (target, error) {
 	t := target{key: function.Key{Account: c.s.AccountID, Region: c.region, Name: ref.Name}, partition: "aws", qualifier: qualifier}
 	if ref.Partition != "" {
 		t.partition = ref.Partition

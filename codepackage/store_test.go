@@ -30,7 +30,9 @@ func hashOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func version(zip []byte) *function.Version { return &function.Version{CodeSHA256: hashOf(zip)} }
+func version(zip []byte) *function.Version {
+	return &function.Version{Package: function.Package{CodeSHA256: hashOf(zip)}}
+}
 
 // storage is a store over a real blob store.
 func storage(t testing.TB, keep int64) (*Store, *blob.Store, string) {

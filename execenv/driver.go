@@ -455,7 +455,7 @@ func (d *driver) sendInvoke() {
 	d.limit.Reset(time.Until(a.deadline))
 	d.looks.Reset(longInvoke)
 	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(),
-		FunctionARN: a.InvokedARN, TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
+		FunctionARN: string(a.InvokedARN), TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
 	a.Event = nil // the guest has it
 	d.lineStart()
 }

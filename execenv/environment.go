@@ -205,7 +205,7 @@ const keepMoves = 16
 const moveChunk = 4 * keepMoves
 
 func (d *driver) publish() {
-	s := &Status{ID: string(d.id), Function: d.o.Version.Name, Region: d.o.Version.Region, Qualifier: d.o.Version.Number, LogStream: d.o.Stream, State: d.state.String(),
+	s := &Status{ID: string(d.id), Function: d.o.Version.Name, Region: d.o.Version.Region, Qualifier: string(d.o.Version.Number), LogStream: d.o.Stream, State: d.state.String(),
 		Since: d.since, Created: d.created, Invokes: d.invokes, MemoryBytes: d.maxMemory, CodeSHA256: d.o.Version.CodeSHA256,
 		Epoch: d.o.Version.Epoch, MemoryMiB: d.o.Version.MemoryMiB, Moves: d.moves[max(0, len(d.moves)-keepMoves):len(d.moves):len(d.moves)], Sandbox: d.o.Backend.Name()}
 	if d.box != nil {

@@ -58,7 +58,7 @@ func (d *driver) prime() {
 	a := d.attempt
 	d.linePriming(p)
 	d.lineStart()
-	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: a.InvokedARN,
+	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: string(a.InvokedARN),
 		TraceID: a.TraceID, ClientContext: a.ClientContext, Priming: true}, p.Event)
 }
 

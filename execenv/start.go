@@ -96,7 +96,7 @@ func (d *driver) vars(at func(string) string) map[string]string {
 	maps.Copy(out, l.Reserved)
 	for k, val := range map[string]string{
 		"_HANDLER": v.Handler, "AWS_REGION": v.Region, "AWS_DEFAULT_REGION": v.Region,
-		"AWS_LAMBDA_FUNCTION_NAME": v.Name, "AWS_LAMBDA_FUNCTION_VERSION": v.Number, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMiB),
+		"AWS_LAMBDA_FUNCTION_NAME": v.Name, "AWS_LAMBDA_FUNCTION_VERSION": string(v.Number), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMiB),
 		"AWS_LAMBDA_INITIALIZATION_TYPE": d.initType(), "AWS_LAMBDA_LOG_GROUP_NAME": v.LogGroup, "AWS_LAMBDA_LOG_STREAM_NAME": d.o.Stream,
 		"LAMBDA_TASK_ROOT": at(taskRoot), "LAMBDA_RUNTIME_DIR": at(runtimeDir),
 	} {

@@ -3,7 +3,7 @@ package function
 // Invocation is one invocation, from its sender to the environment that runs it: nobody in between makes another of it.
 type Invocation struct {
 	RequestID     string // UUID; the sender's x-amzn-RequestId
-	InvokedARN    string // how the sender named the function, with the qualifier only where there was one. The function sees it
+	InvokedARN    ARN    // how the sender named the function, with the qualifier only where there was one. The function sees it
 	Event         []byte // JSON
 	ContentType   string // of the event; empty: application/json
 	ClientContext string // JSON text, decoded from base64

@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// Latest is the qualifier of the version that can change.
-const Latest = "$LATEST"
-
 // The patterns that the service prints in its validation messages, and which we match. Source: recorded answers of the service.
 const (
 	ReadNamePattern  = `(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?`
@@ -33,7 +30,7 @@ type Reference struct {
 	Region    string
 	Account   string
 	Name      string
-	Qualifier string
+	Qualifier Qualifier
 }
 
 // ParseRead takes apart the FunctionName of an operation that reads, deletes or invokes: a bare name, function:NAME,
@@ -62,7 +59,7 @@ func parse(s string, re *regexp.Regexp, dots bool) (Reference, error) {
 		Region:    strings.TrimSuffix(group(3), ":"),
 		Account:   strings.TrimSuffix(group(9), ":"),
 		Name:      group(11),
-		Qualifier: group(13),
+		Qualifier: Qualifier(group(13)),
 	}, nil
 }
 
@@ -77,52 +74,4 @@ func plainName(s string, dots bool) bool {
 
 func nameByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
-
-// QualifierKind is what a qualifier can name.
-type QualifierKind uint8
-
-// The kinds of qualifier.
-const (
-	QualifierLatest  QualifierKind = iota // $LATEST, or none
-	QualifierNumber                       // a published version
-	QualifierAlias                        // a name
-	QualifierNothing                      // legal text that can name nothing here ($LATEST.PUBLISHED, $latest)
-)
-
-// KindOf classifies a qualifier that matches QualifierPattern.
-func KindOf(qualifier string) QualifierKind {
-	if qualifier == "" || qualifier == Latest {
-		return QualifierLatest
-	}
-	digits := true
-	for i := range len(qualifier) {
-		c := qualifier[i]
-		if !nameByte(c) {
-			return QualifierNothing
-		}
-		digits = digits && '0' <= c && c <= '9'
-	}
-	if digits {
-		return QualifierNumber
-	}
-	return QualifierAlias
-}
-
-// ValidQualifier says whether s matches QualifierPattern; its length is another rule.
-func ValidQualifier(s string) bool {
-	if s == Latest || s == Latest+".PUBLISHED" {
-		return true
-	}
-	for i := range len(s) {
-		if !nameByte(s[i]) && s[i] != '$' {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// ARN is the unqualified ARN of a function.
-func (k Key) ARN(partition string) string {
-	return "arn:" + partition + ":lambda:" + k.Region + ":" + k.Account + ":function:" + k.Name
 }

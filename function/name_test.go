@@ -9,7 +9,7 @@ import (
 func TestParseNames(t *testing.T) {
 	const arn = "arn:aws:lambda:eu-west-1:123456789012:function:orders"
 	full := Reference{Partition: "aws", Region: "eu-west-1", Account: "123456789012", Name: "orders"}
-	with := func(r Reference, qualifier string) Reference { r.Qualifier = qualifier; return r }
+	with := func(r Reference, qualifier Qualifier) Reference { r.Qualifier = qualifier; return r }
 	cases := []struct {
 		name        string
 		in          string
@@ -89,7 +89,7 @@ func FuzzParseNames(f *testing.F) {
 			}
 			tail := r.Name
 			if r.Qualifier != "" {
-				tail += ":" + r.Qualifier
+				tail += ":" + string(r.Qualifier)
 			}
 			plain := strings.Join(append(append([]string{}, parts...), tail), ":")
 			named := strings.Join(append(append([]string{}, parts...), "function:"+tail), ":")
@@ -115,10 +115,10 @@ func TestQualifiers(t *testing.T) {
 	}
 	re := regexp.MustCompile(`^(?:` + QualifierPattern + `)$`)
 	for _, c := range cases {
-		if got := KindOf(c.in); got != c.kind {
+		if got := Qualifier(c.in).Kind(); got != c.kind {
 			t.Errorf("%q is of kind %d, want %d", c.in, got, c.kind)
 		}
-		if got := ValidQualifier(c.in); got != c.valid || got != re.MatchString(c.in) {
+		if got := Qualifier(c.in).Valid(); got != c.valid || got != re.MatchString(c.in) {
 			t.Errorf("%q is valid: %v, want %v, the pattern says %v", c.in, got, c.valid, re.MatchString(c.in))
 		}
 	}
@@ -129,7 +129,7 @@ func FuzzValidQualifier(f *testing.F) {
 	f.Add("live\n")
 	re := regexp.MustCompile(`^(?:` + QualifierPattern + `)$`)
 	f.Fuzz(func(t *testing.T, s string) {
-		if got := ValidQualifier(s); got != re.MatchString(s) {
+		if got := Qualifier(s).Valid(); got != re.MatchString(s) {
 			t.Fatalf("%q is valid: %v", s, got)
 		}
 	})
@@ -137,8 +137,8 @@ func FuzzValidQualifier(f *testing.F) {
 
 func TestNumbers(t *testing.T) {
 	for in, want := range map[string]int{"1": 1, "42": 42, "0": 0, "-1": 0, "+1": 0, "01": 0, "": 0, "a": 0, "99999999999999999999": 0} {
-		if got := Number(in); got != want {
-			t.Errorf("Number(%q) = %d, want %d", in, got, want)
+		if got := VersionNumber(in).Int(); got != want {
+			t.Errorf("number of %q is %d, want %d", in, got, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -25,9 +24,8 @@ type Config struct {
 	DeadLetterARN  string            `json:",omitempty"`
 	VPC            *VPC              `json:",omitempty"` // nil: never set
 	Logging        Logging
-	SnapStart      bool   // ApplyOn=PublishedVersions
-	CodeSHA256     string // lower-case hex of the package as uploaded
-	CodeSize       int64  // bytes of the package as uploaded
+	SnapStart      bool // ApplyOn=PublishedVersions
+	Package
 }
 
 // VPC is kept for the customer's tools; it has no effect on a sandbox's network.
@@ -51,7 +49,7 @@ func (c *Config) Equal(d *Config) bool { return reflect.DeepEqual(c, d) }
 // Clone returns a copy that shares nothing with c.
 func (c *Config) Clone() Config {
 	d := *c
-	d.Vars = maps.Clone(c.Vars)
+	d.Vars, d.Package = maps.Clone(c.Vars), c.Package.Clone()
 	if c.VPC != nil {
 		v := *c.VPC
 		v.SubnetIDs, v.SecurityGroupIDs = slices.Clone(v.SubnetIDs), slices.Clone(v.SecurityGroupIDs)
@@ -63,8 +61,8 @@ func (c *Config) Clone() Config {
 // VersionRecord is $LATEST or a published version as it is stored. A value that a View gave out is never changed.
 type VersionRecord struct {
 	// Optimized says that a snapshot stands behind a published version: OptimizationStatus On.
-	Optimized  bool   `json:",omitempty"`
-	Number     string // $LATEST, or decimal
+	Optimized  bool `json:",omitempty"`
+	Number     VersionNumber
 	Config     Config
 	Life       Life
 	Reason     string `json:",omitempty"` // of Failed, UpdateFailed, and Inactive after waking failed, for people
@@ -88,14 +86,15 @@ type Served struct {
 type Record struct {
 	Key
 	Partition     string
-	Incarnation   uint64            // tells functions of the same name, one after the other, apart; part of the keys of its versions
-	Latest        VersionRecord     // as customers see it
-	Epoch         uint64            // of Latest when that serves
-	Before        *Served           `json:",omitempty"` // serves instead of Latest while set
-	Numbers       []int             // published versions, ascending
-	NextNumber    int               // of the next version; never goes back
-	Reserved      *int              `json:",omitempty"` // reserved concurrency
-	Provisioned   map[int]Provision `json:",omitempty"` // provisioned concurrency, by version
+	Incarnation   uint64                  // tells functions of the same name, one after the other, apart; part of the keys of its versions
+	Latest        VersionRecord           // as customers see it
+	Epoch         uint64                  // of Latest when that serves
+	Before        *Served                 `json:",omitempty"` // serves instead of Latest while set
+	Numbers       []int                   // published versions, ascending
+	NextNumber    int                     // of the next version; never goes back
+	Reserved      *int                    `json:",omitempty"` // reserved concurrency
+	Provisioned   map[Qualifier]Provision `json:",omitempty"` // provisioned concurrency, by version or alias
+	Aliases       map[Qualifier]Alias     `json:",omitempty"`
 	Tags          map[string]string
 	RecursiveLoop string `json:",omitempty"` // Terminate unless set
 	Revision      uint64 `json:"-"`          // the store's, for its optimistic lock
@@ -114,17 +113,15 @@ func (r *Record) Clone() *Record {
 		c.Reserved = &n
 	}
 	c.Provisioned = maps.Clone(r.Provisioned)
+	c.Aliases = maps.Clone(r.Aliases)
+	for name, a := range c.Aliases {
+		c.Aliases[name] = a.Clone()
+	}
 	c.Tags = maps.Clone(r.Tags)
 	return &c
 }
 
-// Provision is how many environments of a version are kept initialised.
-type Provision struct {
-	Requested int
-	Modified  time.Time
-}
-
-// ProvisionedTotal is the provisioned concurrency of all versions together.
+// ProvisionedTotal is the provisioned concurrency of all versions and aliases together.
 func (r *Record) ProvisionedTotal() (n int) {
 	for _, p := range r.Provisioned {
 		n += p.Requested
@@ -133,7 +130,7 @@ func (r *Record) ProvisionedTotal() (n int) {
 }
 
 // ARN is the unqualified ARN.
-func (r *Record) ARN() string { return r.Key.ARN(r.Partition) }
+func (r *Record) ARN() ARN { return r.Key.ARN(r.Partition) }
 
 // Has says whether version n is published.
 func (r *Record) Has(n int) bool {
@@ -166,27 +163,18 @@ func (r *Record) Serves(v *VersionRecord) *Version {
 	return r.version(v.Number, &v.Config, r.Incarnation)
 }
 
-func (r *Record) version(number string, c *Config, epoch uint64) *Version {
+func (r *Record) version(number VersionNumber, c *Config, epoch uint64) *Version {
 	return &Version{
 		Partition: r.Partition, Region: r.Region, Account: r.Account, Name: r.Name,
 		Number: number, Incarnation: r.Incarnation, Epoch: epoch,
 		Runtime: c.Runtime, Handler: c.Handler, Architecture: c.Architecture,
 		Timeout:   time.Duration(c.TimeoutSeconds) * time.Second,
 		MemoryMiB: c.MemoryMiB, EphemeralMiB: c.EphemeralMiB,
-		Vars:       c.Vars,
-		CodeSHA256: c.CodeSHA256, CodeSize: c.CodeSize,
+		Vars:      c.Vars,
+		Package:   c.Package,
 		LogFormat: c.Logging.Format, AppLogLevel: c.Logging.AppLevel, SysLogLevel: c.Logging.SysLevel, LogGroup: c.Logging.Group,
 		SnapStart:        c.SnapStart,
 		Tags:             r.Tags,
 		InitWithoutLimit: c.SnapStart && number != Latest,
 	}
-}
-
-// Number parses a decimal version number; 0 when s is none.
-func Number(s string) int {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || s[0] == '0' || s[0] == '+' {
-		return 0
-	}
-	return n
 }

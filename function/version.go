@@ -15,7 +15,7 @@ type Version struct {
 	Region      string
 	Account     string
 	Name        string
-	Number      string // $LATEST, or decimal
+	Number      VersionNumber
 	Incarnation uint64 // of the function: Record.Incarnation
 	// Epoch grows with every change of code or configuration that environments must follow; two values of one (Name, Number) with
 	// the same Epoch are the same to an environment.
@@ -28,8 +28,6 @@ type Version struct {
 	MemoryMiB        int
 	EphemeralMiB     int
 	Vars             map[string]string // the customer's environment variables
-	CodeSHA256       string            // lower-case hex of the SHA-256 of the package as uploaded
-	CodeSize         int64
 	LogFormat        string            // Text, JSON
 	AppLogLevel      string            // JSON only
 	SysLogLevel      string            // JSON only
@@ -37,6 +35,8 @@ type Version struct {
 	SnapStart        bool              // ApplyOn=PublishedVersions
 	Tags             map[string]string // of the function
 	InitWithoutLimit bool              // SnapStart and provisioned Init get max(130 s, Timeout)
+
+	Package // what its environments find on their disk: the same value as in the record
 }
 
 // TagSnapStartLatest, "on", asks for snapshots of $LATEST, which the service has none of. They are made in the background.
@@ -47,10 +47,10 @@ func (v *Version) SnapStartLatest() bool {
 	return v.Number == Latest && v.Tags[TagSnapStartLatest] == "on"
 }
 
-// UnqualifiedARN is arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME.
-func (v *Version) UnqualifiedARN() string {
-	return "arn:" + v.Partition + ":lambda:" + v.Region + ":" + v.Account + ":function:" + v.Name
+// UnqualifiedARN is the ARN of the function.
+func (v *Version) UnqualifiedARN() ARN {
+	return Key{Account: v.Account, Region: v.Region, Name: v.Name}.ARN(v.Partition)
 }
 
 // ARN is the unqualified ARN and the version's number.
-func (v *Version) ARN() string { return v.UnqualifiedARN() + ":" + v.Number }
+func (v *Version) ARN() ARN { return v.UnqualifiedARN().Version(v.Number) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -36,11 +35,13 @@ type viewSnapshot struct {
 
 // Entry is one function and its published versions at one moment. Nothing in it ever changes.
 type Entry struct {
-	Record   *Record
-	versions map[int]*VersionRecord
-	latest   *Version
-	serving  map[string]*Version // by number, only those that can serve
-	replaced chan struct{}
+	Record      *Record
+	versions    map[int]*VersionRecord
+	latest      *Version
+	serving     map[VersionNumber]*Version // only those that can serve
+	routes      map[Qualifier]route        // by number and alias
+	provisioned map[VersionNumber]int
+	replaced    chan struct{}
 }
 
 // NewView returns an empty view. Nothing may be read from it before Loaded.
@@ -77,8 +78,8 @@ func (v *View) All() []*Entry {
 // Replaced is closed as soon as a newer Entry, or none, stands for the function.
 func (e *Entry) Replaced() <-chan struct{} { return e.replaced }
 
-// Serving returns what an invocation of a version runs; nil when there is no such version or it cannot serve now. number is $LATEST or decimal.
-func (e *Entry) Serving(number string) *Version {
+// Serving returns what an invocation of a version runs; nil when there is no such version or it cannot serve now.
+func (e *Entry) Serving(number VersionNumber) *Version {
 	if number == Latest {
 		return e.latest
 	}
@@ -87,17 +88,6 @@ func (e *Entry) Serving(number string) *Version {
 
 // Version returns a published version, nil when there is none.
 func (e *Entry) Version(n int) *VersionRecord { return e.versions[n] }
-
-// Named returns what a qualifier names, nil when that is nothing. The empty qualifier is $LATEST.
-func (e *Entry) Named(qualifier string) *VersionRecord {
-	switch KindOf(qualifier) {
-	case QualifierLatest:
-		return &e.Record.Latest
-	case QualifierNumber:
-		return e.Version(Number(qualifier))
-	}
-	return nil
-}
 
 // Versions returns the published versions, ascending.
 func (e *Entry) Versions() []*VersionRecord {
@@ -110,14 +100,14 @@ func (e *Entry) Versions() []*VersionRecord {
 	return out
 }
 
-// Codes calls f with the hash of every code package that the function still needs.
+// Codes calls f with the hash of every package that the function still needs, of code and of layers.
 func (e *Entry) Codes(f func(sha256 string)) {
-	f(e.Record.Latest.Config.CodeSHA256)
+	e.Record.Latest.Config.Blobs(f)
 	if e.Record.Before != nil {
-		f(e.Record.Before.Config.CodeSHA256)
+		e.Record.Before.Config.Blobs(f)
 	}
 	for _, vr := range e.versions {
-		f(vr.Config.CodeSHA256)
+		vr.Config.Blobs(f)
 	}
 }
 
@@ -181,7 +171,7 @@ func (v *View) applyLocked(old, next *viewSnapshot, c Change) {
 	}
 	e := &Entry{
 		Record: record, latest: record.ServesLatest(), replaced: make(chan struct{}),
-		versions: make(map[int]*VersionRecord, len(record.Numbers)), serving: make(map[string]*Version, len(record.Numbers)),
+		versions: make(map[int]*VersionRecord, len(record.Numbers)), serving: make(map[VersionNumber]*Version, len(record.Numbers)),
 	}
 	for _, n := range record.Numbers {
 		vr := v.versions[versionKey{c.Key, record.Incarnation, n}]
@@ -190,9 +180,10 @@ func (v *View) applyLocked(old, next *viewSnapshot, c Change) {
 		}
 		e.versions[n] = vr
 		if s := record.Serves(vr); s != nil {
-			e.serving[strconv.Itoa(n)] = s
+			e.serving[NumberOf(n)] = s
 		}
 	}
+	e.routes, e.provisioned = e.routesOf(), e.provisionedByVersion()
 	next.entries[c.Key] = e
 }
 

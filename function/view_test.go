@@ -10,7 +10,7 @@ import (
 func testRecord(name string, revision uint64, edit ...func(*Record)) Change {
 	r := &Record{
 		Key: Key{"1", "r", name}, Partition: "aws", Incarnation: 1, Epoch: 1, Revision: revision,
-		Latest: VersionRecord{Number: Latest, Life: Live, Config: Config{CodeSHA256: "new"}},
+		Latest: VersionRecord{Number: Latest, Life: Live, Config: Config{Package: Package{CodeSHA256: "new"}}},
 	}
 	for _, f := range edit {
 		f(r)
@@ -48,7 +48,7 @@ func TestViewFollowsChanges(t *testing.T) {
 }
 
 func TestViewServes(t *testing.T) {
-	before := &Served{Config: Config{CodeSHA256: "old"}, Epoch: 1}
+	before := &Served{Config: Config{Package: Package{CodeSHA256: "old"}}, Epoch: 1}
 	cases := []struct {
 		name string
 		edit func(*Record)

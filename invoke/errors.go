@@ -12,14 +12,14 @@ var ErrStopping = errors.New("the server is stopping")
 
 // NotFoundError says that there is no such function, or no such version of it.
 type NotFoundError struct {
-	ARN string // with a qualifier, $LATEST where the sender wrote none
+	ARN function.ARN // with a qualifier, $LATEST where the sender wrote none
 }
 
-func (e *NotFoundError) Error() string { return "function not found: " + e.ARN }
+func (e *NotFoundError) Error() string { return "function not found: " + string(e.ARN) }
 
-func notFound(qualifier, invokedARN string) error {
+func notFound(qualifier function.Qualifier, invokedARN function.ARN) error {
 	if qualifier == "" {
-		invokedARN += ":" + function.Latest
+		invokedARN = invokedARN.Version(function.Latest)
 	}
 	return &NotFoundError{invokedARN}
 }

@@ -11,6 +11,7 @@ package invoke
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"thaw/function"
@@ -21,7 +22,7 @@ import (
 type Request struct {
 	function.Invocation
 	Function  function.Key
-	Qualifier string // as the sender wrote it; empty: $LATEST
+	Qualifier function.Qualifier // as the sender wrote it; empty: $LATEST
 	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has
 	// to be chosen.
 	Chosen func(*function.Version)
@@ -63,13 +64,14 @@ type Invoker struct{ o Options }
 // New makes an Invoker.
 func New(o Options) *Invoker { return &Invoker{o} }
 
-// Find returns the version that a qualifier names now, whether or not it can serve. *NotFoundError.
-func (i *Invoker) Find(k function.Key, qualifier, invokedARN string) (*function.Entry, *function.VersionRecord, error) {
+// Find returns the version to which an invocation goes now, whether or not that can serve. dice decides between the
+// versions of an alias: see function.Entry.Route. *NotFoundError.
+func (i *Invoker) Find(k function.Key, qualifier function.Qualifier, invokedARN function.ARN, dice float64) (*function.Entry, *function.VersionRecord, error) {
 	e := i.o.View.Get(k)
 	if e == nil {
 		return nil, nil, notFound(qualifier, invokedARN)
 	}
-	v := e.Named(qualifier)
+	v := e.Route(qualifier, dice)
 	if v == nil {
 		return nil, nil, notFound(qualifier, invokedARN)
 	}
@@ -83,8 +85,9 @@ func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
 	if len(q.Event) == 0 {
 		q.Event = []byte("{}")
 	}
+	dice := rand.Float64() // once: an invocation that begins anew stays with its share
 	for provided := false; ; {
-		e, v, err := i.serving(ctx, r)
+		e, v, err := i.serving(ctx, r, dice)
 		if err != nil {
 			return nil, err
 		}
@@ -119,11 +122,11 @@ func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
 const viewBehind = 10 * time.Millisecond
 
 // serving returns what an invocation runs. One of a version that is Pending waits for it, in bounds.
-func (i *Invoker) serving(ctx context.Context, r *Request) (*function.Entry, *function.Version, error) {
+func (i *Invoker) serving(ctx context.Context, r *Request, dice float64) (*function.Entry, *function.Version, error) {
 	var began time.Time // the wait, if there is one
 	var timer *time.Timer
 	for {
-		e, record, err := i.Find(r.Function, r.Qualifier, r.InvokedARN)
+		e, record, err := i.Find(r.Function, r.Qualifier, r.InvokedARN, dice)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -163,14 +166,14 @@ func (i *Invoker) serving(ctx context.Context, r *Request) (*function.Entry, *fu
 const fetchLook = 200 * time.Millisecond
 
 // limits are what an invocation of a version may use at this moment.
-func (i *Invoker) limits(e *function.Entry, number string) pool.Limits {
+func (i *Invoker) limits(e *function.Entry, number function.VersionNumber) pool.Limits {
 	view := i.o.View
 	l := pool.Limits{Reserved: -1, Unreserved: i.o.Concurrency - view.Reserved() - view.Provisioned()}
 	if n := e.Record.Reserved; n != nil {
 		l.Reserved = *n
 	}
 	if len(e.Record.Provisioned) > 0 {
-		l.Provisioned, l.ProvisionedAll = e.Record.Provisioned[function.Number(number)].Requested, e.Record.ProvisionedTotal()
+		l.Provisioned, l.ProvisionedAll = e.ProvisionedOf(number), e.Record.ProvisionedTotal()
 	}
 	return l
 }

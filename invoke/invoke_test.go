@@ -55,7 +55,7 @@ func (s *scene) Invoke(_ context.Context, r *pool.Request) (*function.Outcome, e
 func (s *scene) is(edit func(*function.Record)) {
 	s.revision++
 	r := &function.Record{Key: key, Partition: "aws", Incarnation: 1, Epoch: 1, Revision: s.revision,
-		Latest: function.VersionRecord{Number: function.Latest, Life: function.Live, Config: function.Config{Runtime: "nodejs22.x", CodeSHA256: "code"}}}
+		Latest: function.VersionRecord{Number: function.Latest, Life: function.Live, Config: function.Config{Runtime: "nodejs22.x", Package: function.Package{CodeSHA256: "code"}}}}
 	if edit != nil {
 		edit(r)
 	}
@@ -71,11 +71,8 @@ func (s *scene) version(number int, life function.Life, reasonCode string) {
 
 var key = function.Key{Account: "1", Region: "r", Name: "f"}
 
-func (s *scene) invoke(qualifier string) (*invoke.Result, error) {
-	named := arn
-	if qualifier != "" {
-		named += ":" + qualifier
-	}
+func (s *scene) invoke(qualifier function.Qualifier) (*invoke.Result, error) {
+	named := function.ARN(arn).Qualified(qualifier)
 	return s.invoker.Invoke(s.t.Context(), &invoke.Request{Function: key, Qualifier: qualifier,
 		Invocation: function.Invocation{InvokedARN: named, RequestID: "id"}})
 }
@@ -107,10 +104,10 @@ func TestWhatServesReachesThePoolWithItsLimits(t *testing.T) {
 	three := 3
 	s.is(func(r *function.Record) {
 		r.Numbers, r.Reserved = []int{1}, &three
-		r.Provisioned = map[int]function.Provision{1: {Requested: 2}}
+		r.Provisioned = map[function.Qualifier]function.Provision{"1": {Requested: 2}}
 	})
 	s.version(1, function.Live, "")
-	var chosen []string
+	var chosen []function.VersionNumber
 	result, err := s.invoker.Invoke(t.Context(), &invoke.Request{Function: key, Qualifier: "1", Invocation: function.Invocation{InvokedARN: arn + ":1"},
 		Chosen: func(v *function.Version) { chosen = append(chosen, v.Number) }})
 	if err != nil || result.Version.Number != "1" || string(result.Payload) != "answer" || len(chosen) != 1 || chosen[0] != "1" {

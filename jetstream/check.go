@@ -397,9 +397,10 @@ func describe(bucket, key string) string {
 	return key
 }
 
-// Named are the hashes of the code packages that records name.
+// Named are the hashes of the packages that records name.
 func Named(records []journal.Write) []string {
 	named := map[string]bool{}
+	add := func(hash string) { named[hash] = true }
 	for _, w := range records {
 		if w.Bucket != functionsBucket.Bucket {
 			continue
@@ -409,19 +410,18 @@ func Named(records []journal.Write) []string {
 		case number == 0:
 			var r function.Record
 			if json.Unmarshal(w.Value, &r) == nil {
-				named[r.Latest.Config.CodeSHA256] = true
+				r.Latest.Config.Blobs(add)
 				if r.Before != nil {
-					named[r.Before.Config.CodeSHA256] = true
+					r.Before.Config.Blobs(add)
 				}
 			}
 		default:
 			var v function.VersionRecord
 			if json.Unmarshal(w.Value, &v) == nil {
-				named[v.Config.CodeSHA256] = true
+				v.Config.Blobs(add)
 			}
 		}
 	}
-	delete(named, "")
 	return slices.Sorted(maps.Keys(named))
 }
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -36,7 +35,7 @@ func TestCrashWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := r.NextNumber; ; n++ {
-		v := &function.VersionRecord{Number: strconv.Itoa(n), RevisionID: fmt.Sprint("r", n)}
+		v := &function.VersionRecord{Number: function.NumberOf(n), RevisionID: fmt.Sprint("r", n)}
 		if err := s.PutVersion(t.Context(), r.Key, r.Incarnation, v); err != nil && !errors.Is(err, function.ErrStale) {
 			t.Fatal(err)
 		}

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +72,7 @@ func contents(t *testing.T, s *Store) map[string]string {
 		}
 		all[e.Record.Name] = fmt.Sprintf("%x", sha256.Sum256(r))
 		for _, v := range e.Versions() {
-			all[e.Record.Name+":"+v.Number] = v.RevisionID
+			all[e.Record.Name+":"+string(v.Number)] = v.RevisionID
 		}
 	}
 	for _, c := range view.Unlisted() {
@@ -88,7 +87,7 @@ func contents(t *testing.T, s *Store) map[string]string {
 		t.Fatal(err)
 	}
 	for _, r := range list {
-		all["snapshot "+r.Version.ARN()] = r.LastError
+		all["snapshot "+r.Version.String()] = r.LastError
 	}
 	return all
 }
@@ -116,7 +115,7 @@ func filled(t *testing.T, dir string) map[string]string {
 			t.Fatal(err)
 		}
 		for n := 1; n <= 3; n++ {
-			v := &function.VersionRecord{Number: strconv.Itoa(n), RevisionID: fmt.Sprint(i, n)}
+			v := &function.VersionRecord{Number: function.NumberOf(n), RevisionID: fmt.Sprint(i, n)}
 			if err := s.PutVersion(ctx, r.Key, r.Incarnation, v); err != nil {
 				t.Fatal(err)
 			}

@@ -50,7 +50,7 @@ func (s *Store) Update(ctx context.Context, r *function.Record) error {
 
 // PutVersion implements function.Store.
 func (s *Store) PutVersion(ctx context.Context, k function.Key, incarnation uint64, v *function.VersionRecord) error {
-	return s.write(ctx, versionKey(k, incarnation, function.Number(v.Number)), v.Revision, v, &v.Revision, function.ErrStale)
+	return s.write(ctx, versionKey(k, incarnation, v.Number.Int()), v.Revision, v, &v.Revision, function.ErrStale)
 }
 
 // write stores value under key if its revision is still the given one, 0 meaning that the key is not there.
@@ -225,7 +225,7 @@ func parseKey(key string) (k function.Key, incarnation uint64, number int, ok bo
 		return function.Key{Account: p[1], Region: p[2], Name: p[3]}, 0, 0, true
 	case len(p) == 6 && p[0] == "ver":
 		incarnation, err := strconv.ParseUint(p[4], 10, 64)
-		number := function.Number(p[5])
+		number := function.VersionNumber(p[5]).Int()
 		return function.Key{Account: p[1], Region: p[2], Name: p[3]}, incarnation, number, err == nil && number > 0
 	}
 	return function.Key{}, 0, 0, false

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/function"
 	"thaw/snapshot"
 )
 
@@ -219,7 +220,7 @@ func TestEveryFileOfSnapshots(t *testing.T) {
 					t.Errorf("it answers %s", got)
 				}
 				for end := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-					r, _, err := s.node.snapshots.records.Get(t.Context(), snapshot.Version{Function: s.arn(f.name), Number: "1"})
+					r, _, err := s.node.snapshots.records.Get(t.Context(), snapshot.Version{Function: function.ARN(s.arn(f.name)), Number: "1"})
 					if err == nil && r.State == snapshot.Current {
 						if _, err = s.node.snapshots.store.Manifest(t.Context(), r.Current.ID); err == nil {
 							break

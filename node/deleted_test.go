@@ -107,10 +107,10 @@ func (f *deployed) leftovers() (left []string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	mine := func(id snapshot.Version) bool { return strings.HasSuffix(id.Function, ":"+f.name) }
+	mine := func(id snapshot.Version) bool { return strings.HasSuffix(string(id.Function), ":"+f.name) }
 	for _, r := range records {
 		if mine(r.Version) {
-			left = append(left, "record of "+r.Version.Number+", "+r.State.String())
+			left = append(left, "record of "+string(r.Version.Number)+", "+r.State.String())
 		}
 	}
 	for _, m := range s.store.List() {
@@ -121,7 +121,7 @@ func (f *deployed) leftovers() (left []string) {
 	s.mu.Lock()
 	for id := range s.lives {
 		if mine(id) {
-			left = append(left, "life of "+id.Number)
+			left = append(left, "life of "+string(id.Number))
 		}
 	}
 	s.mu.Unlock()

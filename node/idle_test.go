@@ -96,7 +96,7 @@ func TestIdleVersionsBecomeInactive(t *testing.T) {
 	}
 	idle.snapOnce("1", "without a snapshot", func(n admin.Snapshot) bool { return n.State == "inactive" && n.ID == "" })
 	for _, m := range s.node.snapshots.store.List() {
-		if strings.HasSuffix(m.Key.Function, ":"+idle.name) {
+		if strings.HasSuffix(string(m.Key.Function), ":"+idle.name) {
 			t.Errorf("its files are there: %s", m.ID)
 		}
 	}

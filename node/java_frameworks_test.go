@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/function"
 	"thaw/runtimes"
 )
 
@@ -164,7 +165,7 @@ func testApplication(t *testing.T, code []byte, handler, event string) (f *deplo
 			t.Fatalf("answer %s: %v", body, err)
 		}
 		answers = append(answers, got)
-		f.node.pool.Outdate("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name, "1", "")
+		f.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), "1", "")
 	}
 	if best > cold/2 {
 		t.Errorf("the best of %d copies took %v, a cold start %v", len(answers), best, cold)

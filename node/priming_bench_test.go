@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/function"
 	"thaw/snapshot"
 )
 
@@ -32,7 +33,7 @@ func BenchmarkRestoreJava(b *testing.B) {
 			var all time.Duration
 			for b.Loop() {
 				b.StopTimer()
-				f.node.pool.Outdate(arn, "1", "")
+				f.node.pool.Outdate(function.ARN(arn), "1", "")
 				time.Sleep(300 * time.Millisecond) // what goes takes processors, too
 				b.StartTimer()
 				began := time.Now()

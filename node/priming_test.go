@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/admin"
+	"thaw/function"
 	"thaw/snapshot"
 )
 
@@ -284,7 +285,7 @@ func TestPriming(t *testing.T) {
 				if strings.Join(got, " ") != strings.Join(want, " ") {
 					t.Errorf("a copy has %q, want %q", got, want)
 				}
-				f.node.pool.Outdate("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name, "1", "")
+				f.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), "1", "")
 			}
 			made := f.snap("1")
 			if made.Primed != 3 || strings.Join(made.Hooks, " ") != strings.Join(p.told, " ") {

@@ -167,7 +167,7 @@ func TestRefreshUnderLoad(t *testing.T) {
 			}
 		}
 		for _, m := range f.node.snapshots.store.List() {
-			if strings.HasSuffix(m.Key.Function, ":"+f.name) && string(m.ID) != f.snap("1").ID && f.snap("1").Making == 0 {
+			if strings.HasSuffix(string(m.Key.Function), ":"+f.name) && string(m.ID) != f.snap("1").ID && f.snap("1").Making == 0 {
 				old = append(old, "files of generation "+string(m.ID))
 			}
 		}

@@ -88,7 +88,7 @@ func TestVersionsShareTheirMemory(t *testing.T) {
 func (f *deployed) currentManifest(version string) *snapshot.Manifest {
 	f.t.Helper()
 	for _, m := range f.node.snapshots.store.List() {
-		if m.Key.Function == "arn:aws:lambda:eu-west-1:000000000000:function:"+f.name && m.Key.Number == version {
+		if m.Key.Function.Name() == f.name && string(m.Key.Number) == version {
 			return m
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +41,7 @@ func (s *snapstart) known(v *function.Version, tags map[string]string) {
 }
 
 // Retag implements api.Snapshots.
-func (s *snapstart) Retag(unqualifiedARN string, tags map[string]string) {
+func (s *snapstart) Retag(unqualifiedARN function.ARN, tags map[string]string) {
 	policy, err := snapshot.ParseTags(tags)
 	if err != nil { // the API has refused what cannot be; these are older
 		s.log.Warn("tags of a function make no refresh policy", "fn", unqualifiedARN, "error", err)
@@ -112,19 +111,14 @@ func (a snapshotsAdmin) List() []admin.Snapshot {
 		if x.Function != y.Function {
 			return strings.Compare(x.ARN, y.ARN)
 		}
-		return number(x.Version) - number(y.Version)
+		return function.VersionNumber(x.Version).Int() - function.VersionNumber(y.Version).Int() // $LATEST is 0
 	})
 	return out
 }
 
-func number(version string) int {
-	n, _ := strconv.Atoi(version) // $LATEST is 0
-	return n
-}
-
 func describe(l *life, usage *snapshot.Usage, envs map[string]int, now time.Time) admin.Snapshot {
 	id, r := l.id, l.usedRecord()
-	out := admin.Snapshot{Function: id.Function[strings.LastIndexByte(id.Function, ':')+1:], Version: id.Number, ARN: id.ARN(), State: r.State.String(),
+	out := admin.Snapshot{Function: id.Function.Name(), Version: string(id.Number), ARN: id.String(), State: r.State.String(),
 		Policy: l.policy(), PolicyFrom: "none", Failures: r.Failures, LastFailed: r.LastFailed, LastError: r.LastError, LastUsed: r.LastUsed}
 	switch {
 	case r.Policy != nil:
@@ -162,11 +156,11 @@ func (a snapshotsAdmin) find(name string) (*life, error) {
 		if l.ended || l.record.State == snapshot.None {
 			continue
 		}
-		short := id.Function[strings.LastIndexByte(id.Function, ':')+1:]
+		short := id.Function.Name()
 		switch name {
-		case id.ARN(), short + ":" + id.Number:
+		case id.String(), short + ":" + string(id.Number):
 			found = append(found, l)
-		case id.Function, short:
+		case string(id.Function), short:
 			if l.record.State.HasCurrent() {
 				found = append(found, l)
 			}
@@ -175,7 +169,7 @@ func (a snapshotsAdmin) find(name string) (*life, error) {
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%s has no snapshot here; type: thaw snapshot ls: %w", name, fs.ErrNotExist)
 	}
-	newest := slices.MaxFunc(found, func(x, y *life) int { return number(x.id.Number) - number(y.id.Number) })
+	newest := slices.MaxFunc(found, func(x, y *life) int { return x.id.Number.Int() - y.id.Number.Int() })
 	for _, l := range found {
 		if l.id.Function != newest.id.Function {
 			return nil, &admin.RefusedError{Reason: fmt.Sprintf("%s is in more than one region: give its ARN, %s or %s", name, l.id.ARN(), newest.id.ARN())}
@@ -187,7 +181,7 @@ func (a snapshotsAdmin) find(name string) (*life, error) {
 // one describes a version as it is now.
 func (a snapshotsAdmin) one(l *life) (admin.Snapshot, error) {
 	for _, d := range a.List() {
-		if d.ARN == l.id.ARN() {
+		if d.ARN == l.id.String() {
 			return d, nil
 		}
 	}

@@ -50,7 +50,7 @@ func (a snapshotsAdmin) Doctor(ctx context.Context, version string, event []byte
 	v, meta := l.version, l.record.Current
 	a.s.mu.Unlock()
 	if v == nil || meta == nil {
-		return admin.Diagnosis{}, &admin.RefusedError{Reason: l.id.ARN() + " has no current snapshot to look at; type: thaw snapshot refresh"}
+		return admin.Diagnosis{}, &admin.RefusedError{Reason: l.id.String() + " has no current snapshot to look at; type: thaw snapshot refresh"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorLimit+v.Timeout)
 	defer cancel()
@@ -261,7 +261,7 @@ func looksUnique(s string) []string {
 
 // doctorUnique looks for values that one would expect to differ. What the doctor itself gave, or the configuration, is passed over.
 func doctorUnique(add report, v *function.Version, a, b []leaf, event []byte) {
-	given := string(event) + " " + v.CodeSHA256 + " " + v.ARN()
+	given := string(event) + " " + v.CodeSHA256 + " " + string(v.ARN())
 	for _, val := range v.Vars {
 		given += " " + val
 	}

@@ -47,7 +47,7 @@ type snapstart struct {
 
 	mu          sync.Mutex
 	lives       map[snapshot.Version]*life                           // one that ended stays until it has left, or another takes its name
-	incarnation func(unqualifiedARN, number string) uint64           // of the function that has a version, 0: none; nil until the functions are known
+	incarnation func(function.ARN, function.VersionNumber) uint64    // of the function that has a version, 0: none; nil until the functions are known
 	idle        func(ctx context.Context, v *function.Version) error // makes a version Inactive; nil until the API is there
 }
 

@@ -45,7 +45,7 @@ func current(s admin.Snapshot) bool { return s.State == "current" }
 
 // leave lets all environments of $LATEST go that did not begin from a snapshot, or all.
 func (f *deployed) leave(snapshotID string) {
-	f.node.pool.Outdate("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name, function.Latest, snapshotID)
+	f.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), function.Latest, snapshotID)
 }
 
 func (f *deployed) update(code string) {
@@ -206,7 +206,7 @@ func TestSnapStartForAll(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
-	f.node.pool.Outdate(strings.TrimSuffix(n.ARN, ":1"), "1", n.ID)
+	f.node.pool.Outdate(function.ARN(strings.TrimSuffix(n.ARN, ":1")), "1", n.ID)
 	if a := f.invokeVersion("1", `{}`); !strings.Contains(a.ok(t), `"snap-start"`) {
 		t.Errorf("restored: %s", a.body)
 	}
@@ -293,6 +293,6 @@ func TestSnapStartWithLargeTmp(t *testing.T) {
 		if i == 1 && (got.MiB < 570 || got.MiB > 580 || got.Why != "ENOSPC" && got.Why != "short") {
 			t.Errorf("a copy of 600 MiB with 20 in use took %d more, then %q", got.MiB, got.Why)
 		}
-		f.node.pool.Outdate("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name, "1", "")
+		f.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), "1", "")
 	}
 }

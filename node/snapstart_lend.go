@@ -14,7 +14,7 @@ import (
 )
 
 func (s *snapstart) keyOf(v *function.Version, plan runtimes.Plan) snapshot.Key {
-	return snapshot.Key{Version: snapshot.VersionOf(v), CodeSHA256: v.CodeSHA256, ConfigHash: s.key.ConfigHash(v), Runtime: plan.Identity,
+	return snapshot.Key{Version: snapshot.VersionOf(v), Package: v.Package.Identity(), ConfigHash: s.key.ConfigHash(v), Runtime: plan.Identity,
 		Sandbox: s.starter.backend.Name() + " " + s.starter.backend.Capabilities().SnapshotKey, Architecture: goruntime.GOARCH}
 }
 

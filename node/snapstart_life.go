@@ -211,7 +211,7 @@ func (s *snapstart) discard(ctx context.Context, l *life) error {
 const forgetLimit = 20 * time.Second
 
 // Forget implements api.Snapshots.
-func (s *snapstart) Forget(ctx context.Context, unqualifiedARN string, incarnation uint64, number string) {
+func (s *snapstart) Forget(ctx context.Context, unqualifiedARN function.ARN, incarnation uint64, number function.VersionNumber) {
 	s.mu.Lock()
 	var gone []*life
 	left := map[*life]<-chan struct{}{}
@@ -240,7 +240,7 @@ func (s *snapstart) Forget(ctx context.Context, unqualifiedARN string, incarnati
 }
 
 // Begin implements api.Snapshots.
-func (s *snapstart) Begin(incarnation func(unqualifiedARN, number string) uint64) {
+func (s *snapstart) Begin(incarnation func(function.ARN, function.VersionNumber) uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.incarnation = incarnation

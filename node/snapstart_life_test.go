@@ -60,7 +60,7 @@ func TestLives(t *testing.T) {
 	defer s.Close()
 	var now atomic.Uint64 // the incarnation that there is; 0: none
 	now.Store(1)
-	s.Begin(func(string, string) uint64 { return now.Load() })
+	s.Begin(func(function.ARN, function.VersionNumber) uint64 { return now.Load() })
 	const lives = 60
 	var busy [lives + 1]atomic.Int64
 	var done, refused, made atomic.Int64
@@ -163,7 +163,7 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	s := keeper(t, t.TempDir(), records, allThere)
 	defer s.Close()
 	now := uint64(1)
-	s.Begin(func(string, string) uint64 { return now })
+	s.Begin(func(function.ARN, function.VersionNumber) uint64 { return now })
 	v := published(1)
 	s.mu.Lock()
 	l := s.enterLocked(v)
@@ -210,10 +210,10 @@ func TestSweepAtStart(t *testing.T) {
 	t.Parallel()
 	dir, records := t.TempDir(), snapshottest.NewRecords()
 	before := keeper(t, dir, records, allThere)
-	put := func(name, number string, incarnation uint64) snapshot.ID {
-		v := snapshot.Version{Function: "arn:aws:lambda:eu-west-1:000000000000:function:" + name, Number: number}
+	put := func(name string, number function.VersionNumber, incarnation uint64) snapshot.ID {
+		v := snapshot.Version{Function: function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:" + name), Number: number}
 		m := &snapshot.Meta{ID: snapshot.NewID(), Generation: 1, Key: snapshot.Key{Version: v}, Created: time.Now()}
-		before.keep(t, m, name+number)
+		before.keep(t, m, name+string(number))
 		if incarnation < 99 {
 			if _, err := records.Put(context.Background(), snapshot.Record{Version: v, Incarnation: incarnation, State: snapshot.Current, Current: m}, 0); err != nil {
 				t.Fatal(err)
@@ -232,8 +232,8 @@ func TestSweepAtStart(t *testing.T) {
 	if err := before.Close(); err != nil {
 		t.Fatal(err)
 	}
-	incarnation := func(arn, number string) uint64 {
-		switch arn[len("arn:aws:lambda:eu-west-1:000000000000:function:"):] + ":" + number {
+	incarnation := func(arn function.ARN, number function.VersionNumber) uint64 {
+		switch arn.Name() + ":" + string(number) {
 		case "lives:1", "lives:$LATEST":
 			return 7
 		case "old-release:1":

@@ -84,7 +84,7 @@ func TestSnapStartOfAHundredThousandFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range list {
-		if strings.HasSuffix(r.Version.Function, ":"+f.name) && (r.Current == nil || r.Current.Attributes["note"] != "") {
+		if strings.HasSuffix(string(r.Version.Function), ":"+f.name) && (r.Current == nil || r.Current.Attributes["note"] != "") {
 			t.Errorf("the snapshot is %+v", r.Current)
 		}
 	}

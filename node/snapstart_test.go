@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/function"
 	"thaw/snapshot"
 )
 
@@ -235,7 +236,7 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
 	first := f.invokeVersion("1", `{}`).ok(t)
-	s.node.pool.Outdate("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name, "1", "") // so that the next one is restored anew
+	s.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), "1", "") // so that the next one is restored anew
 	damaged := 0
 	for _, m := range s.node.snapshots.store.List() {
 		s.node.snapshots.cache.Drop(m.ID)

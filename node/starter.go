@@ -192,7 +192,7 @@ func (s *starter) cpus(v *function.Version) float64 {
 }
 
 // streamName is the name of an environment's log stream. Source: spec control-plane 23.
-func streamName(at time.Time, version string, id execenv.ID) string {
+func streamName(at time.Time, version function.VersionNumber, id execenv.ID) string {
 	return fmt.Sprintf("%s/[%s]%s", at.UTC().Format("2006/01/02"), version, id)
 }
 

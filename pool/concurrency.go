@@ -1,15 +1,17 @@
 package pool
 
+import "thaw/function"
+
 // concurrency is what is in flight, as far as limits go.
 type concurrency struct {
-	inFlight   map[string]int     // by unqualified ARN
-	unreserved int                // of functions without a reservation, provisioned concurrency apart
-	owned      map[versionKey]int // on provisioned concurrency
-	ownedBy    map[string]int     // the same by unqualified ARN
+	inFlight   map[function.ARN]int // by unqualified ARN
+	unreserved int                  // of functions without a reservation, provisioned concurrency apart
+	owned      map[versionKey]int   // on provisioned concurrency
+	ownedBy    map[function.ARN]int // the same by unqualified ARN
 }
 
 func newConcurrency() concurrency {
-	return concurrency{inFlight: map[string]int{}, owned: map[versionKey]int{}, ownedBy: map[string]int{}}
+	return concurrency{inFlight: map[function.ARN]int{}, owned: map[versionKey]int{}, ownedBy: map[function.ARN]int{}}
 }
 
 // share is what one invocation was counted against.

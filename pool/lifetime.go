@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"thaw/execenv"
+	"thaw/function"
 )
 
 // Retire lets every environment of a version below an epoch go, and sends those who wait for one back to resolve again. number "" means
 // all versions of the function. What runs finishes.
-func (p *Pool) Retire(unqualifiedARN, number string, beforeEpoch uint64) {
+func (p *Pool) Retire(unqualifiedARN function.ARN, number function.VersionNumber, beforeEpoch uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, s := range p.sets {
@@ -40,7 +41,7 @@ func (p *Pool) retireLocked(s *set) {
 
 // Outdate lets the environments of a version go that did not begin from the snapshot keep: idle ones now, the others when they come back. One that ran
 // Init began from none: it goes when there is a snapshot, because nobody knows when what it cached is no longer good, and stays when keep is empty.
-func (p *Pool) Outdate(unqualifiedARN, number, keep string) {
+func (p *Pool) Outdate(unqualifiedARN function.ARN, number function.VersionNumber, keep string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for m := range p.members {

@@ -315,7 +315,7 @@ func TestADeletedFunctionRunsNoMore(t *testing.T) {
 	v := version("deleted", 1)
 	invoke(t, p, v, `{}`)
 	p.Retire(v.UnqualifiedARN(), "", 5)
-	for _, number := range []string{"$LATEST", "1", "2"} {
+	for _, number := range []function.VersionNumber{"$LATEST", "1", "2"} {
 		late := version("deleted", 4)
 		late.Number = number
 		if _, err := p.Invoke(context.Background(), request(late, `{}`)); !errors.Is(err, pool.ErrSuperseded) {

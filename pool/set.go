@@ -8,7 +8,10 @@ import (
 	"thaw/function"
 )
 
-type versionKey struct{ function, number string }
+type versionKey struct {
+	function function.ARN // unqualified
+	number   function.VersionNumber
+}
 
 type setKey struct {
 	versionKey

@@ -30,17 +30,17 @@ type Generation uint64
 
 // Version names the function version that a snapshot is of.
 type Version struct {
-	Function string `json:"function"` // unqualified ARN
-	Number   string `json:"number"`   // decimal, or $LATEST
+	Function function.ARN           `json:"function"` // unqualified
+	Number   function.VersionNumber `json:"number"`
 }
 
 // VersionOf names a version.
 func VersionOf(v *function.Version) Version { return Version{v.UnqualifiedARN(), v.Number} }
 
 // ARN is the version's qualified ARN.
-func (v Version) ARN() string { return v.Function + ":" + v.Number }
+func (v Version) ARN() function.ARN { return v.Function.Version(v.Number) }
 
-func (v Version) String() string { return v.ARN() }
+func (v Version) String() string { return string(v.ARN()) }
 
 // ParseVersion is the inverse of ARN.
 func ParseVersion(arn string) (Version, error) {
@@ -48,9 +48,9 @@ func ParseVersion(arn string) (Version, error) {
 	if i <= 0 || strings.Count(arn, ":") != 7 {
 		return Version{}, fmt.Errorf("%q is not the ARN of a version", arn)
 	}
-	v := Version{arn[:i], arn[i+1:]}
+	v := Version{function.ARN(arn[:i]), function.VersionNumber(arn[i+1:])}
 	if v.Number != function.Latest {
-		if n, err := strconv.ParseUint(v.Number, 10, 64); err != nil || n == 0 {
+		if n, err := strconv.ParseUint(string(v.Number), 10, 64); err != nil || n == 0 {
 			return Version{}, fmt.Errorf("%q is not the ARN of a version", arn)
 		}
 	}
@@ -61,7 +61,7 @@ func ParseVersion(arn string) (Version, error) {
 // but made again: a restored process would meet files, instructions or a kernel that it does not know.
 type Key struct {
 	Version
-	CodeSHA256   string            `json:"code"`
+	Package      string            `json:"code"`    // function.Package.Identity: code, layers, image
 	ConfigHash   string            `json:"config"`  // InstallationKey.ConfigHash
 	Runtime      string            `json:"runtime"` // runtimes.Plan.Identity: interpreter, client, library folders
 	Sandbox      string            `json:"sandbox"` // backend and its version
@@ -96,7 +96,7 @@ func (k Key) Differs(other Key) []string {
 		}
 	}
 	add("version", k.Version != other.Version)
-	add("code", k.CodeSHA256 != other.CodeSHA256)
+	add("code", k.Package != other.Package)
 	add("configuration", k.ConfigHash != other.ConfigHash)
 	add("runtime", k.Runtime != other.Runtime)
 	add("sandbox", k.Sandbox != other.Sandbox)

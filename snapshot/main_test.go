@@ -3,7 +3,6 @@ package snapshot_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"thaw/function"
 	"thaw/internal/faultfs"
 	"thaw/snapshot"
 )
@@ -54,7 +54,7 @@ func openStore(t testing.TB, blobs snapshot.Blobs, edit ...func(*snapshot.Option
 }
 
 func version(n int) snapshot.Version {
-	return snapshot.Version{Function: "arn:aws:lambda:eu-west-1:123456789012:function:hello", Number: fmt.Sprint(n)}
+	return snapshot.Version{Function: "arn:aws:lambda:eu-west-1:123456789012:function:hello", Number: function.NumberOf(n)}
 }
 
 func meta(n int, gen uint64) snapshot.Meta {

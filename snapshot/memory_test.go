@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"thaw/function"
 	"thaw/snapshot"
 	"thaw/snapshot/snapshottest"
 )
@@ -71,7 +72,7 @@ func TestMakingSnapshotsTakesLittleMemory(t *testing.T) {
 			wg.Go(func() {
 				defer func() { <-makers }()
 				m := meta(1, g)
-				m.Key.Function += string(rune('a' + f))
+				m.Key.Function += function.ARN(rune('a' + f))
 				makeFrom(t, s, m, path(f))
 			})
 		}

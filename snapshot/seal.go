@@ -125,9 +125,9 @@ func (k *InstallationKey) ConfigHash(v *function.Version) string {
 }
 
 // Seed is a secret of 32 bytes for one use of it by one function: the same whenever it is asked for, and of no use to guess another's.
-func (k *InstallationKey) Seed(function, use string) []byte {
+func (k *InstallationKey) Seed(arn function.ARN, use string) []byte {
 	h := hmac.New(sha256.New, k.seed)
-	fmt.Fprintf(h, "%q %q", function, use)
+	fmt.Fprintf(h, "%q %q", arn, use)
 	return h.Sum(nil)
 }
 

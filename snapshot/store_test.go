@@ -358,7 +358,7 @@ func TestAnotherKeyIsRefusedAndHarmless(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	k := snapshot.Key{Version: version(1), CodeSHA256: "c", ConfigHash: "f", Runtime: "r", Sandbox: "s", CPUFeatures: "p", Guest: "g", Architecture: "a"}
+	k := snapshot.Key{Version: version(1), Package: "c", ConfigHash: "f", Runtime: "r", Sandbox: "s", CPUFeatures: "p", Guest: "g", Architecture: "a"}
 	same := k
 	same.Extra = map[string]string{}
 	if k.Hash() != same.Hash() || len(k.Differs(same)) != 0 {
@@ -371,7 +371,7 @@ func TestKeys(t *testing.T) {
 	}
 	for name, edit := range map[string]func(k *snapshot.Key){
 		"version":       func(k *snapshot.Key) { k.Number = "2" },
-		"code":          func(k *snapshot.Key) { k.CodeSHA256 = "x" },
+		"code":          func(k *snapshot.Key) { k.Package = "x" },
 		"configuration": func(k *snapshot.Key) { k.ConfigHash = "x" },
 		"runtime":       func(k *snapshot.Key) { k.Runtime = "x" },
 		"sandbox":       func(k *snapshot.Key) { k.Sandbox = "x" },
@@ -389,13 +389,13 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: said to differ in %v", name, d)
 		}
 	}
-	for _, arn := range []string{version(7).ARN(), version(1).Function + ":$LATEST"} {
-		if v, err := snapshot.ParseVersion(arn); err != nil || v.ARN() != arn {
+	for _, arn := range []function.ARN{version(7).ARN(), version(1).Function + ":$LATEST"} {
+		if v, err := snapshot.ParseVersion(string(arn)); err != nil || v.ARN() != arn {
 			t.Errorf("%s became %v, %v", arn, v, err)
 		}
 	}
-	for _, arn := range []string{"", version(1).Function, version(1).Function + ":live", version(1).Function + ":0", version(1).ARN() + ":1"} {
-		if v, err := snapshot.ParseVersion(arn); err == nil {
+	for _, arn := range []function.ARN{"", version(1).Function, version(1).Function + ":live", version(1).Function + ":0", version(1).ARN() + ":1"} {
+		if v, err := snapshot.ParseVersion(string(arn)); err == nil {
 			t.Errorf("%q became %v", arn, v)
 		}
 	}

@@ -87,7 +87,7 @@ func inspectRows(s admin.Snapshot, now time.Time) [][]string {
 		add("key", s.KeyHash)
 		add("  runtime", k.Runtime)
 		add("  sandbox", k.Sandbox)
-		add("  code", k.CodeSHA256)
+		add("  code", k.Package)
 		add("  architecture", k.Architecture)
 	}
 	return rows

@@ -33,7 +33,9 @@ func Record(name string) *function.Record {
 		MemoryMiB: 128, EphemeralMiB: 512, Architecture: "x86_64", Vars: map[string]string{"A": "1", "Ü": "\x00\n"}, VarsSet: true,
 		KMSKeyARN: "k", Tracing: "Active", DeadLetterARN: "q", VPC: &function.VPC{SubnetIDs: []string{"subnet-1"}, SecurityGroupIDs: []string{"sg-1"}, IPv6: true},
 		Logging:   function.Logging{Format: "JSON", AppLevel: "INFO", SysLevel: "WARN", Group: "/g"},
-		SnapStart: true, CodeSHA256: "ab", CodeSize: 12,
+		SnapStart: true,
+		Package: function.Package{CodeSHA256: "ab", CodeSize: 12, Layers: []function.Layer{{ARN: "l:1", SHA256: "cd", Size: 3}},
+			Image: &function.Image{URI: "i", Digest: "sha256:ef", EntryPoint: []string{"e"}, Command: []string{"c"}, WorkingDirectory: "/w"}},
 	}
 	before := c.Clone()
 	before.Description = "before"
@@ -44,6 +46,10 @@ func Record(name string) *function.Record {
 			Modified: time.Date(2026, 11, 20, 9, 15, 3, 123e6, time.UTC), SourceDescription: "s",
 		},
 		Epoch: 6, Before: &function.Served{Config: before, Epoch: 4}, Numbers: []int{1, 3}, NextNumber: 4, Reserved: &n,
+		Provisioned: map[function.Qualifier]function.Provision{"1": {Requested: 2}, "live": {Requested: 1}},
+		Aliases: map[function.Qualifier]function.Alias{
+			"live": {Version: "3", Description: "d", Weights: map[function.VersionNumber]float64{"1": 0.25}, RevisionID: "a"},
+		},
 		Tags: map[string]string{"t": "v"}, RecursiveLoop: "Allow",
 	}
 }
@@ -117,9 +123,14 @@ func flat(r *function.Record) any {
 		function.Record
 		Before function.Served
 		VPC    function.VPC
+		Image  function.Image
 		N      int
-	}{func() function.Record { c := *r; c.Before, c.Reserved, c.Latest.Config.VPC = nil, nil, nil; return c }(),
-		func() function.Served { b := *r.Before; b.Config.VPC = nil; return b }(), *r.Latest.Config.VPC, *r.Reserved}
+	}{func() function.Record {
+		c := *r
+		c.Before, c.Reserved, c.Latest.Config.VPC, c.Latest.Config.Image = nil, nil, nil, nil
+		return c
+	}(),
+		func() function.Served { b := *r.Before; b.Config.VPC, b.Config.Image = nil, nil; return b }(), *r.Latest.Config.VPC, *r.Latest.Config.Image, *r.Reserved}
 }
 
 func testConflicts(t *testing.T, open Open) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"thaw/function"
 	"thaw/snapshot"
 )
 
@@ -85,7 +86,7 @@ func (m *MemRecords) List(context.Context) ([]snapshot.Record, error) {
 func RunRecords(t *testing.T, open func(t *testing.T) snapshot.Records) {
 	ctx := context.Background()
 	version := func(n string) snapshot.Version {
-		return snapshot.Version{Function: "arn:aws:lambda:eu-west-1:123456789012:function:hello-World_1", Number: n}
+		return snapshot.Version{Function: "arn:aws:lambda:eu-west-1:123456789012:function:hello-World_1", Number: function.VersionNumber(n)}
 	}
 	record := func(n string) snapshot.Record {
 		return snapshot.Record{

@@ -1,0 +1,32 @@
+package function
+
+import "strings"
+
+// ARN names a function, or with a qualifier behind it one of its versions or aliases:
+// arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER].
+type ARN string
+
+// ARN is the unqualified ARN of a function.
+func (k Key) ARN(partition string) ARN {
+	return ARN("arn:" + partition + ":lambda:" + k.Region + ":" + k.Account + ":function:" + k.Name)
+}
+
+// Name is the name of the function.
+func (a ARN) Name() string {
+	parts := strings.SplitN(string(a), ":", 8)
+	if len(parts) < 7 {
+		return ""
+	}
+	return parts[6]
+}
+
+// Qualified is an unqualified ARN with a qualifier; the ARN itself where that is empty.
+func (a ARN) Qualified(q Qualifier) ARN {
+	if q == "" {
+		return a
+	}
+	return a + ":" + ARN(q)
+}
+
+// Version is an unqualified ARN with a version's number.
+func (a ARN) Version(n VersionNumber) ARN { return a + ":" + ARN(n) }
