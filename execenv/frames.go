@@ -2,12 +2,12 @@ package execenv
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"thaw/function"
+	"thaw/guest/platform"
 	"thaw/guest/wire"
 )
 
@@ -18,34 +18,36 @@ func (d *driver) frame(f wire.Frame) {
 	case wire.KindHello:
 		err = d.hello(f)
 	case wire.KindStarted:
-		if d.o.Observe != nil && d.phase == phaseInit {
-			d.o.Observe("start runtime", time.Since(d.initFrom))
+		if d.o.Observe != nil && d.gen.phase == phaseInit {
+			d.o.Observe("start runtime", time.Since(d.gen.from))
 		}
 	case wire.KindReady:
 		var m wire.Ready
-		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
 			d.graceTimer.Stop()
-			d.parked(m)
+			if d.making != nil {
+				d.making.next = m.Next
+			}
+			d.happened(RuntimeParked)
 		}
 	case wire.KindInitError, wire.KindRestoreError:
 		var m wire.ErrorHead
-		if err = f.Decode(&m); err == nil && m.Generation == d.generation && d.initError == nil {
-			d.initError = &initError{errType: m.ErrorType, contentType: m.ContentType, body: f.Body}
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number && d.gen.initError == nil {
+			d.gen.initError = &initError{errType: m.ErrorType, contentType: m.ContentType, body: f.Body}
 			d.graceTimer.Reset(initErrorGrace)
 		}
 	case wire.KindResponse:
 		var m wire.ResponseHead
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
 			d.attempt.produced = int64(len(f.Body))
-			d.answer = function.Outcome{Payload: f.Body, ContentType: m.ContentType}
-			d.answered("")
+			d.answered(function.Outcome{Payload: f.Body, ContentType: m.ContentType}, "")
 		}
 	case wire.KindError:
 		var m wire.ErrorHead
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
-			d.answer = function.Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
-			d.endStreamInto(&d.answer, m.ErrorType)
-			d.answered(m.ErrorType)
+			o := function.Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
+			d.endStreamInto(&o, m.ErrorType)
+			d.answered(o, m.ErrorType)
 		}
 	case wire.KindStreamHead:
 		var m wire.ResponseHead
@@ -64,16 +66,27 @@ func (d *driver) frame(f wire.Frame) {
 		}
 	case wire.KindExited:
 		var m wire.Exited
-		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
-			d.exit = &m
-			if d.making() {
-				d.makeFailed(RuntimeExited)
-			} else {
-				d.handle(d.runtimeExited())
-			}
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
+			d.gen.exit = &m
+			d.happened(ProcessExited)
 			if d.attempt == nil {
-				d.exit = nil
+				d.gen.exit = nil
 			}
+		}
+	case wire.KindRuntimeDone:
+		var m wire.RuntimeDone
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number && d.attempt != nil && d.attempt.RequestID == m.RequestID {
+			d.handle(RuntimeDone)
+		}
+	case wire.KindExtension:
+		var m wire.Extension
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
+			d.gen.note(m)
+		}
+	case wire.KindSubscribed:
+		var m wire.Subscribed
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
+			d.subscribed(m)
 		}
 	case wire.KindLog:
 		var m wire.LogHead
@@ -85,17 +98,17 @@ func (d *driver) frame(f wire.Frame) {
 		d.quiesced()
 	case wire.KindSnapshotNote:
 		var m wire.SnapshotNote
-		if err = f.Decode(&m); err == nil && m.Generation == d.generation && d.o.Make != nil {
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number && d.o.Make != nil {
 			if m.ExpiresUnixMs != 0 {
-				d.snapshot.StatedExpiry = time.UnixMilli(m.ExpiresUnixMs)
+				d.making.draft.StatedExpiry = time.UnixMilli(m.ExpiresUnixMs)
 			}
 			if m.Hooks != nil {
-				d.snapshot.Hooks = m.Hooks
+				d.making.draft.Hooks = m.Hooks
 			}
 		}
 	case wire.KindKilled:
 		var m wire.Killed
-		if err = f.Decode(&m); err == nil && m.Generation == d.generation {
+		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
 			if m.Left > 0 {
 				d.failure = fmt.Errorf("%d processes would not end", m.Left)
 				d.handle(KillFailed)
@@ -130,61 +143,72 @@ func (d *driver) hello(f wire.Frame) error {
 	return nil
 }
 
-// starvedInits is after how many Inits in a row an environment goes whose runtime cannot be started.
-const starvedInits = 2
-
-// runtimeExited is the event for d.exit.
-func (d *driver) runtimeExited() Event {
-	if !d.exit.Starved {
-		d.starved = 0
-		return RuntimeExited
-	}
-	d.starved++
-	d.o.Log.Warn("runtime cannot be started", "env", d.id, "fn", d.o.Version.Name, "qualifier", d.o.Version.Number, "times", d.starved, "error", d.exit.Reason())
-	if d.state != Reinitializing || d.starved < starvedInits {
-		return RuntimeExited
-	}
-	d.failure = fmt.Errorf("the runtime cannot be started: %s", d.exit.Reason())
-	return Starved
-}
-
 // current says whether the invocation in flight is the one named.
 func (d *driver) current(requestID string) bool {
 	return d.attempt != nil && d.attempt.RequestID == requestID && (d.state == Invoking || d.state == Priming)
 }
 
-// answered: the runtime's answer is in d.answer. errType is the function's error, if it is one.
-func (d *driver) answered(errType string) {
-	if d.state == Priming && d.answer.FunctionError != "" {
-		var body struct { // the function's own word, which the header holds only where it is one of the platform's
-			Type string `json:"errorType"`
+// answered: the runtime's answer is complete. errType is the function's error, if it is one.
+func (d *driver) answered(o function.Outcome, errType string) {
+	a := d.attempt
+	a.posted, a.errType, a.endAt = o, errType, time.Now()
+	if a.headAt.IsZero() {
+		a.headAt = a.endAt
+	}
+	d.happened(Answered)
+}
+
+// note keeps what is known of an extension.
+func (g *generation) note(m wire.Extension) {
+	for i := range g.extensions {
+		if g.extensions[i].Name == m.Name {
+			g.extensions[i] = m
+			return
 		}
-		if json.Unmarshal(d.answer.Payload, &body) == nil && body.Type != "" {
-			errType = body.Type
-		}
-		d.primingFailed(errType, messageOf(d.answer.Payload))
+	}
+	g.extensions = append(g.extensions, m)
+}
+
+// subscribed: from now on there is somebody to tell.
+func (d *driver) subscribed(m wire.Subscribed) {
+	state := "Subscribed"
+	if m.Again {
+		state = "Already subscribed"
+	} else {
+		d.gen.listeners++
+	}
+	if m.Logs {
+		d.emit(platform.LogsSubscription{Name: m.Name, State: state, Types: m.Types})
 		return
 	}
-	d.handle(Answered)
+	d.emit(platform.TelemetrySubscription{Name: m.Name, State: state, Types: m.Types})
+}
+
+// initTime is what Init has taken, without the priming events.
+func (d *driver) initTime() time.Duration {
+	took := time.Since(d.gen.from)
+	if d.making != nil {
+		took -= d.making.primingTook
+	}
+	return took
 }
 
 func (d *driver) startRuntime() {
-	d.generation++
-	d.exit, d.initError, d.heard = nil, nil, ""
-	d.phase = phaseInit
+	d.gen = generation{number: d.gen.number + 1, phase: phaseInit, from: time.Now()}
 	limit := initLimit
 	if d.o.Version.InitWithoutLimit || d.o.Provisioned || d.o.Make != nil { // E-013
 		limit = d.longInit()
 	}
 	if d.state == Reinitializing {
-		d.phase = phaseInvoke
+		d.gen.phase = phaseInvoke
 		limit = time.Until(d.attempt.deadline)
 	}
-	d.initFrom = time.Now()
 	d.limit.Reset(limit)
 	d.looks.Reset(longInvoke)
-	d.lineInitStart()
+	start := platform.InitStart{InitializationType: d.initType(), Phase: d.gen.phase, Place: d.place()}
+	d.record(d.gen.from, start)
 	d.send(wire.KindStart, d.start(), nil)
+	d.tell(d.gen.from, start) // a guest has nobody to tell before
 }
 
 // longInit is what Init may take where nobody waits for it.
@@ -192,35 +216,31 @@ func (d *driver) longInit() time.Duration { return max(longInitLimit, d.o.Versio
 
 func (d *driver) endInit() {
 	d.starved = 0
-	took := time.Since(d.initFrom) - d.primingTook
-	if d.phase == phaseInit {
-		d.initTook = took
+	took := d.initTime()
+	if d.gen.phase == phaseInit {
+		d.first.init = took
 		if d.o.Observe != nil {
 			d.o.Observe("init", took)
 		}
 	}
-	if d.o.Version.LogFormat == "JSON" || d.o.Make != nil || d.o.Provisioned {
-		d.lineInitDone(took, statusSuccess, "")
-	}
+	d.initDone(took, statusSuccess, "")
 }
 
 func (d *driver) reportInit(ev Event) {
-	took := time.Since(d.initFrom) - d.primingTook
+	took := d.initTime()
 	status, errType := statusError, "Runtime.Unknown"
 	switch {
-	case ev == LimitReached && d.phase == phaseInit:
-		status, errType = statusTimeout, ""
+	case ev == LimitReached && d.gen.phase == phaseInit:
+		status = statusTimeout
 	case ev == LimitReached: // recorded as an error of unknown type. Source: spec 1.5 notes
-	case d.initError != nil:
-		errType = d.initError.errType
-	case d.exit != nil && d.exit.Starved:
+	case d.gen.initError != nil:
+		errType = d.gen.initError.errType
+	case d.gen.exit != nil && d.gen.exit.Starved:
 		errType = "Sandbox.Failure"
-	case d.exit != nil && d.exit.LaunchError != "":
-		errType = d.exit.LaunchError
-	case d.exit != nil:
-		errType = "Runtime.ExitError"
+	case d.gen.exit != nil:
+		errType = exitType(d.gen.exit)
 	}
-	d.lineInitDone(took, status, errType)
+	d.initDone(took, status, errType)
 }
 
 // logFrame writes what the function printed, line by line, or as the one message that a framed record is.
@@ -230,7 +250,7 @@ func (d *driver) logFrame(m wire.LogHead, body []byte) {
 		at = time.Now()
 	}
 	if m.Source == wire.LogFrame {
-		d.appLine(at, ended(string(body)), m.Level, m.JSON)
+		d.appLine(at, ended(string(body)), m.Level)
 		return
 	}
 	for len(body) > 0 {
@@ -238,7 +258,11 @@ func (d *driver) logFrame(m wire.LogHead, body []byte) {
 		if n == 0 {
 			n = len(body)
 		}
-		d.appLine(at, ended(string(body[:n])), "", false)
+		if m.Source == wire.LogExtension { // levels are the function's
+			d.write(at, ended(string(body[:n])))
+		} else {
+			d.appLine(at, ended(string(body[:n])), "")
+		}
 		body = body[n:]
 	}
 }
@@ -253,7 +277,7 @@ func ended(s string) string {
 
 func (d *driver) streamHead(m wire.ResponseHead) {
 	a := d.attempt
-	d.answer.ContentType = m.ContentType
+	a.posted.ContentType, a.headAt = m.ContentType, time.Now()
 	if a.Stream == nil {
 		a.collect = []byte{}
 		return
@@ -283,7 +307,7 @@ func (d *driver) streamChunk(b []byte) {
 
 func (d *driver) streamEnd(m wire.StreamEnd) {
 	a := d.attempt
-	o := function.Outcome{ContentType: d.answer.ContentType}
+	o := function.Outcome{ContentType: a.posted.ContentType}
 	switch {
 	case a.pump != nil:
 		o.StreamErrorType, o.StreamErrorDetails = m.ErrorType, string(m.ErrorBody)
@@ -305,8 +329,7 @@ func (d *driver) streamEnd(m wire.StreamEnd) {
 		o.Payload = a.collect
 	}
 	a.collect = nil
-	d.answer = o
-	d.answered(m.ErrorType)
+	d.answered(o, m.ErrorType)
 }
 
 // endStreamInto turns a failure into the end of the stream, when one has begun: its bytes cannot be taken back.

@@ -9,16 +9,16 @@ const heardBytes = 600
 func (d *driver) hear(text string) {
 	switch d.state {
 	case Initializing, Reinitializing, Primed, Restoring:
-		d.heard += text[max(0, len(text)-heardBytes):]
-		if len(d.heard) > 4*heardBytes {
-			d.heard = strings.Clone(d.heard[len(d.heard)-heardBytes:])
+		d.gen.heard += text[max(0, len(text)-heardBytes):]
+		if len(d.gen.heard) > 4*heardBytes {
+			d.gen.heard = strings.Clone(d.gen.heard[len(d.gen.heard)-heardBytes:])
 		}
 	}
 }
 
 // lastOutput is what was heard last, in whole lines where it is more than one.
 func (d *driver) lastOutput() string {
-	s := strings.TrimRight(d.heard, "\n")
+	s := strings.TrimRight(d.gen.heard, "\n")
 	if len(s) > heardBytes {
 		s = s[len(s)-heardBytes:]
 		if _, rest, ok := strings.Cut(s, "\n"); ok {

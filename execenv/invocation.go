@@ -41,8 +41,12 @@ const unhandled = "Unhandled"
 // attempt is an invocation while an environment has it.
 type attempt struct {
 	*task
-	assigned time.Time // when the environment took it
-	started  time.Time // when START was written; zero before
+	assigned time.Time        // when the environment took it
+	started  time.Time        // when START was written; zero before
+	headAt   time.Time        // when the first of the answer came
+	endAt    time.Time        // when the last of it came
+	doneAt   time.Time        // when the runtime had called next, or was known not to
+	posted   function.Outcome // by the runtime, on its way to the caller
 	deadline time.Time
 	answered bool
 	outcome  function.Outcome // once known

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"thaw/guest/platform"
+	"thaw/guest/wire"
 )
 
 // LogSink takes what ends up in the environment's log stream; message keeps its trailing newline. It must not block.
@@ -15,40 +18,54 @@ type LogSink interface {
 	Room() <-chan struct{}
 }
 
-// phase of an Init, as the lines spell it.
+// phase of an Init, as the events spell it.
 const (
-	phaseInit   = "init"
-	phaseInvoke = "invoke"
+	phaseInit   = platform.PhaseInit
+	phaseInvoke = platform.PhaseInvoke
 )
 
-// Words of the Status field. Source: spec 4.5.
+// Words of the status members. Source: spec 4.5.
 const (
-	statusSuccess = "success"
-	statusError   = "error"
-	statusTimeout = "timeout"
+	statusSuccess = platform.Success
+	statusError   = platform.Error
+	statusTimeout = platform.Timeout
 )
 
-// line writes one platform line: text as it is, or the JSON event of the same fact where the function logs JSON and the level is wanted.
-func (d *driver) line(text, eventType, level string, record any) {
+// emit says what the platform has to say about the environment: to the log, and to those in it who subscribed to telemetry.
+func (d *driver) emit(e platform.Event) {
 	now := time.Now()
-	if d.o.Version.LogFormat != "JSON" {
-		if text != "" {
-			d.write(now, text)
+	d.record(now, e)
+	d.tell(now, e)
+}
+
+// record writes an event into the log, in the format that the function logs in.
+func (d *driver) record(at time.Time, e platform.Event) {
+	if d.o.Version.LogFormat == "JSON" {
+		if line := platform.JSONLine(at, e, platform.LevelOf(d.o.Version.SysLogLevel)); line != "" {
+			d.write(at, line)
 		}
 		return
 	}
-	if eventType == "" || levelRank(level) < levelRank(d.o.Version.SysLogLevel) {
-		return
+	for _, line := range platform.Lines(at, e) {
+		d.write(at, line)
 	}
-	b, err := json.Marshal(struct {
-		Time   string `json:"time"`
-		Type   string `json:"type"`
-		Record any    `json:"record"`
-	}{now.UTC().Format("2006-01-02T15:04:05.000Z"), eventType, record})
+}
+
+// tell hands an event to the guest, for telemetry. Until the first Ready nobody has subscribed yet who may, so that is when
+// what matters to a later subscriber is told, too.
+func (d *driver) tell(at time.Time, e platform.Event) {
+	switch d.state {
+	case Initializing, Reinitializing, Restoring:
+	default:
+		if d.gen.listeners == 0 {
+			return
+		}
+	}
+	body, err := json.Marshal(e)
 	if err != nil {
-		return
+		panic(err) // our own types
 	}
-	d.write(now, string(b)+"\n")
+	d.send(wire.KindPlatform, wire.Platform{UnixMicros: at.UnixMicro(), Type: e.Type()}, body)
 }
 
 func (d *driver) write(at time.Time, text string) {
@@ -58,25 +75,8 @@ func (d *driver) write(at time.Time, text string) {
 	}
 }
 
-// levelRank orders log levels; an empty or unknown one counts as INFO. Source: spec 4.8.
-func levelRank(level string) int {
-	switch strings.ToUpper(level) {
-	case "TRACE":
-		return 0
-	case "DEBUG":
-		return 1
-	case "WARN", "WARNING":
-		return 3
-	case "ERROR":
-		return 4
-	case "FATAL", "CRITICAL":
-		return 5
-	}
-	return 2
-}
-
 // appLine writes what the function printed, unless its level is filtered. Source: spec 4.8, E-119.
-func (d *driver) appLine(at time.Time, text, level string, isJSON bool) {
+func (d *driver) appLine(at time.Time, text, level string) {
 	v := d.o.Version
 	if v.LogFormat == "JSON" && v.AppLogLevel != "" {
 		if level == "" && strings.HasPrefix(text, "{") {
@@ -87,7 +87,7 @@ func (d *driver) appLine(at time.Time, text, level string, isJSON bool) {
 				level = probe.Level
 			}
 		}
-		if levelRank(level) < levelRank(v.AppLogLevel) {
+		if platform.LevelOf(level) < platform.LevelOf(v.AppLogLevel) {
 			return
 		}
 	}
@@ -95,117 +95,88 @@ func (d *driver) appLine(at time.Time, text, level string, isJSON bool) {
 	d.hear(text)
 }
 
-func (d *driver) runtimeVersionARN() string {
-	return fmt.Sprintf("arn:%s:lambda:%s::runtime:%s", d.o.Version.Partition, d.o.Version.Region, d.o.Launch.ReleaseHash)
-}
-
-func (d *driver) lineInitStart() {
+// place is what the events say about the environment.
+func (d *driver) place() platform.Place {
 	v := d.o.Version
-	rec := map[string]any{"initializationType": d.initType(), "phase": d.phase, "functionName": v.Name, "functionVersion": v.Number,
-		"instanceId": string(d.id), "instanceMaxMemory": int64(v.MemoryMiB) << 20}
-	level, text := "DEBUG", ""
+	p := platform.Place{FunctionName: v.Name, FunctionVersion: string(v.Number), InstanceID: string(d.id), InstanceMaxMemory: int64(v.MemoryMiB) << 20}
 	if d.o.Launch.Release != "" {
-		level = "INFO"
-		rec["runtimeVersion"], rec["runtimeVersionArn"] = d.o.Launch.Release, d.runtimeVersionARN()
-		text = fmt.Sprintf("INIT_START Runtime Version: %s\tRuntime Version ARN: %s\n", d.o.Launch.Release, d.runtimeVersionARN())
+		p.RuntimeVersion = d.o.Launch.Release
+		p.RuntimeVersionARN = fmt.Sprintf("arn:%s:lambda:%s::runtime:%s", v.Partition, v.Region, d.o.Launch.ReleaseHash)
 	}
-	if d.phase == phaseInvoke {
-		text = "" // the repetition has no text line. Source: spec 1.5
-	}
-	d.line(text, "platform.initStart", level, rec)
+	return p
 }
 
-func (d *driver) lineInitDone(took time.Duration, status, errType string) {
-	level, text := "DEBUG", ""
-	if status == statusSuccess && (d.o.Make != nil || d.o.Provisioned) { // E-012
-		level, text = "INFO", fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\n", ms(took), d.phase)
+// initDone tells how Init ended, in the order of the service. Source: spec 1.2, step 10.
+func (d *driver) initDone(took time.Duration, status, errType string) {
+	if status == statusTimeout {
+		errType = "Runtime.Unknown" // a pure timeout. Source: spec 1.5
 	}
-	if status != statusSuccess {
-		level = "WARN"
-		text = fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: %s\tStatus: %s", ms(took), d.phase, status)
-		if errType != "" {
-			text += "\tError Type: " + errType
-		}
-		text += "\n"
+	how := d.initType()
+	d.emit(platform.InitRuntimeDone{InitializationType: how, Phase: d.gen.phase, Status: status, ErrorType: errType})
+	for _, x := range d.gen.extensions {
+		d.emit(platform.Extension{Name: x.Name, State: x.State, Events: x.Events, ErrorType: x.ErrorType})
 	}
-	rec := map[string]any{"initializationType": d.initType(), "phase": d.phase, "status": status}
-	if status != statusSuccess {
-		if errType == "" {
-			errType = "Runtime.Unknown" // a pure timeout. Source: spec 1.5
-		}
-		rec["errorType"] = errType
-	}
-	d.line("", "platform.initRuntimeDone", level, rec)
-	rec["metrics"] = map[string]any{"durationMs": ms3(took)}
-	d.line(text, "platform.initReport", level, rec)
+	d.emit(platform.InitReport{InitializationType: how, Phase: d.gen.phase, Status: status, ErrorType: errType, Metrics: platform.Duration{Duration: platform.Millis(took)}})
 }
 
-func (d *driver) lineStart() {
+func (a *attempt) start(version string) platform.Start {
+	return platform.Start{RequestID: a.RequestID, Version: version, Tracing: platform.Traced(a.TraceID)}
+}
+
+// endRuntime: the runtime called next, or never will.
+func (d *driver) endRuntime() {
 	a := d.attempt
-	rec := map[string]any{"requestId": a.RequestID, "version": d.o.Version.Number}
-	if a.TraceID != "" {
-		rec["tracing"] = map[string]any{"type": "X-Amzn-Trace-Id", "value": a.TraceID}
+	a.doneAt = time.Now()
+	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID),
+		Metrics: platform.RuntimeMetrics{Duration: platform.Millis(a.doneAt.Sub(a.started)), ProducedBytes: a.produced}}
+	if a.status == statusTimeout {
+		done.Metrics.Duration = platform.Millis(d.o.Version.Timeout)
 	}
-	d.line(fmt.Sprintf("START RequestId: %s Version: %s\n", a.RequestID, d.o.Version.Number), "platform.start", "INFO", rec)
+	if !a.headAt.IsZero() && !a.endAt.IsZero() {
+		done.Spans = []platform.Span{span("responseLatency", a.started, a.headAt), span("responseDuration", a.headAt, a.endAt), span("runtimeOverhead", a.endAt, a.doneAt)}
+	}
+	d.emit(done)
 }
 
-// lineFatal writes the text lines of an invocation that the platform failed. Source: spec 1.7, 4.7.
-func (d *driver) lineFatal(message, errType string) {
-	if d.o.Version.LogFormat == "JSON" {
-		return // the events carry it
-	}
-	now := time.Now()
-	if errType == errTimedOut {
-		d.write(now, fmt.Sprintf("%s %s %s\n", now.UTC().Format("2006-01-02T15:04:05.000Z"), d.attempt.RequestID, message))
-		return
-	}
-	d.write(now, fmt.Sprintf("RequestId: %s Error: %s\n", d.attempt.RequestID, message))
-	d.write(now, errType+"\n")
+func span(name string, from, to time.Time) platform.Span {
+	return platform.Span{Name: name, Start: platform.Stamp(from), Duration: platform.Millis(to.Sub(from))}
 }
 
-// lineReport writes END and REPORT. billed adds the Init that this invocation paid for.
+// errorType is that of the events; only what the function did wrong has one there.
+func (a *attempt) errorType() string {
+	if a.status != statusError {
+		return ""
+	}
+	return a.errType
+}
+
+// report ends the invocation. billed adds the Init that this invocation paid for.
 // Source: spec 1.11, 4.7.
-func (d *driver) lineReport(took time.Duration) {
+func (d *driver) report(took time.Duration) {
 	a := d.attempt
-	billed := took
-	if !d.initReported {
-		billed += d.initTook + d.restoreBilled
+	if a.doneAt.IsZero() {
+		d.endRuntime()
 	}
+	billed := took + d.first.init + d.first.restoreBilled
 	if a.priming != nil {
 		billed = 0
 	}
-	used := d.maxMemory >> 20
-	text := fmt.Sprintf("REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
-		a.RequestID, ms(took), ceilMs(billed), d.o.Version.MemoryMiB, used)
-	metrics := map[string]any{"durationMs": ms3(took), "billedDurationMs": ceilMs(billed), "memorySizeMB": d.o.Version.MemoryMiB, "maxMemoryUsedMB": used}
-	if d.initTook > 0 && !d.initReported {
-		d.initReported = true
-		text += fmt.Sprintf("Init Duration: %.2f ms\t", ms(d.initTook))
-		metrics["initDurationMs"] = ms3(d.initTook)
+	r := platform.Report{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), Metrics: platform.Metrics{
+		Duration: platform.Millis(took), BilledMs: ceilMs(billed), MemorySizeMB: d.o.Version.MemoryMiB, MaxMemoryUsedMB: d.maxMemory >> 20}}
+	switch { // told once
+	case d.first.init > 0:
+		init := platform.Millis(d.first.init)
+		r.Metrics.InitDuration = &init
+	case d.first.restore > 0: // E-132
+		restore := platform.Millis(d.first.restore)
+		r.Metrics.RestoreDuration, r.Metrics.BilledRestoreMs = &restore, ceilMs(d.first.restoreBilled)
 	}
-	if d.restoreTook > 0 && !d.initReported { // E-132
-		d.initReported = true
-		text += fmt.Sprintf("Restore Duration: %.2f ms\tBilled Restore Duration: %d ms\t", ms(d.restoreTook), ceilMs(d.restoreBilled))
-		metrics["restoreDurationMs"] = ms3(d.restoreTook)
+	d.first = first{}
+	if len(d.gen.extensions) > 0 {
+		r.Spans = []platform.Span{span("extensionOverhead", a.doneAt, time.Now())}
 	}
-	level := "INFO"
-	rec := map[string]any{"requestId": a.RequestID, "status": a.status, "metrics": metrics}
-	done := map[string]any{"requestId": a.RequestID, "status": a.status, "metrics": map[string]any{"durationMs": ms3(took), "producedBytes": a.produced}}
-	doneLevel := "DEBUG"
-	if a.status != statusSuccess {
-		level, doneLevel = "WARN", "WARN"
-		text += "Status: " + a.status
-		if a.errType != "" && a.status == statusError {
-			text += "\tError Type: " + a.errType
-			rec["errorType"], done["errorType"] = a.errType, a.errType
-		}
-	}
-	d.line(fmt.Sprintf("END RequestId: %s\n", a.RequestID), "platform.runtimeDone", doneLevel, done)
-	d.line(text+"\n", "platform.report", level, rec)
+	d.emit(r)
 }
-
-func ms(d time.Duration) float64  { return float64(d) / float64(time.Millisecond) }
-func ms3(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func ceilMs(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)

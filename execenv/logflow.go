@@ -7,6 +7,12 @@ import "thaw/guest/wire"
 // too: under the function's own timeout, like any other slow write. Nothing here waits: the driver goes on taking other
 // frames, deadlines and stops.
 
+// flow is what the guest is owed.
+type flow struct {
+	owed int64           // cost of the output that it has no credit for yet
+	room <-chan struct{} // of the sink; nil: not asked for
+}
+
 // owe notes output that was handed to the sink. Credit goes out in quarters of the window.
 func (d *driver) owe(cost int64) {
 	d.owed += cost

@@ -19,6 +19,13 @@ const (
 	lookEvery = 250 * time.Millisecond
 )
 
+// footprint is what was seen so far.
+type footprint struct {
+	maxMemory int64
+	sampled   time.Time   // when it was looked at last
+	looks     *time.Timer // when it is looked at next
+}
+
 // look notes what the function's processes hold now.
 func (d *driver) look() (used int64) {
 	if d.box == nil {
@@ -36,7 +43,7 @@ func (d *driver) look() (used int64) {
 // lookDue: Init or an invoke is still running.
 func (d *driver) lookDue() {
 	switch d.state {
-	case Initializing, Reinitializing, Priming, Primed, Invoking, Responded:
+	case Initializing, Reinitializing, Priming, Primed, Invoking, Responded, Finishing:
 		d.look()
 		d.looks.Reset(lookEvery)
 	}

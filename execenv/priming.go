@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"thaw/function"
+	"thaw/guest/platform"
 	"thaw/guest/wire"
 )
 
@@ -44,8 +45,8 @@ func (e *PrimingError) Error() string {
 
 // prime sends the next event.
 func (d *driver) prime() {
-	p := d.o.Make.Primes[d.primed]
-	d.primed++
+	p := d.o.Make.Primes[d.making.primed]
+	d.making.primed++
 	mark, err := json.Marshal(map[string]any{"custom": map[string]string{PrimingMark: p.Name}})
 	if err != nil {
 		panic(err) // a map of strings
@@ -56,8 +57,8 @@ func (d *driver) prime() {
 	d.limit.Reset(d.o.Version.Timeout)
 	d.looks.Reset(longInvoke)
 	a := d.attempt
-	d.linePriming(p)
-	d.lineStart()
+	d.emit(platform.Priming{RequestID: a.RequestID, Event: p.Name, Invoke: p.Nth, Of: p.Of}) // says in the log that what follows is no caller's
+	d.emit(a.start(string(d.o.Version.Number)))
 	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(), FunctionARN: string(a.InvokedARN),
 		TraceID: a.TraceID, ClientContext: a.ClientContext, Priming: true}, p.Event)
 }
@@ -69,7 +70,7 @@ func (d *driver) endPriming() {
 	if a.errType == errTimedOut {
 		took = d.o.Version.Timeout
 	}
-	d.primingTook += took
+	d.making.primingTook += took
 	if !a.known {
 		a.settle(function.Outcome{}, statusSuccess, "")
 		if d.state != Primed {
@@ -77,10 +78,10 @@ func (d *driver) endPriming() {
 		}
 	}
 	d.look()
-	d.lineReport(took)
-	d.attempt, d.answer = nil, function.Outcome{}
+	d.report(took)
+	d.attempt = nil
 	if d.state == Primed {
-		d.limit.Reset(d.longInit() - (time.Since(d.initFrom) - d.primingTook))
+		d.limit.Reset(d.longInit() - (time.Since(d.gen.from) - d.making.primingTook))
 	}
 }
 
@@ -95,23 +96,28 @@ func (d *driver) primingFailed(errType, message string) {
 		errType = "Runtime.Unknown"
 	}
 	a.settle(function.Outcome{}, status, errType)
-	if d.answer.FunctionError == "" {
-		d.lineFatal(message, errType)
+	if a.posted.FunctionError == "" {
+		d.emit(platform.Fault{RequestID: a.RequestID, Message: message, ErrorType: errType, Timeout: errType == errTimedOut})
 	}
 	d.failure = &PrimingError{Event: a.priming.Name, Nth: a.priming.Nth, Of: a.priming.Of, ErrorType: errType, Message: message}
-	d.handle(MakeFailed)
+}
+
+// primingAnsweredBadly: the function's answer to the event in flight is an error.
+func (d *driver) primingAnsweredBadly() {
+	a := d.attempt
+	errType := a.errType
+	var body struct { // the function's own word, which the header holds only where it is one of the platform's
+		Type string `json:"errorType"`
+	}
+	if json.Unmarshal(a.posted.Payload, &body) == nil && body.Type != "" {
+		errType = body.Type
+	}
+	d.primingFailed(errType, messageOf(a.posted.Payload))
 }
 
 // primingRefused: the runtime reached its snapshot point and left events over.
 func (d *driver) primingRefused() {
-	p := d.o.Make.Primes[d.primed]
+	p := d.o.Make.Primes[d.making.primed]
 	d.failure = &PrimingError{Event: p.Name, Nth: p.Nth, Of: p.Of, ErrorType: "Runtime.NotPrimed",
 		Message: "the runtime called restore/next without taking it: under " + PrimingVariable + " it must call invocation/next first"}
-	d.handle(MakeFailed)
-}
-
-// linePriming says in the version's log that what follows is no caller's.
-func (d *driver) linePriming(p Prime) {
-	d.line(fmt.Sprintf("PRIMING RequestId: %s\tEvent: %s\tInvoke: %d of %d\n", d.attempt.RequestID, p.Name, p.Nth, p.Of), "platform.priming", "INFO",
-		map[string]any{"requestId": d.attempt.RequestID, "event": p.Name, "invoke": p.Nth, "of": p.Of})
 }

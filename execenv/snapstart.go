@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"thaw/guest/platform"
 	"thaw/guest/wire"
 	"thaw/sandbox"
 )
@@ -120,68 +121,41 @@ func (o *Options) credentials() wire.Credentials {
 
 func (d *driver) initType() string {
 	if d.o.Make != nil || d.o.Restore != nil {
-		return "snap-start"
+		return platform.SnapStart
 	}
 	if d.o.Provisioned {
-		return "provisioned-concurrency"
+		return platform.Provisioned
 	}
-	return "on-demand"
+	return platform.OnDemand
 }
 
-// parked takes a Ready of the runtime.
-func (d *driver) parked(m wire.Ready) {
-	if !d.making() {
-		d.handle(RuntimeParked)
-		return
-	}
-	if d.primed < len(d.o.Make.Primes) {
-		if m.Next == wire.NextRestore {
-			d.primingRefused()
-			return
-		}
-		d.handle(PrimingPoint)
-		return
-	}
-	d.snapshotNext = m.Next
-	d.handle(SnapshotPoint)
-}
-
-// making says whether what the runtime does now is on the way to a snapshot.
-func (d *driver) making() bool {
-	return d.o.Make != nil && (d.state == Initializing || d.state == Priming || d.state == Primed)
-}
-
-// makeFailed ends an environment whose Init was to be saved.
-func (d *driver) makeFailed(ev Event) {
+// noteMakeFailure notes why an environment ends whose Init was to be saved.
+func (d *driver) noteMakeFailure(ev Event) {
+	x := d.gen.exit
 	if d.state == Priming {
 		switch {
 		case ev == LimitReached:
 			d.primingFailed(errTimedOut, fmt.Sprintf("Task timed out after %.2f seconds", d.o.Version.Timeout.Seconds()))
-		case d.exit != nil && d.exit.OutOfMemory:
-			d.primingFailed("Runtime.OutOfMemory", d.exit.Reason())
+		case x != nil && x.OutOfMemory:
+			d.primingFailed("Runtime.OutOfMemory", x.Reason())
 		default:
-			d.primingFailed("Runtime.ExitError", d.exit.Reason())
+			d.primingFailed(exitType(x), x.Reason())
 		}
 		return
 	}
-	if ev == RuntimeExited && d.exit != nil && d.exit.Starved { // ours, and worth another try
-		d.failure = fmt.Errorf("the runtime cannot be started: %s", d.exit.Reason())
-		d.handle(MakeFailed)
+	if ev == ProcessExited && x != nil && x.Starved { // ours, and worth another try
+		d.failure = fmt.Errorf("the runtime cannot be started: %s", x.Reason())
 		return
 	}
 	e := &InitFailedError{Timeout: ev == LimitReached, ErrorType: "Runtime.Unknown"}
 	switch {
 	case e.Timeout:
-	case d.initError != nil:
-		e.ErrorType, e.Message = d.initError.errType, d.initError.message()
-	case d.exit != nil:
-		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
-		if d.exit.LaunchError != "" {
-			e.ErrorType = d.exit.LaunchError
-		}
+	case d.gen.initError != nil:
+		e.ErrorType, e.Message = d.gen.initError.errType, d.gen.initError.message()
+	case x != nil:
+		e.ErrorType, e.Message, e.Output = exitType(x), x.Reason(), d.lastOutput()
 	}
 	d.failure = e
-	d.handle(MakeFailed)
 }
 
 // collectors are the exceptions in which AWS's client for Java gathers what hooks threw: the message names those, and
@@ -221,13 +195,13 @@ func (d *driver) quiesced() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkpointLimit)
-	box, sink, done, ended := d.box, d.o.Make.Sink, d.checkpointed, make(chan struct{})
+	box, sink, done, ended := d.box, d.o.Make.Sink, d.making.checkpointed, make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer cancel()
 		done <- box.Checkpoint(ctx, sink, false)
 	}()
-	d.endSaving = func() { cancel(); <-ended }
+	d.making.endSaving = func() { cancel(); <-ended }
 }
 
 func (d *driver) checkpointEnded(err error) {
@@ -240,44 +214,47 @@ func (d *driver) checkpointEnded(err error) {
 		d.handle(CheckpointFailed)
 		return
 	}
-	d.snapshot.Init, d.snapshot.Priming, d.snapshot.Checkpoint, d.snapshot.Next = d.initTook, d.primingTook, took, d.snapshotNext
-	d.saved = true
+	m := d.making
+	m.draft.Init, m.draft.Priming, m.draft.Checkpoint, m.draft.Next = d.first.init, m.primingTook, took, m.next
+	m.made = &m.draft
 	d.handle(CheckpointDone)
 }
 
 // tellMade ends the story of an environment that makes a snapshot.
 func (d *driver) tellMade() {
-	if d.o.Make == nil || d.o.Make.Done == nil {
+	if d.making == nil || d.o.Make.Done == nil {
+		return
+	}
+	if d.making.made != nil {
+		d.o.Make.Done(*d.making.made, nil)
 		return
 	}
 	err := d.failure
-	if !d.saved && err == nil {
+	if err == nil {
 		err = errors.New(d.stopWhy)
 	}
-	if d.saved {
-		err = nil
-	}
-	d.o.Make.Done(d.snapshot, err)
+	d.o.Make.Done(d.making.draft, err)
 }
 
 func (d *driver) sendRestored() {
 	entropy := make([]byte, 64)
 	rand.Read(entropy) // never fails: crypto/rand
-	d.released = time.Now()
-	d.limit.Reset(restoreLimit - d.released.Sub(d.restoreFrom))
-	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Credentials: d.o.credentials()}, nil)
+	d.restoring.released = time.Now()
+	d.limit.Reset(restoreLimit - d.restoring.released.Sub(d.restoring.from))
+	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.restoring.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Credentials: d.o.credentials()}, nil)
+	d.tell(d.restoring.from, platform.RestoreStart{Place: d.place()})
 	if d.o.Observe != nil {
-		d.o.Observe("load snapshot", d.released.Sub(d.restoreFrom))
+		d.o.Observe("load snapshot", d.restoring.released.Sub(d.restoring.from))
 	}
 }
 
 func (d *driver) endRestore() {
 	now := time.Now()
-	d.restoreTook, d.restoreBilled = now.Sub(d.restoreFrom), now.Sub(d.released)
+	d.first.restore, d.first.restoreBilled = now.Sub(d.restoring.from), now.Sub(d.restoring.released)
 	if d.o.Observe != nil {
-		d.o.Observe("hooks", d.restoreBilled)
+		d.o.Observe("hooks", d.first.restoreBilled)
 	}
-	d.lineRestoreReport(d.restoreTook, statusSuccess, "")
+	d.restoreDone(d.first.restore, statusSuccess, "")
 }
 
 func (d *driver) reportRestore(ev Event) {
@@ -286,41 +263,21 @@ func (d *driver) reportRestore(ev Event) {
 	switch {
 	case e.Timeout:
 		status = statusTimeout
-	case d.initError != nil:
-		e.ErrorType, e.Message = d.initError.errType, d.initError.message()
-	case d.exit != nil:
-		e.ErrorType, e.Message, e.Output = "Runtime.ExitError", d.exit.Reason(), d.lastOutput()
+	case d.gen.initError != nil:
+		e.ErrorType, e.Message = d.gen.initError.errType, d.gen.initError.message()
+	case d.gen.exit != nil:
+		e.ErrorType, e.Message, e.Output = exitType(d.gen.exit), d.gen.exit.Reason(), d.lastOutput()
 	}
 	d.failure = e
-	d.lineRestoreReport(time.Since(d.restoreFrom), status, e.ErrorType)
+	d.restoreDone(time.Since(d.restoring.from), status, e.ErrorType)
 }
 
-// Lines of the restore phase. Source: spec 4.7, 5.11.
-func (d *driver) lineRestoreStart() {
-	d.restoreFrom = time.Now()
-	rec := map[string]any{"functionName": d.o.Version.Name, "functionVersion": d.o.Version.Number, "instanceId": string(d.id), "instanceMaxMemory": int64(d.o.Version.MemoryMiB) << 20}
-	level, text := "DEBUG", ""
-	if d.o.Launch.Release != "" {
-		level = "INFO"
-		rec["runtimeVersion"], rec["runtimeVersionArn"] = d.o.Launch.Release, d.runtimeVersionARN()
-		text = fmt.Sprintf("RESTORE_START Runtime Version: %s\tRuntime Version ARN: %s\n", d.o.Launch.Release, d.runtimeVersionARN())
-	}
-	d.line(text, "platform.restoreStart", level, rec)
+func (d *driver) beginRestore() {
+	d.restoring.from = time.Now()
+	d.record(d.restoring.from, platform.RestoreStart{Place: d.place()})
 }
 
-func (d *driver) lineRestoreReport(took time.Duration, status, errType string) {
-	text := fmt.Sprintf("RESTORE_REPORT Restore Duration: %.2f ms", ms(took))
-	rec := map[string]any{"status": status}
-	doneLevel, level := "DEBUG", "INFO"
-	if status != statusSuccess {
-		doneLevel, level = "WARN", "WARN"
-		text += "\tStatus: " + status
-		rec["errorType"] = errType
-		if status == statusError {
-			text += "\tError Type: " + errType
-		}
-	}
-	d.line("", "platform.restoreRuntimeDone", doneLevel, rec)
-	rec["metrics"] = map[string]any{"durationMs": ms3(took)}
-	d.line(text+"\n", "platform.restoreReport", level, rec)
+func (d *driver) restoreDone(took time.Duration, status, errType string) {
+	d.emit(platform.RestoreRuntimeDone{Status: status, ErrorType: errType})
+	d.emit(platform.RestoreReport{Status: status, ErrorType: errType, Metrics: platform.Duration{Duration: platform.Millis(took)}})
 }

@@ -13,6 +13,7 @@ import (
 // Where things are inside a sandbox. Source: spec 6.2.
 const (
 	taskRoot   = "/var/task"
+	optDir     = "/opt"
 	runtimeDir = "/var/runtime"
 	localeDir  = "/usr/lib/locale"
 	apiAddress = "127.0.0.1:9001"
@@ -32,8 +33,12 @@ func (d *driver) start() wire.Start {
 		mounts := append(slices.Clone(l.Mounts), sandbox.Mount{Source: d.box.HostPath("/tmp"), Target: "/tmp"})
 		at = func(p string) string { return sandbox.Translate(mounts, p) }
 	}
-	m := wire.Start{Generation: d.generation, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
-		LogWindow: wire.LogWindow, LogFrames: l.LogFrames, APISocket: l.APISocket}
+	m := wire.Start{Generation: d.gen.number, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
+		LogWindow: wire.LogWindow, LogFrames: l.LogFrames, APISocket: l.APISocket, LogsJSON: v.LogFormat == "JSON",
+		Function: wire.Function{Name: v.Name, Version: string(v.Number), Handler: v.Handler, AccountID: v.Account}}
+	if opt := at(optDir); caps.Mounts || opt != optDir { // without a layer of its own the host's /opt is nobody's
+		m.Opt = opt
+	}
 	if d.o.Make != nil {
 		m.SnapStart, m.Credentials, m.Layout = true, d.o.credentials(), d.o.Make.Layout
 		m.Priming = len(d.o.Make.Primes) > 0

@@ -14,7 +14,13 @@
 //	                          v                        | (through Invoking)
 //	                      Reinitializing --------------+
 //
-//	from anywhere: StopAsked, SandboxExited, ThawFailed -> Stopping -- SandboxClosed --> Gone
+//	from anywhere: StopAsked -> ShuttingDown -- ProcessesKilled, its limit --> Stopping -- SandboxClosed --> Gone
+//	from anywhere: SandboxExited, ThawFailed -> Stopping
+//
+// Where extensions take part in invokes, Responded becomes Finishing when the runtime has called next, and Parked when they have.
+//
+// A shutdown has a budget: 0 without extensions, 500 ms with internal ones, 2,000 ms with external ones. It is the limit of ShuttingDown
+// and of Resetting, which is a shutdown that keeps the sandbox. Why there is one (SPINDOWN, TIMEOUT, FAILURE) is told to the guest with it.
 //
 // An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function:
 // it is returned, and the pool gives it to another environment. Freezing and thawing happen beside the driver, in the
@@ -74,8 +80,14 @@ const (
 	Invoking
 	// Responded: the caller has been answered; the runtime has not called next again. The function's timeout still runs.
 	Responded
-	// Resetting: every process of the function is being killed; no invoke is in flight any more. The sandbox stays.
+	// Finishing: the runtime has called next; extensions that the invoke was shown to have not. The function's timeout still runs.
+	Finishing
+	// Resetting: every process of the function is being ended; no invoke is in flight any more. The sandbox stays. The limit is the
+	// shutdown budget, and some time to kill what is left.
 	Resetting
+	// ShuttingDown: the environment goes, and its processes are given the shutdown budget. The limit is that budget, and some time to
+	// kill what is left; 0 where nobody is owed a SHUTDOWN event or a SIGTERM.
+	ShuttingDown
 	// Stopping: the sandbox is being closed. Nothing is answered any more but what was in flight when it began.
 	Stopping
 	// Gone: nothing is left. No event is legal.
@@ -89,7 +101,7 @@ type Event uint8
 const (
 	SandboxMade      Event = iota // the sandbox runs and its guest is listening
 	CreateFailed                  // there will be no sandbox
-	RuntimeParked                 // the runtime called next
+	RuntimeParked                 // the runtime and all extensions called next
 	PrimingPoint                  // so it did, in an environment that makes a snapshot and has events to prime it with
 	SnapshotPoint                 // so it did, in an environment that makes a snapshot, with no event left
 	CheckpointDone                // the sandbox is saved
@@ -97,7 +109,8 @@ const (
 	SandboxRestored               // the sandbox runs, restored, and its guest waits for the word
 	MakeFailed                    // Init, a hook or a priming event of an environment that makes a snapshot did not succeed: there is no second try
 	InitEnded                     // the runtime posted init/error and did not go within the grace
-	RuntimeExited                 // the runtime process ended by itself
+	RuntimeDone                   // the runtime called next after an invocation; extensions have not
+	ProcessExited                 // the process of the runtime or of an extension ended by itself, or an extension reported that it failed
 	Starved                       // the runtime could not be started once more, for want of what the sandbox gives: another try would end alike
 	Answered                      // the runtime's response or error has been received completely
 	Assigned                      // the pool gave an invoke
@@ -139,7 +152,9 @@ const (
 	AnswerCaller                // hand over what the runtime posted
 	FailInvoke                  // answer for the function: it timed out, exited, or could not be initialised
 	ReportInvoke                // END and REPORT
-	KillProcesses               // send Kill; its own limit begins
+	EndRuntime                  // the runtime's part of the invocation is over
+	KillProcesses               // send Kill with the shutdown budget; the limit of the reset begins
+	ShutDown                    // let the sandbox run and send Kill with the shutdown budget; where it is 0, only the limit begins
 	KillForMemory               // send OutOfMemory
 	CancelCreate                // stop making the sandbox
 	CloseSandbox                // remove everything
@@ -167,8 +182,12 @@ func Next(s State, e Event) (State, []Action, error) {
 		return Gone, []Action{TellGone}, nil
 	case s == Stopping:
 		return stopping(e)
-	case e == StopAsked, e == SandboxExited, e == ThawFailed:
-		return Stopping, leave(s), nil
+	case s == ShuttingDown:
+		return shuttingDown(e)
+	case e == StopAsked:
+		return leave(s)
+	case e == SandboxExited, e == ThawFailed:
+		return Stopping, append(owed(s), CloseSandbox), nil
 	case e == MemoryReached:
 		return memory(s)
 	}
@@ -188,21 +207,21 @@ func Next(s State, e Event) (State, []Action, error) {
 		switch e {
 		case RuntimeParked:
 			return Parked, []Action{EndInit, Offer}, nil
-		case InitEnded, RuntimeExited, LimitReached:
+		case InitEnded, ProcessExited, LimitReached:
 			return Resetting, []Action{ReportInit, KillProcesses}, nil
 		case PrimingPoint:
 			return Priming, []Action{SendPriming}, nil
 		case SnapshotPoint:
 			return Checkpointing, []Action{EndInit, Checkpoint}, nil
 		case MakeFailed:
-			return Stopping, []Action{ReportInit, CloseSandbox}, nil
+			return ShuttingDown, []Action{ReportInit, ShutDown}, nil
 		}
 	case Priming:
 		switch e {
 		case Answered:
 			return Primed, []Action{EndPriming}, nil
-		case MakeFailed, RuntimeExited, LimitReached:
-			return Stopping, []Action{FailPriming, CloseSandbox}, nil
+		case MakeFailed, ProcessExited, LimitReached:
+			return ShuttingDown, []Action{FailPriming, ShutDown}, nil
 		}
 	case Primed:
 		switch e {
@@ -210,20 +229,22 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Priming, []Action{SendPriming}, nil
 		case SnapshotPoint:
 			return Checkpointing, []Action{EndInit, Checkpoint}, nil
-		case MakeFailed, RuntimeExited, LimitReached:
-			return Stopping, []Action{ReportInit, CloseSandbox}, nil
+		case RuntimeDone:
+			return Primed, nil, nil
+		case MakeFailed, ProcessExited, LimitReached:
+			return ShuttingDown, []Action{ReportInit, ShutDown}, nil
 		}
 	case Checkpointing:
 		switch e {
-		case CheckpointDone, CheckpointFailed, RuntimeExited, LimitReached:
+		case CheckpointDone, CheckpointFailed, ProcessExited, LimitReached:
 			return Stopping, []Action{CloseSandbox}, nil
 		}
 	case Restoring:
 		switch e {
 		case RuntimeParked:
 			return Parked, []Action{EndRestore, Offer}, nil
-		case InitEnded, RuntimeExited, LimitReached:
-			return Stopping, []Action{ReportRestore, CloseSandbox}, nil
+		case InitEnded, ProcessExited, LimitReached:
+			return ShuttingDown, []Action{ReportRestore, ShutDown}, nil
 		}
 	case Parked:
 		switch e {
@@ -231,7 +252,7 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Invoking, []Action{SendInvoke}, nil
 		case FreezeDue:
 			return Freezing, []Action{Freeze}, nil
-		case RuntimeExited:
+		case ProcessExited:
 			return Resetting, []Action{Withdraw, KillProcesses}, nil
 		}
 	case Freezing, Frozen, Thawing, Waking:
@@ -244,23 +265,27 @@ func Next(s State, e Event) (State, []Action, error) {
 		switch e {
 		case RuntimeParked:
 			return Invoking, []Action{EndInit, SendInvoke}, nil
-		case InitEnded, RuntimeExited, LimitReached:
+		case InitEnded, ProcessExited, LimitReached:
 			return Resetting, []Action{ReportInit, FailInvoke, ReportInvoke, KillProcesses}, nil
 		case Starved:
-			return Stopping, []Action{ReportInit, FailInvoke, ReportInvoke, CloseSandbox}, nil
+			return ShuttingDown, []Action{ReportInit, FailInvoke, ReportInvoke, ShutDown}, nil
 		}
 	case Invoking:
 		switch e {
 		case Answered:
 			return Responded, []Action{AnswerCaller}, nil
-		case RuntimeExited, LimitReached:
+		case ProcessExited, LimitReached:
 			return Resetting, []Action{FailInvoke, ReportInvoke, KillProcesses}, nil
 		}
-	case Responded:
+	case Responded, Finishing:
 		switch e {
+		case RuntimeDone:
+			if s == Responded {
+				return Finishing, []Action{EndRuntime}, nil
+			}
 		case RuntimeParked:
 			return Parked, []Action{ReportInvoke, Offer}, nil
-		case RuntimeExited, LimitReached:
+		case ProcessExited, LimitReached:
 			return Resetting, []Action{ReportInvoke, KillProcesses}, nil
 		}
 	case Resetting:
@@ -269,7 +294,7 @@ func Next(s State, e Event) (State, []Action, error) {
 			return Cold, []Action{Offer}, nil
 		case KillFailed, LimitReached:
 			return Stopping, []Action{CloseSandbox}, nil
-		case RuntimeExited, RuntimeParked, InitEnded, Answered: // said before it was killed
+		case ProcessExited, RuntimeParked, RuntimeDone, InitEnded, Answered: // said before it was killed
 			return Resetting, nil, nil
 		case Froze, FreezeFailed, Thawed: // a thaw was asked for, too, and precedes the kill
 			return Resetting, nil, nil
@@ -298,33 +323,55 @@ func asleep(s State, e Event) (State, []Action, error) {
 		return Waking, []Action{Thaw}, nil
 	case s == Thawing && e == Assigned:
 		return Waking, nil, nil
-	case (s == Freezing || s == Frozen) && e == RuntimeExited: // said before the freeze, read after it
+	case (s == Freezing || s == Frozen) && e == ProcessExited: // said before the freeze, read after it
 		return Resetting, []Action{Withdraw, Thaw, KillProcesses}, nil
-	case s == Thawing && e == RuntimeExited:
+	case s == Thawing && e == ProcessExited:
 		return Resetting, []Action{Withdraw, KillProcesses}, nil
-	case s == Waking && e == RuntimeExited:
+	case s == Waking && e == ProcessExited:
 		return Resetting, []Action{ReturnInvoke, KillProcesses}, nil
 	}
 	return s, nil, &BadMoveError{s, e}
 }
 
-// leave is what is owed on the way out of s.
-func leave(s State) []Action {
+// owed is what callers are owed on the way out of s.
+func owed(s State) []Action {
 	switch s {
 	case Creating:
-		return []Action{CancelCreate, CloseSandbox}
+		return []Action{CancelCreate}
 	case Parked, Freezing, Frozen, Thawing, Cold:
-		return []Action{Withdraw, CloseSandbox}
+		return []Action{Withdraw}
 	case Waking:
-		return []Action{ReturnInvoke, CloseSandbox}
+		return []Action{ReturnInvoke}
 	case Reinitializing, Invoking:
-		return []Action{FailInvoke, ReportInvoke, CloseSandbox}
-	case Responded:
-		return []Action{ReportInvoke, CloseSandbox}
+		return []Action{FailInvoke, ReportInvoke}
+	case Responded, Finishing:
+		return []Action{ReportInvoke}
 	case Priming:
-		return []Action{FailPriming, CloseSandbox}
+		return []Action{FailPriming}
 	}
-	return []Action{CloseSandbox}
+	return nil
+}
+
+// leave: the pool lets it go. Where processes of the function may be, they are shut down first.
+func leave(s State) (State, []Action, error) {
+	switch s {
+	case Creating, Checkpointing, Cold:
+		return Stopping, append(owed(s), CloseSandbox), nil
+	case Resetting: // that is a shutdown already; it goes on
+		return ShuttingDown, nil, nil
+	}
+	return ShuttingDown, append(owed(s), ShutDown), nil
+}
+
+// shuttingDown: the end of the processes is waited for, and nothing else matters any more.
+func shuttingDown(e Event) (State, []Action, error) {
+	switch e {
+	case ProcessesKilled, KillFailed, LimitReached, SandboxExited, ThawFailed:
+		return Stopping, []Action{CloseSandbox}, nil
+	case Assigned:
+		return ShuttingDown, nil, &BadMoveError{ShuttingDown, e}
+	}
+	return ShuttingDown, nil, nil
 }
 
 // stopping: what was under way may still be told, and no longer matters.
@@ -338,7 +385,7 @@ func stopping(e Event) (State, []Action, error) {
 // memory: whoever runs when the limit is reached is killed, as the kernel would do it; the exit that follows moves the state.
 func memory(s State) (State, []Action, error) {
 	switch s {
-	case Initializing, Priming, Primed, Restoring, Parked, Thawing, Waking, Reinitializing, Invoking, Responded:
+	case Initializing, Priming, Primed, Restoring, Parked, Thawing, Waking, Reinitializing, Invoking, Responded, Finishing:
 		return s, []Action{KillForMemory}, nil
 	case Freezing, Frozen: // the sandbox's own upkeep can reach the limit while nothing of the function runs
 		return Thawing, []Action{Thaw, KillForMemory}, nil
@@ -348,15 +395,15 @@ func memory(s State) (State, []Action, error) {
 
 var stateNames = [numStates]string{"Creating", "Initializing", "Priming", "Primed", "Checkpointing", "Restoring", "Parked", "Freezing",
 	"Frozen", "Thawing", "Waking", "Cold", "Reinitializing", "Invoking",
-	"Responded", "Resetting", "Stopping", "Gone"}
+	"Responded", "Finishing", "Resetting", "ShuttingDown", "Stopping", "Gone"}
 
 var eventNames = [numEvents]string{"SandboxMade", "CreateFailed", "RuntimeParked", "PrimingPoint", "SnapshotPoint", "CheckpointDone", "CheckpointFailed",
-	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeExited", "Starved", "Answered", "Assigned",
+	"SandboxRestored", "MakeFailed", "InitEnded", "RuntimeDone", "ProcessExited", "Starved", "Answered", "Assigned",
 	"LimitReached", "FreezeDue", "Froze", "FreezeFailed", "Thawed", "ThawFailed", "ProcessesKilled", "KillFailed", "MemoryReached", "StopAsked", "SandboxExited", "SandboxClosed"}
 
 var actionNames = [numActions]string{"StartRuntime", "SendPriming", "EndPriming", "FailPriming", "Checkpoint", "SendRestored", "EndRestore", "ReportRestore", "EndInit", "ReportInit", "Offer", "Withdraw",
 	"Thaw", "Freeze", "ReturnInvoke", "SendInvoke", "AnswerCaller",
-	"FailInvoke", "ReportInvoke", "KillProcesses", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
+	"FailInvoke", "ReportInvoke", "EndRuntime", "KillProcesses", "ShutDown", "KillForMemory", "CancelCreate", "CloseSandbox", "TellGone"}
 
 func (s State) String() string  { return stateNames[s] }
 func (e Event) String() string  { return eventNames[e] }

@@ -33,17 +33,17 @@ func TestEveryStateCanBeStoppedAndLosesItsSandbox(t *testing.T) {
 		if s == Gone {
 			continue
 		}
-		for _, e := range []Event{StopAsked, SandboxExited} {
-			to, _, err := Next(s, e)
-			if err != nil || to != Stopping {
-				t.Errorf("%v + %v -> %v, %v; want Stopping", s, e, to, err)
-			}
+		if to, _, err := Next(s, SandboxExited); err != nil || to != Stopping {
+			t.Errorf("%v + SandboxExited -> %v, %v; want Stopping", s, to, err)
+		}
+		if to, _, err := Next(s, StopAsked); err != nil || to != Stopping && to != ShuttingDown {
+			t.Errorf("%v + StopAsked -> %v, %v; want ShuttingDown or Stopping", s, to, err)
 		}
 	}
 }
 
 func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
-	for _, s := range []State{Creating, Initializing, Priming, Primed, Checkpointing, Restoring, Freezing, Thawing, Waking, Reinitializing, Invoking, Responded, Resetting} {
+	for _, s := range []State{Creating, Initializing, Priming, Primed, Checkpointing, Restoring, Freezing, Thawing, Waking, Reinitializing, Invoking, Responded, Finishing, Resetting, ShuttingDown} {
 		if _, _, err := Next(s, LimitReached); err != nil {
 			t.Errorf("%v has no move for its limit", s)
 		}
@@ -54,6 +54,7 @@ func TestEveryWaitingStateHasAMoveForItsLimit(t *testing.T) {
 // moment a freeze begins until a thaw has succeeded: in between nobody knows.
 type life struct {
 	frozen, inFlight, sent, answered, reported, offered, runs bool
+	ended                                                     bool // by a shutdown
 	closed, told                                              int
 }
 
@@ -141,11 +142,14 @@ func (l *life) do(a Action) error {
 			return fmt.Errorf("withdraws what was not offered")
 		}
 		l.offered = false
-	case KillProcesses:
-		if l.inFlight {
-			return fmt.Errorf("kills with an invoke in flight")
+	case KillProcesses, ShutDown:
+		if l.inFlight || l.offered {
+			return fmt.Errorf("kills with an invoke in flight, or while others may assign one")
 		}
-		l.runs = false
+		if l.ended {
+			return fmt.Errorf("shuts down twice")
+		}
+		l.runs, l.ended = false, a == ShutDown
 	case CloseSandbox:
 		l.closed++
 	case TellGone:
@@ -162,13 +166,13 @@ func TestRandomLivesKeepTheInvariants(t *testing.T) {
 		for step := 0; s != Gone; step++ {
 			e := Event(r.IntN(int(numEvents)))
 			if step > 60 {
-				e = []Event{StopAsked, SandboxClosed}[step%2] // every path must end in Gone
+				e = []Event{StopAsked, LimitReached, SandboxClosed}[step%3] // every path must end in Gone
 			}
 			to, do, err := Next(s, e)
 			if err != nil {
 				continue
 			}
-			if err := l.hear(s, e); err != nil && s != Resetting && s != Stopping { // where late words are heard and mean nothing
+			if err := l.hear(s, e); err != nil && s != Resetting && s != ShuttingDown && s != Stopping { // where late words are heard and mean nothing
 				t.Fatalf("seed %d: %v + %v: %v\n%s", seed, s, e, err, strings.Join(story, "\n"))
 			}
 			story = append(story, fmt.Sprintf("%v + %v -> %v %v", s, e, to, do))

@@ -29,7 +29,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"thaw/guest/wire"
 	"thaw/runtimeapi"
@@ -55,21 +54,6 @@ type Guest struct {
 	work sync.WaitGroup
 
 	large atomic.Int64 // bytes of large bodies since memory was last given back
-}
-
-// generation is what lives from a Start to its Killed.
-type generation struct {
-	number uint64
-	api    *runtimeapi.API
-	out    *output
-	box    *outbox
-	guest  *Guest
-
-	mu     sync.Mutex
-	killed bool // asked for: its exit is no news
-	oom    bool
-	primed atomic.Bool   // priming may still come: output goes out before answers, because no Ready follows the last one soon
-	gone   chan struct{} // closed when the exit of the runtime was dealt with
 }
 
 // Main is the whole program: it serves the stream on descriptor 3 until that ends, kills everything, and returns the exit status.
@@ -249,6 +233,7 @@ func (g *Guest) handle(f wire.Frame) error {
 			return err
 		}
 		g.win.give(c.Cost)
+	case wire.KindPlatform: // nobody can subscribe yet
 	case wire.KindOutOfMemory:
 		var m wire.OutOfMemory
 		if err := f.Decode(&m); err != nil {
@@ -299,110 +284,6 @@ func (g *Guest) current() *runtimeapi.API {
 	return g.gen.api
 }
 
-// start begins a generation. A runtime that cannot be launched is no fault: it is an exit that says so.
-func (g *Guest) start(s *wire.Start) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.gen != nil {
-		return fmt.Errorf("generation %d: generation %d has not ended", s.Generation, g.gen.number)
-	}
-	if err := g.mountTmp(s.TmpBytes); err != nil {
-		return err
-	}
-	if err := limits(s); err != nil {
-		return err
-	}
-	if len(s.Layout) > 0 {
-		if err := placeBy(s.Layout); err != nil {
-			return err
-		}
-	}
-	if s.UID == 0 && g.asPID1 {
-		if err := boundCapabilities(); err != nil {
-			return err
-		}
-	}
-	if err := g.listenLocked(s.APIHost); err != nil {
-		return err
-	}
-	marked := g.asPID1 && s.SnapStart
-	var misused *launchError
-	if marked {
-		if err := g.mark.prepare(s.Vars); err != nil && !errors.As(err, &misused) {
-			return err
-		}
-	}
-	sources := []wire.LogSource{wire.LogStdout, wire.LogStderr}
-	if s.LogFrames {
-		sources = append(sources, wire.LogFrame)
-	}
-	g.win.begin(s.LogWindow)
-	out, ends, err := newOutput(g.box, &g.win, sources...)
-	if err != nil {
-		return err
-	}
-	defer closeAll(ends)
-	var direct *socket
-	var theirs *os.File
-	if s.APISocket {
-		if direct, theirs, err = socketPair(); err != nil {
-			return fmt.Errorf("connection for the runtime: %w", err)
-		}
-		defer theirs.Close()
-	}
-
-	gen := &generation{number: s.Generation, out: out, box: g.box, guest: g, gone: make(chan struct{})}
-	token := newToken()
-	gen.api = runtimeapi.New(runtimeapi.Options{
-		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials,
-	})
-	gen.primed.Store(s.Priming)
-	g.gen = gen
-	g.api.begin(gen.api)
-	out.start()
-	vars := environment(s, g.api.addr.String(), token)
-	if marked {
-		vars = append(vars, restoreFileVar+"="+restoreFile)
-	}
-	if direct != nil {
-		vars = append(vars, apiSocketVar(theirs))
-		g.api.serve(direct, gen.api)
-	}
-
-	// The runtime may call before Started is out: nobody else speaks until it is.
-	g.box.lock()
-	var run launched
-	g.procs.fork(func() int {
-		if misused != nil {
-			err = misused
-			return 0
-		}
-		run, err = launch(s, vars, append([]*os.File{g.stdin}, ends...), theirs)
-		return run.pid
-	}, func(status syscall.WaitStatus) {
-		g.work.Go(func() { gen.exited(status) })
-	})
-	if run.pid > 0 {
-		sent := g.box.w.Send(wire.KindStarted, wire.Started{Generation: s.Generation, APIHost: g.api.addr.String()}, nil)
-		g.box.mu.Unlock()
-		return sent
-	}
-	g.box.mu.Unlock()
-
-	e := wire.Exited{Generation: s.Generation, Code: run.status, Starved: starved(err) || starved(run.err)}
-	var refused *launchError
-	if errors.As(err, &refused) {
-		e.Code, e.LaunchError, e.LaunchText = 1, refused.errorType, refused.text
-	} else if err != nil {
-		e.Code, e.LaunchError, e.LaunchText = 1, runtimeapi.RuntimeInvalidEntrypoint, err.Error()
-	}
-	if run.line != "" {
-		out.say(run.line)
-	}
-	close(gen.gone)
-	return g.box.send(wire.KindExited, e, nil)
-}
-
 // listenLocked makes the address, or keeps the one that is there.
 func (g *Guest) listenLocked(host string) error {
 	if g.api != nil && (host == "" || host == g.api.addr.String()) {
@@ -415,73 +296,6 @@ func (g *Guest) listenLocked(host string) error {
 	var err error
 	g.api, err = listen(host)
 	return err
-}
-
-// exited deals with the end of the runtime.
-func (n *generation) exited(status syscall.WaitStatus) {
-	defer close(n.gone)
-	n.mu.Lock()
-	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom}
-	killed := n.killed
-	n.mu.Unlock()
-	if killed {
-		return
-	}
-	if status.Signaled() {
-		e.Code, e.Signal = -1, int(status.Signal())
-	} else {
-		e.Code = status.ExitStatus()
-	}
-	n.api.Exiting()
-	// Its connections end with it, unless a child has inherited one.
-	const lastCalls = 100 * time.Millisecond
-	enough := make(chan struct{})
-	timer := time.AfterFunc(lastCalls, func() { close(enough) })
-	n.api.Idle(enough)
-	timer.Stop()
-	n.out.finish()
-	n.box.send(wire.KindExited, e, nil)
-}
-
-// kill ends a generation.
-func (g *Guest) kill(k wire.Kill) {
-	g.mu.Lock()
-	gen := g.gen
-	g.mu.Unlock()
-	answer := wire.Killed{Generation: k.Generation}
-	if gen != nil && gen.number == k.Generation {
-		gen.mu.Lock()
-		again := gen.killed
-		gen.killed = true
-		gen.mu.Unlock()
-		if again {
-			return
-		}
-		if k.TermMs > 0 {
-			g.procs.signalGroup(syscall.SIGTERM)
-			timer := time.NewTimer(time.Duration(k.TermMs) * time.Millisecond)
-			select {
-			case <-gen.gone:
-			case <-timer.C:
-			}
-			timer.Stop()
-		}
-		answer.Left = g.procs.killAll()
-		gen.out.hurry()
-		if answer.Left == 0 {
-			<-gen.gone
-		}
-		// Only now: closing earlier would answer parked calls, and clients complain about that.
-		gen.api.Close()
-		g.api.end()
-		gen.out.close()
-		g.mu.Lock()
-		g.gen = nil
-		g.mu.Unlock()
-		g.note(freeAbove)
-		g.giveBack()
-	}
-	g.box.send(wire.KindKilled, answer, nil)
 }
 
 // restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.
@@ -501,23 +315,6 @@ func (g *Guest) restored(r *wire.Restored) error {
 	}
 	gen.primed.Store(false)
 	return gen.api.Restored(r.Credentials)
-}
-
-// Send is runtimeapi.Host.
-func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
-	n.guest.note(len(body))
-	if n.primed.Load() && (kind == wire.KindResponse || kind == wire.KindError || kind == wire.KindStreamEnd) {
-		n.out.drain(nil)
-	}
-	return n.box.send(kind, head, body)
-}
-
-// SendReady is runtimeapi.Host: output first.
-func (n *generation) SendReady(r wire.Ready) error {
-	n.out.drain(nil)
-	err := n.box.send(wire.KindReady, r, nil)
-	n.guest.giveBack()
-	return err
 }
 
 // freeAbove is from how many bytes of large bodies on memory is given back to the kernel after an invocation: they would lie around in

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -112,14 +111,6 @@ func environment(s *wire.Start, api, token string) []string {
 		vars = append(vars, "_LAMBDA_TELEMETRY_LOG_FD="+strconv.Itoa(logFD))
 	}
 	return vars
-}
-
-// newToken is a random UUID.
-func newToken() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // limits sets the guest's own limits, which the runtime inherits: between fork and exec there is no place for it.

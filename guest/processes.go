@@ -22,8 +22,8 @@ type processes struct {
 	alone bool // we are PID 1: all other processes are ours
 
 	mu      sync.Mutex // held over fork and reaping, so that an exit is never seen before its process is known
-	watched int
-	exited  func(syscall.WaitStatus)
+	watched map[int]func(syscall.WaitStatus)
+	runtime int // process of the runtime; 0: none, or it has ended
 
 	forker chan func() // what is to run on the program's first thread; nil: anywhere
 
@@ -33,7 +33,7 @@ type processes struct {
 }
 
 func openProcesses() (*processes, error) {
-	p := &processes{alone: os.Getpid() == 1, sig: make(chan os.Signal, 1), stop: make(chan struct{})}
+	p := &processes{alone: os.Getpid() == 1, watched: map[int]func(syscall.WaitStatus){}, sig: make(chan os.Signal, 1), stop: make(chan struct{})}
 	if !p.alone {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return nil, os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", err)
@@ -61,19 +61,33 @@ func (p *processes) close() {
 }
 
 // fork runs start, and exited when the process that it returns has ended; nothing is reaped meanwhile. pid 0: there is none.
-func (p *processes) fork(start func() (pid int), exited func(syscall.WaitStatus)) {
+func (p *processes) fork(start func() (pid int), exited func(syscall.WaitStatus)) (pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.forker == nil {
-		p.watched, p.exited = start(), exited
-		return
+		pid = start()
+	} else {
+		done := make(chan struct{})
+		p.forker <- func() {
+			pid = start()
+			close(done)
+		}
+		<-done
 	}
-	done := make(chan struct{})
-	p.forker <- func() {
-		p.watched, p.exited = start(), exited
-		close(done)
+	if pid > 0 {
+		p.watched[pid] = exited
 	}
-	<-done
+	return pid
+}
+
+// forkRuntime is fork for the runtime.
+func (p *processes) forkRuntime(start func() (pid int), exited func(syscall.WaitStatus)) {
+	pid := p.fork(start, exited)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[pid] != nil {
+		p.runtime = pid
+	}
 }
 
 // reap collects all that have ended. none: there is no process left.
@@ -90,9 +104,13 @@ func (p *processes) reap() (none bool) {
 			return true
 		case err != nil || pid == 0:
 			return false
-		case pid == p.watched:
-			p.watched = 0
-			p.exited(status)
+		case p.watched[pid] != nil:
+			exited := p.watched[pid]
+			delete(p.watched, pid)
+			if pid == p.runtime {
+				p.runtime = 0
+			}
+			exited(status)
 		}
 	}
 }
@@ -101,8 +119,8 @@ func (p *processes) reap() (none bool) {
 func (p *processes) signalRuntime(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.watched > 0 {
-		syscall.Kill(p.watched, sig)
+	if p.runtime > 0 {
+		syscall.Kill(p.runtime, sig)
 	}
 }
 
@@ -110,8 +128,17 @@ func (p *processes) signalRuntime(sig syscall.Signal) {
 func (p *processes) signalGroup(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.watched > 0 {
-		syscall.Kill(-p.watched, sig)
+	if p.runtime > 0 {
+		syscall.Kill(-p.runtime, sig)
+	}
+}
+
+// killGroup ends the process group of a process that has not been reaped.
+func (p *processes) killGroup(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[pid] != nil {
+		syscall.Kill(-pid, syscall.SIGKILL)
 	}
 }
 

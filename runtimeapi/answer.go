@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -24,7 +25,7 @@ func tooLarge() reply {
 // begin checks whether a response or error may be received now, and enters the state of receiving it. The request id comes before the state:
 // a call that names the wrong invocation must not move anything. So does the attempt, for a late answer of a timed-out attempt must not become
 // the answer of a retry that carries the same request id.
-func (a *API) begin(q *request, id string, e Event) (*invocation, reply, bool) {
+func (a *API) begin(q *request, id string, e readiness.Event) (*invocation, reply, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	in := a.current
@@ -34,11 +35,9 @@ func (a *API) begin(q *request, id string, e Event) (*invocation, reply, bool) {
 	if echo := q.header("lambda-runtime-invocation-id"); echo != "" && in.InvocationID != "" && echo != in.InvocationID {
 		return nil, failure(410, errInvokeTimeout, "Invoke timeout"), false
 	}
-	to, verdict := Next(a.state, e)
-	if verdict == Refuse {
-		return nil, forbidden(a.state, e), false
+	if verdict, _ := a.crew.Step(0, e); verdict == readiness.Refuse {
+		return nil, forbidden(a.stateLocked(), e), false
 	}
-	a.state = to
 	a.credit = wire.StreamWindow
 	return in, reply{}, true
 }
@@ -47,11 +46,11 @@ func (a *API) begin(q *request, id string, e Event) (*invocation, reply, bool) {
 func (a *API) end(in *invocation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ended := BodyEnded
+	ended := readiness.BodyEnded
 	if in.Priming {
-		ended = PrimingEnded
+		ended = readiness.PrimingEnded
 	}
-	a.state, _ = Next(a.state, ended)
+	a.crew.Step(0, ended)
 	in.event = nil
 }
 
@@ -60,7 +59,7 @@ func (a *API) end(in *invocation) {
 // 202 accepted; 400 wrong id, truncated, or unknown mode; 403 out of turn; 410 another attempt; 413 over wire.MaxPayload. Everything but a refusal
 // by id or state answers the invocation. Source: AWS Lambda Developer Guide, Runtime API, "Invocation response".
 func (a *API) response(c *conn, q *request, id string) error {
-	in, r, ok := a.begin(q, id, CallResponse)
+	in, r, ok := a.begin(q, id, readiness.CallResponse)
 	if !ok {
 		return a.refuse(c, q, r)
 	}
@@ -219,7 +218,7 @@ func (a *API) takeCredit(want int) int {
 // invocationError answers POST /2018-06-01/runtime/invocation/{id}/error: the handler failed, the environment is kept.
 // The body reaches the invoker byte for byte. Source: AWS Lambda Developer Guide, Runtime API, "Invocation error".
 func (a *API) invocationError(c *conn, q *request, id string) error {
-	in, r, ok := a.begin(q, id, CallError)
+	in, r, ok := a.begin(q, id, readiness.CallError)
 	if !ok {
 		return a.refuse(c, q, r)
 	}

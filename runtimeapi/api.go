@@ -1,18 +1,7 @@
 // Package runtimeapi is the HTTP address that a sandbox's processes talk to: the Runtime API (2018-06-01) with its SnapStart calls
-// and the credentials endpoint (2021-04-23). The Extensions, Logs and Telemetry APIs belong on the same listener: see routes.go.
+// and the credentials endpoint (2021-04-23), and the Extensions API (2020-01-01).
 //
-// # Life of a runtime
-//
-//	Started --next--> Ready --event--> Running --response--> InvocationResponse ------.
-//	  |  |              ^                 `------error-----> InvocationErrorResponse --+
-//	  |  |              `------------next------------- RuntimeResponseSentState <-----'
-//	  |  `--restore/next--> RestoreReady --restored--> Restoring --next--> Ready
-//	  |                                                   `--restore/error, init/error--> RuntimeRestoreErrorState
-//	  `--init/error--> InitError
-//
-// An invocation that primes a snapshot ends in RuntimePrimedState instead, which allows what Started allows.
-//
-// Next is that diagram as a function; testdata/next.golden is its whole table.
+// Who may call what, and when a phase is over, is decided by guest/readiness; this package speaks HTTP with the participants.
 //
 // # Why an HTTP server of its own
 //
@@ -36,6 +25,7 @@ package runtimeapi
 import (
 	"sync"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -43,8 +33,14 @@ import (
 type Host interface {
 	// Send passes a message on; it may block. An error means that the host is gone.
 	Send(kind wire.Kind, head any, body []byte) error
-	// SendReady passes Ready on, behind all output that the runtime's processes have written so far.
+	// SendReady passes Ready on, behind all output that the runtime's processes have written so far. SendRuntimeDone does the
+	// same with RuntimeDone.
 	SendReady(wire.Ready) error
+	SendRuntimeDone(wire.RuntimeDone) error
+	// AllRegistered: no external extension is waited for any longer, the runtime may be started.
+	AllRegistered()
+	// Condemned: the extension has said that it failed. Its exit is expected.
+	Condemned(name string)
 }
 
 // Options are what an API is made of.
@@ -54,6 +50,9 @@ type Options struct {
 	Token       string // that the credentials endpoint asks for
 	Host        Host
 	Credentials wire.Credentials
+	Function    wire.Function // what extensions are told about it
+	// NoExtensions takes the Extensions API away. Source: spec 3.1, the file that disables extensions.
+	NoExtensions bool
 }
 
 // invocation is the one that is current or waits to be.
@@ -69,13 +68,18 @@ type API struct {
 	token      string
 	host       Host
 
+	function wire.Function
+	noExts   bool
+
 	mu       sync.Mutex
 	changed  sync.Cond // credit, credentials or closed changed
-	state    State
-	current  *invocation // handed out; kept until the runtime calls next again
-	waiting  *invocation // arrived while nobody was parked
-	parked   []*conn     // in a next call, oldest first
-	restorer *conn       // parked in restore/next
+	crew     readiness.Crew
+	exts     []*extension // of crew.Members, from 1 on
+	over     wire.Ready   // what is told when everybody is parked
+	current  *invocation  // handed out; kept until the runtime calls next again
+	waiting  *invocation  // arrived while nobody was parked
+	parked   []*conn      // in a next call, oldest first
+	restorer *conn        // parked in restore/next
 	conns    map[*conn]struct{}
 	release  string // the runtime's User-Agent
 	gotAgent bool
@@ -92,19 +96,21 @@ type API struct {
 // New makes the API of one generation. It starts nothing.
 func New(o Options) *API {
 	a := &API{generation: o.Generation, snapStart: o.SnapStart, token: o.Token, host: o.Host, creds: o.Credentials, conns: map[*conn]struct{}{}, done: make(chan struct{}),
-		exiting: make(chan struct{})}
+		exiting: make(chan struct{}), crew: readiness.NewCrew(), exts: []*extension{nil}, function: o.Function, noExts: o.NoExtensions}
 	a.changed.L = &a.mu
 	return a
 }
 
 // State is where the runtime stands.
-func (a *API) State() State {
+func (a *API) State() readiness.State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.state
+	return a.stateLocked()
 }
 
-// Deliver hands an event to the parked runtime, or keeps it for the next call. The event is not copied.
+func (a *API) stateLocked() readiness.State { return a.crew.Members[0].State }
+
+// Deliver hands an event to the extensions that want it and to the parked runtime, or keeps it for the next call. The event is not copied.
 // It never waits for the runtime: what does not fit into the connection at once is written by a goroutine.
 func (a *API) Deliver(i wire.Invoke, event []byte) {
 	in := &invocation{i, event}
@@ -113,16 +119,22 @@ func (a *API) Deliver(i wire.Invoke, event []byte) {
 		a.mu.Unlock()
 		return
 	}
-	to, verdict := Next(a.state, Delivered)
-	c := a.unparkLocked()
-	if verdict == Refuse || c == nil {
+	told := a.inviteLocked(readiness.Invoke, func(id string) []byte { return invokeEvent(id, &i) })
+	var c *conn
+	if a.stateLocked() == readiness.Ready {
+		c = a.unparkLocked()
+	}
+	if c == nil {
 		a.waiting = in
 		a.mu.Unlock()
+		release(told)
 		return
 	}
-	a.state, a.current = to, in
+	a.crew.Step(0, readiness.Delivered)
+	a.current = in
 	head, rest := renderEvent(in)
 	a.mu.Unlock()
+	release(told)
 	c.release(head, rest)
 }
 
@@ -170,8 +182,7 @@ func (a *API) Restored(c wire.Credentials) error {
 	a.mu.Lock()
 	a.creds, a.blocked = c, false
 	a.changed.Broadcast()
-	if to, verdict := Next(a.state, Released); verdict == Answer {
-		a.state = to
+	if verdict, _ := a.crew.Step(0, readiness.Released); verdict == readiness.Answer {
 		restorer := a.restorer
 		a.restorer = nil
 		a.mu.Unlock()
@@ -180,7 +191,7 @@ func (a *API) Restored(c wire.Credentials) error {
 		}
 		return nil
 	}
-	ready := a.state == Ready
+	ready := a.crew.Holds(readiness.AllParked)
 	a.mu.Unlock()
 	if ready {
 		return a.host.SendReady(wire.Ready{Generation: a.generation, Next: wire.NextInvocation})
@@ -197,6 +208,9 @@ func (a *API) Close() {
 	}
 	a.closed = true
 	close(a.done)
+	for _, e := range a.exts[1:] {
+		e.conn = nil
+	}
 	conns := make([]*conn, 0, len(a.conns))
 	for c := range a.conns {
 		conns = append(conns, c)
@@ -232,7 +246,7 @@ func (a *API) Idle(stop <-chan struct{}) bool {
 	for {
 		open := 0
 		for c := range a.conns {
-			if !c.half {
+			if !c.half && !c.extension {
 				open++
 			}
 		}

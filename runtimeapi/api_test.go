@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -378,13 +379,13 @@ func TestStreaming(t *testing.T) {
 		if end := s.said(wire.KindStreamEnd).head.(wire.StreamEnd); end.ErrorType != "Runtime.TruncatedResponse" {
 			t.Errorf("end %+v", end)
 		}
-		s.awaitState(ResponseSent)
+		s.awaitState(readiness.ResponseSent)
 	})
 	t.Run("broken off by an exit, which the host is told of", func(t *testing.T) {
 		s, c := begin(t)
 		c.Close()
 		s.Exiting()
-		s.awaitState(ResponseSent)
+		s.awaitState(readiness.ResponseSent)
 		s.quiet()
 	})
 	t.Run("no more than the credit", func(t *testing.T) {

@@ -18,6 +18,8 @@ type conn struct {
 	held []byte     // an answer that goes out with the next one; guarded by wmu
 	half bool       // the client closed its sending half; guarded by API.mu
 
+	extension bool // an extension speaks here; guarded by API.mu
+
 	// answered receives when the parked call was answered. The connection's goroutine waits for it before it deals with a
 	// request that a client sent ahead.
 	answered chan struct{}

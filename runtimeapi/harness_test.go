@@ -9,11 +9,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -37,6 +39,9 @@ type server struct {
 	messages chan message
 	err      error // that Send answers
 	mu       sync.Mutex
+
+	registered atomic.Bool  // the runtime may be started
+	condemned  atomic.Value // name of the extension that reported an error
 }
 
 func (s *server) Send(kind wire.Kind, head any, body []byte) error {
@@ -51,6 +56,14 @@ func (s *server) Send(kind wire.Kind, head any, body []byte) error {
 }
 
 func (s *server) SendReady(r wire.Ready) error { return s.Send(wire.KindReady, r, nil) }
+
+func (s *server) SendRuntimeDone(r wire.RuntimeDone) error {
+	return s.Send(wire.KindRuntimeDone, r, nil)
+}
+
+func (s *server) AllRegistered() { s.registered.Store(true) }
+
+func (s *server) Condemned(name string) { s.condemned.Store(name) }
 
 func serve(t testing.TB, o Options) *server {
 	t.Helper()
@@ -203,7 +216,7 @@ func (s *server) running(c *client, id string) {
 	}
 }
 
-func (s *server) awaitState(want State) {
+func (s *server) awaitState(want readiness.State) {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); s.State() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -13,6 +13,7 @@ type reply struct {
 	body        []byte
 	last        bool   // the connection ends after it
 	allow       string // of a 405
+	identifier  string // of an extension that registered
 }
 
 // renderLimit is the size up to which copying a body behind its head is cheaper than a second write.
@@ -44,6 +45,10 @@ func (r reply) render(headOnly bool) []byte {
 	if r.allow != "" {
 		b = append(b, "\r\nAllow: "...)
 		b = append(b, r.allow...)
+	}
+	if r.identifier != "" {
+		b = append(b, "\r\nLambda-Extension-Identifier: "...)
+		b = append(b, r.identifier...)
 	}
 	if r.last {
 		b = append(b, "\r\nConnection: close"...)

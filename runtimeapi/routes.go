@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -17,13 +18,14 @@ const (
 	snapshotAt    = "/2026-01-01/thaw/snapshot"
 )
 
-// route answers one call. An error ends the connection.
-//
-// The Extensions API (/2020-01-01/extension/...), the Logs API (/2020-08-15/logs) and the Telemetry API (/2022-07-01/telemetry) are
-// cases of this switch when they come: one listener serves them all, because clients build every URL from one variable.
+// route answers one call. An error ends the connection. One listener serves all APIs, because clients build every URL from one variable.
 func (a *API) route(c *conn, q *request) error {
-	a.noteAgent(q)
 	method, handle := "", a.missing
+	if strings.HasPrefix(q.path, extensionsAt) {
+		method, handle = a.extensionRoute(c, q)
+	} else {
+		a.noteAgent(q)
+	}
 	switch path := q.path; {
 	case path == invocations+"next":
 		method, handle = "GET", a.next
@@ -102,8 +104,8 @@ func (a *API) welcome(c *conn, q *request) error {
 	return c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
 }
 
-func forbidden(from State, e Event) reply {
-	return failure(403, errInvalidStateTransition, refusal(from, e))
+func forbidden(from readiness.State, e readiness.Event) reply {
+	return failure(403, errInvalidStateTransition, readiness.Refusal("runtime", from, e))
 }
 
 // next answers GET /2018-06-01/runtime/invocation/next: it parks until there is an event. The first call ends Init. It may park for
@@ -116,32 +118,32 @@ func (a *API) next(c *conn, q *request) error {
 		return a.broken(c, err)
 	}
 	a.mu.Lock()
-	from := a.state
-	to, verdict := Next(from, CallNext)
-	a.state = to
+	from := a.stateLocked()
+	verdict, meaning := a.crew.Step(0, readiness.CallNext)
 	switch verdict {
-	case Repeat:
+	case readiness.Repeat:
 		head, body := renderEvent(a.current)
 		a.mu.Unlock()
 		return c.write(head, body)
-	case Park, ParkToo:
+	case readiness.Park, readiness.ParkToo:
 		ready := wire.Ready{Generation: a.generation, Next: wire.NextInvocation}
 		if a.current != nil {
 			ready.RequestID = a.current.RequestID
 			a.current = nil
 		}
 		ready.UserAgent = a.agentLocked()
-		if verdict == Park {
+		if verdict == readiness.Park {
 			// Output is sent before the event of the next invocation can be: the host waits for Ready.
+			a.over = ready
 			a.mu.Unlock()
-			if err := a.sendReady(ready); err != nil {
+			if err := a.sendParked(ready, meaning); err != nil {
 				return err
 			}
 			a.mu.Lock()
 		}
-		if in := a.waiting; in != nil && a.state == Ready {
+		if in := a.waiting; in != nil && a.stateLocked() == readiness.Ready {
 			a.waiting = nil
-			a.state, _ = Next(a.state, Delivered)
+			a.crew.Step(0, readiness.Delivered)
 			a.current = in
 			head, body := renderEvent(in)
 			a.mu.Unlock()
@@ -156,7 +158,7 @@ func (a *API) next(c *conn, q *request) error {
 		return nil
 	}
 	a.mu.Unlock()
-	return a.answer(c, q, forbidden(from, CallNext))
+	return a.answer(c, q, forbidden(from, readiness.CallNext))
 }
 
 // parkLocked holds a call. Pollers whose client has closed its sending half make way.
@@ -182,14 +184,21 @@ func (a *API) agentLocked() string {
 	return a.release
 }
 
-func (a *API) sendReady(r wire.Ready) error {
+// sendParked tells the host that the phase is over; or, where extensions are still at it, that the runtime is done with an invocation.
+func (a *API) sendParked(r wire.Ready, m readiness.Meaning) error {
+	if m&readiness.AllParked == 0 && r.RequestID == "" {
+		return nil
+	}
 	a.mu.Lock()
 	closed := a.closed
 	a.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		return io.ErrClosedPipe
+	case m&readiness.AllParked != 0:
+		return a.host.SendReady(r)
 	}
-	return a.host.SendReady(r)
+	return a.host.SendRuntimeDone(wire.RuntimeDone{Generation: r.Generation, RequestID: r.RequestID})
 }
 
 // restoreNext answers GET /2018-06-01/runtime/restore/next: it parks across the snapshot; the restored copy is answered 200 with an
@@ -199,30 +208,33 @@ func (a *API) restoreNext(c *conn, q *request) error {
 		return a.broken(c, err)
 	}
 	a.mu.Lock()
-	from := a.state
-	to, verdict := Next(from, CallRestoreNext)
-	if verdict != Park {
+	from := a.stateLocked()
+	verdict, meaning := a.crew.Step(0, readiness.CallRestoreNext)
+	if verdict != readiness.Park {
 		a.mu.Unlock()
-		return a.answer(c, q, forbidden(from, CallRestoreNext))
+		return a.answer(c, q, forbidden(from, readiness.CallRestoreNext))
 	}
-	a.state, a.restorer, c.parked, a.current = to, c, true, nil
+	a.restorer, c.parked, a.current = c, true, nil
 	ready := wire.Ready{Generation: a.generation, Next: wire.NextRestore, UserAgent: a.agentLocked()}
+	a.over = ready
 	a.mu.Unlock()
-	return a.sendReady(ready)
+	return a.sendParked(ready, meaning)
 }
 
 // initError answers POST /2018-06-01/runtime/init/error. While restoring it is restore/error, for old clients.
 // The body goes to the invoker as it is, as JSON when it is JSON.
-func (a *API) initError(c *conn, q *request) error { return a.fatal(c, q, CallInitError) }
+func (a *API) initError(c *conn, q *request) error { return a.fatal(c, q, readiness.CallInitError) }
 
 // restoreError answers POST /2018-06-01/runtime/restore/error.
-func (a *API) restoreError(c *conn, q *request) error { return a.fatal(c, q, CallRestoreError) }
+func (a *API) restoreError(c *conn, q *request) error {
+	return a.fatal(c, q, readiness.CallRestoreError)
+}
 
-func (a *API) fatal(c *conn, q *request, e Event) error {
+func (a *API) fatal(c *conn, q *request, e readiness.Event) error {
 	a.mu.Lock()
-	from := a.state
+	from := a.stateLocked()
 	a.mu.Unlock()
-	if _, verdict := Next(from, e); verdict == Refuse {
+	if _, verdict := readiness.Next(readiness.Runtime, from, e); verdict == readiness.Refuse {
 		return a.refuse(c, q, forbidden(from, e))
 	}
 	if err := a.welcome(c, q); err != nil {
@@ -235,11 +247,11 @@ func (a *API) fatal(c *conn, q *request, e Event) error {
 		return a.broken(c, err)
 	}
 	a.mu.Lock()
-	from = a.state
-	to, verdict := Next(from, e)
-	a.state = to
+	from = a.stateLocked()
+	verdict, _ := a.crew.Step(0, e)
+	to := a.stateLocked()
 	a.mu.Unlock()
-	if verdict == Refuse { // another connection was faster
+	if verdict == readiness.Refuse { // another connection was faster
 		return a.answer(c, q, forbidden(from, e))
 	}
 	head := wire.ErrorHead{Generation: a.generation, ErrorType: FilterErrorType(q.header("lambda-runtime-function-error-type")), ContentType: "application/octet-stream"}
@@ -247,7 +259,7 @@ func (a *API) fatal(c *conn, q *request, e Event) error {
 		head.ContentType = "application/json"
 	}
 	kind := wire.KindInitError
-	if to == RestoreError {
+	if to == readiness.RestoreError {
 		kind = wire.KindRestoreError
 	}
 	if err := a.send(kind, head, body); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"thaw/guest/readiness"
 	"thaw/guest/wire"
 )
 
@@ -46,10 +47,11 @@ func (a *API) snapshotNote(c *conn, q *request) error {
 }
 
 // noteOpen says whether the snapshot point is still ahead: Init runs, a priming invocation, or the hooks.
-func (a *API) noteOpen() (from State, open bool) {
+func (a *API) noteOpen() (from readiness.State, open bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.state, a.state == Started || a.state == Primed || a.state == Running && a.current.Priming
+	s := a.stateLocked()
+	return s, s == readiness.Started || s == readiness.Primed || s == readiness.Running && a.current.Priming
 }
 
 // Bounds of what a client may tell of its hooks; more is left out.

@@ -169,6 +169,12 @@ func exitReason(e Exited) string {
 	switch {
 	case e.LaunchText != "":
 		return e.LaunchText
+	case e.Extension != "" && e.Signal != 0:
+		return "signal: " + syscall.Signal(e.Signal).String()
+	case e.Extension != "" && e.Code != 0:
+		return fmt.Sprintf("exit status %d", e.Code)
+	case e.Extension != "":
+		return "exit code 0"
 	case e.Signal != 0:
 		return "Runtime exited with error: signal: " + syscall.Signal(e.Signal).String()
 	case e.Code != 0:

@@ -20,9 +20,9 @@
 //
 // # Who says what
 //
-//	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit LogCredit
+//	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit LogCredit Platform
 //	guest -> host   Hello Started Ready InitError RestoreError Response Error StreamHead StreamChunk StreamEnd
-//	                Exited Log Killed Quiesced Pong Fault SnapshotNote
+//	                Exited Log Killed Quiesced Pong Fault SnapshotNote RuntimeDone Extension Subscribed
 //
 // Messages about a generation of processes (everything between a Start and its Killed) carry that generation, so that
 // what an earlier one said late is recognised and dropped.
@@ -69,6 +69,7 @@ const (
 	KindPing        Kind = 9  // Ping: answer Pong (proof of life)
 	KindExit        Kind = 10 // kill everything and exit
 	KindLogCredit   Kind = 11 // LogCredit: more output is welcome
+	KindPlatform    Kind = 12 // Platform + JSON of the event: for those who subscribed to telemetry
 )
 
 // Guest to host.
@@ -90,6 +91,9 @@ const (
 	KindPong         Kind = 78 // Ping as received
 	KindFault        Kind = 79 // Fault: the guest itself could not do what was asked
 	KindSnapshotNote Kind = 80 // SnapshotNote: what the function says about the snapshot that is about to be made
+	KindRuntimeDone  Kind = 81 // RuntimeDone: the runtime called next, extensions have not
+	KindExtension    Kind = 82 // Extension: one was launched, registered, or moved otherwise
+	KindSubscribed   Kind = 83 // Subscribed: an extension wants telemetry
 )
 
 // Start asks for a new generation of processes.
@@ -111,7 +115,18 @@ type Start struct {
 	LogWindow  int64    `json:"logwin,omitempty"`  // LogWindow: what is written waits in its pipe until the log has room for it; 0: it never waits
 	APIHost    string   `json:"api,omitempty"`     // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
 	Layout     []byte   `json:"layout,omitempty"`  // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
+	Opt        string   `json:"opt,omitempty"`     // folder of layers: external extensions are the files of its extensions folder; empty: there is none
+	Function   Function `json:"fn"`                // for those who register
+	LogsJSON   bool     `json:"logjson,omitempty"` // the function logs JSON: what is JSON reaches telemetry as it is
 	Credentials
+}
+
+// Function is what an extension is told about the function when it registers.
+type Function struct {
+	Name      string `json:"functionName"`
+	Version   string `json:"functionVersion"`
+	Handler   string `json:"handler"`
+	AccountID string `json:"accountId,omitempty"`
 }
 
 // LayoutBytes is the size of Start.Layout.
@@ -144,10 +159,19 @@ type Invoke struct {
 	Priming bool `json:"prime,omitempty"`
 }
 
-// Kill ends a generation: SIGTERM first when TermMs > 0, SIGKILL after TermMs. The answer is Killed.
+// Kill ends a generation. With a budget, SIGTERM comes first for the runtime, which has RuntimeMs of it, then SHUTDOWN for the
+// extensions that want it; what is left after BudgetMs is killed, and without a budget everything at once. The answer is Killed.
 type Kill struct {
 	Generation uint64 `json:"gen"`
-	TermMs     int64  `json:"term,omitempty"`
+	BudgetMs   int64  `json:"budget,omitempty"`
+	RuntimeMs  int64  `json:"runtime,omitempty"`
+	Reason     string `json:"reason,omitempty"` // SPINDOWN, TIMEOUT, FAILURE
+}
+
+// Platform goes with the JSON of an event of guest/platform.
+type Platform struct {
+	UnixMicros int64  `json:"us"`
+	Type       string `json:"type"`
 }
 
 // Restored is the first frame a restored guest reads.
@@ -219,6 +243,32 @@ type Ready struct {
 	UserAgent  string   `json:"ua,omitempty"` // first Ready of a generation only: the runtime release, at most 128 bytes
 }
 
+// RuntimeDone says that the runtime called next after an invocation while extensions are still at it; Ready follows when they
+// have called next, too. All output that was written before the call has been sent before.
+type RuntimeDone struct {
+	Generation uint64 `json:"gen"`
+	RequestID  string `json:"id"`
+}
+
+// Extension says where an extension stands. State is a name of guest/readiness.
+type Extension struct {
+	Generation uint64   `json:"gen"`
+	Name       string   `json:"name"`
+	Internal   bool     `json:"int,omitempty"`
+	State      string   `json:"state"`
+	Events     []string `json:"events"`
+	ErrorType  string   `json:"type,omitempty"` // that it reported, or of its launch
+}
+
+// Subscribed says that an extension subscribed to the Telemetry API, or to the Logs API.
+type Subscribed struct {
+	Generation uint64   `json:"gen"`
+	Name       string   `json:"name"`
+	Logs       bool     `json:"logs,omitempty"`
+	Again      bool     `json:"again,omitempty"` // it had subscribed before
+	Types      []string `json:"types"`
+}
+
 // ErrorHead goes with the body of an error that the runtime posted, or that the guest made of a refused response.
 type ErrorHead struct {
 	Generation  uint64 `json:"gen"`
@@ -249,9 +299,12 @@ type StreamEnd struct {
 	ErrorBody  []byte `json:"body,omitempty"` // from the trailer, decoded
 }
 
-// Exited says that the runtime process of a generation ended by itself (not by Kill). All its output has been sent before.
+// Exited says that the process of the runtime, or of an external extension, ended by itself (not by Kill), or that an extension
+// reported an error and did not go. All its output has been sent before.
 type Exited struct {
 	Generation  uint64 `json:"gen"`
+	Extension   string `json:"ext,omitempty"`    // name; empty: the runtime
+	ErrorType   string `json:"type,omitempty"`   // of an extension: Extension.Crash, .LaunchError, .InitError, .ExitError
 	Code        int    `json:"code"`             // -1 when ended by a signal
 	Signal      int    `json:"signal,omitempty"` // signal number
 	OutOfMemory bool   `json:"oom,omitempty"`    // ended by us on KindOutOfMemory
@@ -267,11 +320,12 @@ func (e Exited) Reason() string { return exitReason(e) }
 // LogSource says which descriptor a record came from.
 type LogSource string
 
-// The three ways out of a process.
+// The three ways out of the runtime, and the one out of an extension.
 const (
-	LogStdout LogSource = "stdout"
-	LogStderr LogSource = "stderr"
-	LogFrame  LogSource = "frame" // one complete framed record
+	LogStdout    LogSource = "stdout"
+	LogStderr    LogSource = "stderr"
+	LogFrame     LogSource = "frame" // one complete framed record
+	LogExtension LogSource = "extension"
 )
 
 // LogHead goes with one or more lines of output; each ends in a newline, except the last of a process that died in mid-line.

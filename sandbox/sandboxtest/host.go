@@ -242,7 +242,7 @@ func (h *Host) SendInvoke(id string, event []byte) {
 // Kill ends a generation; nothing may be left of it. Frames that were sent before are dropped.
 func (h *Host) Kill(generation uint64, term time.Duration) {
 	h.t.Helper()
-	h.Send(wire.KindKill, wire.Kill{Generation: generation, TermMs: term.Milliseconds()}, nil)
+	h.Send(wire.KindKill, wire.Kill{Generation: generation, BudgetMs: term.Milliseconds(), RuntimeMs: term.Milliseconds()}, nil)
 	for {
 		f := h.TakeAny()
 		if f.Kind != wire.KindKilled {

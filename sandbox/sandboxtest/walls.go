@@ -177,7 +177,7 @@ func closing(t *testing.T, s *suite) {
 			x.Hello()
 			x.Start(x.start(1, "IGNORE_TERM=1"))
 			x.Ready()
-			x.Send(wire.KindKill, wire.Kill{Generation: 1, TermMs: 60_000}, nil)
+			x.Send(wire.KindKill, wire.Kill{Generation: 1, BudgetMs: 60_000, RuntimeMs: 60_000}, nil)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
