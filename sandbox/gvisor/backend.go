@@ -18,7 +18,7 @@
 //
 // # Snapshots
 //
-// A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see agent.go and snapshot.go in
+// A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see packages agent and launcher in
 // cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (armed.go): not started, but through all of a restore that is the same for
 // every snapshot. Restore gives one of them its snapshot, then its limits and mounts, and lets it run.
 //

@@ -17,7 +17,7 @@ import (
 // interrupt for all that time, and after thirty seconds of that gVisor kills the guest's process. So gVisor is asked first to stop its tasks, as it does for a checkpoint, and the freezer then stops
 // what is left. The way back costs the invoke nothing: the request to go on is put into the control socket before the thaw, and its answer is read before the next freeze.
 
-// Its clocks would go wrong as well: cmd/thaw-sandbox/control.go says why, and parks them at each pause.
+// Its clocks would go wrong as well: cmd/thaw-sandbox/internal/agent/control.go says why, and parks them at each pause.
 
 // control is the server's end of a socket on which the sandbox's process stops and continues its tasks. Its owner is
 // whoever holds Sandbox.freezeMu.

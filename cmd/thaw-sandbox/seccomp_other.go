@@ -1,6 +1,0 @@
-//go:build !amd64
-
-package main
-
-// seccompPrograms is empty: gen has to run on the architecture itself, and until it has, sandboxes compile their filter.
-var seccompPrograms []byte
