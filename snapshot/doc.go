@@ -11,16 +11,17 @@
 //
 // # How a generation is made
 //
-//	Update(records, v, Move(RefreshDue))     the record names the next one: its ID, its generation
-//	... an environment runs Init, hooks, priming, and saves its memory ...
-//	w := store.Begin(ctx, meta)              with that ID; defer w.Close()
-//	w.Add(name, r)                           each file, at once if they come at once
-//	w.Commit(edit)                           durable
-//	cache.Adopt(ctx, id, paths)              when the files are on this disk anyway
-//	Update(records, v, Move(Made))
-//	... store.Verify, and one restore from cache.Open ...
-//	Update(records, v, Move(Verified))       current, in one compare-and-set
-//	Tidy(ctx, ...)                           the old one's pages go
+//	1 name    Update(records, v, Move(RefreshDue))   the record names the next one: its ID, its generation
+//	2 save    an environment runs Init, priming, hooks, and saves its memory
+//	3 store   w := store.Begin(ctx, meta)            with that ID; w.Add(name, r) for each file; at last w.Close()
+//	4 commit  w.Commit(edit)                         durable
+//	5 adopt   cache.Adopt(ctx, id, paths)            the files are on this disk anyway
+//	6 made    Update(records, v, Move(Made))
+//	7 verify  one restore from cache.Open
+//	8 swap    Update(records, v, Move(Verified))     current, in one compare-and-set
+//
+// Then Tidy: the old one's pages go. Package snapstart performs it (snapstart/ritual.go). Store.Verify reads all that was
+// stored once more; it is for tests and for those who doubt their disk.
 //
 // A restore asks Record.ForRestore, then cache.Open; *CorruptError means Move(Lost). A loop asks Record.Due when to wake and what
 // then to apply. At start a record that is Busy was interrupted: Move(MakeFailed).

@@ -93,26 +93,20 @@ func (e Event) String() string { return nameOf(eventNames[:], uint8(e), "event")
 // Action is what is to be done after a move.
 type Action uint8
 
-// The actions.
+// The actions. What becomes of the version itself (Pending, Active, Failed, Inactive) is the control plane's record, which
+// it writes by the answer to what it has asked for. A making that has reported Made goes on to verify by itself.
 const (
-	StartMaking    Action = iota // Init, hooks, priming, save; then Made or MakeFailed
-	StartVerifying               // restore once; then Verified or MakeFailed
-	AbortMaking                  // end what is under way; its answer will be late and refused
-	DropNext                     // delete the files of the one being made
-	Swap                         // the one being made is the current one from now on
-	RetireCurrent                // no new invoke starts on the current one; its environments finish; then its files go
-	TellActive                   // the version is Active, optimisation On
-	TellPending                  // the version is Pending (Restoring)
-	TellFailed                   // the version is Failed, with the reason
-	TellInactive                 // the version is Inactive
-	WarnInit                     // loudly: invokes run Init from now on
-	WarnKept                     // the refresh failed, the old one stays until its end
-	Reschedule                   // ask Schedule for the next time
+	StartMaking   Action = iota // Init, hooks, priming, save; then Made or MakeFailed
+	AbortMaking                 // end what is under way; its answer will be late and refused
+	DropNext                    // delete the files of the one being made
+	Swap                        // the one being made is the current one from now on
+	RetireCurrent               // no new invoke starts on the current one; its environments finish; then its files go
+	WarnInit                    // loudly: invokes run Init from now on
+	WarnKept                    // the refresh failed, the old one stays until its end
 	numActions
 )
 
-var actionNames = [numActions]string{"start-making", "start-verifying", "abort-making", "drop-next", "swap", "retire-current", "tell-active",
-	"tell-pending", "tell-failed", "tell-inactive", "warn-init", "warn-kept", "reschedule"}
+var actionNames = [numActions]string{"start-making", "abort-making", "drop-next", "swap", "retire-current", "warn-init", "warn-kept"}
 
 func (a Action) String() string { return nameOf(actionNames[:], uint8(a), "action") }
 
@@ -141,7 +135,7 @@ func Next(s State, e Event) (State, []Action, error) {
 	case e == DeleteAsked:
 		return Deleted, append(abandon(s), retire(s)...), nil
 	case e == Invoked && s == Inactive:
-		return Waking, []Action{TellPending, StartMaking}, nil
+		return Waking, []Action{StartMaking}, nil
 	case e == Invoked && s == Shelved:
 		return Remaking, []Action{StartMaking}, nil
 	case e == Invoked:
@@ -158,7 +152,7 @@ func Next(s State, e Event) (State, []Action, error) {
 	case Making, Waking, Remaking, Refreshing:
 		switch e {
 		case Made:
-			return s + 1, []Action{StartVerifying}, nil // its verifying state stands behind it
+			return s.verifying(), nil, nil
 		case MakeFailed:
 			return fallen(s)
 		}
@@ -177,13 +171,13 @@ func Next(s State, e Event) (State, []Action, error) {
 		case RefreshDue:
 			return Refreshing, []Action{StartMaking}, nil
 		case Expired:
-			return Lapsed, []Action{RetireCurrent, WarnInit, Reschedule}, nil
+			return Lapsed, []Action{RetireCurrent, WarnInit}, nil
 		case Evicted:
 			return Shelved, []Action{RetireCurrent}, nil
 		case KeyChanged, Lost:
 			return Remaking, []Action{RetireCurrent, WarnInit, StartMaking}, nil
 		case Idle:
-			return Inactive, []Action{RetireCurrent, TellInactive}, nil
+			return Inactive, []Action{RetireCurrent}, nil
 		}
 	case Lapsed, Shelved:
 		switch e {
@@ -192,7 +186,7 @@ func Next(s State, e Event) (State, []Action, error) {
 		case KeyChanged: // there is nothing that it concerns
 			return s, nil, nil
 		case Idle:
-			return Inactive, []Action{TellInactive}, nil
+			return Inactive, nil, nil
 		}
 	}
 	return s, nil, &BadMoveError{s, e}
@@ -200,35 +194,36 @@ func Next(s State, e Event) (State, []Action, error) {
 
 // settled is where a verified snapshot leads.
 func settled(s State) (State, []Action, error) {
-	switch s {
-	case RefreshVerifying:
-		return Current, []Action{RetireCurrent, Swap, Reschedule}, nil // one write of the record: no moment has none
-	case RemakeVerifying:
-		return Current, []Action{Swap, Reschedule}, nil
+	if s == RefreshVerifying {
+		return Current, []Action{RetireCurrent, Swap}, nil // one write of the record: no moment has none
 	}
-	return Current, []Action{Swap, TellActive, Reschedule}, nil
+	return Current, []Action{Swap}, nil
 }
 
 // fallen is where a failed making leads.
 func fallen(s State) (State, []Action, error) {
 	switch s {
 	case Making, Verifying:
-		return Failed, []Action{TellFailed}, nil
+		return Failed, nil, nil
 	case Waking, WakeVerifying:
-		return Inactive, []Action{TellInactive}, nil // as a failed regeneration does. Source: execution-environment.md 5.2
+		return Inactive, nil, nil // as a failed regeneration does. Source: execution-environment.md 5.2
 	case Refreshing, RefreshVerifying:
-		return Current, []Action{WarnKept, Reschedule}, nil
+		return Current, []Action{WarnKept}, nil
 	}
-	return Lapsed, []Action{WarnInit, Reschedule}, nil
+	return Lapsed, []Action{WarnInit}, nil
 }
 
 // disturbed is what else can happen while one is made.
 func disturbed(s State, e Event) (State, []Action, error) {
 	refreshing := s == Refreshing || s == RefreshVerifying
 	switch {
-	case refreshing && e == Expired, refreshing && e == Lost, refreshing && e == Evicted:
+	case refreshing && (e == Expired || e == Lost || e == Evicted):
 		// The old one goes; what is made goes on, now without a net.
-		return s - Refreshing + Remaking, []Action{RetireCurrent, WarnInit}, nil
+		to := Remaking
+		if s == RefreshVerifying {
+			to = RemakeVerifying
+		}
+		return to, []Action{RetireCurrent, WarnInit}, nil
 	case refreshing && e == KeyChanged:
 		return Remaking, append(abandon(s), RetireCurrent, WarnInit, StartMaking), nil
 	case e == KeyChanged: // what is made would not be used: once more, under the new key
@@ -239,11 +234,26 @@ func disturbed(s State, e Event) (State, []Action, error) {
 	return s, nil, &BadMoveError{s, e}
 }
 
-// making is the state in which what is verified was made.
+// steps are the states in which one is made, and in which it is then verified.
+var steps = [...]struct{ making, verifying State }{{Making, Verifying}, {Refreshing, RefreshVerifying}, {Remaking, RemakeVerifying},
+	{Waking, WakeVerifying}}
+
+// verifying is the state in which what is made in this one is verified.
+func (s State) verifying() State {
+	for _, st := range steps {
+		if st.making == s {
+			return st.verifying
+		}
+	}
+	return s
+}
+
+// making is the state in which what is verified in this one was made.
 func (s State) making() State {
-	switch s {
-	case Verifying, WakeVerifying, RemakeVerifying, RefreshVerifying:
-		return s - 1
+	for _, st := range steps {
+		if st.verifying == s {
+			return st.making
+		}
 	}
 	return s
 }
@@ -253,7 +263,7 @@ func abandon(s State) []Action {
 	switch {
 	case !s.Busy():
 		return nil
-	case s == s.making():
+	case s == s.making(): // no file is committed yet
 		return []Action{AbortMaking}
 	}
 	return []Action{AbortMaking, DropNext}

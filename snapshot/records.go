@@ -98,7 +98,7 @@ func (r *Record) Move(e Event, now time.Time) ([]Step, error) {
 			r.LastGeneration++
 			busy = &Meta{ID: NewID(), Generation: r.LastGeneration, Key: Key{Version: r.Version}}
 			s.ID = busy.ID
-		case StartVerifying, AbortMaking, DropNext:
+		case AbortMaking, DropNext:
 			s.ID = busy.id()
 		case RetireCurrent:
 			s.ID = r.Current.id()

@@ -17,7 +17,10 @@ type Tidying struct {
 	InUse   func(Version) bool // environments of it live; nil: none do
 	// Complete answers an error while records may be missing (function.Store); nothing is deleted then. nil: they never are.
 	Complete func() error
-	Now      time.Time
+	// Evict lets the current snapshot of a version go, record and files, if it is the given one still, and says whether
+	// it did. nil: Tidy does it. A server that remembers records writes them by its own way.
+	Evict func(ctx context.Context, v Version, id ID) (bool, error)
+	Now   time.Time
 }
 
 // Tidied says what Tidy did.
@@ -78,32 +81,53 @@ func Tidy(ctx context.Context, t Tidying) (Tidied, error) {
 	}
 	var ids []ID
 	ids, done.Over = Evict(usage, tenants, t.Limit, t.Now, t.Keep)
+	evict := t.Evict
+	if evict == nil {
+		evict = t.evict
+	}
 	for _, id := range ids {
-		_, err := Update(ctx, t.Records, of[id], func(r *Record) error {
-			if r.Current.id() != id {
-				return errElsewhere // refreshed meanwhile
-			}
-			_, err := r.Move(Evicted, t.Now)
-			return err
-		})
-		if errors.Is(err, errElsewhere) {
-			continue
-		}
+		gone, err := evict(ctx, of[id], id)
 		if err != nil {
 			return done, err
 		}
-		if err := t.Store.Delete(ctx, id); err != nil {
-			return done, err
+		if gone {
+			done.Evicted = append(done.Evicted, of[id])
 		}
-		if t.Cache != nil {
-			t.Cache.Drop(id)
-		}
-		done.Evicted = append(done.Evicted, of[id])
 	}
 	return done, sweep()
 }
 
-var errElsewhere = errors.New("another snapshot is current")
+func (t *Tidying) evict(ctx context.Context, v Version, id ID) (bool, error) {
+	_, err := Update(ctx, t.Records, v, func(r *Record) error {
+		_, err := r.Evict(id, t.Now)
+		return err
+	})
+	if errors.Is(err, ErrNotCurrent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := t.Store.Delete(ctx, id); err != nil {
+		return false, err
+	}
+	if t.Cache != nil {
+		t.Cache.Drop(id)
+	}
+	return true, nil
+}
+
+// ErrNotCurrent is the fact that another snapshot is current by now.
+var ErrNotCurrent = errors.New("another snapshot is current")
+
+// Evict is Move(Evicted) for a snapshot that was current when somebody looked. The error is ErrNotCurrent when it is not
+// any more.
+func (r *Record) Evict(id ID, now time.Time) ([]Step, error) {
+	if r.Current.id() != id {
+		return nil, ErrNotCurrent
+	}
+	return r.Move(Evicted, now)
+}
 
 func (s *Swept) add(o Swept) {
 	s.Manifests += o.Manifests
