@@ -38,7 +38,7 @@ func makingPhases() []phase {
 		{"before Init", func(*deployed, string) bool { return true }},
 		{"Init", func(f *deployed, version string) bool { return f.count("initialised") > 0 }},
 		{"checkpoint", func(f *deployed, version string) bool {
-			parts, err := filepath.Glob(filepath.Join(f.node.snapshots.making(), "*", "*"))
+			parts, err := filepath.Glob(filepath.Join(f.node.snapshots.Inside().MakingDir, "*", "*"))
 			return err == nil && len(parts) > 0
 		}},
 		{"store", func(f *deployed, version string) bool {
@@ -102,8 +102,8 @@ func (f *deployed) delete(version string) {
 // lives, environments.
 func (f *deployed) leftovers() (left []string) {
 	f.t.Helper()
-	s := f.node.snapshots
-	records, err := s.records.List(context.Background())
+	s := f.node.snapshots.Inside()
+	records, err := s.Records.List(context.Background())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -113,18 +113,16 @@ func (f *deployed) leftovers() (left []string) {
 			left = append(left, "record of "+string(r.Version.Number)+", "+r.State.String())
 		}
 	}
-	for _, m := range s.store.List() {
+	for _, m := range s.Store.List() {
 		if mine(m.Key.Version) {
 			left = append(left, "snapshot "+string(m.ID))
 		}
 	}
-	s.mu.Lock()
-	for id := range s.lives {
+	for _, id := range s.Lives {
 		if mine(id) {
 			left = append(left, "life of "+string(id.Number))
 		}
 	}
-	s.mu.Unlock()
 	for _, e := range f.node.pool.Environments() {
 		if e.Function == f.name {
 			left = append(left, "environment "+e.ID+" "+e.State)
@@ -189,7 +187,7 @@ func TestDeletedWhileItsSnapshotIsMade(t *testing.T) {
 				if files := s.files("cache"); len(files) > 0 {
 					t.Errorf("plain memory stays: %v", files)
 				}
-				if n := len(s.node.snapshots.makers); n > 0 {
+				if n := s.node.snapshots.Inside().Makers; n > 0 {
 					t.Errorf("%d environments make or verify", n)
 				}
 				initialised, restored := f.count("initialised"), f.count("restored")
@@ -223,7 +221,7 @@ func TestDeletedWhileItsSnapshotIsMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	*s = *openServer(t, "gvisor", s.node.cfg.DataDir)
-	if list := (snapshotsAdmin{s.node.snapshots}).List(); len(list) > 0 {
+	if list := s.node.snapshots.List(); len(list) > 0 {
 		t.Errorf("after a restart there is %+v", list)
 	}
 	(&deployed{s, other.name}).invoke(`{}`).ok(t)
@@ -270,7 +268,7 @@ func TestDeletedWhileItIsRefreshed(t *testing.T) {
 				wasInit, wasRestored := f.count("initialised"), f.count("restored")
 				refreshed := make(chan error, 1)
 				go func() {
-					_, err := (snapshotsAdmin{s.node.snapshots}).Refresh(context.Background(), f.name+":1")
+					_, err := s.node.snapshots.Refresh(context.Background(), f.name+":1")
 					refreshed <- err
 				}()
 				f.once("no refresh begins", func() bool { return f.snap("1").State != "current" })
@@ -342,7 +340,7 @@ func TestDeletedAndCreatedAgain(t *testing.T) {
 				t.Errorf("its snapshot knows of another life: %+v", sn)
 			}
 			var ids []snapshot.ID
-			for _, m := range s.node.snapshots.store.List() {
+			for _, m := range s.node.snapshots.Inside().Store.List() {
 				ids = append(ids, m.ID)
 			}
 			if want := snapshot.ID(f.snap("1").ID); !slices.Equal(ids, []snapshot.ID{want}) {
@@ -375,7 +373,7 @@ func TestDeletedWhileALatestSnapshotIsMade(t *testing.T) {
 			f.delete("")
 			f.once("it stays", func() bool { return len(f.leftovers()) == 0 && len(s.files(filepath.Join("store", "pack"))) == 0 })
 			n := f.count("initialised")
-			f.node.snapshots.look(time.Now().Add(time.Hour)) // what comes to rest is made then
+			f.node.snapshots.Look(time.Now().Add(time.Hour)) // what comes to rest is made then
 			if left := f.leftovers(); len(left) > 0 || f.count("initialised") != n {
 				t.Errorf("it comes back: %v, Init ran %d times more", left, f.count("initialised")-n)
 			}

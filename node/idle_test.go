@@ -16,6 +16,7 @@ import (
 
 	"thaw/admin"
 	"thaw/snapshot"
+	"thaw/snapstart"
 )
 
 // ahead is a clock for idle time that a test can move.
@@ -95,7 +96,7 @@ func TestIdleVersionsBecomeInactive(t *testing.T) {
 		t.Errorf("inactive: %s, %q, optimisation %s", c.StateReasonCode, aws.ToString(c.StateReason), c.SnapStart.OptimizationStatus)
 	}
 	idle.snapOnce("1", "without a snapshot", func(n admin.Snapshot) bool { return n.State == "inactive" && n.ID == "" })
-	for _, m := range s.node.snapshots.store.List() {
+	for _, m := range s.node.snapshots.Inside().Store.List() {
 		if strings.HasSuffix(string(m.Key.Function), ":"+idle.name) {
 			t.Errorf("its files are there: %s", m.ID)
 		}
@@ -146,7 +147,7 @@ func TestIdleVersionsBecomeInactive(t *testing.T) {
 		if got := again.ok(t); got == first || !strings.Contains(again.log, "Restore Duration") {
 			t.Errorf("woken, it answers %s:\n%s", got, again.log)
 		}
-		time.Sleep(2 * tick) // it stays
+		time.Sleep(2 * snapstart.Tick) // it stays
 		if st := f.configuration("1").State; st != types.StateActive {
 			t.Errorf("a woken version is %s", st)
 		}
@@ -169,7 +170,7 @@ func TestInactiveVersionThatDoesNotWake(t *testing.T) {
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	a := snapshotsAdmin{s.node.snapshots}
+	a := s.node.snapshots
 	prime := func(event string) {
 		t.Helper()
 		if _, err := a.SetPolicy(t.Context(), f.name+":1", &snapshot.Policy{Prime: []snapshot.Prime{{Name: "e", Count: 1, Event: []byte(event)}}}); err != nil {

@@ -79,7 +79,7 @@ func TestARestoredEnvironmentIdlesPastItsSnapshotsEnd(t *testing.T) {
 		}
 	}
 	time.Sleep(time.Until(to))
-	if _, err := (snapshotsAdmin{f.node.snapshots}).Refresh(t.Context(), f.name+":1"); err != nil {
+	if _, err := f.node.snapshots.Refresh(t.Context(), f.name+":1"); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {

@@ -75,7 +75,7 @@ var idleKinds = []struct {
 		f.active()
 		f.invokeVersion("1", `{}`).ok(f.t)
 		old := f.snap("1").ID
-		if _, err := (snapshotsAdmin{f.node.snapshots}).Refresh(context.Background(), f.name+":1"); err != nil {
+		if _, err := f.node.snapshots.Refresh(context.Background(), f.name+":1"); err != nil {
 			f.t.Fatal(err)
 		}
 		f.frozenSpare(old)

@@ -37,6 +37,7 @@ import (
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor"
 	"thaw/sandbox/process"
+	"thaw/snapstart"
 )
 
 // Node is a running server.
@@ -55,7 +56,8 @@ type Node struct {
 	logs      *logstore.Store
 	backup    admin.Backup
 	complete  func() error // of the records: function.Store
-	snapshots *snapstart   // nil where the sandbox has none
+	starter   *starter
+	snapshots *snapstart.Service // nil where the sandbox has none
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
@@ -193,27 +195,28 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
-	st := &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}
+	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}
 	if n.backend.Capabilities().Snapshots && n.cfg.SnapStart != "none" {
 		records, err := store.SnapshotRecords(ctx)
 		if err != nil {
 			return err
 		}
 		disk := int64(n.cfg.SnapshotDiskMiB) << 20
-		n.snapshots, err = openSnapstart(ctx, snapstartOptions{dir: snapshots, diskBytes: disk, cacheBytes: disk, inMemory: n.cfg.SnapshotCache == "memory", records: records, complete: store.Complete, starter: st,
-			pool: func() *pool.Pool { return n.pool }, metrics: n.metrics, log: n.log, now: n.cfg.now, all: n.cfg.SnapStart == "all", strict: n.cfg.Strict})
+		n.snapshots, err = snapstart.Open(ctx, snapstart.Options{Dir: snapshots, DiskBytes: disk, CacheBytes: disk, InMemory: n.cfg.SnapshotCache == "memory",
+			Records: records, Complete: store.Complete, Environments: alone{n}, Pool: servingPool{n}, Lines: n.linesOf, FellBack: n.metrics.fallbacks.Inc,
+			Log: n.log, Now: n.cfg.now, All: n.cfg.SnapStart == "all", Strict: n.cfg.Strict})
 		if err != nil {
 			return err
 		}
 		n.undo.Add(n.snapshots.Close)
-		st.snapshots = n.snapshots
+		n.starter.snapshots = n.snapshots
 	}
 	spares := pool.Spares{Most: n.cfg.Spares, Window: n.cfg.SpareWindow}
 	if n.snapshots != nil {
-		spares.Restorer = st
+		spares.Restorer = n.starter
 	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
-		Starter: st, Provider: st, Spares: spares, Now: n.cfg.now})
+		Starter: n.starter, Provider: n.starter, Spares: spares, Now: n.cfg.now})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -224,6 +227,19 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		return err
 	})
 	return nil
+}
+
+// linesOf are the lines of a log stream.
+func (n *Node) linesOf(ctx context.Context, group, stream string) ([]string, error) {
+	events, err := n.logs.Filter(ctx, logstore.Query{Group: group, StreamPrefix: stream})
+	if err != nil && !errors.Is(err, logstore.ErrNoGroup) {
+		return nil, err
+	}
+	lines := make([]string, len(events))
+	for i, e := range events {
+		lines[i] = e.Message
+	}
+	return lines, nil
 }
 
 // promised is what all environments may hold together that are up; those that are not, the pool counts itself.
@@ -266,8 +282,8 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	}
 	n.undo.Add(func() error { n.api.Close(); return nil })
 	if n.snapshots != nil {
-		n.snapshots.serve(n.api.Deactivate)
-		n.api.SnapStarted(n.snapshots.known)
+		n.snapshots.Serve(n.api.Deactivate)
+		n.api.SnapStarted(n.snapshots.Known)
 	}
 	return nil
 }
@@ -276,13 +292,13 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 type timed struct {
 	*pool.Pool
 	m         *metrics
-	snapshots *snapstart // nil: none
+	snapshots *snapstart.Service // nil: none
 }
 
 func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, error) {
 	began := time.Now()
 	if t.snapshots != nil {
-		t.snapshots.used(r.Version)
+		t.snapshots.Used(r.Version)
 	}
 	res, err := t.Pool.Invoke(ctx, r)
 	outcome := "success"
@@ -315,7 +331,7 @@ func (n *Node) listen() error {
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
 		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup}
 	if n.snapshots != nil {
-		private.Snapshots = snapshotsAdmin{n.snapshots}
+		private.Snapshots = n.snapshots
 	}
 	n.admin, err = admin.Open(private)
 	if err != nil {

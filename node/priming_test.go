@@ -403,7 +403,7 @@ func TestPrimingOfARefresh(t *testing.T) {
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	a := snapshotsAdmin{f.node.snapshots}
+	a := f.node.snapshots
 	list := func() string { return f.invokeVersion("1", `{"list":true}`).ok(t) }
 	if got := list(); got != `["b2","b1","a"]` {
 		t.Errorf("without priming a copy has %s", got)

@@ -87,7 +87,7 @@ func TestVersionsShareTheirMemory(t *testing.T) {
 // currentManifest is that of the current snapshot of a version.
 func (f *deployed) currentManifest(version string) *snapshot.Manifest {
 	f.t.Helper()
-	for _, m := range f.node.snapshots.store.List() {
+	for _, m := range f.node.snapshots.Inside().Store.List() {
 		if m.Key.Function.Name() == f.name && string(m.Key.Number) == version {
 			return m
 		}

@@ -15,11 +15,12 @@ import (
 	"thaw/admin"
 	"thaw/function"
 	"thaw/snapshot"
+	"thaw/snapstart"
 )
 
 // latest is what is known of the snapshots of $LATEST; the zero value when nothing is.
 func (f *deployed) latest() admin.Snapshot {
-	a := snapshotsAdmin{f.node.snapshots}
+	a := f.node.snapshots
 	for _, d := range a.List() {
 		if d.Function == f.name && d.Version == function.Latest {
 			return d
@@ -86,7 +87,7 @@ func TestSnapStartOfLatest(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(latestCode(1), tags(map[string]string{function.TagSnapStartLatest: "on"}), vars(map[string]string{"VAR": "a"}))
-	time.Sleep(2*tick + quietTime)
+	time.Sleep(2*snapstart.Tick + snapstart.QuietTime)
 	if n := f.latest(); n.State != "" {
 		t.Errorf("one was made that nobody needs: %+v", n)
 	}
@@ -159,7 +160,7 @@ func TestLatestThatChangesOften(t *testing.T) {
 	f := s.js(latestCode(0), tags(map[string]string{function.TagSnapStartLatest: "on"}))
 	began := time.Now()
 	n := 1
-	for ; time.Since(began) < 2*quietTime; n++ {
+	for ; time.Since(began) < 2*snapstart.QuietTime; n++ {
 		f.update(latestCode(n))
 		if st, _ := f.ask(); st.Code != n {
 			t.Fatalf("asked code %d, got %+v", n, st)
@@ -215,7 +216,7 @@ func TestSnapStartForAll(t *testing.T) {
 		t.Errorf("%+v", c.SnapStart)
 	}
 	for _, version := range []string{"1", function.Latest} {
-		if _, err := (snapshotsAdmin{s.node.snapshots}).SetPolicy(t.Context(), f.name+":"+version, &snapshot.Policy{}); err != nil {
+		if _, err := s.node.snapshots.SetPolicy(t.Context(), f.name+":"+version, &snapshot.Policy{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,7 +241,7 @@ func TestSnapStartStrict(t *testing.T) {
 	defer s.node.Close(context.Background())
 	f := s.js(latestCode(1), tags(map[string]string{function.TagSnapStartLatest: "on"}))
 	f.ask()
-	time.Sleep(quietTime + 2*tick)
+	time.Sleep(snapstart.QuietTime + 2*snapstart.Tick)
 	f.ask()
 	if n := f.latest(); n.State != "" {
 		t.Errorf("%+v", n)

@@ -79,7 +79,7 @@ func TestSnapStartOfAHundredThousandFiles(t *testing.T) {
 	if more := peakKB(t, launcher) - before; more > 32<<10 {
 		t.Errorf("the launcher held %d KB more meanwhile", more)
 	}
-	list, err := f.node.snapshots.records.List(t.Context())
+	list, err := f.node.snapshots.Inside().Records.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

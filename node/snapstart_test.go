@@ -238,8 +238,8 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 	first := f.invokeVersion("1", `{}`).ok(t)
 	s.node.pool.Outdate(function.ARN("arn:aws:lambda:eu-west-1:000000000000:function:"+f.name), "1", "") // so that the next one is restored anew
 	damaged := 0
-	for _, m := range s.node.snapshots.store.List() {
-		s.node.snapshots.cache.Drop(m.ID)
+	for _, m := range s.node.snapshots.Inside().Store.List() {
+		s.node.snapshots.Inside().Cache.Drop(m.ID)
 		for _, ref := range m.Packs {
 			path := filepath.Join(dir, "snapshots", "store", "pack", string(ref.ID))
 			b, err := os.ReadFile(path)
@@ -261,13 +261,9 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 		t.Errorf("the answer came from the damaged snapshot: %s", second)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		s.node.snapshots.mu.Lock()
-		var state snapshot.State
-		for _, l := range s.node.snapshots.lives {
-			state = l.record.State
-		}
-		s.node.snapshots.mu.Unlock()
-		if state == snapshot.Current {
+		r, _, err := s.node.snapshots.Inside().Records.Get(t.Context(), snapshot.Version{Function: function.ARN(s.arn(f.name)), Number: "1"})
+		state := r.State
+		if err == nil && state == snapshot.Current {
 			break
 		}
 		if time.Now().After(end) {

@@ -206,7 +206,7 @@ func TestRefreshReplacesTheSpare(t *testing.T) {
 			time.Sleep(200 * time.Microsecond)
 		}
 	}()
-	after, err := (snapshotsAdmin{f.node.snapshots}).Refresh(t.Context(), f.name+":1")
+	after, err := f.node.snapshots.Refresh(t.Context(), f.name+":1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestSparesSwitchedOff(t *testing.T) {
 		wg.Go(func() { f.invokeVersion("1", `{"ms":3000}`).ok(t) })
 	}
 	wg.Wait()
-	if _, err := (snapshotsAdmin{f.node.snapshots}).Refresh(t.Context(), f.name+":1"); err != nil {
+	if _, err := f.node.snapshots.Refresh(t.Context(), f.name+":1"); err != nil {
 		t.Fatal(err)
 	}
 	f.invokeVersion("1", `{}`).ok(t)

@@ -15,6 +15,7 @@ import (
 	"thaw/logstore"
 	"thaw/runtimes"
 	"thaw/sandbox"
+	"thaw/snapstart"
 )
 
 // vcpuMiB is the memory size that is worth one CPU. Source: Lambda Developer Guide, memory: "at 1,769 MB, a function has the equivalent of one vCPU".
@@ -38,7 +39,7 @@ type starter struct {
 	metrics   *metrics
 	log       *slog.Logger
 	strict    bool
-	snapshots *snapstart // nil: none
+	snapshots *snapstart.Service // nil: none
 }
 
 // Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
@@ -49,14 +50,13 @@ func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.O
 
 // restoreOrInit is Open; init changes the options of an environment that runs Init.
 func (s *starter) restoreOrInit(ctx context.Context, v *function.Version, owner execenv.Owner, init func(*execenv.Options)) (*execenv.Environment, error) {
-	if s.snapshots == nil || !s.snapshots.concerns(v) {
+	if s.snapshots == nil || !s.snapshots.Concerns(v) {
 		return s.open(ctx, v, owner, init)
 	}
-	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	restore, release, err := s.snapshots.Lend(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	restore, release := s.snapshots.lend(ctx, v, plan)
 	if restore == nil {
 		return s.open(ctx, v, owner, init)
 	}
@@ -67,15 +67,14 @@ func (s *starter) restoreOrInit(ctx context.Context, v *function.Version, owner 
 var errNoSnapshot = errors.New("there is no snapshot to restore from")
 
 // Ready implements pool.Restorer.
-func (s *starter) Ready(v *function.Version) bool { return s.snapshots.ready(v) }
+func (s *starter) Ready(v *function.Version) bool { return s.snapshots.Ready(v) }
 
 // Restore implements pool.Restorer: an environment from the version's snapshot, or none.
 func (s *starter) Restore(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
-	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	restore, release, err := s.snapshots.Lend(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	restore, release := s.snapshots.lend(ctx, v, plan)
 	if restore == nil {
 		return nil, errNoSnapshot
 	}
@@ -116,7 +115,7 @@ func (r *restoring) Offered(e *execenv.Environment) {
 	r.Owner.Offered(e)
 	if first {
 		r.s.metrics.restores.Inc()
-		r.s.snapshots.offered(r.v, r.id)
+		r.s.snapshots.Offered(r.v, r.id)
 	}
 }
 
@@ -126,7 +125,7 @@ func (r *restoring) Gone(e *execenv.Environment, err error) {
 		r.Owner.Gone(e, err)
 		return
 	}
-	r.s.snapshots.lost(r.v, r.id, err)
+	r.s.snapshots.Lost(r.v, r.id, err)
 	if r.spare {
 		r.Owner.Gone(e, err)
 		return
@@ -168,11 +167,6 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	}
 	if more != nil {
 		more(&o)
-	}
-	if o.Make != nil { // with what makes each copy's random values its own, and what makes this snapshot like the function's others
-		secret := s.snapshots.key.Seed(v.UnqualifiedARN(), "interpreter")
-		o.Launch.Argv = plan.CommandSnapStart(v.MemoryMiB, v.Handler, "", secret)
-		o.Launch.Vars = plan.VarsSnapStart(secret)
 	}
 	return execenv.Open(id, o), nil
 }

@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"context"
@@ -25,15 +25,16 @@ type life struct {
 	before <-chan struct{} // closed when the life before this one has left
 	left   chan struct{}   // closed when nothing of this one is left
 
-	writing sync.Mutex // held while the record is changed: record follows the stored one in order. Before snapstart.mu
+	writing sync.Mutex // held while the record is changed: record follows the stored one in order. Before Service.mu
 
-	// Guarded by snapstart.mu:
+	// Guarded by Service.mu:
 	incarnation uint64 // of the function. 0 until the functions are known, when the record is of a release that did not write it
 	ended       bool
 	record      snapshot.Record
 	version     *function.Version // nil until somebody had it: nothing is made before
 	tags        snapshot.Policy   // of the function
-	busy        bool              // something is being made
+	making      *making           // what is under way; nil: nothing
+	idling      bool              // it is being made Inactive
 	used        time.Time         // last invoke that is known of
 	later       later
 	changed     chan struct{} // closed, and replaced, when record changes; closed for good when the life ends
@@ -66,7 +67,7 @@ func (l *life) usedRecord() snapshot.Record {
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // addLocked begins a life. The one before it under the same name ends, if it has not.
-func (s *snapstart) addLocked(id snapshot.Version, incarnation uint64) *life {
+func (s *Service) addLocked(id snapshot.Version, incarnation uint64) *life {
 	l := &life{id: id, incarnation: incarnation, before: closedChan, left: make(chan struct{}), changed: make(chan struct{}),
 		record: snapshot.Record{Version: id, Incarnation: incarnation}}
 	l.ctx, l.cancel = context.WithCancelCause(s.ctx)
@@ -79,7 +80,7 @@ func (s *snapstart) addLocked(id snapshot.Version, incarnation uint64) *life {
 }
 
 // atLocked finds a life that has not ended; nil when there is none.
-func (s *snapstart) atLocked(id snapshot.Version) *life {
+func (s *Service) atLocked(id snapshot.Version) *life {
 	if l := s.lives[id]; l != nil && !l.ended {
 		return l
 	}
@@ -87,7 +88,7 @@ func (s *snapstart) atLocked(id snapshot.Version) *life {
 }
 
 // ofLocked finds the life of a version; nil when there is none, or when v is of another incarnation.
-func (s *snapstart) ofLocked(v *function.Version) *life {
+func (s *Service) ofLocked(v *function.Version) *life {
 	l := s.atLocked(snapshot.VersionOf(v))
 	if l != nil && l.incarnation == 0 {
 		l.incarnation = v.Incarnation
@@ -100,7 +101,7 @@ func (s *snapstart) ofLocked(v *function.Version) *life {
 
 // enterLocked finds the life of a version or begins it; nil when the version is not there any more: its function says
 // so, or a younger life.
-func (s *snapstart) enterLocked(v *function.Version) *life {
+func (s *Service) enterLocked(v *function.Version) *life {
 	if l := s.ofLocked(v); l != nil {
 		return l
 	}
@@ -112,7 +113,7 @@ func (s *snapstart) enterLocked(v *function.Version) *life {
 
 // begin lets something be done for a life. Until done is called the life cannot leave. The context ends with ctx and
 // with the life. The error is errDeleted when the life has ended.
-func (s *snapstart) begin(ctx context.Context, l *life) (_ context.Context, done func(), err error) {
+func (s *Service) begin(ctx context.Context, l *life) (_ context.Context, done func(), err error) {
 	s.mu.Lock()
 	if l.ended {
 		s.mu.Unlock()
@@ -143,7 +144,7 @@ func (s *snapstart) begin(ctx context.Context, l *life) (_ context.Context, done
 
 // endLocked ends lives: from now on nothing begins for them. A goroutine waits for what is under way and removes what
 // they have.
-func (s *snapstart) endLocked(lives ...*life) {
+func (s *Service) endLocked(lives ...*life) {
 	var leaving []*life
 	for _, l := range lives {
 		if l.ended {
@@ -157,26 +158,25 @@ func (s *snapstart) endLocked(lives ...*life) {
 	if len(leaving) == 0 {
 		return
 	}
-	if s.ctx.Err() != nil { // the next start removes them
-		for _, l := range leaving {
-			close(l.left)
-		}
-		return
-	}
-	s.work.Go(func() {
+	if s.goLocked(func() {
 		for _, l := range leaving {
 			s.leave(l)
 		}
 		s.tidy(s.ctx)
-	})
+	}) {
+		return
+	}
+	for _, l := range leaving { // the next start removes them
+		close(l.left)
+	}
 }
 
 // leave removes all that an ended life has, when nothing is under way for it any more.
-func (s *snapstart) leave(l *life) {
+func (s *Service) leave(l *life) {
 	l.work.Wait()
 	<-l.before
 	if err := s.discard(context.WithoutCancel(s.ctx), l); err != nil {
-		s.log.Error("snapshots of a deleted version stay until the next start", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
+		s.o.Log.Error("snapshots of a deleted version stay until the next start", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
 	}
 	s.mu.Lock()
 	if s.lives[l.id] == l {
@@ -188,20 +188,24 @@ func (s *snapstart) leave(l *life) {
 
 // discard removes the record and the snapshots of a version. What lives of older incarnations have left under its name
 // goes, too.
-func (s *snapstart) discard(ctx context.Context, l *life) error {
-	_, rev, err := s.records.Get(ctx, l.id)
+func (s *Service) discard(ctx context.Context, l *life) error {
+	_, rev, err := s.o.Records.Get(ctx, l.id)
 	if err == nil {
-		err = s.records.Delete(ctx, l.id, rev)
+		err = s.o.Records.Delete(ctx, l.id, rev)
 	}
 	if errors.Is(err, snapshot.ErrNotFound) {
 		err = nil
 	}
+	return errors.Join(err, s.dropAll(ctx, l.id))
+}
+
+// dropAll removes all snapshots of a version.
+func (s *Service) dropAll(ctx context.Context, v snapshot.Version) (err error) {
 	for _, m := range s.store.List() {
-		if m.Key.Version != l.id {
-			continue
+		if m.Key.Version == v {
+			err = errors.Join(err, s.store.Delete(ctx, m.ID))
+			s.cache.Drop(m.ID)
 		}
-		err = errors.Join(err, s.store.Delete(ctx, m.ID))
-		s.cache.Drop(m.ID)
 	}
 	return err
 }
@@ -211,7 +215,7 @@ func (s *snapstart) discard(ctx context.Context, l *life) error {
 const forgetLimit = 20 * time.Second
 
 // Forget implements api.Snapshots.
-func (s *snapstart) Forget(ctx context.Context, unqualifiedARN function.ARN, incarnation uint64, number function.VersionNumber) {
+func (s *Service) Forget(ctx context.Context, unqualifiedARN function.ARN, incarnation uint64, number function.VersionNumber) {
 	s.mu.Lock()
 	var gone []*life
 	left := map[*life]<-chan struct{}{}
@@ -233,14 +237,14 @@ func (s *snapstart) Forget(ctx context.Context, unqualifiedARN function.ARN, inc
 		select {
 		case <-c:
 		case <-ctx.Done():
-			s.log.Warn("snapshots of a deleted version are still being removed", "fn", l.id.Function, "qualifier", l.id.Number)
+			s.o.Log.Warn("snapshots of a deleted version are still being removed", "fn", l.id.Function, "qualifier", l.id.Number)
 			return
 		}
 	}
 }
 
 // Begin implements api.Snapshots.
-func (s *snapstart) Begin(incarnation func(function.ARN, function.VersionNumber) uint64) {
+func (s *Service) Begin(incarnation func(function.ARN, function.VersionNumber) uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.incarnation = incarnation
@@ -252,8 +256,8 @@ func (s *snapstart) Begin(incarnation func(function.ARN, function.VersionNumber)
 }
 
 // Sweep implements api.Snapshots. Nothing is being made yet, so a snapshot that no record names will never have one.
-func (s *snapstart) Sweep(ctx context.Context) error {
-	if s.complete() != nil {
+func (s *Service) Sweep(ctx context.Context) error {
+	if s.o.Complete() != nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -261,7 +265,7 @@ func (s *snapstart) Sweep(ctx context.Context) error {
 	named := map[snapshot.ID]bool{}
 	for id, l := range s.lives {
 		if n := s.incarnation(id.Function, id.Number); n == 0 || n != l.incarnation {
-			s.log.Warn("snapshots of a function that is not there are removed", "fn", id.Function, "qualifier", id.Number)
+			s.o.Log.Warn("snapshots of a function that is not there are removed", "fn", id.Function, "qualifier", id.Number)
 			gone = append(gone, l)
 			continue
 		}
@@ -288,111 +292,8 @@ func (s *snapstart) Sweep(ctx context.Context) error {
 		nameless++
 	}
 	if nameless > 0 {
-		s.log.Info("snapshots that no version has were removed", "count", nameless)
-		s.work.Go(func() { s.tidy(s.ctx) })
+		s.o.Log.Info("snapshots that no version has were removed", "count", nameless)
+		s.background(func() { s.tidy(s.ctx) })
 	}
 	return nil
-}
-
-// update applies an event to a version's record, and remembers and follows the result. Making and verifying are the caller's.
-func (s *snapstart) update(ctx context.Context, l *life, e snapshot.Event, failure string) (snapshot.Record, error) {
-	r, err := s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
-		steps, err := r.Move(e, s.now())
-		if failure != "" {
-			r.LastError = failure
-		}
-		return steps, err
-	})
-	if err == nil {
-		s.log.Debug("snapshot moved", "fn", l.id.Function, "qualifier", l.id.Number, "event", e, "to", r.State)
-	}
-	return r, err
-}
-
-// change rewrites a version's record by f, remembers it, and lets go of what no longer counts: environments of a
-// generation without a successor finish and go, and the files of a retired one are deleted. Environments that are being
-// restored from them go on reading. The error is errDeleted when the life has ended.
-func (s *snapstart) change(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error)) (snapshot.Record, error) {
-	return s.changeThen(ctx, l, f, func() {})
-}
-
-// changeThen is change with something to do once the record is as it shall be and before anything is let go. It is the
-// only way to write a record.
-func (s *snapstart) changeThen(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error), then func()) (snapshot.Record, error) {
-	ctx, done, err := s.begin(context.WithoutCancel(ctx), l)
-	if err != nil {
-		return snapshot.Record{}, err
-	}
-	defer done()
-	ctx = context.WithoutCancel(ctx) // what has begun is written, and the life waits for it
-	r, steps, err := s.write(ctx, l, f)
-	if err != nil {
-		return r, err
-	}
-	defer s.tell(l) // who waits for the change finds nothing of before
-	then()
-	id := l.id
-	for _, step := range steps {
-		if p := s.pool(); p != nil && step.Action == snapshot.Swap && r.Current != nil && s.promised(l) { // who ran Init meanwhile goes, too
-			p.Outdate(id.Function, id.Number, string(r.Current.ID))
-		}
-		if step.ID == "" || step.Action != snapshot.RetireCurrent && step.Action != snapshot.DropNext {
-			continue
-		}
-		if p := s.pool(); p != nil && step.Action == snapshot.RetireCurrent {
-			keep := ""
-			if r.Current != nil {
-				keep = string(r.Current.ID)
-			}
-			p.Outdate(id.Function, id.Number, keep)
-		}
-		if err := s.store.Delete(ctx, step.ID); err != nil { // the next sweep finds it
-			s.log.Warn("old snapshot stays for now", "fn", id.Function, "qualifier", id.Number, "error", err)
-		}
-		s.cache.Drop(step.ID)
-	}
-	return r, nil
-}
-
-func (s *snapstart) write(ctx context.Context, l *life, f func(*snapshot.Record) ([]snapshot.Step, error)) (r snapshot.Record, steps []snapshot.Step, err error) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	s.mu.Lock()
-	incarnation := l.incarnation
-	s.mu.Unlock()
-	r, err = snapshot.Update(ctx, s.records, l.id, func(r *snapshot.Record) (err error) {
-		if err := r.Claim(incarnation); err != nil {
-			return err
-		}
-		steps, err = f(r)
-		return err
-	})
-	if err == nil {
-		s.know(l, r)
-	}
-	return r, steps, err
-}
-
-// promised says whether a version's own SnapStart setting gives it snapshots. What has one only because it helps keeps
-// its environments that ran Init.
-func (s *snapstart) promised(l *life) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return l.version != nil && s.asked(l.version)
-}
-
-func (s *snapstart) know(l *life, r snapshot.Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.record = r
-}
-
-// tell wakes those who wait for a change.
-func (s *snapstart) tell(l *life) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !l.ended {
-		close(l.changed)
-		l.changed = make(chan struct{})
-	}
 }

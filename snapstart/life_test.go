@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"bytes"
@@ -13,16 +13,15 @@ import (
 
 	"thaw/function"
 	"thaw/internal/faultfs"
-	"thaw/pool"
 	"thaw/snapshot"
 	"thaw/snapshot/snapshottest"
 )
 
-// keeper is a snapstart that makes nothing: its records are in memory, its store is real.
-func keeper(t testing.TB, dir string, records snapshot.Records, complete func() error) *snapstart {
+// keeper is a Service that makes nothing: its records are in memory, its store is real.
+func keeper(t testing.TB, dir string, records snapshot.Records, complete func() error) *Service {
 	t.Helper()
-	s, err := openSnapstart(context.Background(), snapstartOptions{dir: dir, cacheBytes: 1 << 20, records: records, complete: complete,
-		pool: func() *pool.Pool { return nil }, log: slog.New(slog.DiscardHandler)})
+	s, err := Open(context.Background(), Options{Dir: dir, CacheBytes: 1 << 20, Records: records, Complete: complete, Environments: noEnvironments{},
+		Pool: &fakePool{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,12 +30,19 @@ func keeper(t testing.TB, dir string, records snapshot.Records, complete func() 
 
 func allThere() error { return nil }
 
+// asking is what Asked makes of a record, without a making.
+func asking(r *snapshot.Record, _ time.Time) ([]snapshot.Step, error) {
+	r.State, r.LastGeneration = snapshot.Making, 1
+	r.Next = &snapshot.Meta{ID: snapshot.NewID(), Generation: 1, Key: snapshot.Key{Version: r.Version}}
+	return nil, nil
+}
+
 func published(incarnation uint64) *function.Version {
 	return &function.Version{Partition: "aws", Region: "eu-west-1", Account: "000000000000", Name: "orders", Number: "1", Incarnation: incarnation, Epoch: incarnation, SnapStart: true}
 }
 
 // keep stores a snapshot of a version as a making would.
-func (s *snapstart) keep(t testing.TB, m *snapshot.Meta, text string) {
+func (s *Service) keep(t testing.TB, m *snapshot.Meta, text string) {
 	t.Helper()
 	w, err := s.store.Begin(context.Background(), *m)
 	if err != nil {
@@ -109,7 +115,7 @@ func TestLives(t *testing.T) {
 					case <-time.After(time.Millisecond):
 					}
 				}
-				_, err = s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
+				_, err = s.write(ctx, l, func(r *snapshot.Record, _ time.Time) ([]snapshot.Step, error) {
 					r.State, r.Current = snapshot.Current, &meta
 					return nil, nil
 				})
@@ -169,7 +175,7 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	l := s.enterLocked(v)
 	changed := l.changed
 	s.mu.Unlock()
-	if _, err := s.update(context.Background(), l, snapshot.Asked, ""); err != nil {
+	if _, err := s.write(context.Background(), l, asking); err != nil {
 		t.Fatal(err)
 	}
 	now = 0
@@ -183,15 +189,15 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 		if _, _, err := s.begin(context.Background(), l); !errors.Is(err, errDeleted) {
 			t.Errorf("work begins: %v", err)
 		}
-		if _, err := s.update(context.Background(), l, snapshot.Made, ""); !errors.Is(err, errDeleted) {
+		if _, err := s.write(context.Background(), l, asking); !errors.Is(err, errDeleted) {
 			t.Errorf("the record is changed: %v", err)
 		}
 		if _, _, err := s.Make(context.Background(), v, nil); !errors.Is(err, function.ErrNotFound) {
 			t.Errorf("a late making: %v", err)
 		}
-		s.used(v)
+		s.Used(v)
 		s.noteUses(time.Now())
-		if list, err := records.List(context.Background()); err != nil || len(list) > 0 || s.ready(v) {
+		if list, err := records.List(context.Background()); err != nil || len(list) > 0 || s.Ready(v) {
 			t.Errorf("there is a record: %+v, %v", list, err)
 		}
 		now = 2
@@ -243,7 +249,7 @@ func TestSweepAtStart(t *testing.T) {
 		}
 		return 0
 	}
-	check := func(complete func() error, wantRecords, wantSnapshots int) *snapstart {
+	check := func(complete func() error, wantRecords, wantSnapshots int) *Service {
 		t.Helper()
 		s := keeper(t, dir, records, complete)
 		s.Begin(incarnation)
@@ -270,7 +276,7 @@ func TestSweepAtStart(t *testing.T) {
 	s.mu.Unlock()
 	if l == nil || l.incarnation != 5 {
 		t.Errorf("the record of an older release belongs to %+v", l)
-	} else if r, err := s.change(context.Background(), l, func(*snapshot.Record) ([]snapshot.Step, error) { return nil, nil }); err != nil || r.Incarnation != 5 || r.State != snapshot.Current {
+	} else if r, err := s.write(context.Background(), l, func(*snapshot.Record, time.Time) ([]snapshot.Step, error) { return nil, nil }); err != nil || r.Incarnation != 5 || r.State != snapshot.Current {
 		t.Errorf("it becomes %+v, %v", r, err)
 	}
 	if err := s.Close(); err != nil {

@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"context"
@@ -14,14 +14,14 @@ import (
 )
 
 // primes are the events that the policy which counts now wants invoked before the next snapshot of a version is taken, in order.
-func (s *snapstart) primes(ctx context.Context, l *life, v *function.Version) ([]execenv.Prime, error) {
+func (s *Service) primes(ctx context.Context, l *life, v *function.Version) ([]execenv.Prime, error) {
 	s.mu.Lock()
 	policy := l.policy()
 	s.mu.Unlock()
 	if len(policy.Prime) == 0 {
 		return nil, nil
 	}
-	code, release, err := s.starter.code.Dir(ctx, v)
+	code, release, err := s.o.Environments.Code(ctx, v)
 	if err != nil {
 		return nil, fmt.Errorf("code of %s: %w", v.ARN(), err)
 	}

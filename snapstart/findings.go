@@ -1,145 +1,19 @@
-package node
+package snapstart
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"thaw/admin"
-	"thaw/execenv"
 	"thaw/function"
-	"thaw/logstore"
-	"thaw/snapshot"
 )
-
-// doctorLimit bounds the wait for both copies, besides the function's own timeout.
-const doctorLimit = time.Minute
-
-// examined is what a copy of a snapshot did with the doctor's event.
-type examined struct {
-	admin.DoctorCopy
-	at      time.Time // of the answer
-	payload []byte
-	lines   []string // the function's own, since the restore
-}
-
-// Doctor implements admin.Snapshots.
-func (a snapshotsAdmin) Doctor(ctx context.Context, version string, event []byte) (admin.Diagnosis, error) {
-	l, err := a.find(version)
-	if err != nil {
-		return admin.Diagnosis{}, err
-	}
-	ctx, done, err := a.s.begin(ctx, l)
-	if err != nil {
-		return admin.Diagnosis{}, asDeleted(l, err)
-	}
-	defer done()
-	a.s.mu.Lock()
-	v, meta := l.version, l.record.Current
-	a.s.mu.Unlock()
-	if v == nil || meta == nil {
-		return admin.Diagnosis{}, &admin.RefusedError{Reason: l.id.String() + " has no current snapshot to look at; type: thaw snapshot refresh"}
-	}
-	ctx, cancel := context.WithTimeout(ctx, doctorLimit+v.Timeout)
-	defer cancel()
-	var copies [2]examined
-	var failed [2]error
-	var both sync.WaitGroup
-	for i := range copies {
-		both.Go(func() { copies[i], failed[i] = a.s.examine(ctx, v, meta, event) })
-	}
-	both.Wait()
-	if l.deleted() {
-		return admin.Diagnosis{}, deletedMeanwhile(l)
-	}
-	if err := errors.Join(failed[:]...); err != nil {
-		return admin.Diagnosis{}, &admin.RefusedError{Reason: "no copy to look at: " + err.Error()}
-	}
-	described, err := a.one(l)
-	if err != nil {
-		return admin.Diagnosis{}, err
-	}
-	return admin.Diagnosis{Snapshot: described, Copies: []admin.DoctorCopy{copies[0].DoctorCopy, copies[1].DoctorCopy},
-		Findings: findings(v, described, copies[0], copies[1], event, time.Now())}, nil
-}
-
-// examine restores a copy that serves nobody else and gives it the event.
-func (s *snapstart) examine(ctx context.Context, v *function.Version, meta *snapshot.Meta, event []byte) (x examined, err error) {
-	began := time.Now()
-	restore, release, err := s.open(ctx, meta)
-	if err != nil {
-		return x, err
-	}
-	defer release()
-	owner := newLone()
-	owner.offered = make(chan *execenv.Environment, 2) // it is offered again after its invoke
-	env, err := s.starter.open(ctx, v, owner, func(o *execenv.Options) { o.Restore = restore })
-	if err != nil {
-		return x, err
-	}
-	defer func() {
-		env.Stop("examined")
-		<-env.Done()
-	}()
-	x.Env, x.LogStream = string(env.ID()), env.Status().LogStream
-	select {
-	case <-owner.offered:
-	case err := <-owner.gone:
-		if err == nil {
-			err = errors.New("the restored environment ended")
-		}
-		return x, err
-	case <-ctx.Done():
-		return x, context.Cause(ctx)
-	}
-	x.ReadySeconds = time.Since(began).Seconds()
-	requestID := uuid.NewString()
-	outcome := env.Invoke(&function.Invocation{RequestID: requestID, InvokedARN: v.ARN(), Event: event, Tail: true})
-	select {
-	case o := <-outcome:
-		x.at, x.payload, x.FunctionError = time.Now(), blot(o.Payload, requestID, x.Env, x.LogStream), o.FunctionError
-		if o.Err != nil {
-			return x, o.Err
-		}
-	case <-ctx.Done():
-		return x, context.Cause(ctx)
-	}
-	events, err := s.starter.logs.Filter(ctx, logstore.Query{Group: v.LogGroup, StreamPrefix: x.LogStream})
-	if err != nil && !errors.Is(err, logstore.ErrNoGroup) {
-		return x, err
-	}
-	for _, e := range events {
-		if !platformLine.MatchString(e.Message) {
-			x.lines = append(x.lines, string(blot([]byte(e.Message), requestID, x.Env, x.LogStream)))
-		}
-	}
-	return x, nil
-}
-
-// blot takes the names out that we gave a copy ourselves: that they differ says nothing.
-func blot(b []byte, ours ...string) []byte {
-	for _, s := range ours {
-		if s != "" {
-			b = bytes.ReplaceAll(b, []byte(s), []byte("(ours)"))
-		}
-	}
-	return b
-}
-
-// platformLine are lines that the function did not write.
-var platformLine = regexp.MustCompile(`^(?:(?:START|END|REPORT) RequestId: |INIT_START |RESTORE_START |RESTORE_REPORT |\{"time":"[^"]*","type":"platform\.)`)
 
 // Values that look as if they were drawn, or told the time.
 var (

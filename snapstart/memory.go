@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"fmt"

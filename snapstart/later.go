@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"time"
@@ -10,9 +10,9 @@ import (
 // Snapshots that nobody waits for: of $LATEST where its function asks for them, and of every version under --snapstart all. They are made in the background
 // while invokes run Init; a version is never Pending or Failed because of them.
 
-// quietTime is how long code and configuration must have been the same, and in use, before a snapshot of them is made: who deploys every few seconds must not
+// QuietTime is how long code and configuration must have been the same, and in use, before a snapshot of them is made: who deploys every few seconds must not
 // keep the machine busy with what is outdated when it is done.
-const quietTime = 3 * time.Second
+const QuietTime = 3 * time.Second
 
 // later is what is known of a version whose snapshot nobody waits for.
 type later struct {
@@ -24,24 +24,24 @@ type later struct {
 }
 
 // asked says whether the version's own SnapStart setting gives it snapshots.
-func (s *snapstart) asked(v *function.Version) bool {
+func (s *Service) asked(v *function.Version) bool {
 	return v.SnapStart && v.Number != function.Latest
 }
 
 // wantedLocked says whether a version gets snapshots without waiting for them. l may be nil. v may be of before a
 // change of tags; what the last invoke found counts then.
-func (s *snapstart) wantedLocked(v *function.Version, l *life) bool {
+func (s *Service) wantedLocked(v *function.Version, l *life) bool {
 	switch {
-	case s.strict || s.asked(v):
+	case s.o.Strict || s.asked(v):
 		return false
-	case s.all || v.SnapStartLatest():
+	case s.o.All || v.SnapStartLatest():
 		return true
 	}
 	return l != nil && l.later.on
 }
 
-// concerns says whether an environment of a version may begin from a snapshot.
-func (s *snapstart) concerns(v *function.Version) bool {
+// Concerns says whether an environment of a version may begin from a snapshot.
+func (s *Service) Concerns(v *function.Version) bool {
 	if s.asked(v) {
 		return true
 	}
@@ -51,10 +51,10 @@ func (s *snapstart) concerns(v *function.Version) bool {
 }
 
 // usedLaterLocked notes an invoke; v is what the API says now.
-func (s *snapstart) usedLaterLocked(l *life, v *function.Version, now time.Time) {
+func (s *Service) usedLaterLocked(l *life, v *function.Version, now time.Time) {
 	later := &l.later
-	later.on = !s.strict && (s.all || v.SnapStartLatest())
-	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
+	later.on = !s.o.Strict && (s.o.All || v.SnapStartLatest())
+	key, err := s.keyOf(v)
 	if err != nil {
 		return // the invoke says so
 	}
@@ -62,34 +62,34 @@ func (s *snapstart) usedLaterLocked(l *life, v *function.Version, now time.Time)
 		l.tags = policy
 	}
 	l.version = v
-	if key := s.keyOf(v, plan).Hash(); key != later.key {
-		later.key, later.since = key, now
+	if hash := key.Hash(); hash != later.key {
+		later.key, later.since = hash, now
 	}
 	later.unmet = true
 }
 
 // makeLater begins what is wanted and has come to rest, and lets go of what is outdated.
-func (s *snapstart) makeLater(now time.Time) {
-	type step struct {
+func (s *Service) makeLater(now time.Time) {
+	type beginning struct {
 		l      *life
 		events []snapshot.Event
 	}
-	var steps []step
+	var begun []beginning
 	s.mu.Lock()
 	for _, l := range s.lives {
-		if l.ended || l.version == nil || s.asked(l.version) || l.busy || l.later.key == "" {
+		if l.ended || l.version == nil || s.asked(l.version) || l.idling || l.later.key == "" {
 			continue
 		}
 		r, later := l.usedRecord(), &l.later
 		if r.State.HasCurrent() {
 			if !later.on || r.Current.KeyHash() != later.key {
-				steps = append(steps, step{l, []snapshot.Event{snapshot.Evicted}})
+				begun = append(begun, beginning{l, []snapshot.Event{snapshot.Evicted}})
 			} else {
 				later.unmet = false // that invoke had one
 			}
 			continue
 		}
-		if r.State.Busy() || !later.on || !later.unmet || now.Sub(later.since) < max(quietTime, 2*r.History().Slowest) {
+		if r.State.Busy() || !later.on || !later.unmet || now.Sub(later.since) < max(QuietTime, 2*r.History().Slowest) {
 			continue
 		}
 		var events []snapshot.Event
@@ -108,33 +108,17 @@ func (s *snapstart) makeLater(now time.Time) {
 			continue
 		}
 		later.unmet, later.failed = false, later.key // until it is current
-		steps = append(steps, step{l, events})
+		begun = append(begun, beginning{l, events})
 	}
 	s.mu.Unlock()
-	for _, st := range steps {
-		s.work.Go(func() {
-			_, err := s.change(s.ctx, st.l, func(r *snapshot.Record) (all []snapshot.Step, err error) {
-				for _, e := range st.events {
-					more, err := r.Move(e, s.now())
-					if err != nil {
-						return nil, err
-					}
-					all = append(all, more...)
-				}
-				return all, nil
-			})
-			if err != nil {
-				s.log.Debug("snapshot not begun", "fn", st.l.id.Function, "qualifier", st.l.id.Number, "error", err)
-				return
-			}
-			s.proceed(st.l)
-		})
+	for _, b := range begun {
+		s.writeSoon(b.l, moves("", b.events...))
 	}
 }
 
 // Optimized implements api.Snapshots: whether the next environment of a version begins from a snapshot.
-func (s *snapstart) Optimized(v *function.Version) bool {
-	plan, err := s.starter.runtimes.Plan(v.Runtime, v.Architecture)
+func (s *Service) Optimized(v *function.Version) bool {
+	key, err := s.keyOf(v)
 	if err != nil {
 		return false
 	}
@@ -146,5 +130,5 @@ func (s *snapstart) Optimized(v *function.Version) bool {
 		r = l.record
 	}
 	s.mu.Unlock()
-	return l != nil && wanted && r.ForRestore(s.now(), s.keyOf(v, plan).Hash()) != nil
+	return l != nil && wanted && r.ForRestore(s.o.Now(), key.Hash()) != nil
 }

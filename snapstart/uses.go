@@ -1,4 +1,4 @@
-package node
+package snapstart
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 // is nothing beside the 14 days.
 const keepUseEvery = 10 * time.Minute
 
-// used notes that a version is invoked. It is called for every invoke, so all it does is to look whether somebody has noted that since the last tick.
-func (s *snapstart) used(v *function.Version) {
+// Used notes that a version is invoked. It is called for every invoke, so all it does is to look whether somebody has noted that since the last tick.
+func (s *Service) Used(v *function.Version) {
 	if _, ok := s.uses.Load(v); !ok {
 		s.uses.Store(v, nil)
 	}
 }
 
 // noteUses gives what was noted to the versions that it is about.
-func (s *snapstart) noteUses(now time.Time) {
+func (s *Service) noteUses(now time.Time) {
 	s.uses.Range(func(k, _ any) bool {
 		s.uses.Delete(k)
 		v := k.(*function.Version)
@@ -43,7 +43,7 @@ func (s *snapstart) noteUses(now time.Time) {
 }
 
 // keepUses writes when versions were used last, where the record's time is older by so much.
-func (s *snapstart) keepUses(ctx context.Context, older time.Duration) {
+func (s *Service) keepUses(ctx context.Context, older time.Duration) {
 	s.mu.Lock()
 	stale := map[*life]time.Time{}
 	for _, l := range s.lives {
@@ -53,56 +53,50 @@ func (s *snapstart) keepUses(ctx context.Context, older time.Duration) {
 	}
 	s.mu.Unlock()
 	for l, at := range stale {
-		_, err := s.change(ctx, l, func(r *snapshot.Record) ([]snapshot.Step, error) {
-			if r.State == snapshot.None {
-				return nil, snapshot.ErrNotFound // its making begins anew: nothing is to be written
-			}
-			r.LastUsed = at
-			return nil, nil
-		})
+		_, err := s.write(ctx, l, usedAt(at))
 		if err != nil && !errors.Is(err, snapshot.ErrNotFound) && !errors.Is(err, errDeleted) {
-			s.log.Error("last use of a snapshot", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
+			s.o.Log.Error("last use of a snapshot", "fn", l.id.Function, "qualifier", l.id.Number, "error", err)
 		}
 	}
 }
 
-// serve says how versions are made Inactive.
-func (s *snapstart) serve(deactivate func(ctx context.Context, v *function.Version) error) {
+// Serve says how versions are made Inactive.
+func (s *Service) Serve(deactivate func(ctx context.Context, v *function.Version) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.idle = deactivate
+	s.deactivate = deactivate
 }
 
 // inactive lets go of a version that nobody has invoked for snapshot.InactiveAfter. The API is told first: a version that serves without a snapshot would run Init for
 // its next caller instead of waking. When the server ends between the two, the next invoke wakes a version that has its snapshot still.
-func (s *snapstart) inactive(l *life) {
+func (s *Service) inactive(l *life) {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		l.busy = false
+		l.idling = false
 	}()
 	s.mu.Lock()
-	deactivate, v := s.idle, l.version
+	deactivate, v := s.deactivate, l.version
 	s.mu.Unlock()
 	if deactivate == nil {
 		return // the API is not there yet: the next tick
 	}
-	if s.pool().Provisioned(v).Requested > 0 { // somebody pays for its being ready
-		s.used(v)
+	if s.o.Pool.Provisioned(v) { // somebody pays for its being ready
+		s.Used(v)
 		return
 	}
 	if err := deactivate(s.ctx, v); err != nil {
-		s.log.Error("idle version stays active", "fn", v.Name, "qualifier", v.Number, "error", err)
+		s.o.Log.Error("idle version stays active", "fn", v.Name, "qualifier", v.Number, "error", err)
 		return
 	}
-	_, err := s.update(s.ctx, l, snapshot.Idle, "")
+	_, err := s.write(s.ctx, l, moves("", snapshot.Idle))
 	if errors.Is(err, errDeleted) {
 		return
 	}
 	if err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
-		s.log.Error("snapshot record", "fn", v.Name, "qualifier", v.Number, "error", err)
+		s.o.Log.Error("snapshot record", "fn", v.Name, "qualifier", v.Number, "error", err)
 		return
 	}
-	s.log.Info("version is inactive: nobody has invoked it for long", "fn", v.Name, "qualifier", v.Number)
+	s.o.Log.Info("version is inactive: nobody has invoked it for long", "fn", v.Name, "qualifier", v.Number)
 	s.tidy(s.ctx)
 }
