@@ -132,7 +132,7 @@ func needsOfAll(parts and[gjson.Result]) (best []string) {
 func (s selector) need() []string {
 	for i := len(s) - 1; i >= 0; i-- {
 		if s[i].name != "" && verbatim(s[i].name) {
-			return []string{`"` + s[i].name + `"`}
+			return []string{s[i].name}
 		}
 	}
 	return nil
@@ -140,5 +140,5 @@ func (s selector) need() []string {
 
 // verbatim says that a text stands in JSON as it is, unless its writer escaped what it need not.
 func verbatim(text string) bool {
-	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0
+	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune("\"\\<>&", r) }) < 0
 }

@@ -74,6 +74,18 @@ func Parse(text string) (Pattern, error) {
 // Match says whether the pattern selects a message.
 func (p Pattern) Match(message string) bool { return p.match == nil || p.match.matches(message) }
 
+// Needs gives texts of which one is in every message that the pattern selects and that has no backslash. They are
+// printable ASCII without quotes, backslashes and <, > and &, so that JSON's escapes leave them alone. Empty: not known.
+func (p Pattern) Needs() []string {
+	switch m := p.match.(type) {
+	case *object:
+		return m.needs
+	case *terms:
+		return m.needs()
+	}
+	return nil
+}
+
 // Empty says that the pattern selects everything.
 func (p Pattern) Empty() bool { return p.match == nil }
 

@@ -31,6 +31,30 @@ func (ts *terms) matches(message string) bool {
 	return !slices.ContainsFunc(ts.none, in) && !slices.ContainsFunc(ts.all, func(t term) bool { return !t.in(message) })
 }
 
+// needs is the longest word that must occur, or all those of which one must.
+func (ts *terms) needs() []string {
+	if len(ts.all)+len(ts.none) > 0 {
+		var best string
+		for _, t := range ts.all {
+			if len(t.text) > len(best) && verbatim(t.text) {
+				best = t.text
+			}
+		}
+		if best == "" {
+			return nil
+		}
+		return []string{best}
+	}
+	var all []string
+	for _, t := range ts.any {
+		if t.text == "" || !verbatim(t.text) {
+			return nil
+		}
+		all = append(all, t.text)
+	}
+	return all
+}
+
 // inWord are the characters of a word without quotes.
 func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' }
 

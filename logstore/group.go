@@ -3,6 +3,7 @@ package logstore
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,26 +23,10 @@ import (
 
 // group is one folder of segments. Store.disk guards it.
 type group struct {
-	name    string
-	dir     string
-	created time.Time
-	segs    []*segment // oldest first
-}
-
-// segment is one file, written up to size.
-type segment struct {
-	num         uint64
-	size        int64
-	first, last int64 // earliest and latest Time in it; known only when scanned
-	scanned     bool  // every event in it was seen by this process
-}
-
-// see notes an event that is written to the segment.
-func (seg *segment) see(e Event) {
-	if seg.size == 0 && !seg.scanned {
-		seg.scanned, seg.first, seg.last = true, e.Time, e.Time
-	}
-	seg.first, seg.last = min(seg.first, e.Time), max(seg.last, e.Time)
+	name string
+	dir  string
+	segs []*segment // oldest first
+	meta
 }
 
 func (g *group) path(num uint64) string { return filepath.Join(g.dir, fmt.Sprintf("%016d.log", num)) }
@@ -54,7 +40,7 @@ func (g *group) newest() *segment {
 
 // begin turns to a new segment; its file comes with the first write. Numbers are never used again.
 func (g *group) begin() *segment {
-	next := &segment{num: 1}
+	next := &segment{num: 1, scanned: true, began: time.Now()}
 	if seg := g.newest(); seg != nil {
 		next.num = seg.num + 1
 	}
@@ -90,7 +76,7 @@ func (s *Store) openGroups() error {
 			continue
 		}
 		g := &group{name: string(name), dir: dir}
-		if err := g.load(); err != nil {
+		if err := errors.Join(g.load(), g.loadMeta()); err != nil {
 			return fmt.Errorf("log group %s: %w", g.name, err)
 		}
 		if seg := g.newest(); seg != nil {
@@ -118,14 +104,20 @@ func (g *group) load() error {
 			return err
 		}
 		if entry.Name() == "name" {
-			g.created = info.ModTime()
+			g.Created = info.ModTime() // what the file "meta" says goes before it
+			continue
+		}
+		if strings.HasSuffix(entry.Name(), ".new") { // died before it had its name
+			if err := os.Remove(filepath.Join(g.dir, entry.Name())); err != nil {
+				return err
+			}
 			continue
 		}
 		num, err := strconv.ParseUint(strings.TrimSuffix(entry.Name(), ".log"), 10, 64)
 		if err != nil || !strings.HasSuffix(entry.Name(), ".log") {
 			continue
 		}
-		g.segs = append(g.segs, &segment{num: num, size: info.Size()})
+		g.segs = append(g.segs, &segment{num: num, size: info.Size(), began: info.ModTime()})
 	}
 	slices.SortFunc(g.segs, func(a, b *segment) int { return cmp.Compare(a.num, b.num) })
 	return nil
@@ -191,32 +183,52 @@ func (s *Store) groupFor(name string) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log group %s: %w", name, err)
 	}
-	g := &group{name: name, dir: dir, created: time.Now()}
+	g := &group{name: name, dir: dir, meta: meta{Created: time.Now(), made: map[string]int64{}}}
 	s.groups[name] = g
 	return g, nil
 }
 
 // Group is what Groups says of one.
 type Group struct {
-	Name    string    `json:"name"`
-	Created time.Time `json:"created"`
-	Bytes   int64     `json:"bytes"` // on disk
+	Name      string            `json:"name"`
+	Created   time.Time         `json:"created"`
+	Bytes     int64             `json:"bytes"`                   // on disk
+	Retention int               `json:"retentionDays,omitempty"` // 0: for ever
+	Tags      map[string]string `json:"tags,omitempty"`
 }
 
-// Groups lists the groups that have something on disk, by name.
+func (g *group) info() Group {
+	info := Group{Name: g.name, Created: g.Created, Retention: g.Retention, Tags: maps.Clone(g.Tags)}
+	for _, seg := range g.segs {
+		info.Bytes += seg.size
+	}
+	return info
+}
+
+// Groups lists the groups by name.
 func (s *Store) Groups() []Group {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	var out []Group
 	for _, g := range s.groups {
-		info := Group{Name: g.name, Created: g.created}
-		for _, seg := range g.segs {
-			info.Bytes += seg.size
-		}
-		out = append(out, info)
+		out = append(out, g.info())
 	}
 	slices.SortFunc(out, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
 	return out
+}
+
+// Group gives one group. ErrNoGroup when there is none.
+func (s *Store) Group(ctx context.Context, name string) (Group, error) {
+	if err := s.sync(ctx); err != nil {
+		return Group{}, err
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	g := s.groups[name]
+	if g == nil {
+		return Group{}, fmt.Errorf("%s: %w", name, ErrNoGroup)
+	}
+	return g.info(), nil
 }
 
 // DeleteGroup removes a group and all its events; what is appended later begins it anew. ErrNoGroup when there is none.

@@ -2,6 +2,8 @@
 // can be laid over it.
 //
 //	DIR/GROUP/name                 the group's name, as given
+//	DIR/GROUP/meta                 what was set for the group: retention, tags (meta)
+//	DIR/GROUP/streams              streams that were made before they had events, one JSON object a line
 //	DIR/GROUP/0000000000000001.log events of all its streams, one JSON object a line, in the order of their IDs
 //
 // A group is a row of segments; when it outgrows its bound the oldest segment goes. Nothing is synced: what the kernel has
@@ -10,8 +12,9 @@
 // # Owners and locks
 //
 // Append only puts an event into a queue, and drops it where the queue is full. Who can wait asks Room before, and
-// loses nothing. One goroutine, the writer, takes the queue to disk and is the only one that changes files. Store.disk
-// guards the groups and their segments, Store.mu the queue; disk is taken before mu.
+// loses nothing. One goroutine, the writer, takes the queue to disk, and removes what is past its group's retention. Store.disk
+// guards the groups and their segments, Store.mu the queue, Store.indexing the reading of what an earlier server wrote;
+// they are taken in the order indexing, disk, mu.
 package logstore
 
 import (
@@ -66,6 +69,8 @@ type Store struct {
 	dir      string
 	maxBytes int64
 	log      *slog.Logger
+
+	indexing sync.Mutex
 
 	disk    sync.Mutex
 	groups  map[string]*group

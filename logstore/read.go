@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,14 +145,18 @@ func (s *Store) sync(ctx context.Context) error {
 
 // reader goes through the segments of a group. At the end it can be asked again later, and goes on from there.
 type reader struct {
-	s      *Store
-	q      Query
-	g      *group // that it reads; another one when the group was deleted and begun anew
-	num    uint64 // segment
-	offset int64
-	file   *os.File
-	lines  *bufio.Reader
-	limit  int64 // how much of the segment is known to be whole lines
+	s       *Store
+	q       Query
+	g       *group // that it reads; another one when the group was deleted and begun anew
+	num     uint64 // segment
+	offset  int64
+	edition int    // of the segment
+	seen    uint64 // ID of the last event that was read
+	oldest  int64  // Time before which events are past their retention
+	file    *os.File
+	lines   *bufio.Reader
+	names   interned
+	limit   int64 // how much of the segment is known to be whole lines
 }
 
 // next gives the next wanted event, or io.EOF when there is none yet.
@@ -169,23 +172,18 @@ func (r *reader) next(ctx context.Context) (Event, error) {
 				r.close()
 				return Event{}, context.Cause(ctx)
 			}
-			line, err := r.lines.ReadSlice('\n')
-			if errors.Is(err, bufio.ErrBufferFull) {
-				var rest []byte
-				line = bytes.Clone(line)
-				rest, err = r.lines.ReadBytes('\n')
-				line = append(line, rest...)
-			}
+			raw, err := readLine(r.lines)
 			if err != nil {
 				r.close()
 				return Event{}, fmt.Errorf("log group %s: segment %d: %w", r.q.Group, r.num, err)
 			}
-			r.offset += int64(len(line))
-			var rec record
-			if json.Unmarshal(line, &rec) != nil {
-				continue // a line that a crash of the machine spoiled; the rest is still good
+			r.offset += int64(len(raw))
+			l, ok := parseLine(bytes.TrimSuffix(raw, []byte("\n")))
+			if !ok || l.id <= r.seen || l.time < r.oldest {
+				continue // a line that a crash of the machine spoiled, the rest is still good; or one that was read before its file was written anew
 			}
-			if e := rec.event(); r.q.wants(&e) {
+			r.seen = l.id
+			if e := l.event(r.names.of(l.stream)); r.q.wants(&e) {
 				return e, nil
 			}
 		}
@@ -206,17 +204,20 @@ func (r *reader) open() error {
 	defer r.s.disk.Unlock()
 	g := r.s.groups[r.q.Group]
 	if g != r.g {
-		r.g, r.num, r.offset = g, 0, 0
+		r.g, r.num, r.offset, r.names = g, 0, 0, interned{}
 	}
 	if g == nil {
 		return fmt.Errorf("%s: %w", r.q.Group, ErrNoGroup)
 	}
+	r.oldest = g.oldest(time.Now())
 	for _, seg := range g.segs {
 		switch {
+		case seg.num == r.num && seg.edition != r.edition:
+			r.edition, r.offset = seg.edition, 0
 		case seg.num < r.num, seg.num == r.num && r.offset >= seg.size:
 			continue
 		case seg.num > r.num:
-			r.num, r.offset = seg.num, 0
+			r.num, r.offset, r.edition = seg.num, 0, seg.edition
 		}
 		if !r.q.mayHold(seg) {
 			r.offset = seg.size
@@ -237,45 +238,4 @@ func (r *reader) open() error {
 		return nil
 	}
 	return io.EOF
-}
-
-// StreamInfo is what Streams says of one.
-type StreamInfo struct {
-	Name        string `json:"name"`
-	First       int64  `json:"first"` // Event.Time of its first and its last event still there
-	Last        int64  `json:"last"`
-	LastArrived int64  `json:"lastIngestionMs"`
-	Events      int    `json:"events"`
-}
-
-// Streams lists the streams that have events in a group, by name. It reads the whole group.
-func (s *Store) Streams(ctx context.Context, group string) ([]StreamInfo, error) {
-	if err := s.sync(ctx); err != nil {
-		return nil, err
-	}
-	found := map[string]*StreamInfo{}
-	r := &reader{s: s, q: Query{Group: group}}
-	defer r.close()
-	for {
-		e, err := r.next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		info := found[e.Stream]
-		if info == nil {
-			info = &StreamInfo{Name: e.Stream, First: e.Time}
-			found[e.Stream] = info
-		}
-		info.Last, info.LastArrived = e.Time, e.Arrived
-		info.Events++
-	}
-	var out []StreamInfo
-	for _, info := range found {
-		out = append(out, *info)
-	}
-	slices.SortFunc(out, func(a, b StreamInfo) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
 }

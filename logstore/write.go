@@ -1,27 +1,21 @@
 package logstore
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 )
 
-// record is an event as it stands in a segment.
-type record struct {
-	ID      uint64 `json:"i"`
-	Time    int64  `json:"t"`
-	Arrived int64  `json:"a"`
-	Stream  string `json:"s"`
-	Message string `json:"m"`
-}
-
 // write is the writer goroutine. It sleeps while the queue is empty.
 func (s *Store) write() {
 	defer close(s.done)
+	look := time.NewTicker(expireEvery)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			s.expireAll(time.Now())
 		case <-s.stop:
 			s.flush()
 			return
@@ -131,25 +125,25 @@ func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 		return part, err
 	}
 	var buf []byte
+	var ends []int // of the lines in buf
 	for len(part) > 0 {
 		seg := g.newest()
-		if seg == nil || seg.size >= s.segmentBytes() {
+		if seg == nil || seg.size >= s.segmentBytes() || g.Retention > 0 && time.Since(seg.began) > g.segmentAge() {
 			seg = g.begin()
 		}
-		buf = buf[:0]
+		buf, ends = buf[:0], ends[:0]
 		rest := part
 		for len(rest) > 0 && len(buf) < writeBytes && seg.size+int64(len(buf)) < s.segmentBytes() {
 			e := rest[0].event
-			line, err := json.Marshal(recordOf(e))
-			if err != nil {
-				return part, fmt.Errorf("event: %w", err)
-			}
-			buf = append(append(buf, line...), '\n')
-			seg.see(e)
+			buf = append(append(buf, encode(recordOf(e))...), '\n')
+			ends = append(ends, len(buf))
 			rest = rest[1:]
 		}
 		if err := appendTo(g.path(seg.num), seg.size, buf); err != nil {
 			return part, err
+		}
+		if seg.scanned {
+			seg.seeAll(part, ends)
 		}
 		seg.size += int64(len(buf))
 		part = rest
@@ -158,12 +152,15 @@ func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 	return nil, g.trim(s.maxBytes, s.log)
 }
 
-func recordOf(e Event) record {
-	return record{e.ID, e.Time, e.Arrived, e.Stream, e.Message}
-}
-
-func (r record) event() Event {
-	return Event{ID: r.ID, Time: r.Time, Arrived: r.Arrived, Stream: r.Stream, Message: r.Message}
+// seeAll notes events that were written at the segment's end.
+func (seg *segment) seeAll(part []queued, ends []int) {
+	begin := 0
+	for i, end := range ends {
+		e := &part[i].event
+		l := line{id: e.ID, time: e.Time, arrived: e.Arrived}
+		seg.see(&l, e.Stream, int64(len(e.Message)), seg.size+int64(begin), int64(end-begin))
+		begin = end
+	}
 }
 
 // appendTo writes b at offset, or leaves the file as it was.
