@@ -18,15 +18,16 @@ import (
 
 // call is one request on its way through an operation.
 type call struct {
-	s      *Server
-	w      http.ResponseWriter
-	r      *http.Request
-	op     *operation
-	id     string // request ID
-	region string
-	label  string // of the path, decoded
-	body   []byte
-	values url.Values // of the query, parsed on first use
+	s       *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	op      *operation
+	id      string // request ID
+	region  string
+	label   string // of the path, decoded
+	body    []byte
+	values  url.Values // of the query, parsed on first use
+	service Service    // that the request is for; nil: Lambda
 }
 
 const (
@@ -59,10 +60,14 @@ func newRequestID() string {
 
 // answer takes the order of checks of the service: authentication, shape of the request, then the operation's own.
 func (c *call) answer() error {
+	c.service = c.s.service(c.r)
 	if c.s.Guard != nil {
 		if err := c.s.Guard(c.r); err != nil {
 			return fail("AccessDeniedException", "%v", err)
 		}
+	}
+	if c.service != nil {
+		return c.answerAs(c.service)
 	}
 	path := c.r.URL.EscapedPath()
 	if strings.HasPrefix(path, codePath) {

@@ -179,6 +179,10 @@ func (c *call) writeError(err error) {
 	if ours {
 		c.s.Log.Error("request failed", "request_id", c.id, "operation", c.operation(), "error", err)
 	}
+	if c.service != nil {
+		c.service.Refuse(c.w, e.Code, e.Message)
+		return
+	}
 	k, ok := kinds[e.Code]
 	if !ok {
 		k = kind{http.StatusInternalServerError, "message", service}

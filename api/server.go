@@ -100,6 +100,7 @@ type Options struct {
 	Pool      Pool
 	Runtimes  Runtimes
 	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
+	Services  []Service // others than Lambda
 	Log       *slog.Logger
 
 	AccountID   string       // 12 digits

@@ -64,6 +64,11 @@ func newVerifier(credentials []Credential, now func() time.Time) *verifier {
 // read: with a stated hash of the body that is every signature that is not valid. Without strict it takes the region if
 // there is one and asks for nothing.
 func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
+	return v.beginFor(r, strict, "lambda")
+}
+
+// beginFor is begin for requests to another service.
+func (v *verifier) beginFor(r *http.Request, strict bool, service string) (signature, error) {
 	sig, err := readSignature(r)
 	if !strict {
 		if !validRegion(sig.region) {
@@ -74,7 +79,7 @@ func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
 	if err != nil {
 		return sig, err
 	}
-	if err := v.precheck(&sig); err != nil {
+	if err := v.precheck(&sig, service); err != nil {
 		return sig, err
 	}
 	if stated := r.Header.Get("X-Amz-Content-Sha256"); stated != "" {
@@ -190,13 +195,13 @@ func badSignature(format string, v ...any) error {
 	return fail("InvalidSignatureException", format, v...)
 }
 
-func (v *verifier) precheck(sig *signature) error {
+func (v *verifier) precheck(sig *signature, service string) error {
 	credential, ok := v.credentials[sig.accessKey]
 	if !ok || credential.SessionToken != "" && subtle.ConstantTimeCompare([]byte(credential.SessionToken), []byte(sig.token)) != 1 {
 		return fail("UnrecognizedClientException", "The security token included in the request is invalid.")
 	}
-	if sig.service != "lambda" {
-		return badSignature("Credential should be scoped to correct service: 'lambda'.")
+	if sig.service != service {
+		return badSignature("Credential should be scoped to correct service: '%s'.", service)
 	}
 	if !validRegion(sig.region) {
 		return badSignature("Credential should be scoped to a valid region.")

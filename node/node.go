@@ -30,6 +30,7 @@ import (
 	"thaw/internal/cleanup"
 	"thaw/internal/door"
 	"thaw/jetstream"
+	"thaw/logsapi"
 	"thaw/logstore"
 	"thaw/node/embedded"
 	"thaw/pool"
@@ -270,7 +271,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	}
 	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
 		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency,
-		Uploads: filepath.Join(n.cfg.DataDir, "uploads")}
+		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
 	}
@@ -286,6 +287,13 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 		n.api.SnapStarted(n.snapshots.Known)
 	}
 	return nil
+}
+
+// openLogsAPI makes what speaks for CloudWatch Logs.
+func (n *Node) openLogsAPI() *logsapi.Server {
+	s := logsapi.New(logsapi.Options{Logs: n.logs, AccountID: n.cfg.AccountID, Log: n.log, Stopping: n.drain})
+	n.undo.Add(func() error { s.Close(); return nil })
+	return s
 }
 
 // timed measures invocations on their way to the pool.

@@ -1,0 +1,169 @@
+// Package logsapi is Amazon CloudWatch Logs laid over the log store: one file for each operation or pair of operations,
+// in the protocol JSON 1.1. Whoever serves it has checked signatures, and gives it whole bodies (api.Service).
+//
+// Log groups belong to the server: every region shows the same ones, in ARNs of its own.
+//
+// Owner: a Server owns the goroutines of its queries; Close ends them and waits. Live tails belong to their requests,
+// and end with Options.Stopping.
+package logsapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"thaw/logstore"
+)
+
+// Options of a Server; all are required but Now.
+type Options struct {
+	Logs      *logstore.Store
+	AccountID string // 12 digits
+	Log       *slog.Logger
+	Stopping  <-chan struct{} // closed when the server ends: what would go on for hours ends
+	Now       func() time.Time
+}
+
+// Server answers requests; it is an api.Service.
+type Server struct {
+	o          Options
+	operations map[string]func(*call) (any, error)
+	queries    queries
+}
+
+// New makes a Server.
+func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{o: o, operations: operations()}
+	s.queries.open()
+	return s
+}
+
+// Close ends what runs by itself.
+func (s *Server) Close() { s.queries.close() }
+
+// Name is the service's in signatures.
+func (*Server) Name() string { return "logs" }
+
+// Target is what X-Amz-Target of its requests begins with.
+func (*Server) Target() string { return "Logs_20140328." }
+
+// operations that there are. An answer of nil is an empty body; one that was written already is errAnswered.
+func operations() map[string]func(*call) (any, error) {
+	return map[string]func(*call) (any, error){
+		"CreateLogGroup":        createLogGroup,
+		"CreateLogStream":       createLogStream,
+		"DeleteLogGroup":        deleteLogGroup,
+		"DeleteLogStream":       deleteLogStream,
+		"DeleteRetentionPolicy": deleteRetentionPolicy,
+		"DescribeLogGroups":     describeLogGroups,
+		"DescribeLogStreams":    describeLogStreams,
+		"FilterLogEvents":       filterLogEvents,
+		"GetLogEvents":          getLogEvents,
+		"ListTagsForResource":   listTagsForResource,
+		"ListTagsLogGroup":      listTagsLogGroup,
+		"PutLogEvents":          putLogEvents,
+		"PutRetentionPolicy":    putRetentionPolicy,
+		"TagLogGroup":           tagLogGroup,
+		"TagResource":           tagResource,
+		"UntagLogGroup":         untagLogGroup,
+		"UntagResource":         untagResource,
+	}
+}
+
+// call is one request.
+type call struct {
+	s      *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	region string
+	body   []byte
+}
+
+func (c *call) ctx() context.Context  { return c.r.Context() }
+func (c *call) logs() *logstore.Store { return c.s.o.Logs }
+
+// errAnswered says that an operation has written its answer itself.
+var errAnswered = errors.New("answered")
+
+var contentType = []string{"application/x-amz-json-1.1"}
+
+// Serve answers a request.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, operation, region string, body []byte) {
+	c := &call{s: s, w: w, r: r, region: region, body: body}
+	serve := s.operations[operation]
+	switch {
+	case serve != nil:
+	case strings.Contains(later, " "+operation+" "):
+		s.Refuse(w, "NotImplementedException", operation+" is not implemented by this server yet.")
+		return
+	default:
+		s.Refuse(w, "UnknownOperationException", "")
+		return
+	}
+	answer, err := serve(c)
+	switch {
+	case errors.Is(err, errAnswered):
+	case err != nil:
+		e, ours := answerFor(err)
+		if ours {
+			s.o.Log.Error("request failed", "request_id", w.Header().Get("X-Amzn-Requestid"), "operation", operation, "error", err)
+		}
+		s.Refuse(w, e.Code, e.Message)
+	default:
+		s.write(w, http.StatusOK, answer)
+	}
+}
+
+func (s *Server) write(w http.ResponseWriter, status int, answer any) {
+	var b bytes.Buffer
+	if answer != nil {
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(answer); err != nil {
+			s.o.Log.Error("answer of the logs API", "error", err)
+			status = http.StatusInternalServerError
+		}
+	}
+	body := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	h := w.Header()
+	h["Content-Type"] = contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	w.Write(body) //nolint:errcheck // nobody to tell
+}
+
+// decode reads the request. An empty body means {}; unknown members are ignored.
+func decode[T any](c *call) (in T, err error) {
+	if len(bytes.TrimSpace(c.body)) == 0 {
+		return in, nil
+	}
+	err = json.Unmarshal(c.body, &in)
+	var typ *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+	case errors.As(err, &typ):
+		err = fail("SerializationException", "%s_VALUE cannot be converted to %s", strings.ToUpper(typ.Value), typ.Type.Kind())
+	default:
+		err = fail("SerializationException", "Could not parse request body into json: %v", err)
+	}
+	return in, err
+}
+
+// ARNs of what there is.
+func (c *call) groupARN(group string) string {
+	return fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s", c.region, c.s.o.AccountID, group)
+}
+
+func (c *call) streamARN(group, stream string) string {
+	return c.groupARN(group) + ":log-stream:" + stream
+}
