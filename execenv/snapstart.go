@@ -42,8 +42,6 @@ type Restore struct {
 	ID      string
 	Expires time.Time // zero: never
 	Source  sandbox.SnapshotSource
-	// Parked, when set, is a sandbox that is half-way through this restore; it is used up.
-	Parked sandbox.Parked
 	// CheckpointAt is when the snapshot's last instruction ran. A copy must not run sooner than thawPause after it.
 	CheckpointAt time.Time
 }
@@ -55,13 +53,6 @@ const thawPause = 110 * time.Millisecond
 func (r *Restore) open(ctx context.Context, b sandbox.Backend, spec sandbox.Spec) (sandbox.Sandbox, error) {
 	if wait := thawPause - time.Since(r.CheckpointAt); wait > 0 && wait <= thawPause {
 		time.Sleep(wait)
-	}
-	if r.Parked != nil {
-		box, err := r.Parked.Claim(ctx, spec)
-		if err == nil {
-			return box, nil
-		}
-		// It can have ended while it waited; the snapshot itself may be sound.
 	}
 	return b.Restore(ctx, spec, r.Source)
 }
@@ -199,7 +190,7 @@ func (d *driver) quiesced() {
 	go func() {
 		defer close(ended)
 		defer cancel()
-		done <- box.Checkpoint(ctx, sink, false)
+		done <- box.Checkpoint(ctx, sink)
 	}()
 	d.making.endSaving = func() { cancel(); <-ended }
 }

@@ -64,8 +64,6 @@ type Backend interface {
 	// Restore returns a running sandbox that goes on where the snapshot was taken. Its guest waits for wire.Restored on a new stream.
 	// Mounts of the Spec must show what they showed then: nobody checks that here. ctx bounds the restore only. *SnapshotError, or *ResourceError.
 	Restore(ctx context.Context, spec Spec, src SnapshotSource) (Sandbox, error)
-	// Prepare begins a Restore for nobody yet: what is common to all restores of one snapshot is done, the rest waits for Claim.
-	Prepare(ctx context.Context, src SnapshotSource) (Parked, error)
 	// Close ends every sandbox that is left, and whatever the backend keeps for itself.
 	Close() error
 }
@@ -88,10 +86,9 @@ type Sandbox interface {
 	// Exited is closed when the sandbox has ended; Exit then says why.
 	Exited() <-chan struct{}
 	Exit() Exit
-	// Checkpoint saves the sandbox into sink. Its guest must have said wire.Quiesced: what is in the stream is lost to the copies. With
-	// leaveRunning it goes on afterwards; otherwise it has ended, as if closed, and only Close is left. An error ends it, too,
-	// unless it was running on. ctx bounds it. *SnapshotError.
-	Checkpoint(ctx context.Context, sink SnapshotSink, leaveRunning bool) error
+	// Checkpoint saves the sandbox into sink. Its guest must have said wire.Quiesced: what is in the stream is lost to the
+	// copies. It ends with its checkpoint, as if closed, also when that fails, and only Close is left. ctx bounds it. *SnapshotError.
+	Checkpoint(ctx context.Context, sink SnapshotSink) error
 	// Close ends the sandbox now and removes all that belongs to it. It waits until that is done.
 	Close() error
 	// HostPath is where the host has a path that a backend without Mounts makes itself (/tmp); isolating backends return

@@ -1,26 +1,16 @@
 package sandbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 )
 
-// The parts of a snapshot, in the order in which a Sink is asked for them.
-const (
-	PartState     = "state"      // the kernel's objects, some 0.3 MB; begins with a JSON header that names what made it
-	PartPagesMeta = "pages_meta" // which page of memory lies where in PartPages, some KB
-	PartPages     = "pages"      // the memory itself, in whole pages of 4096 bytes; zero pages are left out
-)
-
-// Parts are all parts.
-var Parts = []string{PartState, PartPagesMeta, PartPages}
-
-// A SnapshotSink takes the parts of one snapshot as a Checkpoint writes them.
+// A SnapshotSink takes the parts of one snapshot as a Checkpoint writes them. Which parts there are, and what is in them,
+// the backend alone knows: it names them here, and asks a SnapshotSource for the same names.
 type SnapshotSink interface {
-	// Create opens a part for writing; each is asked for once. A plain *os.File, empty, is written by the sandbox itself; any
+	// Create opens a part for writing; each is asked for once. A name has no slash and is good for a file. A plain *os.File, empty, is written by the sandbox itself; any
 	// other writer gets the bytes in order, through a temporary file of the backend. Checkpoint closes the writer, whatever happens. What was
 	// written is a snapshot only once Checkpoint has returned nil.
 	Create(part string) (io.WriteCloser, error)
@@ -28,8 +18,8 @@ type SnapshotSink interface {
 	Note(text string)
 }
 
-// A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until Restore has returned, or the
-// Parked that Prepare returned was claimed or closed. What is still under way then, because everybody gave up on it, may take as long as it likes: it holds up
+// A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until
+// Restore has returned. What is still under way then, because everybody gave up on it, may take as long as it likes: it holds up
 // the backend's Close, nothing else. Open can still be called then, and answers an error when the source has ended.
 type SnapshotSource interface {
 	Open(part string) (SnapshotPart, error)
@@ -69,11 +59,3 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 
 // ErrNoSnapshots is the answer of a backend whose Capabilities.Snapshots is false.
 var ErrNoSnapshots = errors.New("this sandbox backend cannot take or restore snapshots")
-
-// A Parked is a sandbox half-way through the restore of one snapshot: its memory is loaded, its kernel is not, nothing in it runs. It holds about as much memory
-// as a restored one. A Parked that ended by itself says so at Claim.
-type Parked interface {
-	// Claim makes it the sandbox of spec and lets it run. The Parked is used up, also when it fails.
-	Claim(ctx context.Context, spec Spec) (Sandbox, error)
-	Close() error
-}

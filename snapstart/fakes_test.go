@@ -11,7 +11,6 @@ import (
 
 	"thaw/execenv"
 	"thaw/function"
-	"thaw/sandbox"
 	"thaw/snapshot"
 	"thaw/snapshot/snapshottest"
 )
@@ -96,7 +95,7 @@ func (f *fakeEnvironments) Save(ctx context.Context, v *function.Version, m exec
 	if err != nil {
 		return execenv.Made{}, err
 	}
-	for _, part := range sandbox.Parts {
+	for _, part := range fakeParts {
 		w, err := m.Sink.Create(part)
 		if err != nil {
 			return execenv.Made{}, err
@@ -112,6 +111,9 @@ func (f *fakeEnvironments) Save(ctx context.Context, v *function.Version, m exec
 	}
 	return made, nil
 }
+
+// fakeParts are those of the fake snapshots.
+var fakeParts = []string{"memory", "registers"}
 
 func (f *fakeEnvironments) Copy(_ context.Context, v *function.Version, r *execenv.Restore, release func()) (Copy, error) {
 	f.mu.Lock()

@@ -95,7 +95,7 @@ func TestFirstGeneration(t *testing.T) {
 		if err != nil || restore == nil || restore.ID != string(r.Current.ID) || !b.Ready(v) || !b.Optimized(v) {
 			t.Fatalf("nothing is lent: %+v, %v", restore, err)
 		}
-		part, err := restore.Source.Open(sandbox.Parts[0])
+		part, err := restore.Source.Open(fakeParts[0])
 		if err != nil || part.Size != 8*snapshot.PageSize {
 			t.Errorf("%+v, %v", part, err)
 		}

@@ -328,7 +328,7 @@ func save(t *testing.T, b *gvisor.Backend, f function, vars []string) folder {
 	h.Send(wire.KindQuiesce, nil, nil)
 	h.Take(wire.KindQuiesced, nil)
 	d := folder(t.TempDir())
-	if err := sb.Checkpoint(ctx, d, false); err != nil {
+	if err := sb.Checkpoint(ctx, d); err != nil {
 		t.Fatalf("checkpoint: %v", err)
 	}
 	return d

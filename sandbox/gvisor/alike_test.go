@@ -21,13 +21,13 @@ func TestSavedKernelsAreAlike(t *testing.T) {
 		g := create(t, b, sandbox.Spec{ID: sandbox.ID(fmt.Sprint("original-", i))})
 		g.must("echo alive")
 		d := folder(t.TempDir())
-		if err := g.Checkpoint(testContext(t), d, false); err != nil {
+		if err := g.Checkpoint(testContext(t), d); err != nil {
 			t.Fatal(err)
 		}
 		if got := restored(t, b, fmt.Sprint("copy-", i), d).must("echo alive"); got != "echo alive" {
 			t.Errorf("a copy says %q", got)
 		}
-		state, err := os.ReadFile(filepath.Join(string(d), sandbox.PartState))
+		state, err := os.ReadFile(filepath.Join(string(d), partState))
 		if err != nil {
 			t.Fatal(err)
 		}

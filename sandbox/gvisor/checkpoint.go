@@ -13,21 +13,19 @@ import (
 )
 
 // Checkpoint implements sandbox.Sandbox.
-func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink, leaveRunning bool) error {
+func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink) error {
 	s.b.mu.Lock()
 	s.b.wantArmedLocked() // a restore follows
 	s.b.mu.Unlock()
 	w, err := s.openSink(sink)
 	if err != nil {
-		return &sandbox.SnapshotError{Stage: sandbox.StageSink, Err: err}
+		return errors.Join(&sandbox.SnapshotError{Stage: sandbox.StageSink, Err: err}, s.Close())
 	}
-	if !leaveRunning {
-		s.mu.Lock()
-		s.saving = true
-		s.mu.Unlock()
-	}
+	s.mu.Lock()
+	s.saving = true
+	s.mu.Unlock()
 	rep, err := s.launcher.Call(ctx, launch.Request{
-		Op: launch.OpSave, ID: s.name, Root: s.root(), Key: s.b.key, Resume: leaveRunning, Baseline: s.memory.baseline,
+		Op: launch.OpSave, ID: s.name, Root: s.root(), Key: s.b.key, Baseline: s.memory.baseline,
 	}, append(slices.Clone(w.files), w.scratch)...)
 	if err != nil {
 		stage := rep.Stage
@@ -38,18 +36,12 @@ func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink, lea
 			stage = sandbox.StageMemory
 			err = fmt.Errorf("to save what is open in it (files in /tmp, sockets) takes more than the %d MB that the function may have", s.spec.MemoryMiB)
 		}
-		err = errors.Join(&sandbox.SnapshotError{Stage: stage, Err: err}, w.close(false))
-		if !leaveRunning {
-			err = errors.Join(err, s.Close())
-		}
-		return err
+		return errors.Join(&sandbox.SnapshotError{Stage: stage, Err: err}, w.close(false), s.Close())
 	}
-	if !leaveRunning {
-		select {
-		case <-s.exited:
-		case <-ctx.Done():
-			return errors.Join(&sandbox.SnapshotError{Stage: sandbox.StageSave, Err: context.Cause(ctx)}, w.close(false), s.Close())
-		}
+	select {
+	case <-s.exited:
+	case <-ctx.Done():
+		return errors.Join(&sandbox.SnapshotError{Stage: sandbox.StageSave, Err: context.Cause(ctx)}, w.close(false), s.Close())
 	}
 	if err := w.close(true); err != nil {
 		return &sandbox.SnapshotError{Stage: sandbox.StageSink, Err: err}
@@ -78,7 +70,7 @@ func (s *Sandbox) openSink(sink sandbox.SnapshotSink) (_ *sinkWriters, err error
 	if w.scratch, err = s.scratch(); err != nil {
 		return nil, err
 	}
-	for _, name := range sandbox.Parts {
+	for _, name := range parts {
 		out, err := sink.Create(name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -122,14 +114,14 @@ func (w *sinkWriters) close(complete bool) error {
 			if complete {
 				_, err := io.Copy(out, io.NewSectionReader(w.files[i], 0, 1<<62))
 				if err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", sandbox.Parts[i], err))
+					errs = append(errs, fmt.Errorf("%s: %w", parts[i], err))
 					complete = false
 				}
 			}
 			w.files[i].Close()
 		}
 		if err := out.Close(); err != nil && complete {
-			errs = append(errs, fmt.Errorf("%s: %w", sandbox.Parts[i], err))
+			errs = append(errs, fmt.Errorf("%s: %w", parts[i], err))
 		}
 	}
 	return errors.Join(errs...)

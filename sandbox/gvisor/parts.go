@@ -14,6 +14,15 @@ import (
 	"thaw/sandbox"
 )
 
+// The parts of a snapshot, in the order in which launch.OpSave and OpGive have their files.
+const (
+	partState     = "state"      // the kernel's objects, some 0.3 MB; begins with a JSON header that names what made it
+	partPagesMeta = "pages_meta" // which page of memory lies where in partPages, some KB
+	partPages     = "pages"      // the memory itself, in whole pages of 4096 bytes; zero pages are left out
+)
+
+var parts = []string{partState, partPagesMeta, partPages}
+
 // source is a snapshot source that is being read for one restore. A read cannot be cut short: whoever waits gives up, and the goroutine that reads
 // ends when the source lets it. Backend.Close waits for it.
 type source struct {
@@ -77,7 +86,7 @@ func (s *source) read() {
 
 // open opens all parts. Pages that come from a reader go through memory of ours that is filled, by rest, while the sandbox reads it; a pipe tells it how far.
 func (s *source) open() (files []*os.File, rest func(), err error) {
-	for _, name := range sandbox.Parts {
+	for _, name := range parts {
 		p, err := s.src.Open(name)
 		if err != nil {
 			return files, nil, fmt.Errorf("%s: %w", name, err)
@@ -85,7 +94,7 @@ func (s *source) open() (files []*os.File, rest func(), err error) {
 		if p.File != nil {
 			files = append(files, p.File)
 		}
-		if p.Size < 0 || (name != sandbox.PartPages && p.Size > maxWhole) {
+		if p.Size < 0 || (name != partPages && p.Size > maxWhole) {
 			return files, nil, fmt.Errorf("%s: %d bytes", name, p.Size)
 		}
 		if p.File != nil {
@@ -96,7 +105,7 @@ func (s *source) open() (files []*os.File, rest func(), err error) {
 			return files, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		files = append(files, f)
-		if name != sandbox.PartPages {
+		if name != partPages {
 			if err := fill(f, p, func(int64) error { return nil }); err != nil {
 				return files, nil, fmt.Errorf("%s: %w", name, err)
 			}

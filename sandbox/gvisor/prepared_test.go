@@ -17,7 +17,7 @@ func keeper(t *testing.T, b *Backend, name string, bytes int64, seed int) folder
 	g := create(t, b, sandbox.Spec{ID: sandbox.ID(name)})
 	g.must("keep %d %d", bytes, seed)
 	d := folder(t.TempDir())
-	if err := g.Checkpoint(testContext(t), d, false); err != nil {
+	if err := g.Checkpoint(testContext(t), d); err != nil {
 		t.Fatal(err)
 	}
 	return d

@@ -39,32 +39,6 @@ func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 	return s, nil
 }
 
-// Parked implements sandbox.Parked.
-type Parked struct{ s *Sandbox }
-
-// Prepare implements sandbox.Backend.
-func (b *Backend) Prepare(ctx context.Context, src sandbox.SnapshotSource) (sandbox.Parked, error) {
-	s, err := b.prepare(ctx, src, newStages())
-	if err != nil {
-		return nil, err
-	}
-	return &Parked{s}, nil
-}
-
-// Claim implements sandbox.Parked.
-func (p *Parked) Claim(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
-	if err := p.s.b.reserve(spec); err != nil {
-		return nil, errors.Join(err, p.s.Close())
-	}
-	if err := p.s.claim(ctx, spec, newStages()); err != nil {
-		return nil, err
-	}
-	return p.s, nil
-}
-
-// Close implements sandbox.Parked.
-func (p *Parked) Close() error { return p.s.Close() }
-
 // prepare takes a sandbox that waits for a snapshot and gives it this one: its pages begin to load.
 func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock *stages) (_ *Sandbox, err error) {
 	from, err := b.openSource(src)
@@ -86,7 +60,7 @@ func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock
 		return nil, s.snapshotFailed(sandbox.StageSource, err)
 	}
 	clock.mark("source")
-	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: b.key, Progress: len(files) > len(sandbox.Parts)}, files...)
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: b.key, Progress: len(files) > len(parts)}, files...)
 	if err != nil {
 		return nil, s.snapshotFailed(rep.Stage, err)
 	}

@@ -11,12 +11,7 @@ func (b *Backend) Restore(context.Context, sandbox.Spec, sandbox.SnapshotSource)
 	return nil, sandbox.ErrNoSnapshots
 }
 
-// Prepare implements sandbox.Backend.
-func (b *Backend) Prepare(context.Context, sandbox.SnapshotSource) (sandbox.Parked, error) {
-	return nil, sandbox.ErrNoSnapshots
-}
-
 // Checkpoint implements sandbox.Sandbox.
-func (s *Sandbox) Checkpoint(context.Context, sandbox.SnapshotSink, bool) error {
+func (s *Sandbox) Checkpoint(context.Context, sandbox.SnapshotSink) error {
 	return sandbox.ErrNoSnapshots
 }

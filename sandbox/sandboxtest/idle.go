@@ -123,7 +123,7 @@ func (s *suite) sleepingCopies(t *testing.T) []*sleepingCopy {
 	b := s.backend(t)
 	var all []*sleepingCopy
 	for _, f := range functions(t) {
-		snapshot := f.begin(t, s, b).checkpoint(t, false)
+		snapshot := f.begin(t, s, b).checkpoint(t)
 		for _, idle := range idleTimes {
 			c := &sleepingCopy{box: s.restore(t, f, b, snapshot), name: fmt.Sprintf("%s %v", f.name, idle)}
 			c.last = c.ask(t, "before")

@@ -24,91 +24,70 @@ func BenchmarkRestores(b *testing.B, open func(t testing.TB) sandbox.Backend, se
 		}
 	}
 	for _, f := range list {
-		for _, park := range []bool{false, true} {
-			name := f.name
-			if park {
-				name += " parked"
+		name := f.name
+		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
+			x := f.begin(b, s, be)
+			x.ask(b, "before")
+			began := time.Now()
+			d := x.checkpoint(b)
+			b.ReportMetric(time.Since(began).Seconds()*1e3, "checkpoint-ms")
+			x.Close()
+			table := make(map[string][]float64)
+			var order []string
+			note := func(stage string, seconds float64) {
+				if _, ok := table[stage]; !ok {
+					order = append(order, stage)
+				}
+				table[stage] = append(table[stage], seconds*1e3)
 			}
-			b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
-				x := f.begin(b, s, be)
-				x.ask(b, "before")
-				began := time.Now()
-				d := x.checkpoint(b, false)
-				b.ReportMetric(time.Since(began).Seconds()*1e3, "checkpoint-ms")
-				x.Close()
-				table := make(map[string][]float64)
-				var order []string
-				note := func(stage string, seconds float64) {
-					if _, ok := table[stage]; !ok {
-						order = append(order, stage)
-					}
-					table[stage] = append(table[stage], seconds*1e3)
-				}
-				b.ResetTimer()
-				for range b.N {
-					b.StopTimer()
-					spec := s.spec(b)
-					spec.Mounts = f.mounts
-					ctx, cancel := context.WithTimeout(context.Background(), patience)
-					settle()
-					var parked sandbox.Parked
-					if park {
-						p, err := be.Prepare(ctx, d)
-						if err != nil {
-							b.Fatal(err)
-						}
-						parked = p
-						time.Sleep(300 * time.Millisecond) // its pages load
-						settle()
-					}
-					b.StartTimer()
-					began := time.Now()
-					var sb sandbox.Sandbox
-					var err error
-					if park {
-						sb, err = parked.Claim(ctx, spec)
-					} else {
-						sb, err = be.Restore(ctx, spec, d)
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
-					running := time.Now()
-					c := &box{Sandbox: sb, Host: NewHost(b, sb), backend: be, spec: spec}
-					c.restored()
-					told := time.Now()
-					c.ask(b, "after")
-					answered := time.Now()
-					b.StopTimer()
-					for _, st := range sb.Stages() {
-						note(st.Name, st.Seconds)
-					}
-					note("guest answered Restored", told.Sub(running).Seconds())
-					note("invoke answered", answered.Sub(told).Seconds())
-					note("TOTAL", answered.Sub(began).Seconds())
-					c.Send(wire.KindPing, wire.Ping{Seq: 1}, nil)
-					c.Take(wire.KindPong, nil)
-					if err := c.Freeze(); err != nil {
-						b.Fatal(err)
-					}
-					if used, err := c.MemoryUsed(); err == nil {
-						note("(memory used, MB)", float64(used)/1e6/1e3)
-					}
-					c.end(b)
-					cancel()
-					b.StartTimer()
-				}
+			b.ResetTimer()
+			for range b.N {
 				b.StopTimer()
-				var text strings.Builder
-				for _, stage := range order {
-					v := table[stage]
-					sort.Float64s(v)
-					fmt.Fprintf(&text, "%-45s p50 %8.2f ms  (min %.2f, max %.2f)\n", stage, v[len(v)/2], v[0], v[len(v)-1])
+				spec := s.spec(b)
+				spec.Mounts = f.mounts
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				settle()
+				b.StartTimer()
+				began := time.Now()
+				sb, err := be.Restore(ctx, spec, d)
+				if err != nil {
+					b.Fatal(err)
 				}
-				if b.N > 1 {
-					fmt.Printf("%d restores of %s\n%s", b.N, name, &text) // a log would be cut
+				running := time.Now()
+				c := &box{Sandbox: sb, Host: NewHost(b, sb), backend: be, spec: spec}
+				c.restored()
+				told := time.Now()
+				c.ask(b, "after")
+				answered := time.Now()
+				b.StopTimer()
+				for _, st := range sb.Stages() {
+					note(st.Name, st.Seconds)
 				}
-			})
-		}
+				note("guest answered Restored", told.Sub(running).Seconds())
+				note("invoke answered", answered.Sub(told).Seconds())
+				note("TOTAL", answered.Sub(began).Seconds())
+				c.Send(wire.KindPing, wire.Ping{Seq: 1}, nil)
+				c.Take(wire.KindPong, nil)
+				if err := c.Freeze(); err != nil {
+					b.Fatal(err)
+				}
+				if used, err := c.MemoryUsed(); err == nil {
+					note("(memory used, MB)", float64(used)/1e6/1e3)
+				}
+				c.end(b)
+				cancel()
+				b.StartTimer()
+			}
+			b.StopTimer()
+			var text strings.Builder
+			for _, stage := range order {
+				v := table[stage]
+				sort.Float64s(v)
+				fmt.Fprintf(&text, "%-45s p50 %8.2f ms  (min %.2f, max %.2f)\n", stage, v[len(v)/2], v[0], v[len(v)-1])
+			}
+			if b.N > 1 {
+				fmt.Printf("%d restores of %s\n%s", b.N, name, &text) // a log would be cut
+			}
+		})
 	}
 }

@@ -58,7 +58,7 @@ const (
 	OpArm  Op = "arm"
 	OpGive Op = "give"
 	OpRun  Op = "run"
-	// Save writes a snapshot; beside the request travel the files for state, pages_meta and pages, and a scratch file,
+	// Save writes a snapshot, and the sandbox ends; beside the request travel the files for state, pages_meta and pages, and a scratch file,
 	// all empty.
 	OpSave Op = "save"
 	// Trim has a restored sandbox give back memory that it does not need any more, and the launcher learn what it touched first.
@@ -76,7 +76,6 @@ type Request struct {
 
 	Key      string `json:"key,omitempty"`      // OpGive, OpSave: see sandbox.Capabilities.SnapshotKey
 	Progress bool   `json:"progress,omitempty"` // OpGive: a fourth descriptor tells how much of the pages has arrived
-	Resume   bool   `json:"resume,omitempty"`   // OpSave: the sandbox goes on
 	Baseline int64  `json:"baseline,omitempty"` // OpSave
 	Last     bool   `json:"last,omitempty"`     // OpTrim: it is not asked again
 }

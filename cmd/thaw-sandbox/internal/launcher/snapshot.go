@@ -176,7 +176,7 @@ func (l *launcher) save(b *box, req launch.Request, files []*os.File) (launch.Re
 	parts, scratch := files[:3], files[3]
 	begin := time.Now()
 	opts := control.SaveOpts{
-		Metadata: gvisorfile.CompressionLevelNone.ToMetadata(), HavePagesFile: true, Resume: req.Resume,
+		Metadata: gvisorfile.CompressionLevelNone.ToMetadata(), HavePagesFile: true,
 		AppMFExcludeCommittedZeroPages: true,
 		FilePayload:                    urpc.FilePayload{Files: parts},
 	}

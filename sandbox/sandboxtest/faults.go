@@ -1,0 +1,257 @@
+package sandboxtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"thaw/sandbox"
+)
+
+func readers(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	before := x.ask(t, "before")
+	m := make(memorySink)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := x.save(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	same(t, before, s.restore(t, f, b, m).ask(t, "after"))
+}
+
+func evicted(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	before := x.ask(t, "before")
+	d := x.checkpoint(t)
+	parts := d.parts(t)
+	same(t, before, s.restore(t, f, b, removing{d}).ask(t, "after"))
+	for _, part := range parts {
+		if _, err := os.Stat(d.path(part)); err == nil {
+			t.Errorf("the test did not remove its source's %s", part)
+		}
+	}
+}
+
+func badSinks(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	x.ask(t, "before")
+	good := x.checkpoint(t)
+	for _, part := range good.parts(t) {
+		for _, where := range []string{"create", "write", "close"} {
+			c := s.restore(t, f, b, good)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			err := c.save(ctx, brokenSink{folder(t.TempDir()), part, where})
+			cancel()
+			wantStage(t, err, sandbox.StageSink)
+			if !errors.Is(err, errBroken) {
+				t.Errorf("%s at %s: error %v does not wrap the sink's", where, part, err)
+			}
+			c.awaitExit(t)
+		}
+	}
+}
+
+func wantStage(t testing.TB, err error, stages ...string) {
+	t.Helper()
+	var se *sandbox.SnapshotError
+	if !errors.As(err, &se) {
+		t.Errorf("error %v is no SnapshotError", err)
+		return
+	}
+	for _, s := range stages {
+		if se.Stage == s {
+			return
+		}
+	}
+	t.Errorf("error %v is of stage %s, want %v", err, se.Stage, stages)
+}
+
+func damaged(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	x.ask(t, "before")
+	good := x.checkpoint(t)
+	copied := s.restore(t, f, b, good)
+	copied.ask(t, "later")
+	other := copied.checkpoint(t) // a second snapshot, of the same function a moment later
+	edit := func(change func([]byte) []byte) func(string) error {
+		return func(path string) error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, change(data), 0o600)
+		}
+	}
+	for i, c := range []struct {
+		name   string
+		damage func(path string) error
+	}{
+		{"empty", func(p string) error { return os.Truncate(p, 0) }},
+		{"cut in half", edit(func(d []byte) []byte { return d[:len(d)/2] })},
+		{"cut by a page", edit(func(d []byte) []byte { return d[:max(len(d)-4096, 0)] })},
+		{"longer by a page", edit(func(d []byte) []byte { return append(d, make([]byte, 4096)...) })},
+		{"a bit turned in the middle", edit(func(d []byte) []byte { d[len(d)/2] ^= 1; return d })},
+		{"a bit turned at the end", edit(func(d []byte) []byte { d[len(d)-1] ^= 1; return d })},
+		{"zeroed", edit(func(d []byte) []byte { clear(d); return d })},
+		{"that of another snapshot", nil},
+		{"missing", os.Remove},
+	} {
+		for _, part := range good.parts(t) {
+			if c.damage == nil && alike(t, good.path(part), other.path(part)) {
+				continue
+			}
+			t.Run(part+" "+c.name, func(t *testing.T) {
+				d := folder(t.TempDir())
+				for _, p := range good.parts(t) {
+					data, err := os.ReadFile(good.path(p))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if c.damage == nil && p == part {
+						if data, err = os.ReadFile(other.path(p)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := os.WriteFile(d.path(p), data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.damage != nil {
+					if err := c.damage(d.path(part)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				spec := s.spec(t)
+				spec.Mounts = f.mounts
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				var src sandbox.SnapshotSource = d
+				if i%2 == 1 {
+					src = readerSource{folder: d}
+				}
+				sb, err := b.Restore(ctx, spec, src)
+				if err == nil {
+					sb.Close()
+					t.Fatal("it was restored")
+				}
+				wantStage(t, err, sandbox.StageSource, sandbox.StageHeader, sandbox.StageLoad)
+			})
+		}
+	}
+	// The backend is none the worse.
+	s.restore(t, f, b, good).ask(t, "after")
+}
+
+func alike(t testing.TB, one, other string) bool {
+	t.Helper()
+	a, err := os.ReadFile(one)
+	b, err2 := os.ReadFile(other)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Equal(a, b)
+}
+
+func stalled(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	x.ask(t, "before")
+	d := x.checkpoint(t)
+	spec := s.spec(t)
+	spec.Mounts = f.mounts
+	parts := d.parts(t)
+	largest := parts[len(parts)-1]
+	fail := func(part string, r io.ReaderAt) io.ReaderAt {
+		return readerFunc(func(p []byte, off int64) (int, error) {
+			if part == largest && off > 0 {
+				return 0, errBroken
+			}
+			return r.ReadAt(p[:min(len(p), 64<<10)], off)
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := b.Restore(ctx, spec, readerSource{d, fail}); err == nil {
+		t.Error("a failing source was restored")
+	} else {
+		wantStage(t, err, sandbox.StageLoad, sandbox.StageSource)
+	}
+	for _, stuck := range parts {
+		release := make(chan struct{})
+		stall := func(part string, r io.ReaderAt) io.ReaderAt {
+			return readerFunc(func(p []byte, off int64) (int, error) {
+				if part == stuck {
+					<-release
+				}
+				return r.ReadAt(p, off)
+			})
+		}
+		short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		_, err := b.Restore(short, spec, readerSource{d, stall}) // returns although the source does not
+		cancel()
+		close(release)
+		if err == nil {
+			t.Errorf("stalled %s were restored", stuck)
+			continue
+		}
+		wantStage(t, err, sandbox.StageLoad, sandbox.StageMake, sandbox.StageSource, sandbox.StageHeader)
+	}
+	late := &lateSource{folder: d, release: make(chan struct{}), parts: len(parts)}
+	short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	_, err := b.Restore(short, spec, late)
+	wantStage(t, err, sandbox.StageMake, sandbox.StageSource)
+	close(late.release)
+	for _, f := range late.files(t) {
+		await(t, "a file that nobody waits for is closed", func() bool {
+			_, err := f.Stat()
+			return errors.Is(err, os.ErrClosed)
+		})
+	}
+}
+
+func snapshotLeaks(t *testing.T, s *suite, f *function) {
+	b := s.backend(t)
+	x := f.begin(t, s, b)
+	x.ask(t, "before")
+	d := x.checkpoint(t)
+	round := func() {
+		for range 3 {
+			c := s.restore(t, f, b, readerSource{folder: d})
+			c.ask(t, "after")
+			pids := c.PIDs()
+			c.end(t)
+			awaitGone(t, pids)
+		}
+		s.restore(t, f, b, d).end(t)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		spec := s.spec(t)
+		spec.Mounts = []sandbox.Mount{{Source: "/there/is/no/such/folder", Target: "/var/task"}}
+		if _, err := b.Restore(ctx, spec, readerSource{folder: d}); err == nil {
+			t.Error("a mount of nothing was restored")
+		} else {
+			wantStage(t, err, sandbox.StageBind)
+		}
+		c := s.restore(t, f, b, d)
+		c.checkpoint(t)
+		c.end(t)
+	}
+	round()
+	// Blank sandboxes come and go beside the test: it waits for the number to come back.
+	before := openFiles(t)
+	for range 3 {
+		round()
+	}
+	await(t, fmt.Sprintf("%d descriptors, as before", before), func() bool { return openFiles(t) <= before+4 })
+}
