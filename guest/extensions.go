@@ -107,6 +107,9 @@ func (n *generation) launchExtensions(s *wire.Start, names, vars []string, outpu
 			return n.launchFailed(name, why, "fork/exec "+path+": "+reason(err))
 		}
 		n.exts = append(n.exts, c)
+		if err := n.api.Launched(name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -42,6 +42,9 @@ type starter struct {
 	snapshots *snapstart.Service // nil: none
 }
 
+// optOf mounts what a version has at /opt; nil: nothing has.
+var optOf func(*function.Version) []sandbox.Mount
+
 // Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
 // the function's own doing, becomes an Init without anybody noticing but the log and a counter.
 func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
@@ -164,6 +167,9 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 			release()
 			stream.Close()
 		},
+	}
+	if optOf != nil {
+		o.Launch.Mounts = append(o.Launch.Mounts, optOf(v)...)
 	}
 	if more != nil {
 		more(&o)

@@ -182,6 +182,17 @@ func (a *API) Restored(c wire.Credentials) error {
 	a.mu.Lock()
 	a.creds, a.blocked = c, false
 	a.changed.Broadcast()
+	told := make([]wire.Extension, 0, len(a.exts)-1)
+	for who := 1; who < len(a.exts); who++ {
+		told = append(told, a.extensionLocked(who))
+	}
+	a.mu.Unlock()
+	for _, m := range told { // to this host they are new
+		if err := a.send(wire.KindExtension, m, nil); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
 	if verdict, _ := a.crew.Step(0, readiness.Released); verdict == readiness.Answer {
 		restorer := a.restorer
 		a.restorer = nil

@@ -65,6 +65,17 @@ func (a *API) AddExternal(name string) {
 	a.exts = append(a.exts, &extension{})
 }
 
+// Launched tells the host that an extension has a process.
+func (a *API) Launched(name string) error {
+	a.mu.Lock()
+	m := a.extensionLocked(a.crew.Find(name))
+	a.mu.Unlock()
+	if m.State != readiness.Started.String() { // it was quicker, and has told itself
+		return nil
+	}
+	return a.send(wire.KindExtension, m, nil)
+}
+
 // LaunchFailed says that an extension has no process.
 func (a *API) LaunchFailed(name, errorType string) error {
 	a.mu.Lock()

@@ -127,6 +127,8 @@ type client struct {
 	t testing.TB
 	net.Conn
 	r *bufio.Reader
+
+	lastID string // of an extension, in the last answer
 }
 
 func (s *server) dial() *client {
@@ -137,7 +139,7 @@ func (s *server) dial() *client {
 	}
 	s.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
-	return &client{s.t, c, bufio.NewReader(c)}
+	return &client{t: s.t, Conn: c, r: bufio.NewReader(c)}
 }
 
 func (c *client) send(text string) {

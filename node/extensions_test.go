@@ -1,0 +1,297 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"thaw/function"
+	"thaw/sandbox"
+)
+
+// optVariable names, in a function of these tests, the folder that is mounted at /opt.
+const optVariable = "TEST_OPT"
+
+func init() { optOf = optOfTests }
+
+func optOfTests(v *function.Version) []sandbox.Mount {
+	if dir := v.Vars[optVariable]; dir != "" {
+		return []sandbox.Mount{{Source: dir, Target: "/opt"}}
+	}
+	return nil
+}
+
+var extensionProgram struct {
+	once sync.Once
+	code []byte
+	err  error
+}
+
+// optWith makes a folder for /opt that holds the test's extension under each of the names.
+func optWith(t testing.TB, names ...string) string {
+	t.Helper()
+	p := &extensionProgram
+	p.once.Do(func() {
+		out := filepath.Join(os.TempDir(), fmt.Sprintf("thaw-test-extension-%d", os.Getpid()))
+		defer os.Remove(out)
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/extension")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			p.err = fmt.Errorf("%w: %s", err, text)
+			return
+		}
+		p.code, p.err = os.ReadFile(out)
+	})
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	opt := t.TempDir()
+	for dir := opt; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o755) // the function's user comes through
+	}
+	if err := os.Mkdir(filepath.Join(opt, "extensions"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if err := os.WriteFile(filepath.Join(opt, "extensions", n), p.code, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return opt
+}
+
+// withExtensions makes the option for a function beside which extensions run; what gives each one's words.
+func withExtensions(t testing.TB, what map[string]string) option {
+	t.Helper()
+	kv := map[string]string{}
+	var names []string
+	for n, words := range what {
+		names = append(names, n)
+		kv["EXT_"+n] = words
+	}
+	kv[optVariable] = optWith(t, names...)
+	return vars(kv)
+}
+
+const quickFunction = `console.log('loaded'); exports.handler = async (e) => {
+	if (e.exit) process.exit(e.exit)
+	await new Promise(r => setTimeout(r, e.wait || 0)); return e }`
+
+// order fails the test unless the texts stand in the log in this order.
+func order(t testing.TB, lines []string, want ...string) {
+	t.Helper()
+	all := strings.Join(lines, "")
+	at := 0
+	for _, w := range want {
+		i := strings.Index(all[at:], w)
+		if i < 0 {
+			t.Fatalf("no %q in its place in:\n%s", w, all)
+		}
+		at += i + len(w)
+	}
+}
+
+// TestExtensions: two extensions beside a function. E-001, E-002, E-003, E-004, E-007, E-060, E-061, E-068, E-089, E-094, E-098.
+func TestExtensions(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		opts := withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN works=300ms vars", "y": "events="})
+		f := s.js(quickFunction, opts)
+		opt := func() string {
+			out, err := f.client.GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: &f.name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out.Environment.Variables[optVariable]
+		}()
+		if err := os.Mkdir(filepath.Join(opt, "extensions", "folder"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("x", filepath.Join(opt, "extensions", "z")); err != nil { // E-003
+			t.Fatal(err)
+		}
+		if got := f.invoke(`{"a":1}`).ok(t); got != `{"a":1}` {
+			t.Fatalf("cold: %s", got)
+		}
+		first := f.logs("worked for", "REPORT RequestId")
+		order(t, first, "INIT_START", "[y] registered 200", "loaded", "EXTENSION\tName: ", "START RequestId", "END RequestId", "REPORT")
+		order(t, first, "[x] registered 200 {\"functionName\":\""+f.name+"\",\"functionVersion\":\"$LATEST\",\"handler\":\"index.handler\"}", "loaded")
+		all := strings.Join(first, "")
+		for _, want := range []string{"EXTENSION\tName: x\tState: Ready\tEvents: [INVOKE,SHUTDOWN]\n", "EXTENSION\tName: y\tState: Ready\tEvents: []\n",
+			"EXTENSION\tName: z\tState: Ready\tEvents: []\n"} {
+			if !strings.Contains(all, want) {
+				t.Errorf("no %q in\n%s", want, all)
+			}
+		}
+		if strings.Contains(all, "[y] INVOKE") || strings.Contains(all, "folder") {
+			t.Errorf("an extension without events was invoked, or a folder was run:\n%s", all)
+		}
+		names := regexp.MustCompile(`\[x\] vars (\S+) args 0`).FindStringSubmatch(all)
+		if names == nil {
+			t.Fatalf("no variables, or with arguments, in\n%s", all)
+		}
+		for _, n := range strings.Split(names[1], ",") {
+			if strings.HasPrefix(n, "_") && n != "_THAW_SANDBOX" || n == "LAMBDA_TASK_ROOT" || n == "AWS_EXECUTION_ENV" || strings.HasPrefix(n, "AWS_LAMBDA_LOG") {
+				t.Errorf("the extension has %s", n)
+			}
+		}
+		if !strings.Contains(names[1], "AWS_LAMBDA_FUNCTION_NAME") || !strings.Contains(names[1], "AWS_LAMBDA_RUNTIME_API") {
+			t.Errorf("variables of the extension: %s", names[1])
+		}
+		f.invoke(`{}`).ok(t)
+		d := regexp.MustCompile(`REPORT RequestId: \S+\tDuration: (\S+) ms`).FindAllStringSubmatch(strings.Join(f.logs("worked for"), ""), -1)
+		if ms, _ := strconv.ParseFloat(d[0][1], 64); ms < 300 {
+			t.Errorf("the extension's 300 ms are not in a Duration of %v ms", ms)
+		}
+		if _, err := f.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
+			t.Fatal(err)
+		}
+		f.logs("[x] SHUTDOWN SPINDOWN in ")
+	})
+}
+
+// TestExtensionsAnswerFirst: the caller does not wait for an extension that works long. E-060
+func TestExtensionsAnswerFirst(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE works=8s"}))
+		began := time.Now()
+		f.invoke(`{}`).ok(t)
+		if log := strings.Join(f.logs("[x] INVOKE"), ""); strings.Contains(log, "worked for") {
+			t.Errorf("the answer came after %v, when the extension was done", time.Since(began))
+		}
+	})
+}
+
+// TestExtensionsTimeout: E-068, E-069, E-070; a reset lets the extensions end, and the next invocation has new ones.
+func TestExtensionsTimeout(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(quickFunction, timeout(2), withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}))
+		f.invoke(`{}`).ok(t)
+		f.invoke(`{"wait":60000}`).failed(t, "Sandbox.Timedout", "Task timed out after 2.00 seconds")
+		f.logs("[x] SHUTDOWN TIMEOUT in ")
+		f.invoke(`{"wait":1}`).ok(t)
+		f.invoke(`{"exit":3}`).failed(t, "Runtime.ExitError", "exit status 3")
+		f.logs("[x] SHUTDOWN FAILURE in ")
+	})
+}
+
+// TestExtensionsThatFail: E-005, E-006, E-066, E-092, and the misbehaviours that end an Init or an invocation.
+func TestExtensionsThatFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		x       string
+		spoil   func(opt string) error
+		errType string
+		text    string
+		log     []string
+		gvisor  bool // there, too
+	}{
+		"exits in init with 0":      {x: "exits-in-init=0", errType: "Extension.Crash", text: "exit code 0"},
+		"exits before it registers": {x: "exits-at-once=7", errType: "Extension.Crash", text: "exit status 7"},
+		"init error":                {x: "events=INVOKE,SHUTDOWN init-error", errType: "Extension.InitError", text: "exit code 0", log: []string{"EXTENSION\tName: x\tState: InitError\tEvents: [INVOKE,SHUTDOWN]\tError Type: Extension.Foo"}},
+		"exits in an invoke":        {x: "events=INVOKE exits-in-invoke=0", errType: "Extension.Crash", text: "exit code 0", log: []string{"Status: error\tError Type: Extension.Crash", "[y] SHUTDOWN FAILURE"}, gvisor: true},
+		"exit error":                {x: "events=INVOKE exit-error", errType: "Extension.ExitError", text: "exit status 1"},
+		"not executable": {spoil: func(opt string) error { return os.Chmod(filepath.Join(opt, "extensions", "x"), 0o644) }, errType: "Extension.LaunchError",
+			text: "permission denied", log: []string{"EXTENSION\tName: x\tState: LaunchError\tEvents: []\tError Type: PermissionDenied"}, gvisor: true},
+		"no program": {spoil: func(opt string) error {
+			return os.WriteFile(filepath.Join(opt, "extensions", "x"), []byte("garbage"), 0o755)
+		},
+			errType: "Extension.LaunchError", log: []string{"Error Type: UnknownError"}},
+		"eleven": {spoil: func(opt string) error {
+			for i := range 9 {
+				if err := os.Symlink("x", filepath.Join(opt, "extensions", fmt.Sprint("x", i))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, errType: "Extension.LaunchError", text: "the limit is 10", log: []string{"Error Type: TooManyExtensions"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachSandbox(t, func(t *testing.T, s *server) {
+				if s.kind == "gvisor" && !c.gvisor {
+					t.Skip("it is the guest's doing, and the same there")
+				}
+				opt := optWith(t, "x", "y")
+				if c.spoil != nil {
+					if err := c.spoil(opt); err != nil {
+						t.Fatal(err)
+					}
+				}
+				f := s.js(`exports.handler = async (e) => { await new Promise(r => setTimeout(r, 300)); return e }`,
+					vars(map[string]string{optVariable: opt, "EXT_x": c.x, "EXT_y": "events=SHUTDOWN"}))
+				f.invoke(`{}`).failed(t, c.errType, c.text)
+				f.logs(c.log...)
+			})
+		})
+	}
+}
+
+// TestExtensionsThatHang: one that never registers stalls Init until its limit and then the invocation until its own; one that
+// ignores SHUTDOWN is killed at the end of the budget.
+func TestExtensionsThatHang(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		t.Run("never registers", func(t *testing.T) {
+			t.Parallel()
+			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, timeout(1), withExtensions(t, map[string]string{"x": "never-registers"}))
+			f.invoke(`{}`).failed(t, "Sandbox.Timedout", "Task timed out after 1.00 seconds")
+			f.logs("EXTENSION\tName: x\tState: Started\tEvents: []", "Phase: init\tStatus: timeout")
+		})
+		t.Run("ignores SHUTDOWN", func(t *testing.T) {
+			t.Parallel()
+			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, withExtensions(t, map[string]string{"x": "events=SHUTDOWN ignores-shutdown"}))
+			f.invoke(`{}`).ok(t)
+			f.invoke(`{"exit":1}`).failed(t, "Runtime.ExitError", "exit status 1")
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				if took := f.resetTook(); took > 0 {
+					if took < 1900*time.Millisecond {
+						t.Errorf("the reset took %v, less than the budget", took)
+					}
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal("the reset does not end")
+				}
+			}
+		})
+	})
+}
+
+// resetTook is how long the reset of an environment of the function took; 0: none has ended.
+func (f *deployed) resetTook() time.Duration {
+	for _, e := range f.node.pool.Environments() {
+		for _, m := range e.Moves {
+			if e.Function == f.name && m.From == "Resetting" {
+				return m.Took
+			}
+		}
+	}
+	return 0
+}
+
+// TestExtensionsSnapStart: an extension is parked in the snapshot and works in the copy. E-124
+func TestExtensionsSnapStart(t *testing.T) {
+	t.Parallel()
+	s := shared(t, "gvisor")
+	f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}),
+		snapStart)
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("version is %s: %s", c.State, aws.ToString(c.StateReason))
+	}
+	if got := f.invokeVersion("1", `{"a":1}`).ok(t); got != `{"a":1}` {
+		t.Fatalf("restored: %s", got)
+	}
+	order(t, f.logs("RESTORE_REPORT", "[x] INVOKE"), "EXTENSION\tName: x\tState: Ready", "INIT_REPORT", "RESTORE_START", "RESTORE_REPORT", "START RequestId")
+	if _, err := f.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
+		t.Fatal(err)
+	}
+	f.logs("[x] SHUTDOWN SPINDOWN in ")
+}
