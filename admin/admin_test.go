@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"thaw/execenv"
 	"thaw/logstore"
@@ -208,6 +210,34 @@ func TestSocket(t *testing.T) {
 	})
 }
 
+// forked duplicates this process's descriptors of a file, as a child has them before it executes its program.
+func forked(t *testing.T, file string) {
+	t.Helper()
+	list, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies := 0
+	for _, path := range list {
+		if target, err := os.Readlink(path); err == nil && target == file {
+			n, err := strconv.Atoi(filepath.Base(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(c) })
+			copies++
+		}
+	}
+	if copies == 0 {
+		t.Fatalf("nobody has %s open", file)
+	}
+}
+
+// A claim that is let go can be had at once, also while a child is being started.
 func TestClaim(t *testing.T) {
 	dir := t.TempDir()
 	release, err := Claim(dir)
@@ -219,6 +249,7 @@ func TestClaim(t *testing.T) {
 	if !errors.As(err, &running) || running.PID != os.Getpid() {
 		t.Errorf("claimed twice: %v", err)
 	}
+	forked(t, filepath.Join(dir, "thaw.lock"))
 	if err := release(); err != nil {
 		t.Fatal(err)
 	}

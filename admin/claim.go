@@ -50,5 +50,6 @@ func Claim(dataDir string) (release func() error, err error) {
 		f.Close()
 		return nil, fmt.Errorf("claim of the data folder: %w", err)
 	}
-	return f.Close, nil
+	// Unlocked, not only closed: a child that is being started at this moment has the file too, until it executes its program.
+	return func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }, nil
 }

@@ -438,7 +438,7 @@ func Replace(dir string, records []journal.Write, last map[string]uint64) (aside
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close()
+	defer unlockFolder(lock)
 	s := &Store{dir: dir}
 	if aside, err = s.setAside(true); err != nil {
 		return "", err

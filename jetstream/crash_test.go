@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"thaw/function"
 	"thaw/function/functiontest"
 )
@@ -120,6 +122,11 @@ func TestOneServerPerFolder(t *testing.T) {
 	if _, err := Open(t.Context(), o); !errors.Is(err, ErrInUse) {
 		t.Errorf("a second server: %v", err)
 	}
+	child, err := unix.Dup(int(s.lock.Fd())) // what a child has before it executes its program
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
 	s.Close()
 	s.Close()
 	if s, err = Open(t.Context(), o); err != nil {

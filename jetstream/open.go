@@ -159,7 +159,7 @@ func (s *Store) Close() {
 		s.journal = nil
 	}
 	if s.lock != nil {
-		s.lock.Close() // unlocks
+		unlockFolder(s.lock)
 		s.lock = nil
 	}
 }
@@ -178,6 +178,13 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("records lock: %w", err)
 	}
 	return f, nil
+}
+
+// unlockFolder unlocks and closes: a child that is being started at this moment has the file, too, until it executes its
+// program, and would hold the lock as long.
+func unlockFolder(f *os.File) {
+	unix.Flock(int(f.Fd()), unix.LOCK_UN) //nolint:errcheck // closing unlocks it at the latest
+	f.Close()
 }
 
 // natsLog gives the embedded server's words to ours. Its notices are for people who run NATS: debug here.

@@ -150,12 +150,12 @@ func TestSnapStartFailingAfterRestore(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Date.now()
-		awslambda.snapStart.afterRestore(() => { if (Date.now() - born > 10000) throw new Error('the cache is cold') })
+		awslambda.snapStart.afterRestore(() => { if (Date.now() - born > 30000) throw new Error('the cache is cold') })
 		exports.handler = async () => 1`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	time.Sleep(10 * time.Second)
+	time.Sleep(30 * time.Second)
 	var failed *types.SnapStartException
 	if a := f.invokeVersion("1", `{}`); !errors.As(a.err, &failed) || !strings.Contains(a.err.Error(), "the cache is cold") {
 		t.Errorf("got %v %s", a.err, a.body)
@@ -302,12 +302,12 @@ func TestSnapStartTimeout(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
 	f := s.js(`const born = Date.now()
-		awslambda.snapStart.afterRestore(async () => { if (Date.now() - born > 10000) await new Promise(r => setTimeout(r, 30000)) })
+		awslambda.snapStart.afterRestore(async () => { if (Date.now() - born > 30000) await new Promise(r => setTimeout(r, 30000)) })
 		exports.handler = async () => 1`, snapStart)
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
 	}
-	time.Sleep(10 * time.Second)
+	time.Sleep(30 * time.Second)
 	var late *types.SnapStartTimeoutException
 	if a := f.invokeVersion("1", `{}`); !errors.As(a.err, &late) {
 		t.Errorf("got %v %s", a.err, a.body)
