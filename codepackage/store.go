@@ -135,6 +135,16 @@ func (s *Store) Dir(ctx context.Context, v *function.Version) (dir string, relea
 	return s.use(ctx, v.CodeSHA256, func(dir string) error { return s.fetch(ctx, v.CodeSHA256, dir) })
 }
 
+// Opt returns the folder with the layers of a version, laid over each other in their order: what later ones have comes
+// over what earlier ones have. It is made once for all that have the same layers. Empty, with a release that does
+// nothing: the version has no layers. Otherwise it is as Dir.
+func (s *Store) Opt(ctx context.Context, v *function.Version) (dir string, release func(), err error) {
+	if len(v.Layers) == 0 {
+		return "", func() {}, nil
+	}
+	return s.use(ctx, v.Package.Opt(), func(dir string) error { return s.merge(ctx, v.Layers, dir) })
+}
+
 // fetch unpacks a blob. Its bytes go to a file first: a zip is read from its end, and must be verified before anything of it counts.
 func (s *Store) fetch(ctx context.Context, hash, dir string) error {
 	r, err := s.source.Open(ctx, hash)

@@ -22,6 +22,8 @@ type Layer struct {
 	ARN    string // of the layer's version
 	SHA256 string // lower-case hex of its package as uploaded
 	Size   int64  // bytes of its package
+	// Unzipped is the bytes of its files. 0 in records of a release without layers.
+	Unzipped int64 `json:",omitempty"`
 }
 
 // Image is a container image and how its configuration is overridden.
@@ -53,6 +55,20 @@ func (p *Package) Blobs(f func(sha256 string)) {
 	for _, l := range p.Layers {
 		f(l.SHA256)
 	}
+}
+
+// Opt names what a package's layers are together, laid over each other: lower-case hex, the same for the same layers in
+// the same order. Empty: there are none.
+func (p *Package) Opt() string {
+	if len(p.Layers) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	h.Write([]byte("thaw opt 1\n"))
+	for _, l := range p.Layers {
+		h.Write([]byte(l.SHA256 + "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Identity is the same for packages that put the same on the disk of an environment, and for no others. Of code alone it

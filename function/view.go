@@ -100,14 +100,21 @@ func (e *Entry) Versions() []*VersionRecord {
 	return out
 }
 
-// Codes calls f with the hash of every package that the function still needs, of code and of layers.
+// Codes calls f with the hash of every package that the function still needs, of code and of layers, and with the names of
+// what its layers are together.
 func (e *Entry) Codes(f func(sha256 string)) {
-	e.Record.Latest.Config.Blobs(f)
+	all := func(p *Package) {
+		p.Blobs(f)
+		if opt := p.Opt(); opt != "" {
+			f(opt)
+		}
+	}
+	all(&e.Record.Latest.Config.Package)
 	if e.Record.Before != nil {
-		e.Record.Before.Config.Blobs(f)
+		all(&e.Record.Before.Config.Package)
 	}
 	for _, vr := range e.versions {
-		vr.Config.Blobs(f)
+		all(&vr.Config.Package)
 	}
 }
 

@@ -28,6 +28,8 @@ const freezeGrace = 2 * time.Millisecond
 // codeDirs gives unpacked code, kept until release.
 type codeDirs interface {
 	Dir(ctx context.Context, v *function.Version) (dir string, release func(), err error)
+	// Opt is as Dir for its layers; empty when it has none.
+	Opt(ctx context.Context, v *function.Version) (dir string, release func(), err error)
 }
 
 // starter makes environments for the pool: it finds the code and the runtime, and hands over to a driver.
@@ -155,16 +157,22 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	if err != nil {
 		return nil, fmt.Errorf("code of %s: %w", v.ARN(), err)
 	}
+	opt, releaseOpt, err := s.code.Opt(ctx, v)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("layers of %s: %w", v.ARN(), err)
+	}
 	id := execenv.NewID()
 	stream := s.logs.Stream(v.LogGroup, streamName(began, v.Number, id))
 	s.metrics.stage("place", time.Since(began))
 	cred := newRoleKeys()
 	o := execenv.Options{
-		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
+		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
 		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage,
 		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
 		OnExit: func() {
 			release()
+			releaseOpt()
 			stream.Close()
 		},
 	}
@@ -196,10 +204,14 @@ func streamName(at time.Time, version function.VersionNumber, id execenv.ID) str
 	return fmt.Sprintf("%s/[%s]%s", at.UTC().Format("2006/01/02"), version, id)
 }
 
-func launchOf(p runtimes.Plan, v *function.Version, codeDir string) execenv.Launch {
+func launchOf(p runtimes.Plan, v *function.Version, codeDir, optDir string) execenv.Launch {
 	argv := p.Command(v.MemoryMiB, v.Handler, "") // the guest puts the customer's wrapper in front
 	sum := sha256.Sum256([]byte(p.Identity + p.Release))
-	mounts := append([]sandbox.Mount{{Source: codeDir, Target: "/var/task"}}, p.Mounts...)
+	mounts := []sandbox.Mount{{Source: codeDir, Target: "/var/task"}}
+	if optDir != "" {
+		mounts = append(mounts, sandbox.Mount{Source: optDir, Target: "/opt"})
+	}
+	mounts = append(mounts, p.Mounts...)
 	return execenv.Launch{Argv: argv, Candidates: p.Candidates, Mounts: mounts, Vars: p.Vars, Reserved: p.Reserved, Release: p.Release,
 		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, APISocket: p.APISocket, PathLists: runtimes.PathLists}
 }
