@@ -52,7 +52,7 @@ func (p knownPlatform) NewContext(ctx context.Context) platform.Context {
 	if k := kernel.KernelFromContext(ctx); k != nil && running.Load() != k {
 		running.Store(k)
 	}
-	return p.Platform.NewContext(ctx)
+	return wholeContext{p.Platform.NewContext(ctx)}
 }
 
 // readyProcesses is how many host processes for address spaces a restore finds ready: the guest's and the runtime's. To fork them was 5 ms of a restore.

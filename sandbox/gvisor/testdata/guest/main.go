@@ -108,6 +108,11 @@ func do(words []string, event []byte) ([]byte, error) {
 		return nil, nil
 	case "spins":
 		return []byte(fmt.Sprint(spins.Load())), nil
+	case "registers": // threads
+		watchRegisters(int(num(1)))
+		return nil, nil
+	case "lost": // how often a register was not what it was, and of how many times
+		return registersLost(), nil
 	case "clock": // monotonic nanoseconds since start
 		return []byte(fmt.Sprint(time.Since(born).Nanoseconds())), nil
 	case "read":

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package main
+
+func watchRegisters(int) {}
+
+func registersLost() []byte { return nil }
