@@ -22,6 +22,7 @@ import (
 	"thaw/api"
 	"thaw/blob"
 	"thaw/codepackage"
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/internal/door"
 	"thaw/internal/wholebody"
@@ -42,7 +43,7 @@ const (
 type world struct {
 	t       testing.TB
 	dir     string
-	Options api.Options
+	Options options
 	runner  *runner
 	stall   time.Duration // as door.Options has it
 
@@ -51,6 +52,14 @@ type world struct {
 	url    string
 	client *lambda.Client
 }
+
+// options are those of the API and of the control plane below it.
+type options struct {
+	plane
+	api.Options
+}
+
+type plane = controlplane.Options
 
 // runner answers invocations as the test says.
 type runner struct {
@@ -140,12 +149,12 @@ func (i installed) Recoverable(identifier, architecture string) bool {
 func (installed) Fetching(string) string { return "" }
 
 // newWorld opens a control plane on a fresh folder, listening on loopback.
-func newWorld(t testing.TB, edit ...func(*api.Options)) *world {
+func newWorld(t testing.TB, edit ...func(*options)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), runner: &runner{}}
-	w.Options = api.Options{
-		Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), AccountID: account, Settle: 300 * time.Millisecond, // what tests look at while it is Pending, on a busy machine too
-	}
+	w.Options = options{plane: plane{
+		Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), Settle: 300 * time.Millisecond, // what tests look at while it is Pending, on a busy machine too
+	}, Options: api.Options{AccountID: account}}
 	for _, f := range edit {
 		f(&w.Options)
 	}
@@ -172,7 +181,7 @@ func (w *world) open() {
 	})
 }
 
-func openServer(t testing.TB, dir string, o api.Options) (*api.Server, func()) {
+func openServer(t testing.TB, dir string, o options) (*api.Server, func()) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -187,10 +196,13 @@ func openServer(t testing.TB, dir string, o api.Options) (*api.Server, func()) {
 	codes, err := codepackage.Open(codepackage.Options{Dir: filepath.Join(dir, "code"), Source: blobs, Log: o.Log})
 	must(err)
 	o.Store, o.Blobs, o.Codes = records, blobs, codes
-	s, err := api.Open(t.Context(), o)
+	p, err := controlplane.Open(t.Context(), o.plane)
+	must(err)
+	o.Options.Plane = p
+	s, err := api.New(o.Options)
 	must(err)
 	return s, func() {
-		s.Close()
+		p.Close()
 		blobs.Close()
 		records.Close()
 	}

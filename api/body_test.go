@@ -68,7 +68,7 @@ func bigCreate(t testing.TB, name string) []byte {
 
 // Uploads that have stalled hold no place: the next one is served while they are still allowed to go on.
 func TestStalledUploadsHoldNobody(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Uploads, o.Region = filepath.Join(t.TempDir(), "uploads"), region })
+	w := newWorld(t, func(o *options) { o.Uploads, o.Region = filepath.Join(t.TempDir(), "uploads"), region })
 	body := bigCreate(t, "fifth")
 	stalled := make([]net.Conn, 12) // more than may be in memory at a time
 	for i := range stalled {
@@ -86,7 +86,7 @@ func TestStalledUploadsHoldNobody(t *testing.T) {
 
 func TestUploadsEndWithTheirProgress(t *testing.T) {
 	const stall = 500 * time.Millisecond
-	w := newWorld(t, func(o *api.Options) { o.Uploads = t.TempDir() })
+	w := newWorld(t, func(o *options) { o.Uploads = t.TempDir() })
 	w.close()
 	w.stall = stall
 	w.open()
@@ -140,7 +140,7 @@ func TestUploadsAreSwept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "upload-123"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	newWorld(t, func(o *api.Options) { o.Uploads = dir })
+	newWorld(t, func(o *options) { o.Uploads = dir })
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
 	}
@@ -149,7 +149,7 @@ func TestUploadsAreSwept(t *testing.T) {
 // With a stated hash a wrong signature is refused before the body is there.
 func TestSignaturesAreCheckedBeforeTheBody(t *testing.T) {
 	key := api.Credential{AccessKeyID: "AKID", SecretAccessKey: "secret"}
-	w := newWorld(t, func(o *api.Options) {
+	w := newWorld(t, func(o *options) {
 		o.Verify, o.Credentials, o.Now = true, []api.Credential{key}, func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 	})
 	c := w.raw("POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nX-Amz-Date: 20260101T000000Z\r\n" +
@@ -164,7 +164,7 @@ func TestSignaturesAreCheckedBeforeTheBody(t *testing.T) {
 // What a page of another origin sends is refused in AWS's form, and does nothing.
 func TestWebPagesAreRefused(t *testing.T) {
 	guard := &door.Guard{}
-	w := newWorld(t, func(o *api.Options) { o.Guard = guard.Check })
+	w := newWorld(t, func(o *options) { o.Guard = guard.Check })
 	w.create("victim")
 	w.active("victim")
 	create, err := json.Marshal(createInput(t, "evil"))

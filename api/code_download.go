@@ -63,7 +63,7 @@ func (c *call) downloadCode(path string) error {
 	if hash == "" || c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
 		return fail("AccessDeniedException", "Request has expired or was never allowed.")
 	}
-	r, err := c.s.Blobs.Open(c.r.Context(), hash)
+	r, err := c.s.Plane.Blobs.Open(c.r.Context(), hash)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,10 @@
 package api
 
 import (
+	"context"
 	"strings"
 
-	"thaw/function"
+	"thaw/controlplane"
 )
 
 // codeInput is where the code of a function comes from: the Code of CreateFunction and part of UpdateFunctionCode.
@@ -15,25 +16,16 @@ type codeInput struct {
 	ImageUri        *string
 }
 
-// takeCode checks and stores the code of a request and writes into config what it is. release as of keepCode.
-func (c *call) takeCode(in *codeInput, config *function.Config) (release func(), err error) {
+// takeCode takes in the code of a request.
+func (c *call) takeCode(ctx context.Context, in *codeInput) (*controlplane.Code, error) {
 	switch {
 	case in.S3Bucket != nil || in.S3Key != nil:
 		return nil, notImplemented("Code from S3 (S3Bucket, S3Key): send the package itself as ZipFile;")
 	case in.ZipFile == nil:
 		return nil, invalidParameter("Please provide a source for function code.")
-	case len(in.ZipFile) == 0:
-		return nil, invalidParameter("Uploaded file must be a non-empty zip")
-	case len(in.ZipFile) > function.MaxZippedBytes:
-		return nil, fail("RequestEntityTooLargeException", "Zipped size must be smaller than %d bytes", function.MaxZippedBytes)
 	}
 	c.body = nil // it holds the same bytes once more
-	hash, release, err := c.s.keepCode(c.r.Context(), in.ZipFile)
-	if err != nil {
-		return nil, err
-	}
-	config.CodeSHA256, config.CodeSize = hash, int64(len(in.ZipFile))
-	return release, nil
+	return c.s.Plane.TakeCode(ctx, in.ZipFile)
 }
 
 func (v *violations) architectures(list []string) {

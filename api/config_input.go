@@ -1,9 +1,9 @@
 package api
 
 import (
-	"slices"
 	"strings"
 
+	"thaw/controlplane"
 	"thaw/function"
 )
 
@@ -89,33 +89,8 @@ func (in *configInput) check(v *violations) {
 	}
 }
 
-// reservedVars are the names that the platform sets itself. Source: AWS Lambda Developer Guide, "Defined runtime environment variables".
-// _HANDLER and _X_AMZN_TRACE_ID do not pass the pattern of names anyway.
-var reservedVars = []string{
-	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-	"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
-	"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-	"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT",
-}
-
-// snapStartRuntimes are the prefixes and names that AWS gives SnapStart to. Ours gives it to all; it is stored for every one of these.
-func snapStartRuntime(r string) bool {
-	switch r {
-	case "java11", "java17", "java21", "java25", "java11.al2023", "java17.al2023", "dotnet8", "dotnet10":
-		return true
-	}
-	return strings.HasPrefix(r, "python3.") && !slices.Contains([]string{"python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11"}, r)
-}
-
-// apply merges what was sent into a configuration, member by member, and checks what depends on its meaning. It changes c also when it fails.
-func (s *Server) apply(in *configInput, c *function.Config) error {
-	set(&c.Role, in.Role)
-	set(&c.Handler, in.Handler)
-	set(&c.Description, in.Description)
-	set(&c.TimeoutSeconds, in.Timeout)
-	set(&c.MemoryMiB, in.MemorySize)
-	set(&c.Runtime, in.Runtime)
-	set(&c.KMSKeyARN, in.KMSKeyArn)
+// unsupported refuses what is not there yet.
+func (in *configInput) unsupported() error {
 	switch {
 	case len(in.FileSystemConfigs) > 0:
 		return notImplemented("FileSystemConfigs")
@@ -126,106 +101,40 @@ func (s *Server) apply(in *configInput, c *function.Config) error {
 	case in.DurableConfig != nil:
 		return notImplemented("DurableConfig")
 	}
-	if in.Runtime != nil {
-		if err := s.knownRuntime(*in.Runtime, c.Architecture); err != nil {
-			return err
-		}
-	}
-	if err := checkLayers(in.Layers); err != nil {
-		return err
+	return nil
+}
+
+// settings is what was sent, in the words of the control plane.
+func (in *configInput) settings() *controlplane.Settings {
+	s := &controlplane.Settings{Runtime: in.Runtime, Handler: in.Handler, Role: in.Role, Description: in.Description,
+		TimeoutSeconds: in.Timeout, MemoryMiB: in.MemorySize, KMSKeyARN: in.KMSKeyArn}
+	if in.Layers != nil {
+		s.Layers = &in.Layers
 	}
 	if in.Environment != nil {
-		if err := checkVars(in.Environment.Variables); err != nil {
-			return err
-		}
-		c.Vars, c.VarsSet = in.Environment.Variables, true
+		s.Vars = &in.Environment.Variables
 	}
-	if in.VpcConfig != nil {
-		c.VPC = &function.VPC{SubnetIDs: in.VpcConfig.SubnetIds, SecurityGroupIDs: in.VpcConfig.SecurityGroupIds, IPv6: in.VpcConfig.Ipv6AllowedForDualStack}
+	if v := in.VpcConfig; v != nil {
+		s.VPC = &function.VPC{SubnetIDs: v.SubnetIds, SecurityGroupIDs: v.SecurityGroupIds, IPv6: v.Ipv6AllowedForDualStack}
 	}
 	if in.DeadLetterConfig != nil {
-		c.DeadLetterARN = ""
-		set(&c.DeadLetterARN, in.DeadLetterConfig.TargetArn)
+		s.DeadLetterARN = new(string) // no target: none any more
+		if target := in.DeadLetterConfig.TargetArn; target != nil {
+			s.DeadLetterARN = target
+		}
 	}
 	if in.TracingConfig != nil {
-		set(&c.Tracing, in.TracingConfig.Mode)
+		s.Tracing = in.TracingConfig.Mode
 	}
 	if in.EphemeralStorage != nil {
-		set(&c.EphemeralMiB, in.EphemeralStorage.Size)
+		s.EphemeralMiB = in.EphemeralStorage.Size
 	}
 	if in.SnapStart != nil && in.SnapStart.ApplyOn != nil {
-		c.SnapStart = *in.SnapStart.ApplyOn == "PublishedVersions"
+		on := *in.SnapStart.ApplyOn == "PublishedVersions"
+		s.SnapStart = &on
 	}
-	if c.SnapStart && !snapStartRuntime(c.Runtime) && in.SnapStart != nil && s.Strict {
-		return invalidParameter("%s is not supported for SnapStart enabled functions.", c.Runtime)
+	if l := in.LoggingConfig; l != nil {
+		s.Logging = controlplane.LoggingSettings{Format: l.LogFormat, AppLevel: l.ApplicationLogLevel, SysLevel: l.SystemLogLevel, Group: l.LogGroup}
 	}
-	if c.SnapStart && c.EphemeralMiB > maxSnapStartEphemeralMiB && (in.SnapStart != nil || in.EphemeralStorage != nil) && s.Strict {
-		return invalidParameter("Ephemeral storage of more than %d MB is not supported for SnapStart enabled functions.", maxSnapStartEphemeralMiB)
-	}
-	return applyLogging(in, c)
-}
-
-// maxSnapStartEphemeralMiB is how large /tmp may be with SnapStart on AWS. Source: Lambda Developer Guide, SnapStart, limitations; the wording is ours.
-const maxSnapStartEphemeralMiB = 512
-
-func applyLogging(in *configInput, c *function.Config) error {
-	l := in.LoggingConfig
-	if l == nil {
-		return nil
-	}
-	set(&c.Logging.Format, l.LogFormat)
-	set(&c.Logging.Group, l.LogGroup)
-	if c.Logging.Format == "Text" {
-		if l.ApplicationLogLevel != nil || l.SystemLogLevel != nil {
-			return invalidParameter(`LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to "JSON" and try again.`)
-		}
-		c.Logging.AppLevel, c.Logging.SysLevel = "", ""
-		return nil
-	}
-	set(&c.Logging.AppLevel, l.ApplicationLogLevel)
-	set(&c.Logging.SysLevel, l.SystemLogLevel)
-	if c.Logging.AppLevel == "" {
-		c.Logging.AppLevel = "INFO"
-	}
-	if c.Logging.SysLevel == "" {
-		c.Logging.SysLevel = "INFO"
-	}
-	return nil
-}
-
-func set[T any](dst *T, src *T) {
-	if src != nil {
-		*dst = *src
-	}
-}
-
-func checkVars(vars map[string]string) error {
-	var reserved []string
-	for _, name := range reservedVars {
-		if _, ok := vars[name]; ok {
-			reserved = append(reserved, name)
-		}
-	}
-	if len(reserved) > 0 {
-		return invalidParameter("Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", strings.Join(reserved, ", "))
-	}
-	b, err := encode(vars)
-	if err != nil {
-		return err
-	}
-	if len(vars) > 0 && len(b) > function.MaxVarsBytes {
-		return invalidParameter("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: %s", b)
-	}
-	return nil
-}
-
-// checkLayers answers as the service does where no layer exists: PublishLayerVersion is not there yet.
-func checkLayers(layers []string) error {
-	if len(layers) > function.MaxLayers {
-		return invalidParameter("Cannot reference more than %d layers.", function.MaxLayers)
-	}
-	if len(layers) > 0 {
-		return invalidParameter("Layer version %s does not exist.", layers[0])
-	}
-	return nil
+	return s
 }

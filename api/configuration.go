@@ -140,10 +140,39 @@ func described(r *function.Record, v *function.VersionRecord, arn function.ARN) 
 	return out
 }
 
+// short is a version as lists show it.
+func (s *Server) short(e *function.Entry, v *function.VersionRecord, arn function.ARN) *functionConfiguration {
+	return s.optimize(e, v, listed(e.Record, v, arn))
+}
+
+// long is a version as the operations that read one show it.
+func (s *Server) long(e *function.Entry, v *function.VersionRecord, arn function.ARN) *functionConfiguration {
+	return s.explain(v, s.optimize(e, v, described(e.Record, v, arn)))
+}
+
 // optimize says On where a snapshot stands behind a version that does not wait for one, $LATEST among them.
 func (s *Server) optimize(e *function.Entry, v *function.VersionRecord, out *functionConfiguration) *functionConfiguration {
-	if serving := e.Serving(v.Number); s.Snapshots != nil && serving != nil && v.Life == function.Live && s.Snapshots.Optimized(serving) {
+	if s.Plane.Optimized(e, v) {
 		out.SnapStart.OptimizationStatus = "On"
+	}
+	return out
+}
+
+// explain says what a version waits for, where that is a runtime on its way.
+func (s *Server) explain(v *function.VersionRecord, out *functionConfiguration) *functionConfiguration {
+	if !v.Life.Settling() {
+		return out
+	}
+	fetching := s.Plane.Runtimes.Fetching(v.Config.Runtime)
+	switch {
+	case fetching == "":
+	case out.State == "Pending":
+		out.StateReason += " " + fetching + "."
+		fallthrough
+	case out.LastUpdateStatus == "InProgress":
+		if out.LastUpdateStatusReason != "" {
+			out.LastUpdateStatusReason += " " + fetching + "."
+		}
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 
 	"thaw/blob"
 	"thaw/codepackage"
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/invoke"
 	"thaw/pool"
@@ -50,6 +51,7 @@ var kinds = map[string]kind{
 	"ServiceException":                              {500, "Message", service},
 	"CodeStorageExceededException":                  {400, "message", user},
 	"CodeSigningConfigNotFoundException":            {404, "Message", user},
+	"PolicyLengthExceededException":                 {400, "message", user},
 	"ProvisionedConcurrencyConfigNotFoundException": {404, "message", user},
 	"RequestTooLargeException":                      {413, "message", user},
 	"InvalidRequestContentException":                {400, "message", user},
@@ -93,12 +95,13 @@ func notImplemented(what string) *Error {
 	return fail("NotImplementedException", "%s is not implemented by this server yet.", what)
 }
 
-func updateInProgress(arn function.ARN) *Error {
-	return fail("ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
+// exceptions are the names of what the control plane refuses with.
+var exceptions = map[controlplane.Reason]string{
+	controlplane.Invalid: "InvalidParameterValueException", controlplane.NotFound: "ResourceNotFoundException",
+	controlplane.Conflict: "ResourceConflictException", controlplane.Stale: "PreconditionFailedException",
+	controlplane.TooLarge: "RequestEntityTooLargeException", controlplane.NoProvision: "ProvisionedConcurrencyConfigNotFoundException",
+	controlplane.PolicyTooLong: "PolicyLengthExceededException", controlplane.NoSigningConfig: "CodeSigningConfigNotFoundException",
 }
-
-var errStaleRevision = fail("PreconditionFailedException",
-	"The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
 
 const badZip = "Could not unzip uploaded file. Please check your file, then try to upload again."
 
@@ -107,6 +110,7 @@ const badZip = "Could not unzip uploaded file. Please check your file, then try 
 func answerFor(err error) (answer *Error, ours bool) {
 	var (
 		known       *Error
+		refused     *controlplane.Refusal
 		throttled   *pool.ThrottledError
 		restore     *pool.RestoreFailedError
 		unavailable *pool.UnavailableError
@@ -120,6 +124,8 @@ func answerFor(err error) (answer *Error, ours bool) {
 	switch {
 	case errors.As(err, &known):
 		return known, false
+	case errors.As(err, &refused):
+		return fail(exceptions[refused.Reason], "%s", refused.Message), false
 	case errors.As(err, &absent):
 		return notFound(absent.ARN), false
 	case errors.As(err, &state):
@@ -154,7 +160,7 @@ func answerFor(err error) (answer *Error, ours bool) {
 		}
 		return invalidParameter("%s (%v)", badZip, invalid), false
 	case errors.As(err, &unknown):
-		return unknownRuntime(unknown.Identifier), false
+		return answerFor(controlplane.UnknownRuntime(unknown.Identifier))
 	case errors.Is(err, blob.ErrNotFound):
 		return fail("ServiceException", "The code of the function is not there any more."), true
 	case errors.Is(err, context.Canceled):
@@ -177,7 +183,7 @@ func wrongState(e *invoke.StateError) *Error {
 func (c *call) writeError(err error) {
 	e, ours := answerFor(err)
 	if ours {
-		c.s.Log.Error("request failed", "request_id", c.id, "operation", c.operation(), "error", err)
+		c.s.Plane.Log.Error("request failed", "request_id", c.id, "operation", c.operation(), "error", err)
 	}
 	if c.service != nil {
 		c.service.Refuse(c.w, e.Code, e.Message)

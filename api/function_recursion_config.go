@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 
 	"thaw/function"
@@ -9,15 +8,20 @@ import (
 
 type recursionConfig struct{ RecursiveLoop *string }
 
+func (in *recursionConfig) check(v *violations) {
+	v.notNull("recursiveLoop", in.RecursiveLoop == nil)
+	v.oneOf("recursiveLoop", in.RecursiveLoop, "Terminate", "Allow")
+}
+
 // GetFunctionRecursionConfig: GET /2024-08-31/functions/{FunctionName}/recursion-config -> 200. Supported.
 func (c *call) getFunctionRecursionConfig() error {
-	t, err := c.functionTarget()
+	t, err := c.readFunction(readNames, nil)
 	if err != nil {
 		return err
 	}
-	e := c.s.view.Get(t.key)
-	if e == nil {
-		return notFound(t.arn())
+	e, err := c.entry(t)
+	if err != nil {
+		return err
 	}
 	loop := function.DefaultRecursiveLoop
 	if e.Record.RecursiveLoop != "" {
@@ -31,32 +35,16 @@ func (c *call) getFunctionRecursionConfig() error {
 // Differs: it is kept and has no effect, loops are not detected.
 func (c *call) putFunctionRecursionConfig() error {
 	var in recursionConfig
-	if err := c.decode(&in); err != nil {
-		return err
-	}
-	var v violations
-	ref, _ := c.checkTarget(&v, writeNames, c.label)
-	v.notNull("recursiveLoop", in.RecursiveLoop == nil)
-	v.oneOf("recursiveLoop", in.RecursiveLoop, "Terminate", "Allow")
-	if err := v.err(); err != nil {
-		return err
-	}
-	t, err := c.resolveFunction(ref)
+	t, err := c.readFunction(writeNames, &in)
 	if err != nil {
 		return err
 	}
-	err = c.s.exclusive(t.key, func() error {
-		_, err := c.s.change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
-			r.RecursiveLoop = *in.RecursiveLoop
-			return nil
-		})
-		return err
+	_, err = c.s.Plane.Change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
+		r.RecursiveLoop = *in.RecursiveLoop
+		return nil
 	})
-	if errors.Is(err, function.ErrNotFound) {
-		return notFound(t.arn())
-	}
 	if err != nil {
-		return err
+		return absent(err, t.arn())
 	}
 	return c.json(http.StatusOK, in)
 }

@@ -388,7 +388,7 @@ func TestDeleteAndCreateAgain(t *testing.T) {
 }
 
 func TestSignaturesAreVerified(t *testing.T) { // C-131, C-134, C-135 for Go
-	w := newWorld(t, func(o *api.Options) {
+	w := newWorld(t, func(o *options) {
 		o.Verify = true
 		o.Credentials = []api.Credential{{AccessKeyID: "test", SecretAccessKey: "secret"}}
 	})

@@ -36,7 +36,7 @@ func (c *call) getAccountSettings() error {
 		AccountLimit limit
 		AccountUsage usage
 	}{
-		limit{function.MaxCodeStorage, function.MaxUnzippedBytes, function.MaxZippedBytes, c.s.Concurrency, c.s.Concurrency - c.s.view.Reserved()},
+		limit{function.MaxCodeStorage, function.MaxUnzippedBytes, function.MaxZippedBytes, c.s.Plane.Concurrency, c.s.Plane.Concurrency - c.s.view.Reserved()},
 		u,
 	})
 }

@@ -23,7 +23,7 @@ func (c *call) getFunction() error {
 		Tags          map[string]string `json:",omitempty"`
 		Concurrency   *concurrency      `json:",omitempty"`
 	}{
-		Configuration: c.s.explain(v, c.s.optimize(e, v, described(e.Record, v, t.asNamed()))),
+		Configuration: c.s.long(e, v, t.asNamed()),
 		Code:          code{"S3", c.codeLocation(v.Config.CodeSHA256)},
 		Tags:          e.Record.Tags,
 	}
@@ -39,12 +39,12 @@ func (c *call) getFunctionConfiguration() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.s.explain(v, c.s.optimize(e, v, described(e.Record, v, t.asNamed()))))
+	return c.json(http.StatusOK, c.s.long(e, v, t.asNamed()))
 }
 
 // lookup finds the function and version that a reading operation names.
 func (c *call) lookup() (*function.Entry, *function.VersionRecord, target, error) {
-	t, err := c.target(readNames)
+	t, err := c.read(readNames, nil)
 	if err != nil {
 		return nil, nil, t, err
 	}

@@ -6,12 +6,12 @@ import "net/http"
 //
 // Supported: the answer of a function without one, which is {} as recorded. Terraform asks for every zip function. No function has one here.
 func (c *call) getFunctionCodeSigningConfig() error {
-	t, err := c.functionTarget()
+	t, err := c.readFunction(readNames, nil)
 	if err != nil {
 		return err
 	}
-	if c.s.view.Get(t.key) == nil {
-		return notFound(t.arn())
+	if _, err := c.entry(t); err != nil {
+		return err
 	}
 	return c.json(http.StatusOK, struct{}{})
 }

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"thaw/function"
 	"thaw/invoke"
-	"thaw/runtimes"
 )
 
 // Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
@@ -23,7 +21,7 @@ func (c *call) invoke() error {
 	if err != nil || q == nil {
 		return err
 	}
-	result, err := c.s.invoker.Invoke(c.r.Context(), q)
+	result, err := c.s.Plane.Invoker().Invoke(c.r.Context(), q)
 	if err != nil {
 		return c.invokeFailed(err)
 	}
@@ -81,7 +79,7 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := c.s.invoker.Find(t.key, t.qualifier, t.asNamed(), 1); err != nil {
+	if _, _, err := c.s.Plane.Invoker().Find(t.key, t.qualifier, t.asNamed(), 1); err != nil {
 		return nil, err
 	}
 	switch {
@@ -153,24 +151,4 @@ func readClientContext(s string) (string, error) {
 		return "", fail("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
 	}
 	return string(b), nil
-}
-
-// provide waits for the runtime of a version whose runtime is gone (an upgrade of the host took it, say), where another
-// can be had, and says whether it is there. It is fetched for all who want it, and also when this caller no longer
-// waits.
-func (s *Server) provide(ctx context.Context, v *function.Version, err error) bool {
-	if !errors.As(err, new(*runtimes.NotInstalledError)) || !s.Runtimes.Recoverable(v.Runtime, v.Architecture) {
-		return false
-	}
-	done := make(chan error, 1)
-	s.work.Go(func() { done <- s.Runtimes.Provide(s.ctx, v.Runtime, v.Architecture) })
-	timer := time.NewTimer(s.FetchInvoke)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err == nil
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
 }

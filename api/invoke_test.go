@@ -127,7 +127,7 @@ func TestWhatTheRunnerSays(t *testing.T) {
 }
 
 func TestInvokeWhilePendingWaits(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Settle = 300 * time.Millisecond })
+	w := newWorld(t, func(o *options) { o.Settle = 300 * time.Millisecond })
 	w.create("orders")
 	out, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
 	if err != nil || out.StatusCode != 200 {
@@ -136,7 +136,7 @@ func TestInvokeWhilePendingWaits(t *testing.T) {
 }
 
 func TestInvokeDoesNotWaitForever(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Settle, o.PendingInvoke = time.Hour, 10*time.Millisecond })
+	w := newWorld(t, func(o *options) { o.Settle, o.PendingInvoke = time.Hour, 10*time.Millisecond })
 	w.create("orders")
 	_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
 	wantError(t, err, "ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending")
@@ -331,7 +331,7 @@ func TestAStreamThatThePlatformBreaks(t *testing.T) {
 }
 
 func BenchmarkInvoke(b *testing.B) {
-	w := newWorld(b, func(o *api.Options) {
+	w := newWorld(b, func(o *options) {
 		o.Verify = true
 		o.Credentials = []api.Credential{{AccessKeyID: "test", SecretAccessKey: "secret"}}
 	})

@@ -22,14 +22,14 @@ func (c *call) invokeWithResponseStream() error {
 	}
 	out := &eventStream{c: c}
 	q.Stream, q.Chosen = out, func(v *function.Version) { out.version = string(v.Number) }
-	result, err := c.s.invoker.Invoke(c.r.Context(), q)
+	result, err := c.s.Plane.Invoker().Invoke(c.r.Context(), q)
 	if err != nil {
 		if !out.started() {
 			return c.invokeFailed(err)
 		}
 		answer, ours := answerFor(err)
 		if ours {
-			c.s.Log.Error("stream broke off", "request_id", c.id, "error", err)
+			c.s.Plane.Log.Error("stream broke off", "request_id", c.id, "error", err)
 		}
 		return out.exception(answer)
 	}

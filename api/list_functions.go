@@ -1,11 +1,21 @@
 package api
 
 import (
+	"iter"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"thaw/function"
 )
+
+// listItem is a version of a function in a list.
+type listItem struct {
+	e *function.Entry
+	v *function.VersionRecord
+}
+
+func (l listItem) key() string { return l.e.Record.Name + ":" + string(l.v.Number) }
 
 // ListFunctions: GET /2015-03-31/functions?FunctionVersion=&Marker=&MaxItems=&MasterRegion= -> 200. Supported.
 //
@@ -17,63 +27,47 @@ func (c *call) listFunctions() error {
 		v.oneOf("functionVersion", &s, "ALL")
 		all = true
 	}
-	list := "functions/" + c.region + "/" + strconv.FormatBool(all)
-	size, after, err := c.page(&v, list)
+	p, err := c.readPage(&v, "functions/"+c.region+"/"+strconv.FormatBool(all))
 	if bad := v.err(); bad != nil {
 		return bad
 	}
 	if err != nil {
 		return err
 	}
-	type item struct {
-		e *function.Entry
-		v *function.VersionRecord
-	}
-	var items []item
-	afterName, afterNumber := splitAfter(after)
-	for _, e := range c.s.view.All() { // in the order of names
-		if e.Record.Region != c.region || e.Record.Name < afterName {
-			continue
-		}
-		if e.Record.Name > afterName {
-			items = append(items, item{e, &e.Record.Latest})
-		}
-		if all {
-			for _, v := range e.Versions() {
-				if e.Record.Name > afterName || v.Number.Int() > afterNumber {
-					items = append(items, item{e, v})
-				}
-			}
-		}
-		if len(items) > size {
-			break
-		}
-	}
-	out := struct {
+	var out struct {
 		Functions  []*functionConfiguration
 		NextMarker string `json:",omitempty"`
-	}{Functions: []*functionConfiguration{}}
-	for i, it := range items {
-		if i == size {
-			last := items[i-1]
-			out.NextMarker = newMarker(list, last.e.Record.Name+":"+string(last.v.Number))
-			break
-		}
-		arn := it.e.Record.ARN()
-		if all {
-			arn = arn.Version(it.v.Number)
-		}
-		out.Functions = append(out.Functions, c.s.optimize(it.e, it.v, listed(it.e.Record, it.v, arn)))
 	}
+	out.Functions, out.NextMarker = cut(p, c.functionsAfter(p.after, all), listItem.key, func(l listItem) *functionConfiguration {
+		arn := l.e.Record.ARN()
+		if all {
+			arn = arn.Version(l.v.Number)
+		}
+		return c.s.short(l.e, l.v, arn)
+	})
 	return c.json(http.StatusOK, out)
 }
 
-// splitAfter takes NAME:VERSION apart; $LATEST comes before every number.
-func splitAfter(s string) (name string, number int) {
-	for i := range len(s) {
-		if s[i] == ':' {
-			return s[:i], function.VersionNumber(s[i+1:]).Int()
+// functionsAfter are the functions of the region in the order of names, with all their versions if wanted, after NAME:VERSION.
+func (c *call) functionsAfter(after string, all bool) iter.Seq[listItem] {
+	name, version, _ := strings.Cut(after, ":")
+	number := function.VersionNumber(version).Int() // $LATEST comes before every number
+	return func(yield func(listItem) bool) {
+		for _, e := range c.s.view.All() {
+			if e.Record.Region != c.region || e.Record.Name < name {
+				continue
+			}
+			if e.Record.Name > name && !yield(listItem{e, &e.Record.Latest}) {
+				return
+			}
+			if !all {
+				continue
+			}
+			for _, v := range e.Versions() {
+				if (e.Record.Name > name || v.Number.Int() > number) && !yield(listItem{e, v}) {
+					return
+				}
+			}
 		}
 	}
-	return s, 0
 }

@@ -8,43 +8,28 @@ import (
 
 // ListVersionsByFunction: GET /2015-03-31/functions/{FunctionName}/versions?Marker=&MaxItems= -> 200. Supported: $LATEST, then ascending.
 func (c *call) listVersionsByFunction() error {
-	var v violations
-	ref, _ := c.checkTarget(&v, readNames, c.label)
-	list := "versions/" + c.region + "/" + ref.Name
-	size, after, err := c.page(&v, list)
-	if bad := v.err(); bad != nil {
-		return bad
-	}
+	p, e, err := c.readList("versions")
 	if err != nil {
 		return err
 	}
-	t, err := c.resolveFunction(ref)
-	if err != nil {
-		return err
-	}
-	e := c.s.view.Get(t.key)
-	if e == nil {
-		return notFound(t.arn())
-	}
-	items := append([]*function.VersionRecord{&e.Record.Latest}, e.Versions()...)
-	if after != "" {
-		n := function.VersionNumber(after).Int() // 0: after $LATEST
-		i := 0
-		for i < len(items) && items[i].Number.Int() <= n {
-			i++
+	after := function.VersionNumber(p.after).Int()
+	items := func(yield func(*function.VersionRecord) bool) {
+		if p.after == "" && !yield(&e.Record.Latest) {
+			return
 		}
-		items = items[i:]
+		for _, v := range e.Versions() {
+			if v.Number.Int() > after && !yield(v) {
+				return
+			}
+		}
 	}
-	out := struct {
+	var out struct {
 		Versions   []*functionConfiguration
 		NextMarker string `json:",omitempty"`
-	}{Versions: []*functionConfiguration{}}
-	for i, it := range items {
-		if i == size {
-			out.NextMarker = newMarker(list, string(items[i-1].Number))
-			break
-		}
-		out.Versions = append(out.Versions, c.s.optimize(e, it, listed(e.Record, it, e.Record.ARN().Version(it.Number))))
 	}
+	out.Versions, out.NextMarker = cut(p, items, func(v *function.VersionRecord) string { return string(v.Number) },
+		func(v *function.VersionRecord) *functionConfiguration {
+			return c.s.short(e, v, e.Record.ARN().Version(v.Number))
+		})
 	return c.json(http.StatusOK, out)
 }

@@ -3,7 +3,10 @@ package api
 import (
 	"encoding/base64"
 	"encoding/json"
+	"iter"
 	"strconv"
+
+	"thaw/function"
 )
 
 // maxPage is the most that a page holds, whatever MaxItems says.
@@ -15,29 +18,65 @@ type marker struct {
 	After string
 }
 
-// page reads MaxItems and Marker. list names what is listed. after is empty for the first page.
-func (c *call) page(v *violations, list string) (size int, after string, err error) {
-	size = maxPage
+// page is a part of a list that a request asks for.
+type page struct {
+	list  string // what is listed, and how
+	size  int
+	after string // key of the last item of the page before; empty: the first page
+}
+
+// readPage reads MaxItems and Marker, of which the violations come into v.
+func (c *call) readPage(v *violations, list string) (page, error) {
+	p := page{list: list, size: maxPage}
 	if s, ok := c.query("MaxItems"); ok {
 		n, bad := strconv.Atoi(s)
 		if bad != nil {
-			return 0, "", fail("SerializationException", "%q can not be converted to an Integer", s)
+			return p, fail("SerializationException", "%q can not be converted to an Integer", s)
 		}
 		v.number("maxItems", &n, 1, 10000)
-		size = min(max(n, 1), maxPage)
+		p.size = min(max(n, 1), maxPage)
 	}
 	if s, ok := c.query("Marker"); ok && s != "" {
 		var m marker
 		b, bad := base64.RawURLEncoding.DecodeString(s)
 		if bad != nil || json.Unmarshal(b, &m) != nil || m.List != list || m.After == "" {
-			return 0, "", invalidParameter("The Marker is invalid.")
+			return p, invalidParameter("The Marker is invalid.")
 		}
-		after = m.After
+		p.after = m.After
 	}
-	return size, after, nil
+	return p, nil
 }
 
-func newMarker(list, after string) string {
-	b, _ := json.Marshal(marker{list, after}) //nolint:errcheck // two strings
-	return base64.RawURLEncoding.EncodeToString(b)
+// readList is how lists about one function begin.
+func (c *call) readList(list string) (page, *function.Entry, error) {
+	var v violations
+	ref, _ := c.checkTarget(&v, readNames, c.label)
+	p, err := c.readPage(&v, list+"/"+c.region+"/"+ref.Name)
+	if bad := v.err(); bad != nil {
+		return p, nil, bad
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	t, err := c.resolveFunction(ref)
+	if err != nil {
+		return p, nil, err
+	}
+	e, err := c.entry(t)
+	return p, e, err
+}
+
+// cut is the page of a list: the first items, made ready to show, and the marker of the next page where there are more.
+// items begins behind the marker of the request.
+func cut[T, W any](p page, items iter.Seq[T], key func(T) string, show func(T) W) (shown []W, next string) {
+	shown = []W{}
+	last := ""
+	for item := range items {
+		if len(shown) == p.size {
+			b, _ := json.Marshal(marker{p.list, last}) //nolint:errcheck // two strings
+			return shown, base64.RawURLEncoding.EncodeToString(b)
+		}
+		shown, last = append(shown, show(item)), key(item)
+	}
+	return shown, ""
 }

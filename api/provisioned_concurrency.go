@@ -1,6 +1,12 @@
 package api
 
 import (
+	"cmp"
+	"maps"
+	"net/http"
+	"slices"
+
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/pool"
 )
@@ -16,7 +22,7 @@ type provisionedConcurrency struct {
 	LastModified                             string
 }
 
-// allocation describes how far a version's provisioned concurrency is. The environments are the state; nothing of it is stored.
+// allocation describes how far provisioned concurrency is. The environments are the state; nothing of it is stored.
 func allocation(p function.Provision, a pool.Allocation) provisionedConcurrency {
 	out := provisionedConcurrency{RequestedProvisionedConcurrentExecutions: p.Requested, AvailableProvisionedConcurrentExecutions: a.Allocated,
 		AllocatedProvisionedConcurrentExecutions: a.Allocated, Status: "IN_PROGRESS", LastModified: timestamp(p.Modified)}
@@ -29,32 +35,58 @@ func allocation(p function.Provision, a pool.Allocation) provisionedConcurrency 
 	return out
 }
 
-// provisionTarget reads the published version of a request; of an operation that changes, or of one that reads.
-func (c *call) provisionTarget(v *violations, latest string) (target, *function.Entry, *function.VersionRecord, error) {
-	ref, qualifier := c.checkTarget(v, readNames, c.label)
-	_, given := c.query("Qualifier")
-	v.notNull("qualifier", !given)
-	if err := v.err(); err != nil {
-		return target{}, nil, nil, err
+type provisionInput struct{ ProvisionedConcurrentExecutions *int }
+
+func (in *provisionInput) check(v *violations) {
+	v.notNull("provisionedConcurrentExecutions", in.ProvisionedConcurrentExecutions == nil)
+	v.number("provisionedConcurrentExecutions", in.ProvisionedConcurrentExecutions, 1, 0)
+}
+
+// qualifierRequired is the form of the operations whose Qualifier must be given, around the body of one.
+type qualifierRequired struct {
+	c    *call
+	body form
+}
+
+func (q qualifierRequired) check(v *violations) {
+	if _, given := q.c.query("Qualifier"); !given {
+		v.notNull("qualifier", true)
 	}
-	t, err := c.resolve(ref, qualifier)
+	if q.body != nil {
+		q.body.check(v)
+	}
+}
+
+// provisionTarget reads the version or alias of a request. latest is what is said of $LATEST.
+func (c *call) provisionTarget(body form, latest string) (target, *function.Entry, error) {
+	if body != nil {
+		if err := c.decode(body); err != nil {
+			return target{}, nil, err
+		}
+	}
+	c.body = nil
+	t, err := c.read(readNames, qualifierRequired{c, body})
 	if err != nil {
-		return t, nil, nil, err
+		return t, nil, err
 	}
 	e := c.s.view.Get(t.key)
 	switch t.qualifier.Kind() {
 	case function.QualifierLatest:
-		return t, nil, nil, invalidParameter("%s", latest)
-	case function.QualifierAlias: // there are none here
-		return t, nil, nil, fail("ResourceNotFoundException", "Cannot find alias arn: %s", t.qualified())
-	case function.QualifierNumber:
-		if e != nil {
-			if r := e.Version(t.qualifier.Number()); r != nil {
-				return t, e, r, nil
-			}
+		return t, nil, invalidParameter("%s", latest)
+	case function.QualifierAlias:
+		if e == nil || e.Alias(t.qualifier) == nil {
+			return t, nil, noAlias(t.qualified())
 		}
+		return t, e, nil
 	}
-	return t, nil, nil, notFound(t.qualified())
+	if e == nil || e.Named(t.qualifier) == nil {
+		return t, nil, notFound(t.qualified())
+	}
+	return t, e, nil
+}
+
+func noAlias(arn function.ARN) *Error {
+	return fail("ResourceNotFoundException", "Cannot find alias arn: %s", arn)
 }
 
 // Of $LATEST. C-109.
@@ -63,14 +95,76 @@ const (
 	notPublished = "The function resource provided must be an alias or a published version."
 )
 
-var errNoProvision = fail("ProvisionedConcurrencyConfigNotFoundException", "No Provisioned Concurrency Config found for this function")
+// PutProvisionedConcurrencyConfig: PUT /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 202. Supported.
+//
+// Differs: with SnapStart, unless the server is strict.
+func (c *call) putProvisionedConcurrencyConfig() error {
+	var in provisionInput
+	t, _, err := c.provisionTarget(&in, unpublished)
+	if err != nil {
+		return err
+	}
+	p, before, err := c.s.Plane.Provision(c.r.Context(), t.key, t.qualifier, *in.ProvisionedConcurrentExecutions)
+	if err != nil {
+		return absent(err, t.qualified())
+	}
+	out := allocation(p, before)
+	out.Status, out.StatusReason = "IN_PROGRESS", ""
+	return c.json(http.StatusAccepted, out)
+}
 
-// provision tells the pool what a function's versions want.
-func (s *Server) provision(e *function.Entry) {
-	for _, r := range e.Versions() {
-		n := e.ProvisionedOf(r.Number)
-		if v := e.Serving(r.Number); v != nil && n > 0 {
-			s.Pool.Provision(v, n)
+// GetProvisionedConcurrencyConfig: GET /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 200. Supported.
+func (c *call) getProvisionedConcurrencyConfig() error {
+	t, e, err := c.provisionTarget(nil, notPublished)
+	if err != nil {
+		return err
+	}
+	p, ok := e.Record.Provisioned[t.qualifier]
+	if !ok {
+		return controlplane.ErrNoProvision
+	}
+	return c.json(http.StatusOK, allocation(p, c.s.Plane.Allocation(e, t.qualifier)))
+}
+
+// DeleteProvisionedConcurrencyConfig: DELETE /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 204. Supported: the
+// environments become ordinary ones, and go when they are idle for long enough.
+func (c *call) deleteProvisionedConcurrencyConfig() error {
+	t, _, err := c.provisionTarget(nil, notPublished)
+	if err != nil {
+		return err
+	}
+	if err := c.s.Plane.Unprovision(c.r.Context(), t.key, t.qualifier); err != nil {
+		return absent(err, t.qualified())
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+// ListProvisionedConcurrencyConfigs: GET /2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL&Marker=&MaxItems= -> 200. Supported:
+// versions ascending, then aliases by name.
+func (c *call) listProvisionedConcurrencyConfigs() error {
+	p, e, err := c.readList("provisioned")
+	if err != nil {
+		return err
+	}
+	order := func(a, b function.Qualifier) int {
+		return cmp.Or(cmp.Compare(a.Kind(), b.Kind()), cmp.Compare(a.Number(), b.Number()), cmp.Compare(a, b))
+	}
+	items := func(yield func(function.Qualifier) bool) {
+		for _, q := range slices.SortedFunc(maps.Keys(e.Record.Provisioned), order) {
+			if (p.after == "" || order(q, function.Qualifier(p.after)) > 0) && !yield(q) {
+				return
+			}
 		}
 	}
+	var out struct {
+		ProvisionedConcurrencyConfigs []provisionedConcurrency
+		NextMarker                    string `json:",omitempty"`
+	}
+	out.ProvisionedConcurrencyConfigs, out.NextMarker = cut(p, items, func(q function.Qualifier) string { return string(q) },
+		func(q function.Qualifier) provisionedConcurrency {
+			one := allocation(e.Record.Provisioned[q], c.s.Plane.Allocation(e, q))
+			one.FunctionArn = e.Record.ARN().Qualified(q)
+			return one
+		})
+	return c.json(http.StatusOK, out)
 }

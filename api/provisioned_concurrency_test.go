@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"thaw/api"
 	"thaw/function"
 	"thaw/pool"
 )
@@ -161,7 +160,7 @@ func TestProvisionedConcurrencyRefusals(t *testing.T) {
 // With SnapStart it is refused when the server is strict, as the service does.
 func TestProvisionedConcurrencyWithSnapStart(t *testing.T) {
 	for _, strict := range []bool{false, true} {
-		w := newWorld(t, func(o *api.Options) { o.Strict = strict })
+		w := newWorld(t, func(o *options) { o.Strict = strict })
 		name := w.published("quick", 1, func(in *lambda.CreateFunctionInput) {
 			in.Runtime, in.SnapStart = "java21", &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
 		})

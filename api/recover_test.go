@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"thaw/api"
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/pool"
 	"thaw/runtimes"
@@ -79,7 +79,7 @@ func (a *arriving) Asked() int {
 	return a.asked
 }
 
-var _ api.Runtimes = (*runtimes.Registry)(nil)
+var _ controlplane.Runtimes = (*runtimes.Registry)(nil)
 
 func python313(in *lambda.CreateFunctionInput) { in.Runtime = "python3.13" }
 
@@ -100,7 +100,7 @@ func (w *world) described(name, what string, wanted func(*types.FunctionConfigur
 	}
 }
 
-func (w *world) reopenWith(change func(*api.Options)) {
+func (w *world) reopenWith(change func(*options)) {
 	w.t.Helper()
 	w.close()
 	change(&w.Options)
@@ -114,7 +114,7 @@ func live(c *types.FunctionConfiguration) bool {
 
 func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	a := &arriving{gate: make(chan struct{}), fetches: "Python 3.13 is being fetched: 12 of 26 MB"}
-	w := newWorld(t, func(o *api.Options) {
+	w := newWorld(t, func(o *options) {
 		o.Runtimes, o.PendingInvoke, o.FetchInvoke = a, 10*time.Millisecond, 300*time.Millisecond
 	})
 	w.create("orders", python313)
@@ -127,7 +127,7 @@ func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
 	wantError(t, err, "ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending (Python 3.13 is being fetched: 12 of 26 MB)")
 	// One that is patient enough gets its answer, though it came before the runtime.
-	w.reopenWith(func(o *api.Options) { o.FetchInvoke = time.Minute })
+	w.reopenWith(func(o *options) { o.FetchInvoke = time.Minute })
 	answered := make(chan error, 1)
 	go func() {
 		_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
@@ -150,7 +150,7 @@ func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 // The server ends while a runtime is fetched: the next one goes on with it.
 func TestAFetchIsContinuedAfterARestart(t *testing.T) {
 	a := &arriving{gate: make(chan struct{})}
-	w := newWorld(t, func(o *api.Options) { o.Runtimes = a })
+	w := newWorld(t, func(o *options) { o.Runtimes = a })
 	w.create("orders", python313)
 	for a.Asked() == 0 {
 		time.Sleep(time.Millisecond)
@@ -167,7 +167,7 @@ func TestAFetchIsContinuedAfterARestart(t *testing.T) {
 // The runtime of a function that serves goes away, an upgrade of the host took it: the next invocation waits for another.
 func TestARuntimeThatWentIsProvidedAgain(t *testing.T) {
 	a := &arriving{here: true}
-	w := newWorld(t, func(o *api.Options) { o.Runtimes = a })
+	w := newWorld(t, func(o *options) { o.Runtimes = a })
 	w.create("orders", python313)
 	w.active("orders")
 	var tries atomic.Int64
@@ -197,7 +197,7 @@ func TestARuntimeThatWentIsProvidedAgain(t *testing.T) {
 
 func TestFunctionsRecoverWhenTheirRuntimeIsThere(t *testing.T) {
 	a := &arriving{}
-	w := newWorld(t, func(o *api.Options) { o.Runtimes, o.Recovery = a, 5*time.Millisecond })
+	w := newWorld(t, func(o *options) { o.Runtimes, o.Recovery = a, 5*time.Millisecond })
 	ctx := t.Context()
 	w.create("failed", python313)
 	w.create("published", func(in *lambda.CreateFunctionInput) { in.Runtime, in.Publish = "python3.13", true })
@@ -232,7 +232,7 @@ func TestFunctionsRecoverWhenTheirRuntimeIsThere(t *testing.T) {
 // What failed under an earlier server recovers, too.
 func TestFunctionsRecoverAfterARestart(t *testing.T) {
 	a := &arriving{}
-	w := newWorld(t, func(o *api.Options) { o.Runtimes, o.Recovery = a, time.Hour })
+	w := newWorld(t, func(o *options) { o.Runtimes, o.Recovery = a, time.Hour })
 	w.create("orders", python313)
 	w.described("orders", "Failed", failed)
 	a.set(func(a *arriving) { a.here = true })

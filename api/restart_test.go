@@ -75,7 +75,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestUnsettledChangesAreContinued(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Settle = time.Hour })
+	w := newWorld(t, func(o *options) { o.Settle = time.Hour })
 	ctx := t.Context()
 	w.create("orders", func(in *lambda.CreateFunctionInput) { in.Publish = true })
 	w.Options.Settle = 10 * time.Millisecond
@@ -112,9 +112,9 @@ func TestServeUntilKilled(t *testing.T) {
 	if dir == "" {
 		t.Skip("the child of TestKill")
 	}
-	s, _ := openServer(t, dir, api.Options{
-		Pool: &runner{}, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), AccountID: account, Settle: 5 * time.Millisecond,
-	})
+	s, _ := openServer(t, dir, options{Options: api.Options{AccountID: account}, plane: plane{
+		Pool: &runner{}, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), Settle: 5 * time.Millisecond,
+	}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,8 @@ func TestKill(t *testing.T) {
 	}
 	// Last, a server in this process: everything settles.
 	w := &world{t: t, dir: dir, runner: &runner{}}
-	w.Options = api.Options{Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), AccountID: account, Settle: time.Millisecond}
+	w.Options = options{Options: api.Options{AccountID: account},
+		plane: plane{Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), Settle: time.Millisecond}}
 	w.open()
 	defer w.close()
 	for name := range want {

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"thaw/api"
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/jetstream"
 )
@@ -100,7 +100,7 @@ func TestSnapshotsFollowTheirFunctions(t *testing.T) {
 	var log bytes.Buffer
 	var logMu sync.Mutex
 	s := &slowSnapshots{making: map[string]chan struct{}{}, begun: make(chan *function.Version, 8)}
-	w := newWorld(t, func(o *api.Options) {
+	w := newWorld(t, func(o *options) {
 		o.Snapshots, o.Settle = s, 5*time.Millisecond
 		o.Log = slog.New(slog.NewTextHandler(lockedWriter{&logMu, &log}, nil))
 	})
@@ -192,11 +192,11 @@ func TestNothingIsSweptWhileARecordMayBeMissing(t *testing.T) {
 	defer records.Close()
 	o := w.Options
 	o.Store, o.Snapshots = incomplete{records}, s
-	server, err := api.Open(t.Context(), o)
+	p, err := controlplane.Open(t.Context(), o.plane)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer p.Close()
 	if !slices.Equal(s.calls, []string{"begin"}) {
 		t.Errorf("it was asked %q", s.calls)
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"thaw/function"
-	"thaw/snapshot"
 )
 
 // TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions; nothing else that can have tags exists yet.
@@ -26,16 +24,10 @@ func (c *call) tagResource() error {
 	if err != nil {
 		return err
 	}
-	if len(in.Tags) == 0 {
-		return invalidParameter("An error occurred and the request cannot be processed.")
+	if err := c.s.Plane.Tag(c.r.Context(), t.key, in.Tags); err != nil {
+		return absent(err, t.arn())
 	}
-	return c.changeTags(t, func(tags map[string]string) error {
-		maps.Copy(tags, in.Tags)
-		if err := checkTagCount(len(tags)); err != nil {
-			return err
-		}
-		return c.s.checkSnapshotTags(slices.Collect(maps.Keys(in.Tags)), tags)
-	})
+	return c.empty(http.StatusNoContent)
 }
 
 // UntagResource: DELETE /2017-03-31/tags/{Resource}?tagKeys= -> 204. Supported; keys that are not there are ignored.
@@ -54,12 +46,10 @@ func (c *call) untagResource() error {
 	if err != nil {
 		return err
 	}
-	return c.changeTags(t, func(tags map[string]string) error {
-		for _, k := range keys {
-			delete(tags, k)
-		}
-		return c.s.checkSnapshotTags(keys, tags)
-	})
+	if err := c.s.Plane.Untag(c.r.Context(), t.key, keys); err != nil {
+		return absent(err, t.arn())
+	}
+	return c.empty(http.StatusNoContent)
 }
 
 // ListTags: GET /2017-03-31/tags/{Resource} -> 200. Supported.
@@ -69,38 +59,15 @@ func (c *call) listTags() error {
 	if err != nil {
 		return err
 	}
-	e := c.s.view.Get(t.key)
-	if e == nil {
-		return notFound(t.arn())
+	e, err := c.entry(t)
+	if err != nil {
+		return err
 	}
 	tags := e.Record.Tags
 	if tags == nil {
 		tags = map[string]string{}
 	}
 	return c.json(http.StatusOK, struct{ Tags map[string]string }{tags})
-}
-
-// changeTags leaves RevisionId alone: tags are no part of the configuration.
-func (c *call) changeTags(t target, f func(map[string]string) error) error {
-	err := c.s.exclusive(t.key, func() error {
-		e, err := c.s.change(c.r.Context(), t.key, func(_ *function.Entry, r *function.Record) error {
-			if r.Tags == nil {
-				r.Tags = map[string]string{}
-			}
-			return f(r.Tags)
-		})
-		if err == nil && c.s.Snapshots != nil {
-			c.s.Snapshots.Retag(e.Record.ARN(), e.Record.Tags)
-		}
-		return err
-	})
-	if errors.Is(err, function.ErrNotFound) {
-		return notFound(t.arn())
-	}
-	if err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
 }
 
 // tagTarget reads the ARN of the path. Violations collected before are reported with its own.
@@ -133,35 +100,6 @@ func (c *call) tagTarget(v *violations) (target, error) {
 		err = invalidParameter("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 	}
 	return t, err
-}
-
-// checkSnapshotTags refuses tags from which no snapshot policy can be read, when those that a request changes are about it.
-func (s *Server) checkSnapshotTags(changed []string, tags map[string]string) error {
-	about := func(k string) bool {
-		return k == snapshot.TagRefresh || k == snapshot.TagPrime || strings.HasPrefix(k, snapshot.TagEvent)
-	}
-	if s.Snapshots == nil {
-		return nil
-	}
-	if v, ok := tags[function.TagSnapStartLatest]; ok && slices.Contains(changed, function.TagSnapStartLatest) && v != "on" && v != "off" {
-		return invalidParameter("Tag %s: %q is neither on nor off", function.TagSnapStartLatest, v)
-	}
-	if !slices.ContainsFunc(changed, about) {
-		return nil
-	}
-	if _, err := snapshot.ParseTags(tags); err != nil {
-		return invalidParameter("%s", upperFirst(err.Error()))
-	}
-	return nil
-}
-
-func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-func checkTagCount(n int) error {
-	if n > function.MaxTags {
-		return invalidParameter("Number of tags exceeds resource tag limit.")
-	}
-	return nil
 }
 
 // tags checks the sizes of keys and values. Source: the model's TagKey and TagValue.

@@ -198,15 +198,3 @@ func partitionOf(region string) string {
 	}
 	return "aws"
 }
-
-// target reads the function of an operation that has nothing else to check.
-func (c *call) target(n names) (target, error) {
-	var v violations
-	ref, qualifier := c.checkTarget(&v, n, c.label)
-	if err := v.err(); err != nil {
-		return target{}, err
-	}
-	return c.resolve(ref, qualifier)
-}
-
-const functionsOnly = "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN."

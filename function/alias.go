@@ -99,15 +99,15 @@ func (e *Entry) provisionedByVersion() map[VersionNumber]int {
 	}
 	by := map[VersionNumber]int{}
 	for q, p := range e.Record.Provisioned {
-		for n, count := range e.Record.shares(q, p.Requested) {
+		for n, count := range e.Record.Shares(q, p.Requested) {
 			by[n] += count
 		}
 	}
 	return by
 }
 
-// shares says how the provisioned concurrency of a qualifier is shared out between versions.
-func (r *Record) shares(q Qualifier, n int) map[VersionNumber]int {
+// Shares says how the provisioned concurrency of a qualifier is shared out between versions.
+func (r *Record) Shares(q Qualifier, n int) map[VersionNumber]int {
 	a, ok := r.Aliases[q]
 	if !ok {
 		return map[VersionNumber]int{VersionNumber(q): n}

@@ -25,6 +25,7 @@ import (
 	"thaw/backup"
 	"thaw/blob"
 	"thaw/codepackage"
+	"thaw/controlplane"
 	"thaw/execenv"
 	"thaw/function"
 	"thaw/internal/cleanup"
@@ -49,6 +50,7 @@ type Node struct {
 	listener  net.Listener
 	http      *door.Server
 	public    http.Handler // what it serves
+	plane     *controlplane.Plane
 	api       *api.Server
 	admin     *admin.Server
 	pool      *pool.Pool
@@ -129,7 +131,10 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openPool(ctx, store, codes, dir("snapshots")); err != nil {
 		return err
 	}
-	if err := n.openAPI(ctx, store, blobs, codes); err != nil {
+	if err := n.openPlane(ctx, store, blobs, codes); err != nil {
+		return err
+	}
+	if err := n.openAPI(); err != nil {
 		return err
 	}
 	return n.listen()
@@ -256,7 +261,7 @@ func (n *Node) promised() int64 {
 	return sum
 }
 
-func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.Store, codes *codepackage.Store) error {
+func (n *Node) openAPI() error {
 	keys, err := n.cfg.Keys()
 	if err != nil {
 		return err
@@ -269,22 +274,29 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store, blobs *blob.
 	for id, secret := range keys {
 		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
 	}
-	o := api.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
-		AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback, Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency,
+	o := api.Options{Plane: n.plane, AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback,
 		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
 	}
+	n.api, err = api.New(o)
+	return err
+}
+
+// openPlane reads the functions and continues what was begun with them.
+func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blob.Store, codes *codepackage.Store) (err error) {
+	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
+		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
 	}
-	if n.api, err = api.Open(ctx, o); err != nil {
+	if n.plane, err = controlplane.Open(ctx, o); err != nil {
 		return err
 	}
-	n.undo.Add(func() error { n.api.Close(); return nil })
+	n.undo.Add(func() error { n.plane.Close(); return nil })
 	if n.snapshots != nil {
-		n.snapshots.Serve(n.api.Deactivate)
-		n.api.SnapStarted(n.snapshots.Known)
+		n.snapshots.Serve(n.plane.Deactivate)
+		n.plane.SnapStarted(n.snapshots.Known)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *Service) Known(v *function.Version, tags map[string]string) {
 	}
 }
 
-// Retag implements api.Snapshots.
+// Retag implements controlplane.Snapshots.
 func (s *Service) Retag(unqualifiedARN function.ARN, tags map[string]string) {
 	policy, err := snapshot.ParseTags(tags)
 	if err != nil { // the API has refused what cannot be; these are older

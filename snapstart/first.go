@@ -13,7 +13,7 @@ import (
 // attempts is how often the platform's own failures are tried again before a version is Failed for them.
 const attempts = 3
 
-// Make implements api.Snapshots.
+// Make implements controlplane.Snapshots.
 func (s *Service) Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error) {
 	policy, err := snapshot.ParseTags(tags)
 	if err != nil {

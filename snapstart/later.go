@@ -116,7 +116,7 @@ func (s *Service) makeLater(now time.Time) {
 	}
 }
 
-// Optimized implements api.Snapshots: whether the next environment of a version begins from a snapshot.
+// Optimized implements controlplane.Snapshots: whether the next environment of a version begins from a snapshot.
 func (s *Service) Optimized(v *function.Version) bool {
 	key, err := s.keyOf(v)
 	if err != nil {

@@ -214,7 +214,7 @@ func (s *Service) dropAll(ctx context.Context, v snapshot.Version) (err error) {
 // must not keep the caller.
 const forgetLimit = 20 * time.Second
 
-// Forget implements api.Snapshots.
+// Forget implements controlplane.Snapshots.
 func (s *Service) Forget(ctx context.Context, unqualifiedARN function.ARN, incarnation uint64, number function.VersionNumber) {
 	s.mu.Lock()
 	var gone []*life
@@ -243,7 +243,7 @@ func (s *Service) Forget(ctx context.Context, unqualifiedARN function.ARN, incar
 	}
 }
 
-// Begin implements api.Snapshots.
+// Begin implements controlplane.Snapshots.
 func (s *Service) Begin(incarnation func(function.ARN, function.VersionNumber) uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,7 +255,7 @@ func (s *Service) Begin(incarnation func(function.ARN, function.VersionNumber) u
 	}
 }
 
-// Sweep implements api.Snapshots. Nothing is being made yet, so a snapshot that no record names will never have one.
+// Sweep implements controlplane.Snapshots. Nothing is being made yet, so a snapshot that no record names will never have one.
 func (s *Service) Sweep(ctx context.Context) error {
 	if s.o.Complete() != nil {
 		return nil

@@ -1,4 +1,4 @@
-package api
+package controlplane
 
 import (
 	"context"
@@ -12,39 +12,39 @@ import (
 
 // settleSoon has a function settled, if it needs to be, by a goroutine of its own. There is at most one per function; it looks again
 // before it ends, so a call meanwhile is not lost.
-func (s *Server) settleSoon(k function.Key) {
-	s.settleMu.Lock()
-	defer s.settleMu.Unlock()
-	if s.settling[k] || s.ctx.Err() != nil || !unsettled(s.view.Get(k)) {
+func (p *Plane) settleSoon(k function.Key) {
+	p.settleMu.Lock()
+	defer p.settleMu.Unlock()
+	if p.settling[k] || p.ctx.Err() != nil || !unsettled(p.view.Get(k)) {
 		return
 	}
-	s.settling[k] = true
-	s.work.Add(1)
+	p.settling[k] = true
+	p.work.Add(1)
 	go func() {
-		defer s.work.Done()
+		defer p.work.Done()
 		for {
-			e := s.view.Get(k)
-			if !unsettled(e) || s.ctx.Err() != nil {
-				s.settleMu.Lock()
-				again := unsettled(s.view.Get(k)) && s.ctx.Err() == nil
+			e := p.view.Get(k)
+			if !unsettled(e) || p.ctx.Err() != nil {
+				p.settleMu.Lock()
+				again := unsettled(p.view.Get(k)) && p.ctx.Err() == nil
 				if !again {
-					delete(s.settling, k)
+					delete(p.settling, k)
 				}
-				s.settleMu.Unlock()
+				p.settleMu.Unlock()
 				if !again {
 					return
 				}
 				continue
 			}
-			err := s.settle(s.ctx, e)
+			err := p.settle(p.ctx, e)
 			if errors.Is(err, function.ErrNotFound) {
 				continue // what it was settling was deleted, as the view says by now
 			}
-			if err != nil && s.ctx.Err() == nil {
-				s.Log.Error("function cannot be settled, will try again", "fn", k.Name, "error", err)
+			if err != nil && p.ctx.Err() == nil {
+				p.Log.Error("function cannot be settled, will try again", "fn", k.Name, "error", err)
 				select {
 				case <-time.After(time.Second):
-				case <-s.ctx.Done():
+				case <-p.ctx.Done():
 				}
 			}
 		}
@@ -67,9 +67,9 @@ func unsettled(e *function.Entry) bool {
 }
 
 // settle prepares everything of a function that is unsettled and writes how that went. An error means that it could not be written.
-func (s *Server) settle(ctx context.Context, e *function.Entry) error {
+func (p *Plane) settle(ctx context.Context, e *function.Entry) error {
 	r := e.Record
-	visible := time.NewTimer(s.Settle) // so that a client that looks at once sees the change in progress
+	visible := time.NewTimer(p.Settle) // so that a client that looks at once sees the change in progress
 	defer visible.Stop()
 	type outcome struct {
 		event        function.LifeEvent
@@ -77,11 +77,11 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 		optimized    bool
 	}
 	prepare := func(v *function.VersionRecord) (outcome, error) {
-		reason, code, err := s.prepare(ctx, r, v)
+		reason, code, err := p.prepare(ctx, r, v)
 		if code != "" {
 			return outcome{event: function.SettleFailed, reason: reason, code: code}, nil
 		}
-		return outcome{event: function.Settled, optimized: v.Config.SnapStart && v.Number != function.Latest && s.Snapshots != nil}, err
+		return outcome{event: function.Settled, optimized: v.Config.SnapStart && v.Number != function.Latest && p.Snapshots != nil}, err
 	}
 	var latest outcome
 	var err error
@@ -104,10 +104,10 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 		return context.Cause(ctx)
 	}
 
-	err = s.exclusive(r.Key, func() error {
-		wctx, cancel := s.writing(ctx)
+	err = p.exclusive(r.Key, func() error {
+		wctx, cancel := p.writing(ctx)
 		defer cancel()
-		now := s.view.Get(r.Key)
+		now := p.view.Get(r.Key)
 		if now == nil || now.Record.Incarnation != r.Incarnation {
 			return nil // deleted meanwhile
 		}
@@ -122,17 +122,17 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 				return err
 			}
 			next.Reason, next.ReasonCode, next.RevisionID, next.Optimized = o.reason, o.code, newRevisionID(), o.optimized
-			if err := s.Store.PutVersion(wctx, r.Key, r.Incarnation, &next); err != nil {
+			if err := p.Store.PutVersion(wctx, r.Key, r.Incarnation, &next); err != nil {
 				return err
 			}
-			if err := s.view.Wait(wctx, next.Revision); err != nil {
+			if err := p.view.Wait(wctx, next.Revision); err != nil {
 				return err
 			}
 		}
 		if !r.Latest.Life.Settling() {
 			return nil
 		}
-		_, err := s.change(ctx, r.Key, func(_ *function.Entry, n *function.Record) error {
+		_, err := p.change(ctx, r.Key, func(_ *function.Entry, n *function.Record) error {
 			if n.Incarnation != r.Incarnation || n.Latest.RevisionID != r.Latest.RevisionID {
 				return errOvertaken
 			}
@@ -154,12 +154,15 @@ func (s *Server) settle(ctx context.Context, e *function.Entry) error {
 	if err != nil {
 		return err
 	}
-	s.Log.Info("function settled", "fn", r.Name, "from", r.Latest.Life.String(), "event", latest.event.String(), "code", latest.code)
+	if now := p.view.Get(r.Key); now != nil {
+		p.provision(e, now) // an alias may have led to a version that did not serve yet
+	}
+	p.Log.Info("function settled", "fn", r.Name, "from", r.Latest.Life.String(), "event", latest.event.String(), "code", latest.code)
 	if r.Before != nil {
 		if latest.event == function.Settled {
-			s.Pool.Retire(r.ARN(), function.Latest, r.Epoch)
+			p.Pool.Retire(r.ARN(), function.Latest, r.Epoch)
 		}
-		s.forgetCode(ctx, r.Before.Config.CodeSHA256)
+		p.forgetCode(ctx, r.Before.Config.CodeSHA256)
 	}
 	return nil
 }
@@ -168,20 +171,20 @@ var errOvertaken = errors.New("changed while it was settled")
 
 // prepare does for a version what every environment of it will need: its code unpacked, its runtime there. A code says that it failed and
 // waiting does not help; an error that it should be tried again.
-func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.VersionRecord) (reason, code string, err error) {
-	switch err := s.Runtimes.Provide(ctx, v.Config.Runtime, v.Config.Architecture); {
+func (p *Plane) prepare(ctx context.Context, r *function.Record, v *function.VersionRecord) (reason, code string, err error) {
+	switch err := p.Runtimes.Provide(ctx, v.Config.Runtime, v.Config.Architecture); {
 	case err != nil && ctx.Err() != nil:
 		return "", "", err
 	case err != nil:
 		return err.Error(), invalidRuntime, nil
 	}
-	_, release, err := s.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, Package: v.Config.Package})
+	_, release, err := p.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, Package: v.Config.Package})
 	var invalid *codepackage.InvalidError
 	switch {
 	case err == nil:
 		release()
-		if v.Config.SnapStart && v.Number != function.Latest && s.Snapshots != nil {
-			return s.Snapshots.Make(ctx, r.Prepared(v), r.Tags)
+		if v.Config.SnapStart && v.Number != function.Latest && p.Snapshots != nil {
+			return p.Snapshots.Make(ctx, r.Prepared(v), r.Tags)
 		}
 		return "", "", nil
 	case errors.As(err, &invalid), errors.Is(err, codepackage.ErrTooLarge), errors.Is(err, codepackage.ErrEmpty):
@@ -190,15 +193,4 @@ func (s *Server) prepare(ctx context.Context, r *function.Record, v *function.Ve
 		return "The code of the function is lost: " + err.Error(), "InternalError", nil
 	}
 	return "", "", err
-}
-
-// SnapStarted calls f with every published version that has SnapStart and serves, and its function's tags.
-func (s *Server) SnapStarted(f func(v *function.Version, tags map[string]string)) {
-	for _, e := range s.view.All() {
-		for _, v := range e.Versions() {
-			if served := e.Serving(v.Number); served != nil && served.SnapStart {
-				f(served, e.Record.Tags)
-			}
-		}
-	}
 }

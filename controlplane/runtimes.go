@@ -1,4 +1,4 @@
-package api
+package controlplane
 
 import (
 	"errors"
@@ -23,19 +23,20 @@ var deprecatedRuntimes = []string{
 	"nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "provided", "python2.7", "python3.6", "python3.7", "ruby2.5", "ruby2.7",
 }
 
-func unknownRuntime(name string) *Error {
+// UnknownRuntime refuses a runtime that nothing can be done about.
+func UnknownRuntime(name string) *Refusal {
 	if slices.Contains(deprecatedRuntimes, name) {
-		return invalidParameter("The runtime parameter of %s is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.", name)
+		return invalid("The runtime parameter of %s is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.", name)
 	}
-	return invalidParameter("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(acceptedRuntimes, ", "))
+	return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(acceptedRuntimes, ", "))
 }
 
 // knownRuntime refuses identifiers that nothing can be done about. One that is only not installed is accepted: the function becomes
 // Failed and says what to type.
-func (s *Server) knownRuntime(name, architecture string) error {
+func (p *Plane) knownRuntime(name, architecture string) error {
 	var unknown *runtimes.UnknownError
-	if err := s.Runtimes.Check(name, architecture); errors.As(err, &unknown) {
-		return unknownRuntime(name)
+	if err := p.Runtimes.Check(name, architecture); errors.As(err, &unknown) {
+		return UnknownRuntime(name)
 	}
 	return nil
 }

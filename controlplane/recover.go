@@ -1,4 +1,4 @@
-package api
+package controlplane
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thaw/function"
+	"thaw/runtimes"
 )
 
 // invalidRuntime is the reason code of what failed for want of a runtime.
@@ -13,18 +14,18 @@ const invalidRuntime = "InvalidRuntime"
 
 // provideUsed makes the runtimes of all functions that serve ready: a data folder may come from an earlier release, or
 // from another machine. What cannot be had is logged; the invocations that need it say so.
-func (s *Server) provideUsed() {
+func (p *Plane) provideUsed() {
 	type used struct{ runtime, architecture string }
 	seen := map[used]bool{}
-	for _, e := range s.view.All() {
+	for _, e := range p.view.All() {
 		for _, v := range versionsOf(e) {
 			u := used{v.Config.Runtime, v.Config.Architecture}
 			if seen[u] || !v.Life.Serves() {
 				continue
 			}
 			seen[u] = true
-			if err := s.Runtimes.Provide(s.ctx, u.runtime, u.architecture); err != nil && s.ctx.Err() == nil {
-				s.Log.Warn("functions of a runtime cannot run", "runtime", u.runtime, "fn", e.Record.Name, "error", err)
+			if err := p.Runtimes.Provide(p.ctx, u.runtime, u.architecture); err != nil && p.ctx.Err() == nil {
+				p.Log.Warn("functions of a runtime cannot run", "runtime", u.runtime, "fn", e.Record.Name, "error", err)
 			}
 		}
 	}
@@ -32,24 +33,24 @@ func (s *Server) provideUsed() {
 
 // recoverRuntimes has what failed for want of a runtime settled once more when that is there, or is worth another
 // attempt: somebody may have installed it, or the network may be back. It ends with the server.
-func (s *Server) recoverRuntimes() {
-	tick := time.NewTicker(s.Recovery)
+func (p *Plane) recoverRuntimes() {
+	tick := time.NewTicker(p.Recovery)
 	defer tick.Stop()
 	for {
-		for _, e := range s.view.All() {
+		for _, e := range p.view.All() {
 			for _, v := range versionsOf(e) {
 				if v.ReasonCode != invalidRuntime || v.Life != function.Failed && v.Life != function.UpdateFailed ||
-					!s.Runtimes.Recoverable(v.Config.Runtime, v.Config.Architecture) {
+					!p.Runtimes.Recoverable(v.Config.Runtime, v.Config.Architecture) {
 					continue
 				}
-				if err := s.revive(e.Record, v); err != nil && s.ctx.Err() == nil {
-					s.Log.Error("function whose runtime is there stays failed, will try again", "fn", e.Record.Name, "qualifier", v.Number, "error", err)
+				if err := p.revive(e.Record, v); err != nil && p.ctx.Err() == nil {
+					p.Log.Error("function whose runtime is there stays failed, will try again", "fn", e.Record.Name, "qualifier", v.Number, "error", err)
 				}
 			}
 		}
 		select {
 		case <-tick.C:
-		case <-s.ctx.Done():
+		case <-p.ctx.Done():
 			return
 		}
 	}
@@ -61,14 +62,14 @@ func versionsOf(e *function.Entry) []*function.VersionRecord {
 }
 
 // revive applies CauseGone to a version that failed, if it is still what it was, and has it settled.
-func (s *Server) revive(r *function.Record, v *function.VersionRecord) error {
+func (p *Plane) revive(r *function.Record, v *function.VersionRecord) error {
 	if v.Number != function.Latest {
-		_, err := s.moveVersion(s.ctx, r, v.Number.Int(), function.CauseGone)
-		s.settleSoon(r.Key)
+		_, err := p.moveVersion(p.ctx, r, v.Number.Int(), function.CauseGone)
+		p.settleSoon(r.Key)
 		return err
 	}
-	err := s.exclusive(r.Key, func() error {
-		_, err := s.change(s.ctx, r.Key, func(_ *function.Entry, n *function.Record) error {
+	err := p.exclusive(r.Key, func() error {
+		_, err := p.change(p.ctx, r.Key, func(_ *function.Entry, n *function.Record) error {
 			if n.Incarnation != r.Incarnation || n.Latest.RevisionID != v.RevisionID {
 				return errOvertaken
 			}
@@ -85,27 +86,28 @@ func (s *Server) revive(r *function.Record, v *function.VersionRecord) error {
 		return nil
 	}
 	if err == nil {
-		s.Log.Info("function is prepared again", "fn", r.Name, "runtime", v.Config.Runtime)
-		s.settleSoon(r.Key)
+		p.Log.Info("function is prepared again", "fn", r.Name, "runtime", v.Config.Runtime)
+		p.settleSoon(r.Key)
 	}
 	return err
 }
 
-// explain says what a version waits for, where that is a runtime on its way.
-func (s *Server) explain(v *function.VersionRecord, out *functionConfiguration) *functionConfiguration {
-	if !v.Life.Settling() {
-		return out
+// provide waits for the runtime of a version whose runtime is gone (an upgrade of the host took it, say), where another
+// can be had, and says whether it is there. It is fetched for all who want it, and also when this caller no longer
+// waits.
+func (p *Plane) provide(ctx context.Context, v *function.Version, err error) bool {
+	if !errors.As(err, new(*runtimes.NotInstalledError)) || !p.Runtimes.Recoverable(v.Runtime, v.Architecture) {
+		return false
 	}
-	fetching := s.Runtimes.Fetching(v.Config.Runtime)
-	switch {
-	case fetching == "":
-	case out.State == "Pending":
-		out.StateReason += " " + fetching + "."
-		fallthrough
-	case out.LastUpdateStatus == "InProgress":
-		if out.LastUpdateStatusReason != "" {
-			out.LastUpdateStatusReason += " " + fetching + "."
-		}
+	done := make(chan error, 1)
+	p.work.Go(func() { done <- p.Runtimes.Provide(p.ctx, v.Runtime, v.Architecture) })
+	timer := time.NewTimer(p.FetchInvoke)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err == nil
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	return out
+	return false
 }

@@ -1,4 +1,4 @@
-package api
+package controlplane
 
 import (
 	"context"
@@ -8,32 +8,32 @@ import (
 
 // Deactivate makes a published version Inactive: nobody has invoked it for so long that its snapshot goes. It returns when nobody can be served by it any
 // more. A version that does not serve is left as it is.
-func (s *Server) Deactivate(ctx context.Context, v *function.Version) error {
+func (p *Plane) Deactivate(ctx context.Context, v *function.Version) error {
 	k := function.Key{Account: v.Account, Region: v.Region, Name: v.Name}
-	e := s.view.Get(k)
+	e := p.view.Get(k)
 	if e == nil || e.Record.Incarnation != v.Epoch {
 		return nil // deleted meanwhile
 	}
-	_, err := s.moveVersion(ctx, e.Record, v.Number.Int(), function.Idled)
+	_, err := p.moveVersion(ctx, e.Record, v.Number.Int(), function.Idled)
 	return err
 }
 
 // wake has the snapshot of an Inactive version made again. Source: E-133; spec 5.2. On the service only a new version
 // would help after a regeneration that failed; here the next invocation tries again.
-func (s *Server) wake(ctx context.Context, e *function.Entry, v *function.VersionRecord) error {
-	moved, err := s.moveVersion(ctx, e.Record, v.Number.Int(), function.WakeAsked)
+func (p *Plane) wake(ctx context.Context, e *function.Entry, v *function.VersionRecord) error {
+	moved, err := p.moveVersion(ctx, e.Record, v.Number.Int(), function.WakeAsked)
 	if err == nil && moved {
-		s.settleSoon(e.Record.Key)
+		p.settleSoon(e.Record.Key)
 	}
 	return err
 }
 
 // moveVersion applies an event to a published version and returns when everybody can see it. It is not moved when it is gone or the event is none for it.
-func (s *Server) moveVersion(ctx context.Context, r *function.Record, number int, event function.LifeEvent) (moved bool, err error) {
-	ctx, cancel := s.writing(ctx)
+func (p *Plane) moveVersion(ctx context.Context, r *function.Record, number int, event function.LifeEvent) (moved bool, err error) {
+	ctx, cancel := p.writing(ctx)
 	defer cancel()
-	err = s.exclusive(r.Key, func() error {
-		now := s.view.Get(r.Key)
+	err = p.exclusive(r.Key, func() error {
+		now := p.view.Get(r.Key)
 		if now == nil || now.Record.Incarnation != r.Incarnation {
 			return nil
 		}
@@ -47,11 +47,11 @@ func (s *Server) moveVersion(ctx context.Context, r *function.Record, number int
 		}
 		next := *v
 		next.Life, next.Reason, next.ReasonCode, next.RevisionID = life, "", "", newRevisionID()
-		if err := s.Store.PutVersion(ctx, r.Key, r.Incarnation, &next); err != nil {
+		if err := p.Store.PutVersion(ctx, r.Key, r.Incarnation, &next); err != nil {
 			return err
 		}
 		moved = true
-		return s.view.Wait(ctx, next.Revision)
+		return p.view.Wait(ctx, next.Revision)
 	})
 	return moved, err
 }
