@@ -34,7 +34,7 @@ func (f *deployed) publish() *lambda.GetFunctionConfigurationOutput {
 	if v.State != types.StatePending {
 		f.t.Errorf("a version with SnapStart is published in state %s", v.State)
 	}
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := f.client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &f.name, Qualifier: v.Version})
 		if err != nil {
 			f.t.Fatal(err)
