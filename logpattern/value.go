@@ -1,6 +1,7 @@
 package logpattern
 
 import (
+	"errors"
 	"regexp"
 	"regexp/syntax"
 	"strconv"
@@ -157,19 +158,27 @@ func (p *parser) regex() (*regexp.Regexp, error) {
 	if p.regexes++; p.regexes > maxRegexes {
 		return nil, invalid("Invalid filter pattern: it has more than %d regular expressions", maxRegexes)
 	}
-	tree, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		return nil, invalid("Invalid filter pattern: %v", err)
-	}
-	prog, err := syntax.Compile(tree.Simplify())
-	if err != nil || len(prog.Inst) > maxRegexSize {
-		return nil, invalid("Invalid filter pattern: a regular expression is too large")
-	}
-	re, err := regexp.Compile(text)
+	re, err := Regexp(text)
 	if err != nil {
 		return nil, invalid("Invalid filter pattern: %v", err)
 	}
 	return re, nil
+}
+
+// Regexp is regexp.Compile for expressions of strangers: what would be too large is refused.
+func Regexp(text string) (*regexp.Regexp, error) {
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if len(prog.Inst) > maxRegexSize {
+		return nil, errors.New("the regular expression is too large")
+	}
+	return regexp.Compile(text)
 }
 
 // maxRegexSize bounds a compiled regular expression, in instructions: each may cost a step at each byte of a message,

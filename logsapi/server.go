@@ -67,12 +67,17 @@ func operations() map[string]func(*call) (any, error) {
 		"DeleteRetentionPolicy": deleteRetentionPolicy,
 		"DescribeLogGroups":     describeLogGroups,
 		"DescribeLogStreams":    describeLogStreams,
+		"DescribeQueries":       describeQueries,
 		"FilterLogEvents":       filterLogEvents,
 		"GetLogEvents":          getLogEvents,
+		"GetQueryResults":       getQueryResults,
 		"ListTagsForResource":   listTagsForResource,
 		"ListTagsLogGroup":      listTagsLogGroup,
 		"PutLogEvents":          putLogEvents,
 		"PutRetentionPolicy":    putRetentionPolicy,
+		"StartLiveTail":         startLiveTail,
+		"StartQuery":            startQuery,
+		"StopQuery":             stopQuery,
 		"TagLogGroup":           tagLogGroup,
 		"TagResource":           tagResource,
 		"UntagLogGroup":         untagLogGroup,
@@ -111,8 +116,11 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, operation, region
 		return
 	}
 	answer, err := serve(c)
+	var wrong *malformedQuery
 	switch {
 	case errors.Is(err, errAnswered):
+	case errors.As(err, &wrong):
+		s.write(w, http.StatusBadRequest, wrong.answer())
 	case err != nil:
 		e, ours := answerFor(err)
 		if ours {

@@ -19,19 +19,21 @@ import (
 
 // Query says which events are wanted.
 type Query struct {
-	Group        string
-	StreamPrefix string    // empty: all streams
-	Streams      []string  // when not empty: only these
-	Since, Until time.Time // of Event.Time: Since <= Time < Until; zero: no bound
-	After        uint64    // only events with a larger ID: where a page ended
-	Limit        int       // 0: none
-	Newest       bool      // with Limit: the last ones instead of the first
-	Pattern      logpattern.Pattern
+	Group          string
+	StreamPrefix   string    // empty: all streams
+	StreamPrefixes []string  // when not empty: only those whose name begins with one of them
+	Streams        []string  // when not empty: only these
+	Since, Until   time.Time // of Event.Time: Since <= Time < Until; zero: no bound
+	After          uint64    // only events with a larger ID: where a page ended
+	Limit          int       // 0: none
+	Newest         bool      // with Limit: the last ones instead of the first
+	Pattern        logpattern.Pattern
 }
 
 func (q *Query) wants(e *Event) bool {
 	return e.ID > q.After &&
 		strings.HasPrefix(e.Stream, q.StreamPrefix) &&
+		(len(q.StreamPrefixes) == 0 || slices.ContainsFunc(q.StreamPrefixes, func(prefix string) bool { return strings.HasPrefix(e.Stream, prefix) })) &&
 		(len(q.Streams) == 0 || slices.Contains(q.Streams, e.Stream)) &&
 		(q.Since.IsZero() || e.Time >= q.Since.UnixMilli()) &&
 		(q.Until.IsZero() || e.Time < q.Until.UnixMilli()) &&
@@ -92,6 +94,12 @@ func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
 			}
 			q.Newest, q.Limit = false, 0
 		}
+		if q.After > 0 { // so that what is before is not read
+			if _, err := s.index(q.Group); err != nil && !errors.Is(err, ErrNoGroup) {
+				yield(Event{}, err)
+				return
+			}
+		}
 		r, given := &reader{s: s, q: q}, 0
 		defer r.close()
 		for {
@@ -124,6 +132,13 @@ func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
 			}
 		}
 	}
+}
+
+// Now is an ID for Query.After: only what comes from now on.
+func (s *Store) Now() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.lastID, uint64(time.Now().UnixNano())) //nolint:gosec // after 1970
 }
 
 // sync returns when all that was appended before is on disk.
@@ -217,7 +232,10 @@ func (r *reader) open() error {
 		case seg.num < r.num, seg.num == r.num && r.offset >= seg.size:
 			continue
 		case seg.num > r.num:
-			r.num, r.offset, r.edition = seg.num, 0, seg.edition
+			r.num, r.offset, r.edition = seg.num, seg.behind(r.q.After), seg.edition
+			if r.offset >= seg.size {
+				continue
+			}
 		}
 		if !r.q.mayHold(seg) {
 			r.offset = seg.size

@@ -29,6 +29,7 @@ type segment struct {
 type block struct {
 	offset, size int64
 	first, last  int64 // earliest and latest Time in it
+	lastID       uint64
 	streams      []string
 }
 
@@ -51,7 +52,7 @@ func (seg *segment) see(l *line, stream string, message, offset, n int64) {
 	}
 	b := &seg.blocks[at]
 	b.size = offset + n - b.offset
-	b.first, b.last = min(b.first, l.time), max(b.last, l.time)
+	b.first, b.last, b.lastID = min(b.first, l.time), max(b.last, l.time), l.id
 	part := seg.streams[stream]
 	if part == nil {
 		part = &streamPart{info: StreamInfo{Name: stream, Created: l.arrived, First: l.time, Last: l.time}, block: -1}
@@ -65,6 +66,19 @@ func (seg *segment) see(l *line, stream string, message, offset, n int64) {
 		b.streams = append(b.streams, part.info.Name)
 		part.block = at
 	}
+}
+
+// behind is where events with larger IDs than id begin, as far as is known.
+func (seg *segment) behind(id uint64) int64 {
+	if !seg.scanned || id == 0 {
+		return 0
+	}
+	for i := range seg.blocks {
+		if seg.blocks[i].lastID > id {
+			return seg.blocks[i].offset
+		}
+	}
+	return seg.size
 }
 
 // scan reads the file of a segment and calls f with each good line, its place and its length. buf is the line's own.
