@@ -19,12 +19,12 @@
 // # Snapshots
 //
 // A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see packages agent and launcher in
-// cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (armed.go): not started, but through all of a restore that is the same for
+// cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (shelf.go): not started, but through all of a restore that is the same for
 // every snapshot. Restore gives one of them its snapshot, then its limits and mounts, and lets it run.
 //
 // # Owners and lock order
 //
-// Backend owns the launcher, the two refill goroutines, the readers of snapshot sources and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
+// Backend owns the launcher, the goroutines that keep its two shelves, the readers of snapshot sources and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
 // one more. Backend.mu is taken before Sandbox.mu; neither is held over I/O, except Sandbox.freezeMu over a write to the freezer.
 package gvisor
 
@@ -85,15 +85,12 @@ type Backend struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // refill, and sandboxes being made
-	refill chan struct{}  // capacity 1: look again
-	rearm  chan struct{}  // the same for keepArmed
+	wg     sync.WaitGroup // who keeps the shelves, and sandboxes being made
 	make   *semaphore.Weighted
 
 	mu     sync.Mutex // guards what follows
-	blanks []*Sandbox
-	armed  []*Sandbox            // blanks that wait for a snapshot
-	arming bool                  // keepArmed runs
+	blanks *shelf
+	armed  *shelf                // from the first restore or checkpoint on: a server without snapshots has none
 	live   map[*Sandbox]struct{} // whole ones, also blank
 	ids    map[sandbox.ID]bool   // of those that are not blank, and of those being created
 	closed bool
@@ -115,16 +112,16 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	if o.Blank == 0 {
 		o.Blank = DefaultBlank
 	}
-	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), refill: make(chan struct{}, 1), rearm: make(chan struct{}, 1), make: semaphore.NewWeighted(2)}
+	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), make: semaphore.NewWeighted(2)}
+	b.blanks, b.armed = newShelf(b, blankSteps, 0), newShelf(b, armedSteps, rearmPause)
 	if err := b.open(ctx); err != nil {
 		b.wg.Wait()
 		return nil, errors.Join(err, b.release())
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	if o.Blank > 0 {
-		b.wg.Add(1)
-		go b.keepBlanks()
-	}
+	b.mu.Lock()
+	b.blanks.wantLocked()
+	b.mu.Unlock()
 	return b, nil
 }
 
@@ -263,7 +260,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 		return nil, err
 	}
 	clock := newStages()
-	s, err := b.take(ctx, clock)
+	s, err := b.blanks.take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
 		return nil, err
@@ -309,50 +306,6 @@ func (b *Backend) unreserve(spec sandbox.Spec) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.ids, spec.ID)
-}
-
-// take returns a blank sandbox that is ready, or makes one.
-func (b *Backend) take(ctx context.Context, clock *stages) (*Sandbox, error) {
-	for {
-		b.mu.Lock()
-		if b.closed {
-			b.mu.Unlock()
-			return nil, sandbox.ErrClosed
-		}
-		var s *Sandbox
-		if n := len(b.blanks); n > 0 {
-			s = b.blanks[0]
-			b.blanks = append(b.blanks[:0], b.blanks[1:]...)
-		}
-		if s == nil {
-			b.wg.Add(1)
-		}
-		b.mu.Unlock()
-		if s == nil {
-			defer b.wg.Done()
-			if err := b.make.Acquire(ctx, 1); err != nil {
-				return nil, fmt.Errorf("sandbox: %w", context.Cause(ctx))
-			}
-			defer b.make.Release(1)
-			clock.mark("wait for a core")
-			return b.makeSandbox(ctx, clock, false, created, started)
-		}
-		b.lookAgain()
-		if s.ended() { // a blank that died while it waited is nobody's loss
-			b.log.Warn("blank sandbox ended by itself", "sandbox", s.name, "err", s.Exit().Err)
-			s.Close()
-			continue
-		}
-		clock.mark("blank")
-		return s, nil
-	}
-}
-
-func (b *Backend) lookAgain() {
-	select {
-	case b.refill <- struct{}{}:
-	default:
-	}
 }
 
 // newName returns a name for a sandbox that no other ever had: blanks are made before they are anybody's.

@@ -15,89 +15,47 @@ import (
 	"thaw/sandbox/gvisor/launch"
 )
 
-// blankLimit bounds the making of one blank sandbox, which takes some 60 ms on an idle machine and seconds on a drowning one.
-const blankLimit = time.Minute
-
-// retryPause is how long the refill rests after a blank could not be made.
-const retryPause = 2 * time.Second
-
-// keepBlanks makes blank sandboxes, one at a time so that it leaves the cores to those who are waiting for theirs.
-func (b *Backend) keepBlanks() {
-	defer b.wg.Done()
-	for {
-		b.mu.Lock()
-		short := len(b.blanks) < b.opt.Blank
-		b.mu.Unlock()
-		if !short {
-			select {
-			case <-b.ctx.Done():
-				return
-			case <-b.refill:
-			}
-			continue
-		}
-		if b.ctx.Err() != nil {
-			return
-		}
-		ctx, cancel := context.WithTimeoutCause(b.ctx, blankLimit, errors.New("a blank sandbox took too long"))
-		s, err := b.makeSandbox(ctx, newStages(), true, created, started)
-		cancel()
-		if err != nil {
-			if b.ctx.Err() == nil {
-				b.log.Warn("blank sandbox", "err", err)
-			}
-			select {
-			case <-b.ctx.Done():
-				return
-			case <-time.After(retryPause):
-			}
-			continue
-		}
-		b.mu.Lock()
-		b.blanks = append(b.blanks, s) // also after Close, which has it among the living
-		b.mu.Unlock()
-	}
-}
-
 // step is one named part of making a sandbox. What it makes is recorded in the Sandbox at once, so that Close undoes half-made ones, too.
 type step struct {
 	name string
 	do   func(*Sandbox, context.Context) error
 }
 
-// created are the steps to a sandbox that exists and has not started; a restore goes on from here. started are those from there to
-// a guest that waits.
+// blankSteps make a sandbox whose guest is up; armedSteps one that has not started, and waits for a snapshot, whichever.
 var (
-	created = []step{
+	blankSteps = []step{
 		{"root", (*Sandbox).makeFiles},
 		{"cgroup", (*Sandbox).makeGroup},
 		{"network", (*Sandbox).makeNetwork},
 		{"processes", (*Sandbox).makeProcesses},
-	}
-	started = []step{
 		{"start", (*Sandbox).start},
 		{"guest", (*Sandbox).awaitGuest},
 	}
+	armedSteps = []step{
+		{"root", (*Sandbox).makeFiles},
+		{"cgroup", (*Sandbox).makeGroup},
+		{"network", (*Sandbox).makeNetwork},
+		{"processes", (*Sandbox).makeProcesses},
+		{"arm", (*Sandbox).arm},
+	}
 )
 
-// makeSandbox makes a sandbox for nobody yet, as far as the steps go. A patient one leaves the processor to those for whom somebody waits.
-func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, parts ...[]step) (*Sandbox, error) {
+// makeSandbox makes a sandbox for nobody yet. A patient one leaves the processor to those for whom somebody waits.
+func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, steps []step) (*Sandbox, error) {
 	s := &Sandbox{
 		b: b, patient: patient, name: b.newName(),
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
-	for _, steps := range parts {
-		for _, st := range steps {
-			err := ctx.Err()
-			if err == nil {
-				err = st.do(s, ctx)
-			}
-			if err != nil {
-				return nil, errors.Join(resource(st.name, err), s.Close())
-			}
-			clock.mark(st.name)
+	for _, st := range steps {
+		err := ctx.Err()
+		if err == nil {
+			err = st.do(s, ctx)
 		}
+		if err != nil {
+			return nil, errors.Join(resource(st.name, err), s.Close())
+		}
+		clock.mark(st.name)
 	}
 	// Only now is it the backend's to close: until here it is that of this goroutine alone.
 	b.mu.Lock()

@@ -201,6 +201,6 @@ func awaitBlanks(tb testing.TB, b *Backend) {
 	until(tb, "as many blank sandboxes as asked for", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.blanks) >= b.opt.Blank
+		return len(b.blanks.ready) >= b.opt.Blank
 	})
 }

@@ -14,9 +14,6 @@ import (
 // and has not started by then never will.
 const restoreLimit = time.Minute
 
-// armed are the steps, after created, to a sandbox that waits for a snapshot, whichever.
-var armed = []step{{"arm", (*Sandbox).arm}}
-
 func (s *Sandbox) arm(ctx context.Context) error {
 	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpArm, ID: s.name})
 	return err
@@ -46,7 +43,7 @@ func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock
 		return nil, err
 	}
 	defer from.close()
-	s, err := b.takeArmed(ctx, clock)
+	s, err := b.armed.take(ctx, clock)
 	if err != nil {
 		if errors.Is(err, sandbox.ErrClosed) {
 			return nil, err

@@ -298,11 +298,8 @@ func (s *Sandbox) destroy() error {
 	if s.id != "" {
 		delete(s.b.ids, s.id)
 	}
-	for _, list := range []*[]*Sandbox{&s.b.blanks, &s.b.armed} {
-		if i := slices.Index(*list, s); i >= 0 {
-			*list = slices.Delete(*list, i, i+1)
-		}
-	}
+	s.b.blanks.dropLocked(s)
+	s.b.armed.dropLocked(s)
 	s.b.mu.Unlock()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close sandbox %s: %w", s.name, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +111,7 @@ func TestAFailedStartSaysWhy(t *testing.T) {
 		}
 		return os.WriteFile(path, bytes.ReplaceAll(spec, []byte("CAP_SYS_TIME"), []byte("CAP_UNKNOWN")), 0o600)
 	}}
-	s, err := b.makeSandbox(t.Context(), newStages(), false, created[:1], []step{spoil}, created[1:])
+	s, err := b.makeSandbox(t.Context(), newStages(), false, slices.Insert(slices.Clone(blankSteps), 1, spoil))
 	if err == nil {
 		s.Close()
 		t.Fatal("it started")
