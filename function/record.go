@@ -96,8 +96,9 @@ type Record struct {
 	Provisioned   map[Qualifier]Provision `json:",omitempty"` // provisioned concurrency, by version or alias
 	Aliases       map[Qualifier]Alias     `json:",omitempty"`
 	Tags          map[string]string
-	RecursiveLoop string `json:",omitempty"` // Terminate unless set
-	Revision      uint64 `json:"-"`          // the store's, for its optimistic lock
+	RecursiveLoop string                    `json:",omitempty"` // Terminate unless set
+	EventInvoke   map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier
+	Revision      uint64                    `json:"-"`          // the store's, for its optimistic lock
 }
 
 // Clone returns a copy to change.
@@ -118,6 +119,7 @@ func (r *Record) Clone() *Record {
 		c.Aliases[name] = a.Clone()
 	}
 	c.Tags = maps.Clone(r.Tags)
+	c.EventInvoke = cloneEventInvoke(r.EventInvoke)
 	return &c
 }
 

@@ -23,6 +23,10 @@ var rules = []rule{
 	{"controlplane", "api", "whoever changes functions calls it, with HTTP or without"},
 	{"controlplane", "jetstream", "the control plane speaks to the store that function declares"},
 	{"controlplane", "execenv", "the control plane knows the pool, not environments"},
+	{"async", "api", "whoever has events for functions calls it, with HTTP or without"},
+	{"async", "net/http", "whoever has events for functions calls it, with HTTP or without"},
+	{"async", "jetstream", "what becomes of an event must be tested without a broker"},
+	{"async", "destination", "what becomes of an event must be tested without other services"},
 	{"execenv", "sandbox/gvisor", "an environment must run on any sandbox"},
 	{"execenv", "sandbox/process", "an environment must run on any sandbox"},
 	{"execenv", "pool", "an environment does not know who hands it out"},
@@ -50,6 +54,7 @@ var rules = []rule{
 // only lists outside modules that one package alone may import.
 var only = []rule{
 	{"jetstream", "github.com/nats-io/", "exactly one package knows the broker"},
+	{"destination", "github.com/aws/aws-sdk-go-v2/config", "exactly one package calls other services of AWS"},
 	{"blob", "gocloud.dev/", "exactly one package knows the blob library"},
 	{"cmd/thaw-sandbox", "gvisor.dev/", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 }

@@ -1,0 +1,201 @@
+// Package destination tells queues, topics, buses and buckets how asynchronous events ended. It is the only package that
+// calls other services of AWS, and it does so with the SDK's own configuration: credentials, profiles and endpoints
+// (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS ...) come from where every other client of AWS has them from.
+package destination
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	bridge "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	topics "github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	queues "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
+	"github.com/google/uuid"
+
+	"thaw/async"
+)
+
+// Sender sends messages. Its zero value is ready. It needs no end.
+type Sender struct {
+	mu      sync.Mutex
+	regions map[string]*clients
+}
+
+// clients are those of one region.
+type clients struct {
+	sqs    *sqs.Client
+	sns    *sns.Client
+	events *eventbridge.Client
+	s3     *s3.Client
+
+	mu     sync.Mutex
+	queues map[string]string // URL by ARN
+}
+
+// Services are the names, in an ARN, of what Send can reach.
+var Services = []string{"sqs", "sns", "events", "s3"}
+
+// Send sends one message, and tries more than once where the SDK does. *async.PermanentError: sending again does not help.
+func (s *Sender) Send(ctx context.Context, m *async.Message) error {
+	to, err := arn.Parse(m.Target.ARN)
+	if err != nil {
+		return &async.PermanentError{Err: err}
+	}
+	c, err := s.in(ctx, to.Region)
+	if err != nil {
+		return err
+	}
+	switch to.Service {
+	case "sqs":
+		err = c.toQueue(ctx, to, m)
+	case "sns":
+		err = c.toTopic(ctx, m)
+	case "events":
+		err = c.toBus(ctx, m)
+	case "s3":
+		err = c.toBucket(ctx, to, m)
+	default:
+		return &async.PermanentError{Err: fmt.Errorf("%s is none of the services that can be a destination", to.Service)}
+	}
+	if hopeless(err) {
+		return &async.PermanentError{Err: err}
+	}
+	return err
+}
+
+// in returns the clients of a region; the empty one is the SDK's own.
+func (s *Sender) in(ctx context.Context, region string) (*clients, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.regions[region]; c != nil {
+		return c, nil
+	}
+	var o []func(*config.LoadOptions) error
+	if region != "" {
+		o = append(o, config.WithRegion(region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, o...)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of AWS's SDK: %w", err)
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1" // of S3, whose ARNs have none
+	}
+	c := &clients{sqs: sqs.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg),
+		// What stands behind an endpoint of one's own has names for hosts, not for buckets.
+		s3:     s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = o.BaseEndpoint != nil }),
+		queues: map[string]string{}}
+	if s.regions == nil {
+		s.regions = map[string]*clients{}
+	}
+	s.regions[region] = c
+	return c, nil
+}
+
+// hopeless says that the message itself is what the service refuses.
+func hopeless(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch strings.TrimPrefix(api.ErrorCode(), "AWS.SimpleQueueService.") {
+	case "InvalidMessageContents", "InvalidParameterValue", "InvalidParameter", "InvalidParameterException", "ValidationException", "EntityTooLarge":
+		return true
+	}
+	return false
+}
+
+// attributes are what a message of a dead-letter queue has; value makes one of a type and a text.
+func attributes[V any](m *async.Message, value func(typ, text string) V) map[string]V {
+	if !m.Target.DeadLetter {
+		return nil
+	}
+	out := map[string]V{"RequestID": value("String", m.RequestID), "ErrorCode": value("Number", strconv.Itoa(m.ErrorCode))}
+	if m.ErrorMessage != "" { // the services take no empty one
+		out["ErrorMessage"] = value("String", m.ErrorMessage)
+	}
+	return out
+}
+
+func (c *clients) toQueue(ctx context.Context, to arn.ARN, m *async.Message) error {
+	url, err := c.queue(ctx, to)
+	if err != nil {
+		return err
+	}
+	in := &sqs.SendMessageInput{QueueUrl: &url, MessageBody: aws.String(string(m.Body)),
+		MessageAttributes: attributes(m, func(typ, text string) queues.MessageAttributeValue {
+			return queues.MessageAttributeValue{DataType: &typ, StringValue: &text}
+		})}
+	if m.TraceID != "" {
+		in.MessageSystemAttributes = map[string]queues.MessageSystemAttributeValue{"AWSTraceHeader": {DataType: aws.String("String"), StringValue: &m.TraceID}}
+	}
+	if _, err = c.sqs.SendMessage(ctx, in); errors.As(err, new(*queues.QueueDoesNotExist)) {
+		c.mu.Lock()
+		delete(c.queues, to.String()) // one that is made again may have another URL
+		c.mu.Unlock()
+	}
+	return err
+}
+
+func (c *clients) queue(ctx context.Context, to arn.ARN) (string, error) {
+	c.mu.Lock()
+	url := c.queues[to.String()]
+	c.mu.Unlock()
+	if url != "" {
+		return url, nil
+	}
+	out, err := c.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &to.Resource, QueueOwnerAWSAccountId: &to.AccountID})
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queues[to.String()] = *out.QueueUrl
+	return *out.QueueUrl, nil
+}
+
+func (c *clients) toTopic(ctx context.Context, m *async.Message) error {
+	_, err := c.sns.Publish(ctx, &sns.PublishInput{TopicArn: &m.Target.ARN, Message: aws.String(string(m.Body)),
+		MessageAttributes: attributes(m, func(typ, text string) topics.MessageAttributeValue {
+			return topics.MessageAttributeValue{DataType: &typ, StringValue: &text}
+		})})
+	return err
+}
+
+// toBus sends what was recorded. Source: C-095.
+func (c *clients) toBus(ctx context.Context, m *async.Message) error {
+	how := "Failure"
+	if m.Success {
+		how = "Success"
+	}
+	entry := bridge.PutEventsRequestEntry{EventBusName: &m.Target.ARN, Source: aws.String("lambda"), DetailType: aws.String("Lambda Function Invocation Result - " + how),
+		Detail: aws.String(string(m.Body)), Resources: []string{m.Target.ARN, string(m.FunctionARN)}, Time: &m.At}
+	if m.TraceID != "" {
+		entry.TraceHeader = &m.TraceID
+	}
+	out, err := c.events.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []bridge.PutEventsRequestEntry{entry}})
+	if err == nil && out.FailedEntryCount > 0 {
+		return fmt.Errorf("%s: %s", aws.ToString(out.Entries[0].ErrorCode), aws.ToString(out.Entries[0].ErrorMessage))
+	}
+	return err
+}
+
+func (c *clients) toBucket(ctx context.Context, to arn.ARN, m *async.Message) error {
+	at := m.At.UTC()
+	key := "aws/lambda/async/" + m.FunctionName + at.Format("/2006/01/02/2006-01-02T15.04.05-") + uuid.NewString()
+	_, err := c.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &to.Resource, Key: &key, Body: bytes.NewReader(m.Body), ContentType: aws.String("application/json")})
+	return err
+}

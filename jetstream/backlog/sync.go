@@ -1,0 +1,124 @@
+package backlog
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// group syncs the files of a stream: one sync for all who wait for one. Every message block that has changed since its
+// last sync is synced, so it does not matter into which one a message went, or whether JetStream wrote a block anew
+// meanwhile.
+//
+// Lock order: flush, then mu.
+type group struct {
+	dir string
+
+	flush  sync.Mutex // who syncs
+	synced map[string]state
+	done   uint64 // of asked: those whose messages are on disk
+	syncs  uint64 // that were made for them
+
+	mu    sync.Mutex
+	asked uint64
+}
+
+// state tells whether a file has changed.
+type state struct {
+	inode    uint64
+	size     int64
+	modified time.Time
+}
+
+// do returns when everything that was written before the call is on disk.
+func (g *group) do() error {
+	g.mu.Lock()
+	g.asked++
+	mine := g.asked
+	g.mu.Unlock()
+	g.flush.Lock()
+	defer g.flush.Unlock()
+	if g.done >= mine { // with another's
+		return nil
+	}
+	g.mu.Lock()
+	upTo := g.asked
+	g.mu.Unlock()
+	if err := g.all(); err != nil {
+		return err
+	}
+	g.done = upTo
+	g.syncs++
+	return nil
+}
+
+// forget makes the next do sync everything.
+func (g *group) forget() {
+	g.flush.Lock()
+	defer g.flush.Unlock()
+	g.synced = nil
+}
+
+// all syncs what has changed. Caller holds flush.
+func (g *group) all() error {
+	list, err := os.ReadDir(g.dir)
+	if err != nil {
+		return err
+	}
+	now, changed := make(map[string]state, len(list)), false
+	for _, entry := range list {
+		if !strings.HasSuffix(entry.Name(), ".blk") {
+			continue
+		}
+		was, known := g.synced[entry.Name()]
+		is, err := syncFile(filepath.Join(g.dir, entry.Name()), was)
+		if os.IsNotExist(err) { // all of its messages are gone
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		now[entry.Name()] = is
+		changed = changed || !known || was.inode != is.inode
+	}
+	if changed {
+		if err := syncDir(g.dir); err != nil {
+			return err
+		}
+	}
+	g.synced = now
+	return nil
+}
+
+// syncFile syncs a file if it is not what it was, and returns what it was before that.
+func syncFile(path string, was state) (state, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return state{}, err
+	}
+	is := state{size: info.Size(), modified: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		is.inode = st.Ino
+	}
+	if is == was {
+		return is, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return state{}, err
+	}
+	defer f.Close()
+	return is, f.Sync()
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
