@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"thaw/async"
 	"thaw/blob"
 	"thaw/codepackage"
 	"thaw/controlplane"
@@ -134,7 +135,9 @@ func answerFor(err error) (answer *Error, ours bool) {
 		return fail("SnapStartRegenerationFailureException", "Lambda failed to regenerate snapshot of your function: %s", notReady.Reason), false
 	case errors.As(err, &notReady):
 		return fail("SnapStartNotReadyException", "Lambda is initializing your function. It will be ready to invoke once your function state becomes Active."), false
-	case errors.Is(err, invoke.ErrStopping):
+	case errors.Is(err, async.ErrFull): // a client waits, and tries again
+		return &Error{Code: "TooManyRequestsException", Message: "The event was not accepted: " + err.Error() + ".", RetryAfter: 5}, false
+	case errors.Is(err, invoke.ErrStopping), errors.Is(err, async.ErrStopping):
 		return fail("ServiceException", "The server is stopping."), false
 	case errors.As(err, &throttled):
 		message := throttled.Message

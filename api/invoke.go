@@ -13,9 +13,9 @@ import (
 
 // Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
 //
-// Supported: RequestResponse, DryRun, Tail, ClientContext, version numbers, trace ids.
+// Supported: RequestResponse, Event, DryRun, Tail, ClientContext, version numbers, trace ids.
 // Differs: an invocation of a function that is Pending waits for it; JSON is checked without AWS's limit of depth.
-// Missing (501): Event, tenants, durable executions; aliases.
+// Missing (501): tenants, durable executions.
 func (c *call) invoke() error {
 	q, err := c.invocation(false)
 	if err != nil || q == nil {
@@ -83,8 +83,6 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 		return nil, err
 	}
 	switch {
-	case invocationType == "Event":
-		return nil, notImplemented("Asynchronous invocation (InvocationType Event)")
 	case h["X-Amz-Tenant-Id"] != nil:
 		return nil, notImplemented("Tenant isolation")
 	case h["X-Amz-Durable-Execution-Name"] != nil:
@@ -97,8 +95,11 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if invocationType == "DryRun" {
+	switch invocationType {
+	case "DryRun":
 		return nil, c.empty(http.StatusNoContent)
+	case "Event":
+		return nil, c.accept(t, function.MaxAsyncPayload)
 	}
 	return &invoke.Request{
 		Function:  t.key,

@@ -6,9 +6,11 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"net/http"
 
+	"thaw/async"
 	"thaw/controlplane"
 	"thaw/function"
 )
@@ -24,6 +26,8 @@ type Credential struct {
 type Options struct {
 	Plane    *controlplane.Plane
 	Services []Service // others than Lambda
+	// Events takes events whose senders do not wait; nil: they are refused. It is set before the first request comes.
+	Events Events
 
 	AccountID   string       // 12 digits
 	Region      string       // of requests that name none; empty: us-east-1
@@ -36,6 +40,12 @@ type Options struct {
 	// Uploads is a folder of this server alone, for big bodies on their way in; made when missing. Empty: the system's
 	// folder for temporary files.
 	Uploads string
+}
+
+// Events takes events for functions whose senders do not wait; *async.Queue does.
+type Events interface {
+	// Accept returns when the event is on disk. Errors: async.ErrFull, async.ErrStopping.
+	Accept(ctx context.Context, e *async.Event) error
 }
 
 // Server is the API. It is an http.Handler.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"thaw/async"
 	"thaw/sandbox/gvisor"
 )
 
@@ -37,21 +38,24 @@ type Config struct {
 	Unsigned        string `knob:"unsigned" default:"same-user" one:"same-user,everyone" help:"who of this host may send requests when there are no credentials: same-user, processes of the server's user, of root, and of the user that called sudo; everyone, all users"`
 	AllowedHosts    string `knob:"allowed-hosts" help:"names of this host, separated by commas, that requests without a signature may be addressed to, beside localhost and its addresses; .example.test stands for all names below it"`
 
-	Concurrency     int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
-	BlankSandboxes  int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
-	ColdStarts      int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
-	MemoryBudgetMiB int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
-	IdleExpiry      time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`
-	SnapStart       string        `knob:"snapstart" default:"asked" one:"none,asked,all" help:"who gets snapshots: asked, versions with SnapStart and $LATEST of functions tagged thaw:snapshot-latest=on; all, everything, in the background"`
-	Spares          int           `knob:"spares" default:"4" min:"0" unit:"environments" help:"environments of a version with a snapshot that are restored ahead of demand: one, and under rising load up to so many; 0: none"`
-	SpareWindow     time.Duration `knob:"spare-window" default:"1h" min:"1s" help:"a version keeps spares for so long after its last invoke"`
-	SnapshotDiskMiB int           `knob:"snapshot-disk" default:"20480" min:"64" unit:"MiB" help:"size at which snapshots of the versions that were not used for longest go"`
-	SnapshotCache   string        `knob:"snapshot-cache" default:"disk" one:"disk,memory" help:"where the plain, unencrypted memory of snapshots lies for restores: disk, in the data folder; memory, nowhere else and within a quarter of the host's memory"`
-	LogBoundMiB     int           `knob:"log-bound" default:"256" min:"1" unit:"MiB" help:"size at which a log group drops its oldest events"`
-	DrainTimeout    time.Duration `knob:"drain-timeout" default:"30s" min:"0s" help:"how long a stopping server waits for running invokes"`
+	Concurrency      int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
+	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
+	ColdStarts       int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
+	MemoryBudgetMiB  int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
+	IdleExpiry       time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`
+	SnapStart        string        `knob:"snapstart" default:"asked" one:"none,asked,all" help:"who gets snapshots: asked, versions with SnapStart and $LATEST of functions tagged thaw:snapshot-latest=on; all, everything, in the background"`
+	Spares           int           `knob:"spares" default:"4" min:"0" unit:"environments" help:"environments of a version with a snapshot that are restored ahead of demand: one, and under rising load up to so many; 0: none"`
+	SpareWindow      time.Duration `knob:"spare-window" default:"1h" min:"1s" help:"a version keeps spares for so long after its last invoke"`
+	SnapshotDiskMiB  int           `knob:"snapshot-disk" default:"20480" min:"64" unit:"MiB" help:"size at which snapshots of the versions that were not used for longest go"`
+	SnapshotCache    string        `knob:"snapshot-cache" default:"disk" one:"disk,memory" help:"where the plain, unencrypted memory of snapshots lies for restores: disk, in the data folder; memory, nowhere else and within a quarter of the host's memory"`
+	LogBoundMiB      int           `knob:"log-bound" default:"256" min:"1" unit:"MiB" help:"size at which a log group drops its oldest events"`
+	AsyncConcurrency int           `knob:"async-concurrency" default:"16" min:"1" unit:"events" help:"asynchronous events of one function, or of one alias or version of it, that run at one time"`
+	DrainTimeout     time.Duration `knob:"drain-timeout" default:"30s" min:"0s" help:"how long a stopping server waits for running invokes"`
 
 	from map[string]Origin // by knob; a missing one is the default
 	file string            // that was read
+
+	delays async.Delays // between attempts of asynchronous events; zero: AWS's
 
 	now func() time.Time // what idle time and the lives of environments and snapshots are counted by; nil: time.Now
 }

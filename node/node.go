@@ -22,6 +22,7 @@ import (
 
 	"thaw/admin"
 	"thaw/api"
+	"thaw/async"
 	"thaw/backup"
 	"thaw/blob"
 	"thaw/codepackage"
@@ -31,6 +32,7 @@ import (
 	"thaw/internal/cleanup"
 	"thaw/internal/door"
 	"thaw/jetstream"
+	"thaw/jetstream/backlog"
 	"thaw/logsapi"
 	"thaw/logstore"
 	"thaw/node/embedded"
@@ -61,6 +63,8 @@ type Node struct {
 	complete  func() error // of the records: function.Store
 	starter   *starter
 	snapshots *snapstart.Service // nil where the sandbox has none
+	backlog   *backlog.Store
+	events    *async.Queue
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
@@ -100,6 +104,10 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.undo.Add(func() error { store.Close(); return nil })
 	n.complete = store.Complete
+	if n.backlog, err = backlog.Open(ctx, backlog.Options{Dir: dir("async"), Log: n.log}); err != nil {
+		return err
+	}
+	n.undo.Add(func() error { n.backlog.Close(); return nil })
 	endBackups, err := openBackups(dir("backups"), store, n.log)
 	if err != nil {
 		return err
@@ -137,7 +145,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openAPI(); err != nil {
 		return err
 	}
-	return n.listen()
+	return n.listen(ctx)
 }
 
 // holdsFiles says whether there is a file in one of the folders, at any depth.
@@ -334,12 +342,16 @@ func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, 
 	return res, err
 }
 
-func (n *Node) listen() error {
+func (n *Node) listen(ctx context.Context) error {
 	l, err := net.Listen("tcp", n.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	n.listener = l
+	if err := n.openEvents(ctx); err != nil { // not before it is certain that this server serves
+		l.Close()
+		return err
+	}
 	n.public = n.api
 	if ok, err := n.cfg.loopback(); err == nil && ok { // names of functions are nobody's business on an open network
 		// A collector of metrics runs as a user of its own.
@@ -418,10 +430,11 @@ func (n *Node) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
 	shut := make(chan error, 1)
+	n.events.Leave()
 	go func() { shut <- n.http.Shutdown(ctx) }()
 	err := n.pool.Close(ctx)
 	if e := <-shut; e != nil {
 		err = errors.Join(err, fmt.Errorf("requests: %w", e))
 	}
-	return errors.Join(err, n.undo.Run())
+	return errors.Join(err, n.events.Close(ctx), n.undo.Run())
 }

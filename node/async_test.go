@@ -1,0 +1,257 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"thaw/async"
+)
+
+// send has a function run for an event without waiting for it.
+func (f *deployed) send(event string) error {
+	out, err := f.client.Invoke(context.Background(), &lambda.InvokeInput{FunctionName: &f.name, Payload: []byte(event), InvocationType: types.InvocationTypeEvent})
+	if err != nil {
+		return err
+	}
+	if out.StatusCode != http.StatusAccepted || len(out.Payload) > 0 || out.ExecutedVersion != nil {
+		return fmt.Errorf("answered %d %q %v", out.StatusCode, out.Payload, aws.ToString(out.ExecutedVersion))
+	}
+	return nil
+}
+
+// until waits for a condition.
+func until(t testing.TB, limit time.Duration, what string, met func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !met(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v it is not so that %s", limit, what)
+		}
+	}
+}
+
+// C-070, C-081, C-082, C-090: an event is run with the request id that its sender got, again after an error, and with
+// the same id; the older InvokeAsync does the same.
+func TestAsynchronousInvokes(t *testing.T) {
+	t.Parallel()
+	for _, kind := range sandboxes {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			needRoot(t, kind)
+			s := openServerWith(t, kind, t.TempDir(), func(c *Config) {
+				c.delays = async.Delays{Retry: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond}, First: 10 * time.Millisecond, Limit: 100 * time.Millisecond}
+			})
+			defer s.node.Close(context.Background())
+			f := s.js(`exports.handler = async (e, c) => { console.log('ran', e.n, c.awsRequestId); if (e.fail) throw new Error('no'); }`)
+			if err := f.send(`{"n":"one"}`); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.send(`{"n":"two","fail":true}`); err != nil {
+				t.Fatal(err)
+			}
+			//nolint:staticcheck // older tools call it
+			if _, err := f.client.InvokeAsync(context.Background(), &lambda.InvokeAsyncInput{FunctionName: &f.name, InvokeArgs: strings.NewReader(`{"n":"three"}`)}); err != nil {
+				t.Fatal(err)
+			}
+			f.logs("ran one", "ran two", "ran three")
+			ids := map[string]int{}
+			until(t, 20*time.Second, "the one that fails has run three times", func() bool {
+				clear(ids)
+				for _, line := range f.logs() {
+					if _, id, ok := strings.Cut(line, "ran two "); ok {
+						ids[strings.TrimSpace(id)]++
+					}
+				}
+				for _, n := range ids {
+					return n == 3
+				}
+				return false
+			})
+			if len(ids) != 1 {
+				t.Errorf("its attempts had the ids %v", ids)
+			}
+			until(t, 20*time.Second, "nothing is left", func() bool { b, err := s.node.events.Backlog(t.Context()); return err == nil && len(b) == 0 })
+		})
+	}
+}
+
+// C-079: 1 MB is taken, a byte more is not; what is no JSON is not, either.
+func TestAsynchronousPayloads(t *testing.T) {
+	t.Parallel()
+	s := shared(t, "process")
+	f := s.js(`exports.handler = async (e) => console.log('length', e.length)`)
+	if err := f.send(`"` + strings.Repeat("x", 1<<20-2) + `"`); err != nil {
+		t.Fatal(err)
+	}
+	f.logs("length 1048574")
+	for body, want := range map[string]string{`"` + strings.Repeat("x", 1<<20-1) + `"`: "(limit 1048576 bytes)", `{"a":`: "Could not parse request body into json"} {
+		if err := f.send(body); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("an event of %d bytes: %v", len(body), err)
+		}
+	}
+}
+
+// C-100: with kill -9 at any moment every event that was accepted is run, and only those that were in flight more than
+// once. It counts what the function itself has written.
+func TestKillsLoseNoEvent(t *testing.T) {
+	t.Parallel()
+	kills := 4
+	if n, err := strconv.Atoi(os.Getenv("THAW_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	dir, out := t.TempDir(), t.TempDir()
+	for d := out; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o777) //nolint:errcheck // the function's user must get there
+	}
+	seen := filepath.Join(out, "seen")
+	c := startChild(t, "process", dir)
+	defer func() { c.kill9() }()
+	f := &deployed{c.server, "counts"}
+	_, err := c.client.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: &f.name, Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
+		Role: aws.String("arn:aws:iam::000000000000:role/r"), Timeout: aws.Int32(60), Environment: &types.Environment{Variables: map[string]string{"SEEN": seen}},
+		Code: &types.FunctionCode{ZipFile: zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => require('fs').appendFileSync(process.env.SEEN, e + '\n')`})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wait()
+	var mu sync.Mutex
+	accepted := map[string]bool{}
+	n := 0
+	for round := range kills {
+		f := &deployed{c.server, f.name}
+		before := len(accepted)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for {
+					mu.Lock()
+					n++
+					id := fmt.Sprint(n)
+					mu.Unlock()
+					if err := f.send(`"` + id + `"`); err != nil {
+						return
+					}
+					mu.Lock()
+					accepted[id] = true
+					mu.Unlock()
+				}
+			})
+		}
+		until(t, time.Minute, "events are accepted", func() bool { mu.Lock(); defer mu.Unlock(); return len(accepted) > before+100+70*round })
+		c.kill9()
+		wg.Wait()
+		c = startChild(t, "process", dir)
+	}
+	times := map[string]int{}
+	until(t, 2*time.Minute, "all have been run", func() bool {
+		text, err := os.ReadFile(seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(times)
+		for id := range strings.Lines(string(text)) {
+			times[strings.TrimSpace(id)]++
+		}
+		for id := range accepted {
+			if times[id] == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	again := 0
+	for _, n := range times {
+		again += n - 1
+	}
+	if most := kills * Default().AsyncConcurrency; again > most {
+		t.Errorf("%d ran again; with %d kills at most %d were in flight", again, kills, most)
+	}
+	t.Logf("%d kills, %d accepted, 0 lost, %d run again", kills, len(accepted), again)
+}
+
+// moto is a server that stands for SQS, SNS, EventBridge and S3.
+func moto(t *testing.T) (endpoint string) {
+	t.Helper()
+	const version = "5.2.1"
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skipf("no place for moto: %v", err)
+	}
+	dir := filepath.Join(cache, "thaw-tests", "moto-"+version)
+	program := filepath.Join(dir, "bin", "moto_server")
+	if _, err := os.Stat(program); err != nil {
+		for _, args := range [][]string{{"python3", "-m", "venv", dir}, {filepath.Join(dir, "bin", "pip"), "install", "-q", "moto[server]==" + version}} {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Skipf("moto %s cannot be had: %v: %s", version, err, out)
+			}
+		}
+	}
+	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
+	lines, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	found := make(chan string, 1)
+	go func() {
+		var text strings.Builder
+		b := make([]byte, 4096)
+		for {
+			n, err := lines.Read(b)
+			text.Write(b[:n])
+			if _, rest, ok := strings.Cut(text.String(), "Running on "); ok && strings.Contains(rest, "\n") {
+				found <- strings.Fields(rest)[0]
+				io.Copy(io.Discard, lines) //nolint:errcheck // until it ends
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case endpoint = <-found:
+		return endpoint
+	case <-time.After(time.Minute):
+		t.Fatal("moto does not start")
+	}
+	return ""
+}
+
+type envelopeSeen struct {
+	Version        string
+	RequestContext struct {
+		RequestID   string `json:"requestId"`
+		FunctionARN string `json:"functionArn"`
+		Condition   string
+		Invokes     int `json:"approximateInvokeCount"`
+	}
+	RequestPayload, ResponsePayload json.RawMessage
+	ResponseContext                 map[string]any
+}
+
+func readEnvelope(t *testing.T, text string) envelopeSeen {
+	t.Helper()
+	var e envelopeSeen
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		t.Fatalf("an envelope %q: %v", text, err)
+	}
+	return e
+}
