@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"thaw/async"
-	"thaw/sandbox/gvisor"
+	"thaw/sandbox/host/network"
 )
 
 // Config is everything that can be set about a server. A field's tags are its name (flag --NAME, variable THAW_NAME, line NAME = VALUE
@@ -253,7 +253,7 @@ func (c *Config) Validate() error {
 	if c.Strict && c.SnapStart == "all" {
 		errs = append(errs, errors.New("snapstart: all goes beyond what AWS documents, which strict refuses"))
 	}
-	if _, err := gvisor.ParseHostAccess(c.HostAccess); err != nil {
+	if _, err := network.ParseHostAccess(c.HostAccess); err != nil {
 		errs = append(errs, fmt.Errorf("host-access: %w", err))
 	}
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {

@@ -40,6 +40,7 @@ import (
 	"thaw/runtimes"
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor"
+	"thaw/sandbox/host/network"
 	"thaw/sandbox/process"
 	"thaw/snapstart"
 )
@@ -187,12 +188,12 @@ func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *
 	if blank == 0 {
 		blank = -1
 	}
-	access, err := gvisor.ParseHostAccess(cfg.HostAccess)
+	access, err := network.ParseHostAccess(cfg.HostAccess)
 	if err != nil {
 		return nil, fmt.Errorf("host-access: %w", err)
 	}
 	b, err := gvisor.Open(ctx, gvisor.Options{Dir: dir("sandboxes-gvisor"), SandboxExe: helper, GuestExe: guest, Blank: blank,
-		Network: gvisor.Network{Internet: true, Host: access}, Log: log})
+		Network: network.Options{Internet: true, Host: access}, Log: log})
 	if err != nil && cfg.Sandbox == "auto" {
 		log.Warn("gvisor cannot run here; functions run as plain processes, isolated from nothing; type: thaw doctor", "error", err)
 		return process.Open(process.Options{Dir: dir("sandboxes-process"), GuestExe: guest, Log: log})

@@ -35,7 +35,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -44,6 +43,9 @@ import (
 
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor/launch"
+	"thaw/sandbox/host"
+	"thaw/sandbox/host/cgroup"
+	"thaw/sandbox/host/network"
 )
 
 // Options say where and how.
@@ -52,22 +54,15 @@ type Options struct {
 	SandboxExe string // absolute path of thaw-sandbox
 	GuestExe   string // absolute path of the static thaw-guest
 	Blank      int    // blank sandboxes kept ready; 0: DefaultBlank, negative: none
-	Network    Network
+	Network    network.Options
 	Log        *slog.Logger
 	Debug      bool // keep gVisor's debug logs in Dir/debug
 
-	onlyV2 bool // for tests: see openCgroups
+	onlyV2 bool // for tests: see cgroup.Open
 }
 
 // DefaultBlank is how many blank sandboxes are kept ready unless told otherwise: one to take and one being made.
 const DefaultBlank = 2
-
-// Network says what sandboxes reach.
-type Network struct {
-	Internet bool         // false: nothing but their own loopback
-	DNS      []netip.Addr // name servers; empty: those of the host, by way of a relay where they listen for the host alone
-	Host     []HostPort   // what is reached of the host; empty: nothing
-}
 
 // Backend implements sandbox.Backend. It is opened with Open.
 type Backend struct {
@@ -75,8 +70,9 @@ type Backend struct {
 	log    *slog.Logger
 	lock   *os.File
 	runDir *os.File // gVisor's own state
-	groups *cgroups
-	nets   *networks // nil: loopback only
+	hash   string   // tells it from other backends of the host
+	groups *cgroup.Hierarchies
+	nets   *network.Networks // nil: loopback only
 	skel   *skeleton
 	key    string // see snapshotKey
 
@@ -129,10 +125,11 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
 		return fmt.Errorf("gvisor folder: %w", err)
 	}
-	if b.lock, err = lockDir(ctx, filepath.Join(b.opt.Dir, "lock")); err != nil {
+	b.hash = host.Hash(b.opt.Dir)
+	if b.lock, err = host.Lock(ctx, filepath.Join(b.opt.Dir, "lock")); err != nil {
 		return err
 	}
-	if b.groups, err = openCgroups(dirHash(b.opt.Dir), b.opt.onlyV2); err != nil {
+	if b.groups, err = cgroup.Open(b.hash, b.opt.onlyV2); err != nil {
 		return err
 	}
 	left, err := b.sweep()
@@ -149,14 +146,11 @@ func (b *Backend) open(ctx context.Context) (err error) {
 			return fmt.Errorf("gvisor folder: %w", err)
 		}
 	}
-	dns := b.opt.Network.DNS
-	relayed := false
-	if b.opt.Network.Internet && len(dns) == 0 {
-		if dns, relayed = direct(hostNameservers(), ownAddress); relayed {
-			dns = append([]netip.Addr{gatewayAddr}, dns...)
-		}
+	nets, dns, err := network.Open(b.opt.Dir, b.hash, b.opt.Network, b.log)
+	if err != nil { // many functions need none
+		b.log.Warn("sandboxes have no network but their loopback", "err", err)
 	}
-	b.openNetwork(relayed)
+	b.nets = nets
 	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
 		return err
 	}
@@ -168,26 +162,6 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	}
 	_, err = b.launcher()
 	return err
-}
-
-// openNetwork sweeps the network and, when it is wanted, sets it up. A host where that cannot be done has sandboxes without: many functions need none.
-func (b *Backend) openNetwork(relayed bool) {
-	n, err := newNetworks(b.opt.Dir, b.groups.hash)
-	if err == nil {
-		err = n.sweep()
-	}
-	if err == nil && b.opt.Network.Internet {
-		if err = n.open(b.opt.Network.Host, relayed, b.log); err == nil {
-			b.nets = n
-			return
-		}
-	}
-	if n != nil {
-		err = errors.Join(err, n.close())
-	}
-	if err != nil {
-		b.log.Warn("sandboxes have no network but their loopback", "err", err)
-	}
 }
 
 // launcher returns the launcher, a new one when the last has died: its sandboxes died with it, those to come need not.
@@ -226,12 +200,12 @@ func (b *Backend) release() error {
 		b.runDir.Close()
 	}
 	if b.nets != nil {
-		errs = append(errs, b.nets.close())
+		errs = append(errs, b.nets.Close())
 	}
 	if b.groups != nil {
 		left, err := b.sweep()
 		errs = append(errs, err, left.remove())
-		b.groups.removeParents()
+		b.groups.RemoveParents()
 	}
 	if b.lock != nil {
 		os.Remove(b.launcherLog())
@@ -248,7 +222,7 @@ func (b *Backend) Name() string { return "gvisor" }
 func (b *Backend) Capabilities() sandbox.Capabilities {
 	return sandbox.Capabilities{
 		Isolates: true, Mounts: true,
-		LimitsCPU: b.groups.hasCPU(), LimitsMem: b.groups.hasMemory(),
+		LimitsCPU: b.groups.HasCPU(), LimitsMem: b.groups.HasMemory(),
 		BlankReady: max(b.opt.Blank, 0), UID: userID, GID: groupID,
 		Snapshots: true, SnapshotKey: b.key,
 	}

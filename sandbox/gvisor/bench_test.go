@@ -120,41 +120,27 @@ func BenchmarkStartOfAnInterpreter(b *testing.B) {
 	b.ReportMetric(float64(second)/float64(b.N), "second-us/op")
 }
 
-// BenchmarkFreezers compares the ways to stop a sandbox with three threads that spin, and the time until it answers again.
-func BenchmarkFreezers(b *testing.B) {
+// BenchmarkFreezer is the time to stop a sandbox with three threads that spin, and the time until it answers again.
+func BenchmarkFreezer(b *testing.B) {
 	be := open(b, nil)
 	g := create(b, be, sandbox.Spec{})
 	g.must("spin 3")
 	group := g.Sandbox.(*Sandbox).group
 	never := make(chan struct{})
-	for _, f := range []struct {
-		name string
-		set  func(bool, <-chan struct{}) error
-		has  bool
-	}{
-		{"cgroup v2", group.freezeV2, be.groups.v2 != ""},
-		{"cgroup v1", group.freezeV1, be.groups.v1["freezer"] != ""},
-	} {
-		b.Run(f.name, func(b *testing.B) {
-			if !f.has {
-				b.Skip("not on this host")
-			}
-			var freeze, thaw time.Duration
-			for b.Loop() {
-				t := time.Now()
-				if err := f.set(true, never); err != nil {
-					b.Fatal(err)
-				}
-				freeze += time.Since(t)
-				t = time.Now()
-				if err := f.set(false, never); err != nil {
-					b.Fatal(err)
-				}
-				thaw += time.Since(t)
-				g.must("echo x")
-			}
-			b.ReportMetric(float64(freeze.Microseconds())/float64(b.N), "freeze-us/op")
-			b.ReportMetric(float64(thaw.Microseconds())/float64(b.N), "thaw-us/op")
-		})
+	var freeze, thaw time.Duration
+	for b.Loop() {
+		t := time.Now()
+		if err := group.SetFrozen(true, never); err != nil {
+			b.Fatal(err)
+		}
+		freeze += time.Since(t)
+		t = time.Now()
+		if err := group.SetFrozen(false, never); err != nil {
+			b.Fatal(err)
+		}
+		thaw += time.Since(t)
+		g.must("echo x")
 	}
+	b.ReportMetric(float64(freeze.Microseconds())/float64(b.N), "freeze-us/op")
+	b.ReportMetric(float64(thaw.Microseconds())/float64(b.N), "thaw-us/op")
 }

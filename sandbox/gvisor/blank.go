@@ -100,16 +100,16 @@ func (s *Sandbox) makeFiles(context.Context) error {
 }
 
 func (s *Sandbox) makeGroup(context.Context) (err error) {
-	if s.group, err = s.b.groups.make(s.name); err != nil {
+	if s.group, err = s.b.groups.Make(s.name); err != nil {
 		return err
 	}
-	s.freezer = s.group.setFrozen
-	return errors.Join(s.group.limitProcesses(), s.group.claim(s.patient))
+	s.freezer = s.group.SetFrozen
+	return errors.Join(s.group.LimitProcesses(), s.group.Claim(s.patient))
 }
 
 func (s *Sandbox) makeNetwork(context.Context) (err error) {
 	if s.b.nets != nil {
-		s.net, err = s.b.nets.make()
+		s.net, err = s.b.nets.Make()
 	}
 	return err
 }
@@ -158,11 +158,11 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 	if s.b.opt.Debug {
 		c.Debug = filepath.Join(s.b.opt.Dir, "debug")
 	}
-	s.group.into(c)
+	c.Groups, c.Home = s.group.Procs(), s.b.groups.Home()
 	files := []*os.File{stdin, in, in, guest, theirs}
 	if s.net != nil {
 		c.Network = true
-		files = append(files, s.net.ns)
+		files = append(files, s.net.Namespace())
 	}
 	if s.launcher, err = s.b.launcher(); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/cgroup"
 )
 
 // unusable holds that a sandbox whose freeze or thaw came to an unknown end refuses every other, and closes without
@@ -115,12 +116,12 @@ func TestAFreezeThatFailsHalfWay(t *testing.T) {
 			if !want {
 				return errors.Join(real(false, closing), undo)
 			}
-			return errors.Join(real(true, closing), errFreezeLate)
+			return errors.Join(real(true, closing), cgroup.ErrFreezeLate)
 		}
 	}
 	for range 3 {
 		s.freezer = failing(nil)
-		if err := g.Freeze(); !errors.Is(err, errFreezeLate) {
+		if err := g.Freeze(); !errors.Is(err, cgroup.ErrFreezeLate) {
 			t.Fatalf("the freeze says %v", err)
 		}
 		g.must("clock") // it runs

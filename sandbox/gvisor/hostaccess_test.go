@@ -17,24 +17,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host"
+	"thaw/sandbox/host/network"
 )
-
-func TestParseHostAccess(t *testing.T) {
-	for _, c := range []struct{ text, want string }{
-		{"", "[]"},
-		{"5432", "[{127.0.0.1 5432 5432}]"},
-		{" 5432 , 8000-8010,", "[{127.0.0.1 5432 5432} {127.0.0.1 8000 8010}]"},
-		{"192.168.1.5:80, 127.0.0.2:1-65535", "error"}, // port 80 of the name twice
-		{"192.168.1.5:80, 127.0.0.2:81-90", "[{192.168.1.5 80 80} {127.0.0.2 81 90}]"},
-		{"5432,5432-5433", "[{127.0.0.1 5432 5432} {127.0.0.1 5432 5433}]"},
-		{"0", "error"}, {"65536", "error"}, {"2-1", "error"}, {"1-", "error"}, {"all", "error"}, {"localhost:1", "error"}, {"[::1]:1", "error"}, {"0.0.0.0:1", "error"}, {"224.0.0.1:1", "error"},
-	} {
-		list, err := ParseHostAccess(c.text)
-		if got := fmt.Sprint(list); err == nil && got != c.want || (err != nil) != (c.want == "error") {
-			t.Errorf("%q: %s, %v; want %s", c.text, got, err, c.want)
-		}
-	}
-}
 
 // servePeers tells every connection where it comes from.
 func servePeers(t *testing.T, addr string) {
@@ -91,23 +76,23 @@ func TestFunctionsReachTheHostWhenTold(t *testing.T) {
 	servePeers(t, "127.0.0.5:5500")
 	servePeers(t, "203.0.113.2:8080")
 	serveUDP(t, "127.0.0.1:8125", "statsd")
-	access, err := ParseHostAccess("5432, 8125, 6000-6010, 127.0.0.5:5500, 203.0.113.2:8080")
+	access, err := network.ParseHostAccess("5432, 8125, 6000-6010, 127.0.0.5:5500, 203.0.113.2:8080")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := open(t, func(o *Options) {
-		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Host: access}
+		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Host: access}
 	})
 	g, other := create(t, b, sandbox.Spec{ID: "a"}), create(t, b, sandbox.Spec{ID: "b"})
 	other.must("listen 0.0.0.0:7003")
-	outside := toAddr(b.nets.base + uint32(other.Sandbox.(*Sandbox).net.slot)).String()
+	outside := other.Sandbox.(*Sandbox).net.Outside().String()
 	for _, c := range []struct{ name, network, addr, want string }{
-		{"a database on the loopback, which sees a program of the host", "tcp", HostName + ":5432", "from 127.0.0.1"},
-		{"by the gateway's address", "tcp", gatewayAddr.String() + ":5432", "from 127.0.0.1"},
-		{"another address of the loopback", "tcp", HostName + ":5500", "from 127.0.0.1"},
-		{"an address of the host under its name", "tcp", HostName + ":8080", "from 198.1"},
+		{"a database on the loopback, which sees a program of the host", "tcp", network.HostName + ":5432", "from 127.0.0.1"},
+		{"by the gateway's address", "tcp", network.Gateway.String() + ":5432", "from 127.0.0.1"},
+		{"another address of the loopback", "tcp", network.HostName + ":5500", "from 127.0.0.1"},
+		{"an address of the host under its name", "tcp", network.HostName + ":8080", "from 198.1"},
 		{"an address of the host under itself", "tcp", "203.0.113.2:8080", "from 198.1"},
-		{"a server of UDP", "udp", HostName + ":8125", "statsd 127.0.0.1:"},
+		{"a server of UDP", "udp", network.HostName + ":8125", "statsd 127.0.0.1:"},
 		{"the internet, as before", "tcp", "198.51.100.7:80", "internet"},
 	} {
 		t.Run("reaches "+c.name, func(t *testing.T) {
@@ -119,21 +104,21 @@ func TestFunctionsReachTheHostWhenTold(t *testing.T) {
 		})
 	}
 	for _, c := range []struct{ name, network, addr string }{
-		{"a port of the list where nobody listens", "tcp", HostName + ":6005"},
-		{"a port of the loopback that is not in the list", "tcp", HostName + ":7000"},
-		{"a port of all addresses that is not in the list", "tcp", HostName + ":7001"},
+		{"a port of the list where nobody listens", "tcp", network.HostName + ":6005"},
+		{"a port of the loopback that is not in the list", "tcp", network.HostName + ":7000"},
+		{"a port of all addresses that is not in the list", "tcp", network.HostName + ":7001"},
 		{"the same by the host's address", "tcp", "203.0.113.2:7001"},
 		{"a port of the list at an address that is not", "tcp", "203.0.113.2:5432"},
 		{"another sandbox", "tcp", outside + ":7003"},
 		{"metadata", "tcp", "169.254.169.254:80"},
-		{"a port by UDP that is not in the list", "udp", HostName + ":9"},
-		{"a port by UDP of the list where nobody listens", "udp", HostName + ":6005"},
-		{"names", "udp", HostName + ":53"},
+		{"a port by UDP that is not in the list", "udp", network.HostName + ":9"},
+		{"a port by UDP of the list where nobody listens", "udp", network.HostName + ":6005"},
+		{"names", "udp", network.HostName + ":53"},
 	} {
 		t.Run("is refused at once "+c.name, func(t *testing.T) { refused(t, g, c.network, c.addr) })
 	}
 	t.Run("leads to the loopback by the sandbox's own device only", func(t *testing.T) {
-		for dev, want := range map[string]string{g.Sandbox.(*Sandbox).net.device: "1", "up0": "0", "all": "0", "default": "0"} {
+		for dev, want := range map[string]string{g.Sandbox.(*Sandbox).net.Device(): "1", "up0": "0", "all": "0", "default": "0"} {
 			text, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + dev + "/route_localnet")
 			if err != nil || strings.TrimSpace(string(text)) != want {
 				t.Errorf("route_localnet of %s is %s, %v; want %s", dev, text, err, want)
@@ -148,13 +133,13 @@ func TestNothingOfTheHostIsReachedUntold(t *testing.T) {
 	}
 	newLab(t)
 	b := open(t, func(o *Options) {
-		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 	})
 	g := create(t, b, sandbox.Spec{ID: "a"})
-	if got := g.must("lookup %s", HostName); got != "["+gatewayAddr.String()+"]" {
-		t.Errorf("%s is %s", HostName, got)
+	if got := g.must("lookup %s", network.HostName); got != "["+network.Gateway.String()+"]" {
+		t.Errorf("%s is %s", network.HostName, got)
 	}
-	for _, addr := range []string{HostName + ":7000", HostName + ":7001", "203.0.113.2:7001"} {
+	for _, addr := range []string{network.HostName + ":7000", network.HostName + ":7001", "203.0.113.2:7001"} {
 		refused(t, g, "tcp", addr)
 		refused(t, g, "udp", addr)
 	}
@@ -233,13 +218,11 @@ func serveNames(t *testing.T, addr, answer string) {
 	}()
 }
 
-// nameservers makes a file the host's resolv.conf.
-func nameservers(t *testing.T, servers ...string) (change func(servers ...string)) {
+// nameservers makes a network option of a file that stands for the host's resolv.conf.
+func nameservers(t *testing.T, servers ...string) (use func(*Options), change func(servers ...string)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "resolv.conf")
-	before := resolvers
-	resolvers = []string{path}
-	t.Cleanup(func() { resolvers = before })
+	use = func(o *Options) { o.Network = network.Options{Internet: true, ResolvConf: []string{path}} }
 	change = func(servers ...string) {
 		text := "search lan\n"
 		for _, s := range servers {
@@ -250,7 +233,7 @@ func nameservers(t *testing.T, servers ...string) (change func(servers ...string
 		}
 	}
 	change(servers...)
-	return change
+	return use, change
 }
 
 func TestNamesResolveOnEveryHost(t *testing.T) {
@@ -276,8 +259,8 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 		{"the host's before one of the internet", []string{"127.0.0.53", "198.51.100.7"}, "[192.0.2.10]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			nameservers(t, c.servers...)
-			b := open(t, func(o *Options) { o.Network.Internet = true })
+			use, _ := nameservers(t, c.servers...)
+			b := open(t, use)
 			g := create(t, b, sandbox.Spec{ID: "a"})
 			if got := g.do("lookup some.test"); got != c.want {
 				t.Errorf("some.test is %s, want %s", got, c.want)
@@ -285,8 +268,8 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 			if got := g.do("lookup big.test"); strings.Count(got, " ") != 99 {
 				t.Errorf("big.test, which comes by TCP only, is %s", got)
 			}
-			refused(t, g, "tcp", gatewayAddr.String()+":7001")
-			relay := b.nets.relay.addr()
+			refused(t, g, "tcp", network.Gateway.String()+":7001")
+			relay := b.nets.Relay()
 			if got := g.do("dial tcp %s", relay); !strings.Contains(got, "refused") && !strings.HasPrefix(got, "error: ") {
 				t.Logf("the relay's own address answered %q", got)
 			}
@@ -309,8 +292,8 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 		})
 	}
 	t.Run("servers that change are followed, dead ones are told at once", func(t *testing.T) {
-		change := nameservers(t, "127.0.0.99")
-		b := open(t, func(o *Options) { o.Network.Internet = true })
+		use, change := nameservers(t, "127.0.0.99")
+		b := open(t, use)
 		g := create(t, b, sandbox.Spec{ID: "a"})
 		began := time.Now()
 		if got := g.do("lookup some.test"); !strings.HasPrefix(got, "error: ") || time.Since(began) > 4*time.Second {
@@ -329,9 +312,9 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 		}
 	})
 	t.Run("a server of another host is asked directly", func(t *testing.T) {
-		nameservers(t, "198.51.100.7", "127.0.0.1")
-		b := open(t, func(o *Options) { o.Network.Internet = true })
-		if b.nets.relay != nil {
+		use, _ := nameservers(t, "198.51.100.7", "127.0.0.1")
+		b := open(t, use)
+		if b.nets.Relay().IsValid() {
 			t.Error("there is a relay")
 		}
 	})
@@ -343,17 +326,20 @@ func TestAddressOfTheRelayIsSwept(t *testing.T) {
 		return
 	}
 	newLab(t)
-	nameservers(t, "127.0.0.1")
+	use, _ := nameservers(t, "127.0.0.1")
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "gvisor")
-	left := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 18, 0, 0), Mask: net.CIDRMask(32, 32)}, Label: "lo:tw" + dirHash(dir)}
+	left := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 18, 0, 0), Mask: net.CIDRMask(32, 32)}, Label: "lo:tw" + host.Hash(dir)}
 	if err := netlink.AddrAdd(lo, left); err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, func(o *Options) { o.Network.Internet, o.Dir = true, dir })
+	b := open(t, func(o *Options) {
+		use(o)
+		o.Dir = dir
+	})
 	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
 	if err != nil {
 		t.Fatal(err)
@@ -364,12 +350,12 @@ func TestAddressOfTheRelayIsSwept(t *testing.T) {
 			ours = append(ours, a.IP.String())
 		}
 	}
-	if want := toAddr(b.nets.base).String(); len(ours) != 1 || ours[0] != want {
+	if want := b.nets.Relay().Addr().String(); len(ours) != 1 || ours[0] != want {
 		t.Errorf("addresses %v, want only %s", ours, want)
 	}
 	t.Run("which nobody but sandboxes reaches", func(t *testing.T) {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, b.nets.relay.addr().String())
+			return (&net.Dialer{}).DialContext(ctx, network, b.nets.Relay().String())
 		}}
 		serveNames(t, "127.0.0.1:53", "192.0.2.1")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

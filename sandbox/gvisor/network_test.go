@@ -1,7 +1,6 @@
 package gvisor
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/network"
 )
 
 // inside tells a test that it runs in namespaces of its own.
@@ -113,7 +113,7 @@ func newLab(t *testing.T) *lab {
 			t.Fatal(err)
 		}
 	}
-	f, err := newNamespace()
+	f, err := network.NewNamespace()
 	must(err)
 	t.Cleanup(func() { f.Close() })
 	ns := netns.NsHandle(f.Fd())
@@ -165,16 +165,16 @@ func TestFunctionReachesTheInternetAndNothingOfTheHost(t *testing.T) {
 	}
 	newLab(t)
 	b := open(t, func(o *Options) {
-		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 	})
 	if b.nets == nil {
 		t.Fatal("no network")
 	}
 	g := create(t, b, sandbox.Spec{ID: "a"})
 	other := create(t, b, sandbox.Spec{ID: "b"})
-	outside := func(g *guestOf) netip.Addr { return toAddr(b.nets.base + uint32(g.Sandbox.(*Sandbox).net.slot)) }
-	if got := g.must("addrs"); !strings.Contains(got, insideAddr.String()) || strings.Contains(got, "fe80") {
-		t.Errorf("addresses inside: %s, want %v and no IPv6 but the loopback's", got, insideAddr)
+	outside := func(g *guestOf) netip.Addr { return g.Sandbox.(*Sandbox).net.Outside() }
+	if got := g.must("addrs"); !strings.Contains(got, network.Inside.String()) || strings.Contains(got, "fe80") {
+		t.Errorf("addresses inside: %s, want %v and no IPv6 but the loopback's", got, network.Inside)
 	}
 	for _, c := range []struct{ name, network, addr, want string }{
 		{"a server of the internet by TCP", "tcp", "198.51.100.7:80", "internet"},
@@ -197,7 +197,7 @@ func TestFunctionReachesTheInternetAndNothingOfTheHost(t *testing.T) {
 		{"the host's loopback", "127.0.0.1:7000"},
 		{"every address of the host on its loopback", "127.0.0.1:7001"},
 		{"the host's address", "203.0.113.2:7001"},
-		{"the host as gateway", gatewayAddr.String() + ":7001"},
+		{"the host as gateway", network.Gateway.String() + ":7001"},
 		{"link-local metadata", "169.254.169.254:80"},
 		{"itself from outside", outside(g).String() + ":7001"},
 		{"another sandbox", outside(other).String() + ":7003"},
@@ -250,32 +250,4 @@ func forwarding(t *testing.T, dev string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(b))
-}
-
-// A listing that somebody disturbs is made again; any other error is told, and so is one that never ends.
-func TestUndisturbed(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		fails int
-		with  error
-		calls int
-	}{
-		{"at once", 0, nil, 1},
-		{"after others are done", 3, netlink.ErrDumpInterrupted, 4},
-		{"not at all", 1000, netlink.ErrDumpInterrupted, 50},
-		{"with another error", 1000, os.ErrPermission, 1},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			calls := 0
-			got, err := undisturbed(func() ([]int, error) {
-				if calls++; calls <= tc.fails {
-					return nil, tc.with
-				}
-				return []int{7}, nil
-			})
-			if calls != tc.calls || calls > tc.fails && (err != nil || len(got) != 1) || calls <= tc.fails && !errors.Is(err, tc.with) {
-				t.Errorf("%d calls, %v, %v", calls, got, err)
-			}
-		})
-	}
 }

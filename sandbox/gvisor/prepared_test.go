@@ -25,7 +25,7 @@ func keeper(t *testing.T, b *Backend, name string, bytes int64, seed int) folder
 
 func heldBy(t *testing.T, s sandbox.Sandbox) int64 {
 	t.Helper()
-	n, err := s.(*Sandbox).group.memoryHeld()
+	n, err := s.(*Sandbox).group.MemoryHeld()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func heldBy(t *testing.T, s sandbox.Sandbox) int64 {
 // A waiting sandbox has memory ready for the snapshot that was restored last. Whichever comes finds its own content, and no more memory than without.
 func TestMemoryIsReadyForTheLastSnapshot(t *testing.T) {
 	b := open(t, func(o *Options) { o.Blank = 1 })
-	if !b.groups.hasMemory() {
+	if !b.groups.HasMemory() {
 		t.Skip("no memory controller: what is held cannot be seen")
 	}
 	const small, large = 16 << 20, 40 << 20

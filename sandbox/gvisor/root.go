@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/network"
 )
 
 // Whom functions run as. Source: recordings of the real service.
@@ -51,7 +52,7 @@ func makeSkeleton(dir, guest string, dns []netip.Addr) (*skeleton, error) {
 	texts := map[string]string{
 		"/etc/passwd":        fmt.Sprintf("root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n", userName, userID, groupID, userName),
 		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, groupID),
-		"/etc/hosts":         fmt.Sprintf("127.0.0.1 localhost sandbox.localdomain sandbox\n%s %s\n", gatewayAddr, HostName),
+		"/etc/hosts":         fmt.Sprintf("127.0.0.1 localhost sandbox.localdomain sandbox\n%s %s\n", network.Gateway, network.HostName),
 		"/etc/hostname":      "sandbox\n",
 		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 		"/etc/resolv.conf":   resolv.String(),

@@ -17,6 +17,8 @@ import (
 
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor/launch"
+	"thaw/sandbox/host/cgroup"
+	"thaw/sandbox/host/network"
 )
 
 // closeLimit bounds the launcher's part of ending a sandbox. Past it, Close goes on without.
@@ -31,8 +33,8 @@ type Sandbox struct {
 	patient bool // made with less claim on the processor
 
 	// Set by the steps of makeBlank, in order; nil or false where a step was not reached.
-	group    *group
-	net      *network // nil: loopback only
+	group    *cgroup.Group
+	net      *network.Network // nil: loopback only
 	conn     *net.UnixConn
 	console  *console
 	launcher *launch.Launcher // that may know it
@@ -118,7 +120,7 @@ func (s *Sandbox) watch(pid int, ended func()) error {
 			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 			return n > 0 || (err != nil && err != unix.EINTR)
 		})
-		s.group.kill()
+		s.group.Kill()
 		ended()
 		if pid == s.pid { // reap it, without waiting for the owner
 			s.forget()
@@ -128,7 +130,7 @@ func (s *Sandbox) watch(pid int, ended func()) error {
 }
 
 func (s *Sandbox) noteExit() {
-	oom := s.memory.killed.Load() || s.group.oomKilled()
+	oom := s.memory.killed.Load() || s.group.OOMKilled()
 	s.mu.Lock()
 	s.exit = sandbox.Exit{Asked: (s.closed || s.saving) && !oom, OutOfMemory: oom}
 	if !s.closed && !s.saving {
@@ -169,7 +171,7 @@ func (s *Sandbox) Exit() sandbox.Exit {
 // PIDs implements sandbox.Sandbox: the user-space kernel, its file server, and the processes that guest code runs in.
 // The kernel comes first: with it the sandbox ends.
 func (s *Sandbox) PIDs() []int {
-	pids := s.group.pids()
+	pids := s.group.PIDs()
 	slices.SortFunc(pids, func(a, b int) int {
 		switch {
 		case a == s.pid:
@@ -269,7 +271,7 @@ func (s *Sandbox) destroy() error {
 		s.conn.Close()
 	}
 	if s.group != nil {
-		s.group.kill() // also what is frozen
+		s.group.Kill() // also what is frozen
 	}
 	if s.launcher != nil {
 		errs = append(errs, s.forget())
@@ -285,10 +287,10 @@ func (s *Sandbox) destroy() error {
 		s.console.close()
 	}
 	if s.net != nil {
-		errs = append(errs, s.net.close())
+		errs = append(errs, s.net.Close())
 	}
 	if s.group != nil {
-		errs = append(errs, s.group.remove())
+		errs = append(errs, s.group.Remove())
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		errs = append(errs, fmt.Errorf("folder: %w", err))

@@ -16,6 +16,7 @@ import (
 
 	"thaw/guest/wire"
 	"thaw/sandbox"
+	"thaw/sandbox/host/network"
 )
 
 // folder is a snapshot in a folder: sink and source.
@@ -66,7 +67,7 @@ func TestRestoredFunctionReachesTheInternet(t *testing.T) {
 	}
 	newLab(t)
 	b := open(t, func(o *Options) {
-		o.Network = Network{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 	})
 	if b.nets == nil {
 		t.Fatal("no network")
@@ -81,7 +82,7 @@ func TestRestoredFunctionReachesTheInternet(t *testing.T) {
 	}
 	one, two := restored(t, b, "one", d), restored(t, b, "two", d)
 	for _, c := range []*guestOf{one, two} {
-		if got := c.must("addrs"); !strings.Contains(got, insideAddr.String()) {
+		if got := c.must("addrs"); !strings.Contains(got, network.Inside.String()) {
 			t.Errorf("addresses of %s: %s", c.ID(), got)
 		}
 		for _, dial := range []struct{ to, want string }{
@@ -93,7 +94,7 @@ func TestRestoredFunctionReachesTheInternet(t *testing.T) {
 		}
 	}
 	two.must("listen 0.0.0.0:8000")
-	to := toAddr(b.nets.base + uint32(two.Sandbox.(*Sandbox).net.slot))
+	to := two.Sandbox.(*Sandbox).net.Outside()
 	if got := one.do("dial tcp %v:8000", to); !strings.HasPrefix(got, "error: ") {
 		t.Errorf("a copy reaches its neighbour: %q", got)
 	}

@@ -20,6 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host"
+	"thaw/sandbox/host/cgroup"
+	"thaw/sandbox/host/network"
 )
 
 // victimVar makes a test process the server that is going to be killed; its value is the backend's folder.
@@ -29,7 +32,7 @@ const victimVar = "THAW_GVISOR_TEST_VICTIM"
 func victim(dir string) {
 	b, err := Open(context.Background(), Options{
 		Dir: dir, SandboxExe: os.Getenv("THAW_GVISOR_TEST_EXE"), GuestExe: os.Getenv("THAW_GVISOR_TEST_GUEST"), Blank: 1,
-		Network: Network{Internet: true}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Network: network.Options{Internet: true}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		fmt.Println("victim:", err)
@@ -78,12 +81,12 @@ func traces(t *testing.T, dir string) []string {
 			list = append(list, "mount "+sc.Text())
 		}
 	}
-	hash := dirHash(dir)
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroupParent + "/" + hash + "*")
+	hash := host.Hash(dir)
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroup.Parent + "/" + hash + "*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroupParent + "/" + hash + "*")
+	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroup.Parent + "/" + hash + "*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,7 @@ func traces(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	for _, tb := range tables {
-		if tb.Name == tableName(hash) {
+		if tb.Name == network.TableName(hash) {
 			list = append(list, "table "+tb.Name)
 		}
 	}
@@ -125,11 +128,11 @@ func traces(t *testing.T, dir string) []string {
 // sandboxGroups are the folders of sandboxes' control groups.
 func sandboxGroups(t *testing.T, hash string) []string {
 	t.Helper()
-	list, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroupParent + "/" + hash + "/s*")
+	list, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroup.Parent + "/" + hash + "/s*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroupParent + "/" + hash + "/s*")
+	more, err := filepath.Glob("/sys/fs/cgroup/" + cgroup.Parent + "/" + hash + "/s*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +232,7 @@ func killed(t *testing.T, withLauncher bool) {
 	cmd.Wait()
 	if !withLauncher {
 		until(t, "processes and groups of the sandboxes, frozen ones too, are gone without a next start", func() bool {
-			return len(sandboxGroups(t, dirHash(dir))) == 0 && !slices.ContainsFunc(traces(t, dir), func(s string) bool { return strings.HasPrefix(s, "process ") })
+			return len(sandboxGroups(t, host.Hash(dir))) == 0 && !slices.ContainsFunc(traces(t, dir), func(s string) bool { return strings.HasPrefix(s, "process ") })
 		})
 	}
 	b, err := Open(testContext(t), Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: -1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
@@ -250,7 +253,7 @@ func killed(t *testing.T, withLauncher bool) {
 		list, err := filepath.Glob(filepath.Join(dir, sweptPrefix+"*"))
 		return err == nil && len(list) == 0
 	})
-	until(t, "no group is left", func() bool { return len(sandboxGroups(t, b.groups.hash)) == 0 })
+	until(t, "no group is left", func() bool { return len(sandboxGroups(t, b.hash)) == 0 })
 	if got := forwarding(t, "up0"); got != "0" {
 		t.Errorf("forwarding of up0 is %s after the sweep", got)
 	}

@@ -26,6 +26,7 @@ import (
 	"thaw/cmd/thaw-sandbox/internal/agent/calls"
 	"thaw/cmd/thaw-sandbox/internal/rewriter"
 	"thaw/sandbox/gvisor/launch"
+	"thaw/sandbox/host/cgroup"
 )
 
 // A launcher is the parent of all sandboxes. Three kinds of goroutines: the reader (one, this one), the forker (one), and one for each
@@ -163,11 +164,11 @@ func (l *launcher) clear() {
 		for _, dir := range l.group {
 			dirs = append(dirs, filepath.Join(dir, name))
 		}
-		launch.KillGroup(dirs)
+		cgroup.Kill(dirs)
 		groups = append(groups, dirs)
 	}
 	for _, dirs := range groups {
-		launch.RemoveGroup(dirs, deadline) //nolint:errcheck // the next start sweeps
+		cgroup.Remove(dirs, deadline) //nolint:errcheck // the next start sweeps
 	}
 	for _, dir := range l.group {
 		unix.Rmdir(dir)

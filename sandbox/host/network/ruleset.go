@@ -1,4 +1,4 @@
-package gvisor
+package network
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ type ruleset struct {
 	prefix  string
 }
 
-func tableName(hash string) string { return "thaw_" + hash }
+func TableName(hash string) string { return "thaw_" + hash }
 
 // Register numbers, offsets in the IPv4 header, states of conntrack. Source: linux/netfilter/nf_tables.h, RFC 791.
 const (
@@ -61,7 +61,7 @@ func openRuleset(hash, prefix string, base netip.Addr, bits int, paths hostPaths
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
 	r := &ruleset{guarded: make(map[string]bool), prefix: prefix}
-	r.table = c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName(hash)})
+	r.table = c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: TableName(hash)})
 	r.outside = &nftables.Set{Table: r.table, Name: "outside", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeIPAddr}
 	if err := c.AddSet(r.outside, nil); err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
@@ -79,7 +79,7 @@ func openRuleset(hash, prefix string, base netip.Addr, bits int, paths hostPaths
 		c.AddRule(&nftables.Rule{Table: r.table, Chain: ch, Exprs: all})
 	}
 	from, to := device(expr.MetaKeyIIFNAME, prefix), device(expr.MetaKeyOIFNAME, prefix)
-	inside := insideAddr.Addr()
+	inside := Inside.Addr()
 
 	// conntrack looks at -200: the source must have been rewritten by then.
 	arrive := chain("arrive", nftables.ChainHookPrerouting, -310, nftables.ChainTypeFilter)
@@ -187,7 +187,7 @@ func (p hostPaths) rules(chain func(string, *nftables.ChainHook, int, nftables.C
 		return
 	}
 	host := chain("host", nftables.ChainHookPrerouting, -100, nftables.ChainTypeNAT)
-	toGateway := address(ipDest, expr.CmpOpEq, gatewayAddr)
+	toGateway := address(ipDest, expr.CmpOpEq, Gateway)
 	for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		l4 := layer4(expr.CmpOpEq, proto)
 		if p.relay.IsValid() {
@@ -336,7 +336,7 @@ func removeRuleset(hash string) error {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	for _, t := range tables {
-		if t.Name == tableName(hash) {
+		if t.Name == TableName(hash) {
 			c.DelTable(t)
 			if err := c.Flush(); err != nil {
 				return fmt.Errorf("nftables: %w", err)

@@ -1,4 +1,4 @@
-package gvisor
+package network
 
 import (
 	"bufio"
@@ -15,9 +15,9 @@ import (
 // is not the sandbox's, so where systemd-resolved runs, its own upstream list is read.
 var resolvers = []string{"/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"}
 
-// hostNameservers are the name servers of the host, in its order.
-func hostNameservers() []netip.Addr {
-	for _, path := range resolvers {
+// hostNameservers are those that the first of the files names which names any, in its order.
+func hostNameservers(files []string) []netip.Addr {
+	for _, path := range files {
 		f, err := os.Open(path)
 		if err != nil {
 			continue
@@ -71,7 +71,7 @@ func ownAddress(a netip.Addr) bool {
 }
 
 // followNameservers gives the host's name servers at any time: a host that moves to another network gets others.
-func followNameservers() func() []netip.AddrPort {
+func followNameservers(files []string) func() []netip.AddrPort {
 	const fresh = 2 * time.Second
 	var mu sync.Mutex
 	var list []netip.AddrPort
@@ -81,7 +81,7 @@ func followNameservers() func() []netip.AddrPort {
 		defer mu.Unlock()
 		if list == nil || time.Since(read) > fresh {
 			list, read = nil, time.Now()
-			for _, a := range hostNameservers() {
+			for _, a := range hostNameservers(files) {
 				list = append(list, netip.AddrPortFrom(a, 53))
 			}
 		}

@@ -1,4 +1,5 @@
-package gvisor
+// Package network gives every sandbox a namespace with a way to the internet, and to what the operator names of the host.
+package network
 
 import (
 	"encoding/binary"
@@ -33,8 +34,8 @@ import (
 //
 // All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has them, and private networks rarely do.
 var (
-	insideAddr  = netip.MustParsePrefix("198.19.255.2/30")
-	gatewayAddr = netip.MustParseAddr("198.19.255.1")
+	Inside      = netip.MustParsePrefix("198.19.255.2/30")
+	Gateway     = netip.MustParseAddr("198.19.255.1")
 	insideMAC   = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x02}
 	gatewayMAC  = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x01}
 	outsideBase = netip.MustParseAddr("198.18.0.0")
@@ -46,8 +47,8 @@ const (
 	blocks    = 1 << (17 - blockBits)
 )
 
-// networks makes the network of each sandbox. One mutex for all: the kernel's own lock for devices is one, too.
-type networks struct {
+// Networks makes the network of each sandbox. One mutex for all: the kernel's own lock for devices is one, too.
+type Networks struct {
 	hash  string
 	state string // file that tells the next server which settings to put back
 	host  *netlink.Handle
@@ -61,31 +62,90 @@ type networks struct {
 	forwarded []string // devices whose forwarding we switched on
 }
 
-// network is that of one sandbox.
-type network struct {
-	n      *networks
+// Network is that of one sandbox.
+type Network struct {
+	n      *Networks
 	slot   int
 	device string   // on the host
 	ns     *os.File // namespace
 }
 
+// Namespace is where the sandbox's device eth0 is. It stays the Network's.
+func (w *Network) Namespace() *os.File { return w.ns }
+
+// Device is the host's end of eth0.
+func (w *Network) Device() string { return w.device }
+
+// Outside is the address that the sandbox has on the host.
+func (w *Network) Outside() netip.Addr { return toAddr(w.n.base + uint32(w.slot)) }
+
+// Relay is where the host answers names; the zero value: sandboxes ask name servers themselves.
+func (n *Networks) Relay() netip.AddrPort {
+	if n.relay == nil {
+		return netip.AddrPort{}
+	}
+	return n.relay.addr()
+}
+
+// Options say what sandboxes reach.
+type Options struct {
+	Internet bool         // false: nothing but their own loopback
+	DNS      []netip.Addr // name servers; empty: those of the host, by way of a relay where they listen for the host alone
+	Host     []HostPort   // what is reached of the host; empty: nothing
+
+	ResolvConf []string // files that name the host's name servers; empty: where hosts have them
+}
+
+func (o Options) resolvConf() []string {
+	if len(o.ResolvConf) > 0 {
+		return o.ResolvConf
+	}
+	return resolvers
+}
+
+// nameServers are whom sandboxes ask. relayed: the first is the gateway, where a relay answers.
+func (o Options) nameServers() (list []netip.Addr, relayed bool) {
+	if !o.Internet || len(o.DNS) > 0 {
+		return o.DNS, false
+	}
+	if list, relayed = direct(hostNameservers(o.resolvConf()), ownAddress); relayed {
+		list = append([]netip.Addr{Gateway}, list...)
+	}
+	return list, relayed
+}
+
+// Open sweeps what an earlier server of the folder left and, when it is wanted, sets the network up; nil: it is not, or
+// this host cannot, as the error says. dns are whom sandboxes ask for names, in any case.
+func Open(dir, hash string, o Options, log *slog.Logger) (n *Networks, dns []netip.Addr, err error) {
+	dns, relayed := o.nameServers()
+	if n, err = newNetworks(dir, hash); err != nil {
+		return nil, dns, err
+	}
+	if err = n.sweep(); err == nil && o.Internet {
+		if err = n.open(o, relayed, log); err == nil {
+			return n, dns, nil
+		}
+	}
+	return nil, dns, errors.Join(err, n.Close())
+}
+
 // newNetworks only takes hold of the host's network: sweep cleans it, open sets it up, close does the first and lets go.
-func newNetworks(dir, hash string) (*networks, error) {
+func newNetworks(dir, hash string) (*Networks, error) {
 	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	return &networks{hash: hash, state: filepath.Join(dir, "network"), host: host, used: make(map[int]bool)}, nil
+	return &Networks{hash: hash, state: filepath.Join(dir, "network"), host: host, used: make(map[int]bool)}, nil
 }
 
 // open sets the network up. relayed says that sandboxes ask the relay for names.
-func (n *networks) open(access []HostPort, relayed bool, log *slog.Logger) (err error) {
+func (n *Networks) open(o Options, relayed bool, log *slog.Logger) (err error) {
 	if n.base, err = n.chooseBlock(); err != nil {
 		return err
 	}
-	n.paths.access = access
+	n.paths.access = o.Host
 	if relayed {
-		if err := n.openRelay(log); err != nil {
+		if err := n.openRelay(o.resolvConf(), log); err != nil {
 			return err
 		}
 	}
@@ -96,7 +156,7 @@ func (n *networks) open(access []HostPort, relayed bool, log *slog.Logger) (err 
 }
 
 // openRelay gives the host the block's first address, on its loopback, and listens there.
-func (n *networks) openRelay(log *slog.Logger) error {
+func (n *Networks) openRelay(resolvConf []string, log *slog.Logger) error {
 	lo, err := n.host.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("address of the relay of names: %w", err)
@@ -107,7 +167,7 @@ func (n *networks) openRelay(log *slog.Logger) error {
 	if err := n.host.AddrReplace(lo, &netlink.Addr{IPNet: &ip, Label: n.label(), Scope: int(netlink.SCOPE_HOST)}); err != nil {
 		return fmt.Errorf("address of the relay of names: %w", err)
 	}
-	if n.relay, err = openDNSRelay(addr, followNameservers(), log); err != nil {
+	if n.relay, err = openDNSRelay(addr, followNameservers(resolvConf), log); err != nil {
 		return err
 	}
 	n.paths.relay = n.relay.addr()
@@ -115,10 +175,10 @@ func (n *networks) openRelay(log *slog.Logger) error {
 }
 
 // label marks our address among those of the loopback device. A label begins with the device's name and has at most 15 bytes.
-func (n *networks) label() string { return "lo:" + n.prefix() }
+func (n *Networks) label() string { return "lo:" + n.prefix() }
 
 // sweepAddresses removes our address.
-func (n *networks) sweepAddresses() error {
+func (n *Networks) sweepAddresses() error {
 	lo, err := n.host.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("loopback: %w", err)
@@ -139,7 +199,7 @@ func (n *networks) sweepAddresses() error {
 }
 
 // prefix begins the name of every device of this backend. A name has at most 15 bytes.
-func (n *networks) prefix() string { return "tw" + n.hash }
+func (n *Networks) prefix() string { return "tw" + n.hash }
 
 func toAddr(v uint32) netip.Addr {
 	var b [4]byte
@@ -148,7 +208,7 @@ func toAddr(v uint32) netip.Addr {
 }
 
 // chooseBlock finds a block of addresses that no route of the host leads to.
-func (n *networks) chooseBlock() (uint32, error) {
+func (n *Networks) chooseBlock() (uint32, error) {
 	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return 0, fmt.Errorf("routes: %w", err)
@@ -178,8 +238,8 @@ func (n *networks) chooseBlock() (uint32, error) {
 	return 0, fmt.Errorf("every block of %v/15 is in use on this host", outsideBase)
 }
 
-// make makes the network of one sandbox.
-func (n *networks) make() (_ *network, err error) {
+// Make makes the network of one sandbox.
+func (n *Networks) Make() (_ *Network, err error) {
 	if err := n.forwardUplinks(); err != nil { // they may have changed
 		return nil, err
 	}
@@ -194,13 +254,13 @@ func (n *networks) make() (_ *network, err error) {
 	}
 	n.used[slot] = true
 	n.mu.Unlock()
-	w := &network{n: n, slot: slot, device: fmt.Sprintf("%s%03x", n.prefix(), slot)}
+	w := &Network{n: n, slot: slot, device: fmt.Sprintf("%s%03x", n.prefix(), slot)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.close())
+			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.ns, err = newNamespace(); err != nil {
+	if w.ns, err = NewNamespace(); err != nil {
 		return nil, err
 	}
 	if err := w.makeLink(); err != nil {
@@ -213,8 +273,8 @@ func (n *networks) make() (_ *network, err error) {
 	return w, n.nft.add(w.device, outside)
 }
 
-// newNamespace makes a network namespace without IPv6. It lives as long as the file or a process in it.
-func newNamespace() (*os.File, error) {
+// NewNamespace makes a network namespace without IPv6. It lives as long as the file or a process in it.
+func NewNamespace() (*os.File, error) {
 	runtime.LockOSThread()
 	old, err := netns.Get()
 	if err != nil {
@@ -250,7 +310,7 @@ func writeSysctl(family, device, key, value string) error {
 }
 
 // makeLink joins namespace and host.
-func (w *network) makeLink() error {
+func (w *Network) makeLink() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr, attrs.MTU = w.device, gatewayMAC, w.n.mtu()
 	veth := netlink.NewVeth(attrs)
@@ -271,15 +331,15 @@ func (w *network) makeLink() error {
 	if err != nil {
 		return fmt.Errorf("eth0 inside: %w", err)
 	}
-	ip := net.IPNet{IP: insideAddr.Addr().AsSlice(), Mask: net.CIDRMask(insideAddr.Bits(), 32)}
+	ip := net.IPNet{IP: Inside.Addr().AsSlice(), Mask: net.CIDRMask(Inside.Bits(), 32)}
 	for _, do := range []func() error{
 		func() error { return in.LinkSetUp(lo) },
 		func() error { return in.AddrAdd(eth, &netlink.Addr{IPNet: &ip}) },
 		func() error { return in.LinkSetUp(eth) },
 		func() error {
-			return in.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: gatewayAddr.AsSlice()})
+			return in.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: Gateway.AsSlice()})
 		},
-		func() error { return in.NeighAdd(neighbour(eth, gatewayAddr, gatewayMAC)) },
+		func() error { return in.NeighAdd(neighbour(eth, Gateway, gatewayMAC)) },
 	} {
 		if err := do(); err != nil {
 			return fmt.Errorf("network inside: %w", err)
@@ -293,7 +353,7 @@ func neighbour(l netlink.Link, a netip.Addr, mac net.HardwareAddr) *netlink.Neig
 }
 
 // route leads the sandbox's outside address to its device.
-func (w *network) route(outside netip.Addr) error {
+func (w *Network) route(outside netip.Addr) error {
 	host := w.n.host
 	l, err := host.LinkByName(w.device)
 	if err != nil {
@@ -324,8 +384,8 @@ func (w *network) route(outside netip.Addr) error {
 	return nil
 }
 
-// close removes the network. The device inside goes with the one outside.
-func (w *network) close() error {
+// Close removes the network. The device inside goes with the one outside.
+func (w *Network) Close() error {
 	var errs []error
 	if w.n.nft != nil {
 		errs = append(errs, w.n.nft.remove(w.device))
@@ -345,7 +405,7 @@ func (w *network) close() error {
 }
 
 // uplinks are the devices that default routes leave by.
-func (n *networks) uplinks() ([]netlink.Link, error) {
+func (n *Networks) uplinks() ([]netlink.Link, error) {
 	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
@@ -376,7 +436,7 @@ func (n *networks) uplinks() ([]netlink.Link, error) {
 }
 
 // mtu is the smallest of the uplinks', so that nothing has to be cut on the way out.
-func (n *networks) mtu() int {
+func (n *Networks) mtu() int {
 	mtu := 1500
 	links, _ := n.uplinks()
 	for _, l := range links {
@@ -390,7 +450,7 @@ func (n *networks) mtu() int {
 // forwardUplinks switches forwarding on for the uplinks only, not for the host: a packet is forwarded when the device it came in by allows
 // it, and answers come in by the uplinks. What such a device would forward beside our answers is dropped (ruleset.guard): the host
 // becomes nobody's router.
-func (n *networks) forwardUplinks() error {
+func (n *Networks) forwardUplinks() error {
 	links, err := n.uplinks()
 	if err != nil {
 		return err
@@ -433,7 +493,7 @@ func undisturbed[T any](list func() ([]T, error)) (all []T, err error) {
 }
 
 // sweep puts back what this backend, or an earlier one of its folder, changed on the host.
-func (n *networks) sweep() error {
+func (n *Networks) sweep() error {
 	var errs []error
 	if b, err := os.ReadFile(n.state); err == nil {
 		for _, name := range strings.Fields(string(b)) {
@@ -463,7 +523,8 @@ func (n *networks) sweep() error {
 	return nil
 }
 
-func (n *networks) close() error {
+// Close ends the relay and puts back what was changed. All sandboxes are gone by then.
+func (n *Networks) Close() error {
 	var err error
 	if n.relay != nil {
 		err = n.relay.close()

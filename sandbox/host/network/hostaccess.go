@@ -1,4 +1,4 @@
-package gvisor
+package network
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package gvisor
+package cgroup
 
 import (
 	"errors"
@@ -14,11 +14,12 @@ import (
 // freezeLimit bounds the wait for the last thread to stop. A thread in the middle of a disk read stops when that is done.
 const freezeLimit = 10 * time.Second
 
-var errFreezeLate = errors.New("some processes did not stop in time")
+// ErrFreezeLate is the reason of a freeze that was given up. Some of the group may be frozen.
+var ErrFreezeLate = errors.New("some processes did not stop in time")
 
-// setFrozen stops or continues every process of the group. It returns when nothing runs any more (or at once on the way back). closing
+// SetFrozen stops or continues every process of the group. It returns when nothing runs any more (or at once on the way back). closing
 // cuts the wait short.
-func (g *group) setFrozen(want bool, closing <-chan struct{}) error {
+func (g *Group) SetFrozen(want bool, closing <-chan struct{}) error {
 	if g.c.v2 != "" {
 		return g.freezeV2(want, closing)
 	}
@@ -28,7 +29,7 @@ func (g *group) setFrozen(want bool, closing <-chan struct{}) error {
 	return errors.New("this host has no freezer")
 }
 
-func (g *group) freezeV2(want bool, closing <-chan struct{}) error {
+func (g *Group) freezeV2(want bool, closing <-chan struct{}) error {
 	dir := filepath.Join(g.c.v2, g.rel)
 	value := "0"
 	if want {
@@ -55,7 +56,7 @@ func (g *group) freezeV2(want bool, closing <-chan struct{}) error {
 	})
 }
 
-func (g *group) freezeV1(want bool, closing <-chan struct{}) error {
+func (g *Group) freezeV1(want bool, closing <-chan struct{}) error {
 	path := g.file("freezer", "freezer.state")
 	if !want {
 		return os.WriteFile(path, []byte("THAWED"), 0)
@@ -84,14 +85,14 @@ func untilFrozen(closing <-chan struct{}, frozen func() (bool, error), wait func
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return errFreezeLate
+			return ErrFreezeLate
 		}
 		wait(min(left, 100*time.Millisecond))
 	}
 }
 
-// cpuTime is the processor time that the group has used.
-func (g *group) cpuTime() (time.Duration, error) {
+// CPUTime is the processor time that the group has used.
+func (g *Group) CPUTime() (time.Duration, error) {
 	if g.c.v2 != "" { // counted there in any layout
 		b, err := os.ReadFile(filepath.Join(g.c.v2, g.rel, "cpu.stat"))
 		if err != nil {

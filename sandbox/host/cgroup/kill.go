@@ -1,4 +1,4 @@
-package launch
+package cgroup
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KillGroup ends every process of a cgroup but this one, frozen or not; dirs are the group's folders, one in each
+// Kill ends every process of a cgroup but this one, frozen or not; dirs are the group's folders, one in each
 // hierarchy. It does not wait.
-func KillGroup(dirs []string) {
+func Kill(dirs []string) {
 	own := false
 	for _, dir := range dirs {
 		for _, pid := range PIDs(dir) {
@@ -61,8 +61,8 @@ func PIDs(dir string) []int {
 	return pids
 }
 
-// RemoveGroup removes a cgroup whose processes have been killed, and waits until the deadline for the last of them.
-func RemoveGroup(dirs []string, deadline time.Time) error {
+// Remove removes a cgroup whose processes have been killed, and waits until the deadline for the last of them.
+func Remove(dirs []string, deadline time.Time) error {
 	for _, dir := range dirs {
 		for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 			err := unix.Rmdir(dir)
@@ -72,7 +72,7 @@ func RemoveGroup(dirs []string, deadline time.Time) error {
 			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
 				return &fs.PathError{Op: "remove cgroup", Path: dir, Err: err}
 			}
-			KillGroup(dirs)
+			Kill(dirs)
 			time.Sleep(pause)
 		}
 	}

@@ -1,4 +1,6 @@
-package gvisor
+// Package cgroup gives every sandbox a group of its own in all hierarchies of the host: limits, freezer, memory, and the
+// end of whatever runs in it. It works on version 1, version 2 and both.
+package cgroup
 
 import (
 	"bufio"
@@ -12,20 +14,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"thaw/sandbox/gvisor/launch"
 )
 
-// cgroupParent is the folder, in every hierarchy, under which all groups of all servers of a host lie: thaw/HASH/NAME, HASH
+// Parent is the folder, in every hierarchy, under which all groups of all servers of a host lie: thaw/HASH/NAME, HASH
 // of the backend's folder, NAME of the sandbox.
-const cgroupParent = "thaw"
+const Parent = "thaw"
 
 // controllers that a sandbox is put under where they exist.
 var controllers = []string{"memory", "cpu", "pids", "freezer"}
 
-// cgroups are the host's hierarchies as one backend uses them. Three layouts exist: version 1 (one hierarchy for each controller), version 2 (one
+// Hierarchies are the host's, as one backend uses them. Three layouts exist: version 1 (one hierarchy for each controller), version 2 (one
 // for all), and both mounted, where the controllers stand in version 1 and the version 2 hierarchy can do nothing but freeze and kill.
-type cgroups struct {
+type Hierarchies struct {
 	hash  string
 	v1    map[string]string // controller -> mount
 	v2    string            // mount; empty: none
@@ -33,9 +33,15 @@ type cgroups struct {
 	home  []string          // cgroup.procs of the server's own groups, in the order of mounts
 }
 
-// openCgroups finds the hierarchies and makes the parent groups. ignoreV1 is for tests: the host then looks like one of version 2.
-func openCgroups(hash string, ignoreV1 bool) (*cgroups, error) {
-	c := &cgroups{hash: hash, v1: make(map[string]string), v2has: make(map[string]bool)}
+// Home are the files by which a process goes back to the groups that the server itself is in.
+func (c *Hierarchies) Home() []string { return c.home }
+
+// V2 says whether version 2 is mounted, alone or beside version 1.
+func (c *Hierarchies) V2() bool { return c.v2 != "" }
+
+// Open finds the hierarchies and makes the parent groups. ignoreV1 is for tests: the host then looks like one of version 2.
+func Open(hash string, ignoreV1 bool) (*Hierarchies, error) {
+	c := &Hierarchies{hash: hash, v1: make(map[string]string), v2has: make(map[string]bool)}
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
@@ -84,7 +90,7 @@ func openCgroups(hash string, ignoreV1 bool) (*cgroups, error) {
 }
 
 // findHome finds the server's own groups, where the launcher goes back to.
-func (c *cgroups) findHome() error {
+func (c *Hierarchies) findHome() error {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
@@ -116,7 +122,7 @@ func (c *cgroups) findHome() error {
 }
 
 // v1mounts are the mounts of version 1, each once, in a fixed order: controllers may share one.
-func (c *cgroups) v1mounts() []string {
+func (c *Hierarchies) v1mounts() []string {
 	var out []string
 	seen := make(map[string]bool)
 	for _, name := range controllers {
@@ -128,7 +134,7 @@ func (c *cgroups) v1mounts() []string {
 	return out
 }
 
-func (c *cgroups) mounts() []string {
+func (c *Hierarchies) mounts() []string {
 	m := c.v1mounts()
 	if c.v2 != "" {
 		m = append(m, c.v2)
@@ -136,9 +142,9 @@ func (c *cgroups) mounts() []string {
 	return m
 }
 
-func (c *cgroups) makeParents() error {
+func (c *Hierarchies) makeParents() error {
 	for _, m := range c.mounts() {
-		p := filepath.Join(m, cgroupParent, c.hash)
+		p := filepath.Join(m, Parent, c.hash)
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			return fmt.Errorf("cgroups: %w", err)
 		}
@@ -184,9 +190,9 @@ func parentShares() int { return 2 * sharesOne * runtime.NumCPU() }
 // patientPart is the part of an ordinary claim that a blank sandbox has while it is made for nobody yet.
 const patientPart = 10
 
-// claim sets how much of the processor the group gets when it is contended.
-func (g *group) claim(patient bool) error {
-	if !g.c.hasCPU() {
+// Claim sets how much of the processor the group gets when it is contended.
+func (g *Group) Claim(patient bool) error {
+	if !g.c.HasCPU() {
 		return nil
 	}
 	part := 1
@@ -199,19 +205,25 @@ func (g *group) claim(patient bool) error {
 	return g.write("cpu", "cpu.shares", strconv.Itoa(sharesOne/part))
 }
 
-func (c *cgroups) onlyV2() bool    { return len(c.v1) == 0 && c.v2 != "" }
-func (c *cgroups) hasMemory() bool { return c.v1["memory"] != "" || (c.onlyV2() && c.v2has["memory"]) }
-func (c *cgroups) hasCPU() bool    { return c.v1["cpu"] != "" || (c.onlyV2() && c.v2has["cpu"]) }
+func (c *Hierarchies) onlyV2() bool { return len(c.v1) == 0 && c.v2 != "" }
 
-// group is one sandbox's place in every hierarchy.
-type group struct {
-	c    *cgroups
-	name string
-	rel  string // below a hierarchy's mount
+// HasMemory says whether memory is counted and limited.
+func (c *Hierarchies) HasMemory() bool {
+	return c.v1["memory"] != "" || (c.onlyV2() && c.v2has["memory"])
 }
 
-func (c *cgroups) make(name string) (*group, error) {
-	g := &group{c: c, name: name, rel: filepath.Join(cgroupParent, c.hash, name)}
+// HasCPU says whether processor time can be limited.
+func (c *Hierarchies) HasCPU() bool { return c.v1["cpu"] != "" || (c.onlyV2() && c.v2has["cpu"]) }
+
+// Group is one sandbox's place in every hierarchy.
+type Group struct {
+	c   *Hierarchies
+	rel string // below a hierarchy's mount
+}
+
+// Make makes the group of one sandbox. A group that was made in part comes with the error, to be removed.
+func (c *Hierarchies) Make(name string) (*Group, error) {
+	g := &Group{c: c, rel: filepath.Join(Parent, c.hash, name)}
 	for _, m := range c.mounts() {
 		if err := os.Mkdir(filepath.Join(m, g.rel), 0o755); err != nil {
 			return g, fmt.Errorf("cgroup: %w", err)
@@ -220,42 +232,42 @@ func (c *cgroups) make(name string) (*group, error) {
 	return g, nil
 }
 
-// into tells the launcher where the sandbox's processes go.
-func (g *group) into(c *launch.Create) {
-	for _, m := range g.c.mounts() {
-		c.Groups = append(c.Groups, filepath.Join(m, g.rel, "cgroup.procs"))
+// Procs are the files that a process is written to when it enters the group.
+func (g *Group) Procs() (files []string) {
+	for _, dir := range g.dirs() {
+		files = append(files, filepath.Join(dir, "cgroup.procs"))
 	}
-	c.Home = g.c.home
+	return files
 }
 
 // file is the path of a control file; of the hierarchy of a controller in version 1, or of version 2.
-func (g *group) file(controller, name string) string {
+func (g *Group) file(controller, name string) string {
 	if m, ok := g.c.v1[controller]; ok {
 		return filepath.Join(m, g.rel, name)
 	}
 	return filepath.Join(g.c.v2, g.rel, name)
 }
 
-func (g *group) write(controller, name, value string) error {
+func (g *Group) write(controller, name, value string) error {
 	if err := os.WriteFile(g.file(controller, name), []byte(value), 0); err != nil {
 		return fmt.Errorf("cgroup %s %s: %w", name, value, err)
 	}
 	return nil
 }
 
-// pids are all processes in the group, whatever they are.
-func (g *group) pids() []int {
+// PIDs are all processes in the group, whatever they are.
+func (g *Group) PIDs() []int {
 	if g == nil {
 		return nil
 	}
-	return launch.PIDs(filepath.Join(g.c.mounts()[0], g.rel))
+	return PIDs(filepath.Join(g.c.mounts()[0], g.rel))
 }
 
-// kill ends every process in the group, frozen or not. It does not wait.
-func (g *group) kill() { launch.KillGroup(g.dirs()) }
+// Kill ends every process in the group, frozen or not. It does not wait.
+func (g *Group) Kill() { Kill(g.dirs()) }
 
 // dirs are the folders of a group, one in each hierarchy.
-func (g *group) dirs() []string {
+func (g *Group) dirs() []string {
 	dirs := g.c.mounts()
 	for i, m := range dirs {
 		dirs[i] = filepath.Join(m, g.rel)
@@ -266,35 +278,36 @@ func (g *group) dirs() []string {
 // removeLimit bounds the wait for the last process of a killed group.
 const removeLimit = 10 * time.Second
 
-// remove deletes the group. Its processes have been killed; the last may still be on their way out.
-func (g *group) remove() error {
-	if err := launch.RemoveGroup(g.dirs(), time.Now().Add(removeLimit)); err != nil {
+// Remove deletes the group. Its processes have been killed; the last may still be on their way out.
+func (g *Group) Remove() error {
+	if err := Remove(g.dirs(), time.Now().Add(removeLimit)); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil
 }
 
-// leftovers are the groups below the backend's own parents: of sandboxes that live, and of those that a former server had.
-func (c *cgroups) leftovers() (list []*group) {
+// Leftovers are the groups below the backend's own parents: of sandboxes that live, and of those that a former server had.
+func (c *Hierarchies) Leftovers() (list []*Group) {
 	seen := map[string]bool{}
 	for _, m := range c.mounts() {
-		ents, err := os.ReadDir(filepath.Join(m, cgroupParent, c.hash))
+		ents, err := os.ReadDir(filepath.Join(m, Parent, c.hash))
 		if err != nil {
 			continue
 		}
 		for _, e := range ents {
 			if e.IsDir() && !seen[e.Name()] {
 				seen[e.Name()] = true
-				list = append(list, &group{c: c, name: e.Name(), rel: filepath.Join(cgroupParent, c.hash, e.Name())})
+				list = append(list, &Group{c: c, rel: filepath.Join(Parent, c.hash, e.Name())})
 			}
 		}
 	}
 	return list
 }
 
-func (c *cgroups) removeParents() {
+// RemoveParents removes what Open made, as far as nobody uses it.
+func (c *Hierarchies) RemoveParents() {
 	for _, m := range c.mounts() {
-		unix.Rmdir(filepath.Join(m, cgroupParent, c.hash))
-		unix.Rmdir(filepath.Join(m, cgroupParent)) // fails while another server is there
+		unix.Rmdir(filepath.Join(m, Parent, c.hash))
+		unix.Rmdir(filepath.Join(m, Parent)) // fails while another server is there
 	}
 }
