@@ -24,7 +24,8 @@ type call struct {
 	op      *operation
 	id      string // request ID
 	region  string
-	label   string // of the path, decoded
+	label   string // of the path, decoded: what the operation is about
+	labels  labels // of the path, decoded, with the first one
 	body    []byte
 	values  url.Values // of the query, parsed on first use
 	service Service    // that the request is for; nil: Lambda
@@ -73,8 +74,7 @@ func (c *call) answer() error {
 	if strings.HasPrefix(path, codePath) {
 		return c.downloadCode(strings.TrimPrefix(path, codePath))
 	}
-	var label string
-	c.op, label = c.s.router.find(c.r.Method, path, c.r.URL.RawQuery)
+	c.op, c.labels = c.s.router.find(c.r.Method, path, c.r.URL.RawQuery)
 	if c.op == nil {
 		return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
 	}
@@ -104,12 +104,15 @@ func (c *call) answer() error {
 	if c.op.serve == nil {
 		return notImplemented(c.op.name)
 	}
-	if strings.IndexByte(label, '%') >= 0 {
-		if label, err = url.PathUnescape(label); err != nil {
+	for i, label := range c.labels {
+		if strings.IndexByte(label, '%') < 0 {
+			continue
+		}
+		if c.labels[i], err = url.PathUnescape(label); err != nil {
 			return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
 		}
 	}
-	c.label = label
+	c.label = c.labels[0]
 	return c.op.serve(c)
 }
 

@@ -9,7 +9,7 @@ import (
 // GetFunction: GET /2015-03-31/functions/{FunctionName}?Qualifier= -> 200.
 //
 // Supported: everything of zip functions. Code.Location is a URL of this server (code_download.go).
-// Missing: aliases as qualifiers, images.
+// Missing: images.
 func (c *call) getFunction() error {
 	e, v, t, err := c.lookup()
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *call) getFunction() error {
 	return c.json(http.StatusOK, out)
 }
 
-// GetFunctionConfiguration: GET /2015-03-31/functions/{FunctionName}/configuration?Qualifier= -> 200. Supported but for aliases.
+// GetFunctionConfiguration: GET /2015-03-31/functions/{FunctionName}/configuration?Qualifier= -> 200. Supported.
 func (c *call) getFunctionConfiguration() error {
 	e, v, t, err := c.lookup()
 	if err != nil {

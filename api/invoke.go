@@ -13,7 +13,7 @@ import (
 
 // Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
 //
-// Supported: RequestResponse, Event, DryRun, Tail, ClientContext, version numbers, trace ids.
+// Supported: RequestResponse, Event, DryRun, Tail, ClientContext, qualifiers, trace ids.
 // Differs: an invocation of a function that is Pending waits for it; JSON is checked without AWS's limit of depth.
 // Missing (501): tenants, durable executions.
 func (c *call) invoke() error {

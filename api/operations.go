@@ -55,12 +55,12 @@ func operations() []*operation {
 		{name: "AddLayerVersionPermission", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy"},
 		{name: "AddPermission", method: "POST", path: "/2015-03-31/functions/{FunctionName}/policy"},
 		{name: "CheckpointDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint"},
-		{name: "CreateAlias", method: "POST", path: "/2015-03-31/functions/{FunctionName}/aliases"},
+		{name: "CreateAlias", method: "POST", path: "/2015-03-31/functions/{FunctionName}/aliases", serve: (*call).createAlias},
 		{name: "CreateCapacityProvider", method: "POST", path: "/2025-11-30/capacity-providers"},
 		{name: "CreateCodeSigningConfig", method: "POST", path: "/2020-04-22/code-signing-configs"},
 		{name: "CreateEventSourceMapping", method: "POST", path: "/2015-03-31/event-source-mappings"},
 		{name: "CreateFunctionUrlConfig", method: "POST", path: "/2021-10-31/functions/{FunctionName}/url"},
-		{name: "DeleteAlias", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "DeleteAlias", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", serve: (*call).deleteAlias},
 		{name: "DeleteCapacityProvider", method: "DELETE", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
 		{name: "DeleteCodeSigningConfig", method: "DELETE", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
 		{name: "DeleteEventSourceMapping", method: "DELETE", path: "/2015-03-31/event-source-mappings/{UUID}"},
@@ -69,7 +69,7 @@ func operations() []*operation {
 		{name: "DeleteFunctionUrlConfig", method: "DELETE", path: "/2021-10-31/functions/{FunctionName}/url"},
 		{name: "DeleteLayerVersion", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}"},
 		{name: "DeleteResourcePolicy", method: "DELETE", path: "/2026-07-09/resource-policy/{ResourceArn}"},
-		{name: "GetAlias", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "GetAlias", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", serve: (*call).getAlias},
 		{name: "GetCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
 		{name: "GetCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
 		{name: "GetDurableExecution", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}"},
@@ -85,7 +85,7 @@ func operations() []*operation {
 		{name: "GetPolicy", method: "GET", path: "/2015-03-31/functions/{FunctionName}/policy"},
 		{name: "GetResourcePolicy", method: "GET", path: "/2026-07-09/resource-policy/{ResourceArn}"},
 		{name: "GetRuntimeManagementConfig", method: "GET", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config"},
-		{name: "ListAliases", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases"},
+		{name: "ListAliases", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases", serve: (*call).listAliases},
 		{name: "ListCapacityProviders", method: "GET", path: "/2025-11-30/capacity-providers"},
 		{name: "ListCodeSigningConfigs", method: "GET", path: "/2020-04-22/code-signing-configs"},
 		{name: "ListDurableExecutionsByFunction", method: "GET", path: "/2025-12-01/functions/{FunctionName}/durable-executions"},
@@ -108,7 +108,7 @@ func operations() []*operation {
 		{name: "SendDurableExecutionCallbackHeartbeat", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat"},
 		{name: "SendDurableExecutionCallbackSuccess", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed"},
 		{name: "StopDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/stop"},
-		{name: "UpdateAlias", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}"},
+		{name: "UpdateAlias", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", serve: (*call).updateAlias},
 		{name: "UpdateCapacityProvider", method: "PUT", path: "/2025-11-30/capacity-providers/{CapacityProviderName}"},
 		{name: "UpdateCodeSigningConfig", method: "PUT", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}"},
 		{name: "UpdateEventSourceMapping", method: "PUT", path: "/2015-03-31/event-source-mappings/{UUID}"},
@@ -135,38 +135,43 @@ func newRouter() router {
 	return r
 }
 
-// find returns the operation and the label of its path, still escaped. No operation that is served has two labels.
-func (rt router) find(method, path, rawQuery string) (op *operation, label string) {
+// labels are those of an operation's path, in their order. No path has more.
+type labels [3]string
+
+// find returns the operation and the labels of its path, still escaped.
+func (rt router) find(method, path, rawQuery string) (op *operation, found labels) {
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/") // older clients send the collections with a slash behind
 	date, rest, _ := strings.Cut(path, "/")
 	for _, op := range rt[method+" "+date] {
-		label, ok := op.matches(rest)
+		found, ok := op.matches(rest)
 		if ok && matchesQuery(op.query, rawQuery) {
-			return op, label
+			return op, found
 		}
 	}
-	return nil, ""
+	return nil, labels{}
 }
 
-func (op *operation) matches(rest string) (label string, ok bool) {
+func (op *operation) matches(rest string) (found labels, ok bool) {
+	n := 0
 	for i, want := range op.segments[1:] {
 		got, tail, more := strings.Cut(rest, "/")
 		if last := i == len(op.segments)-2; last == more {
-			return "", false
+			return found, false
 		}
 		switch {
 		case want != "":
 			if got != want {
-				return "", false
+				return found, false
 			}
 		case got == "":
-			return "", false
-		case label == "":
-			label = got
+			return found, false
+		default:
+			found[n] = got
+			n++
 		}
 		rest = tail
 	}
-	return label, true
+	return found, true
 }
 
 func matchesQuery(want, raw string) bool {

@@ -48,9 +48,12 @@ func (c *call) readPage(v *violations, list string) (page, error) {
 }
 
 // readList is how lists about one function begin.
-func (c *call) readList(list string) (page, *function.Entry, error) {
+func (c *call) readList(list string, also ...func(*violations)) (page, *function.Entry, error) {
 	var v violations
 	ref, _ := c.checkTarget(&v, readNames, c.label)
+	for _, f := range also {
+		f(&v)
+	}
 	p, err := c.readPage(&v, list+"/"+c.region+"/"+ref.Name)
 	if bad := v.err(); bad != nil {
 		return p, nil, bad

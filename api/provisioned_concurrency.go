@@ -64,8 +64,11 @@ func (c *call) provisionTarget(body form, latest string) (target, *function.Entr
 			return target{}, nil, err
 		}
 	}
-	c.body = nil
-	t, err := c.read(readNames, qualifierRequired{c, body})
+	ref, qualifier, err := c.checked(readNames, qualifierRequired{c, body})
+	if err != nil {
+		return target{}, nil, err
+	}
+	t, err := c.resolve(ref, qualifier)
 	if err != nil {
 		return t, nil, err
 	}

@@ -28,12 +28,26 @@ func (c *call) readFunction(n names, in form) (target, error) {
 	return c.resolveFunction(ref)
 }
 
+// readChecked is readFunction with a form that was decoded, or has no body.
+func (c *call) readChecked(n names, in form) (target, error) {
+	ref, _, err := c.checked(n, in)
+	if err != nil {
+		return target{}, err
+	}
+	return c.resolveFunction(ref)
+}
+
 func (c *call) readForm(n names, in form) (function.Reference, function.Qualifier, error) {
 	if in != nil {
 		if err := c.decode(in); err != nil {
 			return function.Reference{}, "", err
 		}
 	}
+	return c.checked(n, in)
+}
+
+// checked checks name, qualifier and a form that was decoded.
+func (c *call) checked(n names, in form) (function.Reference, function.Qualifier, error) {
 	var v violations
 	ref, qualifier := c.checkTarget(&v, n, c.label)
 	if in != nil {

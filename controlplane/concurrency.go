@@ -53,6 +53,12 @@ func (p *Plane) Provision(ctx context.Context, k function.Key, q function.Qualif
 		if version == nil {
 			return function.ErrNotFound
 		}
+		if version.Number == function.Latest { // by way of an alias
+			return invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+		}
+		if err := checkOneProvision(r, q); err != nil {
+			return err
+		}
 		if p.Strict && version.Config.SnapStart {
 			return invalid("Provisioned Concurrency is not supported for SnapStart enabled functions.")
 		}
@@ -73,6 +79,24 @@ func (p *Plane) Provision(ctx context.Context, k function.Key, q function.Qualif
 		p.provision(nil, e)
 	}
 	return asked, before, err
+}
+
+// checkOneProvision refuses to keep environments for a version by two names. C-108.
+func checkOneProvision(r *function.Record, q function.Qualifier) error {
+	if _, ok := r.Aliases[q]; ok {
+		for n := range r.Shares(q, 0) {
+			if _, taken := r.Provisioned[function.Qualifier(n)]; taken {
+				return refuse(Conflict, "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version")
+			}
+		}
+		return nil
+	}
+	for name := range r.Provisioned {
+		if a, ok := r.Aliases[name]; ok && a.Uses(function.VersionNumber(q)) {
+			return refuse(Conflict, "Version is pointed by a Provisioned Concurrency alias")
+		}
+	}
+	return nil
 }
 
 // provisionable refuses versions that do not serve.

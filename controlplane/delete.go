@@ -68,8 +68,8 @@ func (p *Plane) remove(ctx context.Context, k function.Key) (*function.Entry, er
 	}
 }
 
-// errNoVersion ends a change of a function that has no such version.
-var errNoVersion = errors.New("no such version")
+// errNothing ends a change that has nothing to do.
+var errNothing = errors.New("nothing to change")
 
 // DeleteVersion removes a published version. A number that the function does not have is no error.
 func (p *Plane) DeleteVersion(ctx context.Context, k function.Key, n int) error {
@@ -79,13 +79,16 @@ func (p *Plane) DeleteVersion(ctx context.Context, k function.Key, n int) error 
 	var was *function.VersionRecord
 	e, err := p.Change(ctx, k, func(e *function.Entry, r *function.Record) error {
 		if was = e.Version(n); was == nil {
-			return errNoVersion
+			return errNothing
+		}
+		if err := checkUnused(r, number); err != nil {
+			return err
 		}
 		r.Numbers = slices.DeleteFunc(r.Numbers, func(m int) bool { return m == n })
 		delete(r.Provisioned, function.Qualifier(number))
 		return nil
 	})
-	if errors.Is(err, errNoVersion) {
+	if errors.Is(err, errNothing) {
 		return nil
 	}
 	if err != nil {
