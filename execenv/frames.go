@@ -171,6 +171,10 @@ func (g *generation) note(m wire.Extension) {
 
 // subscribed: from now on there is somebody to tell.
 func (d *driver) subscribed(m wire.Subscribed) {
+	if m.Restored {
+		d.gen.listeners++
+		return
+	}
 	state := "Subscribed"
 	if m.Again {
 		state = "Already subscribed"

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"thaw/guest/telemetry"
 	"thaw/guest/wire"
 	"thaw/runtimeapi"
 )
@@ -18,6 +19,7 @@ type generation struct {
 	number uint64
 	api    *runtimeapi.API
 	out    *output
+	hub    *telemetry.Hub
 	box    *outbox
 	guest  *Guest
 
@@ -92,7 +94,8 @@ func (g *Guest) start(s *wire.Start) error {
 		sources = append(sources, wire.LogExtension)
 	}
 	g.win.begin(s.LogWindow)
-	out, ends, err := newOutput(g.box, &g.win, sources...)
+	hub := telemetry.New(telemetry.Options{Dial: dialLoopback, LogsJSON: s.LogsJSON})
+	out, ends, err := newOutput(g.box, &g.win, hub, sources...)
 	if err != nil {
 		return err
 	}
@@ -109,10 +112,10 @@ func (g *Guest) start(s *wire.Start) error {
 		}
 	}
 
-	gen := &generation{number: s.Generation, out: out, box: g.box, guest: g, waiting: l, gone: make(chan struct{})}
+	gen := &generation{number: s.Generation, out: out, hub: hub, box: g.box, guest: g, waiting: l, gone: make(chan struct{})}
 	token := runtimeapi.NewUUID()
 	gen.api = runtimeapi.New(runtimeapi.Options{
-		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials, Function: s.Function, NoExtensions: disabled,
+		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials, Function: s.Function, NoExtensions: disabled, Telemetry: hub,
 	})
 	gen.primed.Store(s.Priming)
 	for _, name := range names {
@@ -226,6 +229,7 @@ func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
 // SendReady is runtimeapi.Host: output first.
 func (n *generation) SendReady(r wire.Ready) error {
 	n.out.drain(nil)
+	n.hub.Pause() // before the server can begin another phase
 	err := n.box.send(wire.KindReady, r, nil)
 	n.guest.giveBack()
 	return err

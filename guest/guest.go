@@ -29,7 +29,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
+	"thaw/guest/platform"
 	"thaw/guest/wire"
 	"thaw/runtimeapi"
 )
@@ -180,6 +182,7 @@ func (g *Guest) Close() (left int) {
 	if g.gen != nil {
 		g.gen.api.Close()
 		g.gen.out.close()
+		g.gen.hub.Close()
 	}
 	if g.api != nil {
 		g.api.change(nil)
@@ -208,11 +211,12 @@ func (g *Guest) handle(f wire.Frame) error {
 			return err
 		}
 		g.note(len(f.Body))
-		api := g.current()
-		if api == nil {
+		gen := g.generation()
+		if gen == nil {
 			return g.fault("invoke "+i.RequestID, errors.New("no runtime was started"))
 		}
-		api.Deliver(i, f.Body)
+		gen.hub.Resume()
+		gen.api.Deliver(i, f.Body)
 	case wire.KindKill:
 		var k wire.Kill
 		if err := f.Decode(&k); err != nil {
@@ -233,7 +237,8 @@ func (g *Guest) handle(f wire.Frame) error {
 			return err
 		}
 		g.win.give(c.Cost)
-	case wire.KindPlatform: // nobody can subscribe yet
+	case wire.KindPlatform:
+		return g.platform(f)
 	case wire.KindOutOfMemory:
 		var m wire.OutOfMemory
 		if err := f.Decode(&m); err != nil {
@@ -275,13 +280,33 @@ func (g *Guest) fault(doing string, err error) error {
 	return g.box.send(wire.KindFault, wire.Fault{Doing: doing, Text: err.Error()}, nil)
 }
 
-func (g *Guest) current() *runtimeapi.API {
+func (g *Guest) generation() *generation {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.gen == nil {
-		return nil
+	return g.gen
+}
+
+func (g *Guest) current() *runtimeapi.API {
+	if gen := g.generation(); gen != nil {
+		return gen.api
 	}
-	return g.gen.api
+	return nil
+}
+
+// platform takes an event for those who subscribed.
+func (g *Guest) platform(f wire.Frame) error {
+	var p wire.Platform
+	if err := f.Decode(&p); err != nil {
+		return err
+	}
+	e, err := platform.Decode(p.Type, f.Body)
+	if err != nil {
+		return err
+	}
+	if gen := g.generation(); gen != nil {
+		gen.hub.Event(time.UnixMicro(p.UnixMicros), e)
+	}
+	return nil
 }
 
 // listenLocked makes the address, or keeps the one that is there.
@@ -314,6 +339,14 @@ func (g *Guest) restored(r *wire.Restored) error {
 		return nil
 	}
 	gen.primed.Store(false)
+	gen.hub.Resume()
+	var err error
+	gen.hub.Subscriptions(func(name string, logs bool, types []string) {
+		err = errors.Join(err, g.box.send(wire.KindSubscribed, wire.Subscribed{Generation: gen.number, Name: name, Logs: logs, Restored: true, Types: types}, nil))
+	})
+	if err != nil {
+		return err
+	}
 	return gen.api.Restored(r.Credentials)
 }
 

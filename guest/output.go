@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/guest/telemetry"
 	"thaw/guest/wire"
 )
 
@@ -20,6 +21,7 @@ import (
 type output struct {
 	box *outbox
 	win *window
+	hub *telemetry.Hub
 	end chan struct{} // closed when nothing waits for the window any more
 	cut sync.Once     // closes end
 
@@ -53,8 +55,8 @@ const readBytes = 16 << 10
 const lastWords = time.Second
 
 // newOutput makes a pipe per source and returns the ends for the processes, in that order. They are the caller's to close.
-func newOutput(box *outbox, win *window, sources ...wire.LogSource) (*output, []*os.File, error) {
-	o := &output{box: box, win: win, end: make(chan struct{})}
+func newOutput(box *outbox, win *window, hub *telemetry.Hub, sources ...wire.LogSource) (*output, []*os.File, error) {
+	o := &output{box: box, win: win, hub: hub, end: make(chan struct{})}
 	var ends []*os.File
 	fail := func(err error) (*output, []*os.File, error) {
 		for _, s := range o.sources {
@@ -146,6 +148,11 @@ func (o *output) readLocked(s *source, limit int) int {
 func (o *output) record(h wire.LogHead, b []byte) {
 	o.win.take(wire.LogCost(b))
 	o.box.queue(wire.KindLog, h, b)
+	kind := telemetry.Function
+	if h.Source == wire.LogExtension {
+		kind = telemetry.Extension
+	}
+	o.hub.Output(kind, h.UnixMicros, b, h.Source == wire.LogFrame)
 }
 
 func (o *output) text(s *source, now int64) func([]byte) {

@@ -7,6 +7,9 @@ import (
 	"thaw/guest/wire"
 )
 
+// lastNews is how much of a shutdown's budget telemetry may take before SHUTDOWN is delivered; it goes on afterwards.
+const lastNews = 200 * time.Millisecond
+
 // kill ends a generation.
 func (g *Guest) kill(k wire.Kill) {
 	g.mu.Lock()
@@ -27,6 +30,7 @@ func (g *Guest) kill(k wire.Kill) {
 		gen.api.Close()
 		g.api.end()
 		gen.out.close()
+		gen.hub.Close()
 		g.mu.Lock()
 		g.gen = nil
 		g.mu.Unlock()
@@ -61,6 +65,7 @@ func (n *generation) shutDown(k wire.Kill) {
 	began := time.Now()
 	end := began.Add(time.Duration(k.BudgetMs) * time.Millisecond)
 	n.guest.procs.signalGroup(syscall.SIGTERM)
+	n.hub.Flush(lastNews) // before those who want it are told to end
 	if !within(time.Until(began.Add(time.Duration(k.RuntimeMs)*time.Millisecond)), n.gone) {
 		n.guest.procs.signalGroup(syscall.SIGKILL)
 	}

@@ -1,10 +1,15 @@
 package guest
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
+
+	"thaw/guest/telemetry"
 )
 
 // socket is a stream socket that never blocks, read and written without telling Go's scheduler. os.File announces every system call to it,
@@ -63,6 +68,46 @@ func (s *socket) Write(b []byte) (n int, err error) {
 }
 
 func (s *socket) Close() error { return s.f.Close() }
+
+// SetDeadline bounds reads and writes; zero: it does not.
+func (s *socket) SetDeadline(t time.Time) error { return s.f.SetDeadline(t) }
+
+// dialLoopback connects to a port of the sandbox's own loopback.
+func dialLoopback(port int) (telemetry.Conn, error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	addr := &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
+	err = syscall.Connect(fd, addr)
+	if err != nil && err != syscall.EINPROGRESS && err != syscall.EINTR {
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	s, err := newSocket(fd, "subscriber")
+	if err != nil {
+		return nil, err
+	}
+	const patience = time.Second
+	s.SetDeadline(time.Now().Add(patience))
+	waited := s.raw.Write(func(fd uintptr) bool {
+		var code int
+		if code, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR); err == nil && code != 0 {
+			err = syscall.Errno(code)
+		}
+		if err != nil {
+			return true
+		}
+		_, e := syscall.Getpeername(int(fd))
+		return e == nil
+	})
+	if err = errors.Join(waited, err); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("connect to port %d: %w", port, err)
+	}
+	s.SetDeadline(time.Time{})
+	return s, nil
+}
 
 // SyscallConn is syscall.Conn.
 func (s *socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }

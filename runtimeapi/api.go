@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"thaw/guest/readiness"
+	"thaw/guest/telemetry"
 	"thaw/guest/wire"
 )
 
@@ -53,6 +54,7 @@ type Options struct {
 	Function    wire.Function // what extensions are told about it
 	// NoExtensions takes the Extensions API away. Source: spec 3.1, the file that disables extensions.
 	NoExtensions bool
+	Telemetry    *telemetry.Hub // nil: there is none
 }
 
 // invocation is the one that is current or waits to be.
@@ -70,6 +72,7 @@ type API struct {
 
 	function wire.Function
 	noExts   bool
+	hub      *telemetry.Hub
 
 	mu       sync.Mutex
 	changed  sync.Cond // credit, credentials or closed changed
@@ -96,7 +99,7 @@ type API struct {
 // New makes the API of one generation. It starts nothing.
 func New(o Options) *API {
 	a := &API{generation: o.Generation, snapStart: o.SnapStart, token: o.Token, host: o.Host, creds: o.Credentials, conns: map[*conn]struct{}{}, done: make(chan struct{}),
-		exiting: make(chan struct{}), crew: readiness.NewCrew(), exts: []*extension{nil}, function: o.Function, noExts: o.NoExtensions}
+		exiting: make(chan struct{}), crew: readiness.NewCrew(), exts: []*extension{nil}, function: o.Function, noExts: o.NoExtensions, hub: o.Telemetry}
 	a.changed.L = &a.mu
 	return a
 }

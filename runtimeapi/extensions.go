@@ -213,9 +213,7 @@ func (a *API) extensionRoute(c *conn, q *request) (method string, handle func(*c
 	if a.noExts {
 		return "", a.missing
 	}
-	a.mu.Lock()
-	c.extension = true
-	a.mu.Unlock()
+	a.noteExtension(c)
 	switch q.path[len(extensionsAt):] {
 	case "/register":
 		return "POST", a.register
@@ -227,6 +225,13 @@ func (a *API) extensionRoute(c *conn, q *request) (method string, handle func(*c
 		return "POST", func(c *conn, q *request) error { return a.extensionFailed(c, q, readiness.CallExitError) }
 	}
 	return "", a.missing
+}
+
+// noteExtension says that a connection is no runtime's.
+func (a *API) noteExtension(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.extension = true
 }
 
 // extensionBody reads a body; done: the caller was answered.

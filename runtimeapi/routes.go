@@ -21,9 +21,12 @@ const (
 // route answers one call. An error ends the connection. One listener serves all APIs, because clients build every URL from one variable.
 func (a *API) route(c *conn, q *request) error {
 	method, handle := "", a.missing
-	if strings.HasPrefix(q.path, extensionsAt) {
+	switch {
+	case strings.HasPrefix(q.path, extensionsAt):
 		method, handle = a.extensionRoute(c, q)
-	} else {
+	case q.path == telemetryAt || q.path == logsAt:
+		a.noteExtension(c)
+	default:
 		a.noteAgent(q)
 	}
 	switch path := q.path; {
@@ -44,6 +47,10 @@ func (a *API) route(c *conn, q *request) error {
 		method, handle = "GET", a.restoreNext
 	case path == version+"/runtime/restore/error" && a.snapStart:
 		method, handle = "POST", a.restoreError
+	case path == telemetryAt && !a.noExts:
+		method, handle = "PUT", func(c *conn, q *request) error { return a.subscribe(c, q, false) }
+	case path == logsAt && !a.noExts:
+		method, handle = "PUT", func(c *conn, q *request) error { return a.subscribe(c, q, true) }
 	case path == version+"/ping":
 		method, handle = "GET", a.ping
 	case path == credentialsAt && a.snapStart:

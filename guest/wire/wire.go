@@ -266,6 +266,7 @@ type Subscribed struct {
 	Name       string   `json:"name"`
 	Logs       bool     `json:"logs,omitempty"`
 	Again      bool     `json:"again,omitempty"` // it had subscribed before
+	Restored   bool     `json:"old,omitempty"`   // it did so before the snapshot: the host did not know
 	Types      []string `json:"types"`
 }
 

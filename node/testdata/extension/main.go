@@ -140,14 +140,16 @@ func duration(v string) time.Duration {
 	return d
 }
 
-// subscribe listens and subscribes. v: schema:types:protocol:port, where protocol is HTTP, TCP, Logs (HTTP of the Logs API), Dead
-// (a port where nobody listens) or Slow (a listener that answers nothing).
+// subscribe listens and subscribes. v: schema:types:protocol, where protocol is HTTP, TCP, Logs (HTTP of the Logs API), Dead (a port
+// where nobody listens) or Slow (a listener that answers nothing). The port is any free one: in a sandbox that isolates nothing a
+// fixed one would be another environment's, too.
 func subscribe(v string) {
 	part := strings.Split(v, ":")
-	schema, types, protocol, port := part[0], strings.Split(part[1], "+"), part[2], part[3]
+	schema, types, protocol, port := part[0], strings.Split(part[1], "+"), part[2], "1"
 	switch protocol {
 	case "HTTP", "Logs":
-		l := listen(port)
+		var l net.Listener
+		l, port = listen()
 		go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var events []json.RawMessage
 			if err := json.NewDecoder(r.Body).Decode(&events); err != nil {
@@ -158,7 +160,8 @@ func subscribe(v string) {
 			}
 		}))
 	case "TCP":
-		l := listen(port)
+		var l net.Listener
+		l, port = listen()
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -176,7 +179,8 @@ func subscribe(v string) {
 			}
 		}()
 	case "Slow":
-		l := listen(port)
+		var l net.Listener
+		l, port = listen()
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -201,12 +205,13 @@ func subscribe(v string) {
 	say("subscribed %d %s", status, text)
 }
 
-func listen(port string) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+func listen() (net.Listener, string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	return l
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return l, port
 }
 
 // report prints an event in a way that is no event of its own: what is subscribed to must not grow by being told.
