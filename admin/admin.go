@@ -7,7 +7,7 @@
 //	GET  /v1/config          the effective configuration, as Options.Config gives it
 //	GET  /v1/logs/groups     []logstore.Group
 //	GET  /v1/logs/streams    []logstore.StreamInfo; group=
-//	GET  /v1/logs            logstore.Event, one a line; group= prefix= since= until= limit= newest= pattern= follow=
+//	GET  /v1/logs            logstore.Event, one a line; group= prefix= since= until= after= limit= newest= pattern= follow=
 //	GET  /v1/backup          a backup (package backup); records=only leaves out code packages
 //	POST /v1/drain           202; the server finishes what runs and ends
 //	GET  /v1/snapshots       []Snapshot
@@ -284,6 +284,7 @@ func queryOf(r *http.Request) (logstore.Query, error) {
 		q.Until = time.UnixMilli(ms)
 	}
 	q.Limit = int(number("limit"))
+	q.After = uint64(number("after")) //nolint:gosec // nanoseconds: positive for some hundred years
 	if err == nil {
 		q.Pattern, err = logpattern.Parse(r.FormValue("pattern"))
 	}

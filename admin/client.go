@@ -95,6 +95,9 @@ func (c *Client) Logs(ctx context.Context, q LogQuery) iter.Seq2[logstore.Event,
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
+	if q.After > 0 {
+		v.Set("after", strconv.FormatUint(q.After, 10))
+	}
 	if q.Newest {
 		v.Set("newest", "1")
 	}

@@ -37,7 +37,7 @@ const (
 	queueRoom   = queueBytes / 2        // so does every stream when the queue holds more: the other half is for those who do not print much
 	writeBytes  = 1 << 20               // is written at once, about
 	patience    = 2 * time.Second       // a disk that takes longer for one write is stuck: nobody waits for it any more, events are dropped
-	maxMessage  = 256 << 10             // a longer message becomes several events
+	maxMessage  = 256<<10 - 26          // a longer message becomes several events; wire.MaxLogEvent
 	segments    = 8                     // a group's bound is this many segments
 	minSegment  = 4 << 10
 )

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -8,9 +9,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
@@ -203,6 +206,76 @@ func TestInvokeAndLogs(t *testing.T) {
 	r = thaw(t.Context(), "ps", "hello")
 	if r.code != exitOK || !strings.HasPrefix(r.out, "ENV ") || !strings.Contains(r.out, "$LATEST") {
 		t.Errorf("ps: exit %d, stdout %q, stderr %q", r.code, r.out, r.words)
+	}
+	logsOfSeveral(t, dir)
+}
+
+// logsOfSeveral follows two functions, one of which writes into a group of its own, while they are invoked.
+func logsOfSeveral(t *testing.T, dir string) {
+	t.Helper()
+	deploy(t, dir, "second")
+	health, err := admin.Dial(dir).Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := newClient(health.Endpoint, region(), "test", "test")
+	if _, err := client.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: aws.String("second"),
+		LoggingConfig: &types.LoggingConfig{LogGroup: aws.String("/of/its/own")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lambda.NewFunctionUpdatedV2Waiter(client).Wait(t.Context(), &lambda.GetFunctionInput{FunctionName: aws.String("second")}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	followed := make(chan result, 1)
+	var out, words following
+	go func() {
+		code := run(ctx, context.Background(), []string{"logs", "-f", "-n", "1", "--filter", "REPORT", "hello", "second"}, strings.NewReader(""), &out, &words)
+		followed <- result{code: code}
+	}()
+	out.until(t, "hello ") // what was there
+	for _, name := range []string{"second", "hello", "second"} {
+		if r := thaw(t.Context(), "invoke", name); r.code != exitOK {
+			t.Fatal(r.words)
+		}
+	}
+	for strings.Count(out.String(), "REPORT ") < 4 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	stop()
+	if r := <-followed; r.code != exitOK || strings.Count(out.String(), "hello   ") != 2 || strings.Count(out.String(), "second  ") != 2 {
+		t.Errorf("logs -f of two functions: exit %d, stdout %q, stderr %q", r.code, out.String(), words.String())
+	}
+	if r := thaw(t.Context(), "logs", "second", "hello", "-o", "json"); !strings.Contains(r.out, `{"group":"/of/its/own","id":`) || !strings.Contains(r.out, `{"group":"/aws/lambda/hello","id":`) {
+		t.Errorf("as JSON: %s%s", r.out, r.words)
+	}
+}
+
+// following is output that is read while it is written.
+type following struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (f *following) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.b.Write(p)
+}
+
+func (f *following) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.b.String()
+}
+
+func (f *following) until(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(f.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q does not come: %q", text, f.String())
+		}
 	}
 }
 

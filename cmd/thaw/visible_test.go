@@ -71,7 +71,7 @@ func TestNothingOfAFunctionCommandsTheTerminal(t *testing.T) {
 		}
 	}
 	e := logstore.Event{Message: attack + "\n", Stream: "2026/01/01/[$LATEST]" + attack}
-	if err := a.printEvent(e, false); err != nil {
+	if err := newLogPrinter(a, false, nil).print("f", "/f", e); err != nil {
 		t.Fatal(err)
 	}
 	clean("logs", out.String())
@@ -80,7 +80,7 @@ func TestNothingOfAFunctionCommandsTheTerminal(t *testing.T) {
 	clean("a table", out.String())
 	out.Reset()
 	a.output = "json"
-	if err := a.printEvent(e, false); err != nil {
+	if err := newLogPrinter(a, false, nil).print("f", "/f", e); err != nil {
 		t.Fatal(err)
 	}
 	clean("logs as JSON", out.String())
@@ -109,7 +109,7 @@ func TestNothingOfAFunctionCommandsTheTerminal(t *testing.T) {
 	if err := a.printAnswer(answer, true); err != nil || !strings.Contains(words.String(), "\x1b]0;owned\x07") {
 		t.Errorf("the tail with --raw: %q, %v", words.String(), err)
 	}
-	if err := a.printEvent(e, true); err != nil || !strings.Contains(out.String(), attack) {
+	if err := newLogPrinter(a, true, nil).print("f", "/f", e); err != nil || !strings.Contains(out.String(), attack) {
 		t.Errorf("logs with --raw: %q, %v", out.String(), err)
 	}
 }
