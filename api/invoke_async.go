@@ -32,7 +32,7 @@ func (c *call) invokeAsync() error {
 // accept answers 202 when the event is on disk.
 func (c *call) accept(t target, limit int) error {
 	if c.s.Events == nil {
-		return notImplemented("Asynchronous invocation")
+		return notImplemented("Asynchronous invocation (InvocationType Event)")
 	}
 	if n := len(c.body); n > limit {
 		return fail("RequestTooLargeException", "%d byte payload is too large for the Event invocation type (limit %d bytes)", n, limit)

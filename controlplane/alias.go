@@ -106,6 +106,7 @@ func (p *Plane) DeleteAlias(ctx context.Context, k function.Key, name function.Q
 		}
 		delete(r.Aliases, name)
 		delete(r.Provisioned, name)
+		delete(r.EventInvoke, name)
 		return nil
 	})
 	if errors.Is(err, errNothing) {

@@ -86,6 +86,7 @@ func (p *Plane) DeleteVersion(ctx context.Context, k function.Key, n int) error 
 		}
 		r.Numbers = slices.DeleteFunc(r.Numbers, func(m int) bool { return m == n })
 		delete(r.Provisioned, function.Qualifier(number))
+		delete(r.EventInvoke, function.Qualifier(number))
 		return nil
 	})
 	if errors.Is(err, errNothing) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,8 +17,15 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	bridge "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	objects "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"thaw/async"
 )
@@ -233,6 +241,126 @@ func moto(t *testing.T) (endpoint string) {
 		t.Fatal("moto does not start")
 	}
 	return ""
+}
+
+// C-092, C-095, C-096: real functions, and clients of the services that were told. The endpoints come from the environment,
+// as the SDK has it.
+func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
+	endpoint := moto(t)
+	for k, v := range map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": endpoint, "AWS_ENDPOINT_URL_SNS": endpoint,
+		"AWS_ENDPOINT_URL_EVENTBRIDGE": endpoint, "AWS_ENDPOINT_URL_S3": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"} {
+		t.Setenv(k, v)
+	}
+	ctx := t.Context()
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues, topics, buses := sqs.NewFromConfig(cfg), sns.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
+	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	const of = "arn:aws:%s:eu-west-1:123456789012:%s" // moto's account
+	arn := func(service, name string) string { return fmt.Sprintf(of, service, name) }
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	urls := map[string]string{}
+	for _, name := range []string{"dead", "told", "of-topic", "of-bus"} {
+		out, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name})
+		must(out, err)
+		urls[name] = *out.QueueUrl
+	}
+	must(topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("topic")}))
+	must(topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: aws.String(arn("sns", "topic")), Protocol: aws.String("sqs"), Endpoint: aws.String(arn("sqs", "of-topic"))}))
+	must(buses.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: aws.String("bus")}))
+	must(buses.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("all"), EventBusName: aws.String("bus"), EventPattern: aws.String(`{"source":["lambda"]}`)}))
+	must(buses.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("all"), EventBusName: aws.String("bus"), Targets: []bridge.Target{{Id: aws.String("q"), Arn: aws.String(arn("sqs", "of-bus"))}}}))
+	must(buckets.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("failures"), CreateBucketConfiguration: &objects.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}}))
+
+	s := openServer(t, "process", t.TempDir())
+	defer s.node.Close(context.Background())
+	f := s.js(`exports.handler = async (e) => { if (e.fail) throw new Error('no'); return { got: e.n } }`, func(in *lambda.CreateFunctionInput) {
+		in.DeadLetterConfig = &types.DeadLetterConfig{TargetArn: aws.String(arn("sqs", "dead"))}
+	})
+	g := s.js(`exports.handler = async (e) => console.log('told of', e.requestContext.condition, JSON.stringify(e.responsePayload))`)
+	received := func(queue string) sqsMessage {
+		t.Helper()
+		var m sqsMessage
+		until(t, 30*time.Second, "the queue "+queue+" has a message", func() bool {
+			out, err := queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: aws.String(urls[queue]), MessageAttributeNames: []string{"All"}})
+			if err != nil || len(out.Messages) == 0 {
+				return false
+			}
+			m.body, m.attributes = *out.Messages[0].Body, map[string]string{}
+			for k, v := range out.Messages[0].MessageAttributes {
+				m.attributes[k] = *v.DataType + " " + *v.StringValue
+			}
+			must(queues.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: aws.String(urls[queue]), ReceiptHandle: out.Messages[0].ReceiptHandle}))
+			return true
+		})
+		return m
+	}
+	sent := func(event, onSuccess, onFailure string) {
+		t.Helper()
+		must(s.client.PutFunctionEventInvokeConfig(ctx, &lambda.PutFunctionEventInvokeConfigInput{FunctionName: &f.name, MaximumRetryAttempts: aws.Int32(0), DestinationConfig: &types.DestinationConfig{
+			OnSuccess: &types.OnSuccess{Destination: &onSuccess}, OnFailure: &types.OnFailure{Destination: &onFailure}}}))
+		must(nil, f.send(event))
+	}
+
+	sent(`{"n":1}`, arn("sqs", "told"), "")
+	e := readEnvelope(t, received("told").body)
+	if e.RequestContext.Condition != "Success" || string(e.RequestPayload) != `{"n":1}` || string(e.ResponsePayload) != `{"got":1}` || e.ResponseContext["executedVersion"] != "$LATEST" {
+		t.Errorf("a queue got %+v", e)
+	}
+	sent(`{"n":2}`, arn("sns", "topic"), "")
+	var notice struct{ Message string }
+	must(nil, json.Unmarshal([]byte(received("of-topic").body), &notice))
+	if e := readEnvelope(t, notice.Message); string(e.RequestPayload) != `{"n":2}` {
+		t.Errorf("a topic got %+v", e)
+	}
+	sent(`{"n":3}`, arn("events", "event-bus/bus"), "")
+	var event struct {
+		Source, Account string
+		DetailType      string `json:"detail-type"`
+		Detail          envelopeSeen
+		Resources       []string
+	}
+	must(nil, json.Unmarshal([]byte(received("of-bus").body), &event))
+	if event.Source != "lambda" || event.DetailType != "Lambda Function Invocation Result - Success" || strings.ReplaceAll(string(event.Detail.RequestPayload), " ", "") != `{"n":3}` || len(event.Resources) != 2 ||
+		event.Resources[0] != arn("events", "event-bus/bus") || !strings.HasSuffix(event.Resources[1], f.name+":$LATEST") {
+		t.Errorf("a bus got %+v", event)
+	}
+	sent(`{"n":4}`, "arn:aws:lambda:eu-west-1:000000000000:function:"+g.name, "")
+	g.logs(`told of Success {"got":4}`)
+	sent(`{"fail":true}`, "", "arn:aws:s3:::failures")
+	m := received("dead")
+	if m.body != `{"fail":true}` || m.attributes["ErrorCode"] != "Number 200" || m.attributes["ErrorMessage"] != "String no" || len(m.attributes["RequestID"]) != len("String ")+36 {
+		t.Errorf("a dead-letter queue got %+v", m)
+	}
+	var key string
+	until(t, 20*time.Second, "the bucket has an object", func() bool {
+		list, err := buckets.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String("failures")})
+		if err == nil && len(list.Contents) == 1 {
+			key = *list.Contents[0].Key
+		}
+		return key != ""
+	})
+	object, err := buckets.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("failures"), Key: &key})
+	must(object, err)
+	text, err := io.ReadAll(object.Body)
+	must(text, err)
+	if e := readEnvelope(t, string(text)); e.RequestContext.Condition != "RetriesExhausted" || "String "+e.RequestContext.RequestID != m.attributes["RequestID"] ||
+		!regexp.MustCompile(`^aws/lambda/async/`+f.name+`/\d{4}/\d\d/\d\d/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$`).MatchString(key) {
+		t.Errorf("the bucket got %s: %s", key, text)
+	}
+	until(t, 20*time.Second, "nothing is left", func() bool { b, err := s.node.events.Backlog(ctx); return err == nil && len(b) == 0 })
+}
+
+type sqsMessage struct {
+	body       string
+	attributes map[string]string
 }
 
 type envelopeSeen struct {
