@@ -58,7 +58,8 @@ type Options struct {
 	Log        *slog.Logger
 	Debug      bool // keep gVisor's debug logs in Dir/debug
 
-	onlyV2 bool // for tests: see cgroup.Open
+	onlyV2 bool                               // for tests: see cgroup.Open
+	spoil  func(step string, done bool) error // for tests: has a step fail, before it is done or after
 }
 
 // DefaultBlank is how many blank sandboxes are kept ready unless told otherwise: one to take and one being made.
@@ -239,12 +240,11 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 		b.unreserve(spec)
 		return nil, err
 	}
-	b.mu.Lock()
-	s.id = spec.ID // Close gives it back from here on
-	b.mu.Unlock()
-	if err := s.bind(ctx, spec, clock); err != nil {
+	s.become(spec)
+	if _, err := s.run(ctx, clock, createSteps); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", spec.ID, err), s.Close())
 	}
+	s.stages = clock.list
 	return s, nil
 }
 

@@ -11,77 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"thaw/sandbox"
 	"thaw/sandbox/gvisor/launch"
 )
-
-// step is one named part of making a sandbox. What it makes is recorded in the Sandbox at once, so that Close undoes half-made ones, too.
-type step struct {
-	name string
-	do   func(*Sandbox, context.Context) error
-}
-
-// blankSteps make a sandbox whose guest is up; armedSteps one that has not started, and waits for a snapshot, whichever.
-var (
-	blankSteps = []step{
-		{"root", (*Sandbox).makeFiles},
-		{"cgroup", (*Sandbox).makeGroup},
-		{"network", (*Sandbox).makeNetwork},
-		{"processes", (*Sandbox).makeProcesses},
-		{"start", (*Sandbox).start},
-		{"guest", (*Sandbox).awaitGuest},
-	}
-	armedSteps = []step{
-		{"root", (*Sandbox).makeFiles},
-		{"cgroup", (*Sandbox).makeGroup},
-		{"network", (*Sandbox).makeNetwork},
-		{"processes", (*Sandbox).makeProcesses},
-		{"arm", (*Sandbox).arm},
-	}
-)
-
-// makeSandbox makes a sandbox for nobody yet. A patient one leaves the processor to those for whom somebody waits.
-func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, steps []step) (*Sandbox, error) {
-	s := &Sandbox{
-		b: b, patient: patient, name: b.newName(),
-		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
-	}
-	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
-	for _, st := range steps {
-		err := ctx.Err()
-		if err == nil {
-			err = st.do(s, ctx)
-		}
-		if err != nil {
-			return nil, errors.Join(resource(st.name, err), s.Close())
-		}
-		clock.mark(st.name)
-	}
-	// Only now is it the backend's to close: until here it is that of this goroutine alone.
-	b.mu.Lock()
-	closed := b.closed
-	if !closed {
-		b.live[s] = struct{}{}
-	}
-	b.mu.Unlock()
-	if closed {
-		return nil, errors.Join(sandbox.ErrClosed, s.Close())
-	}
-	return s, nil
-}
-
-// resource tells an exhausted host from a broken one.
-func resource(stepName string, err error) error {
-	wrapped := fmt.Errorf("blank sandbox: %s: %w", stepName, err)
-	for errno, what := range map[unix.Errno]string{
-		unix.ENOMEM: "memory", unix.EAGAIN: "processes", unix.ENOSPC: "disk", unix.EDQUOT: "disk", unix.EMFILE: "files", unix.ENFILE: "files",
-	} {
-		if errors.Is(err, errno) {
-			return &sandbox.ResourceError{Resource: what, Err: wrapped}
-		}
-	}
-	return wrapped
-}
 
 func (s *Sandbox) root() string { return filepath.Join(s.dir, "mnt", "root") }
 

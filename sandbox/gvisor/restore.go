@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"thaw/sandbox"
@@ -25,66 +26,83 @@ func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 	if err := b.reserve(spec); err != nil {
 		return nil, err
 	}
-	s, err := b.prepare(ctx, src, clock)
+	s, err := b.restore(ctx, spec, src, clock)
 	if err != nil {
-		b.unreserve(spec)
 		return nil, err
 	}
-	if err := s.claim(ctx, spec, clock); err != nil {
-		return nil, err
-	}
+	s.stages = clock.list
+	s.untrimmed.Store(trims)
 	return s, nil
 }
 
-// prepare takes a sandbox that waits for a snapshot and gives it this one: its pages begin to load.
-func (b *Backend) prepare(ctx context.Context, src sandbox.SnapshotSource, clock *stages) (_ *Sandbox, err error) {
+func (b *Backend) restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource, clock *stages) (*Sandbox, error) {
 	from, err := b.openSource(src)
 	if err != nil {
+		b.unreserve(spec)
 		return nil, err
 	}
 	defer from.close()
 	s, err := b.armed.take(ctx, clock)
 	if err != nil {
+		b.unreserve(spec)
 		if errors.Is(err, sandbox.ErrClosed) {
 			return nil, err
 		}
 		return nil, &sandbox.SnapshotError{Stage: sandbox.StageMake, Err: err}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the snapshot took too long to be taken in"))
-	defer cancel()
-	files, err := from.wait(ctx)
+	s.become(spec)
+	s.restoring = &restoring{from: from}
+	failed, err := s.run(ctx, clock, restoreSteps)
 	if err != nil {
-		return nil, s.snapshotFailed(sandbox.StageSource, err)
+		return nil, s.snapshotFailed(failed, err)
 	}
-	clock.mark("source")
-	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: b.key, Progress: len(files) > len(parts)}, files...)
-	if err != nil {
-		return nil, s.snapshotFailed(rep.Stage, err)
-	}
-	s.memory.baseline = rep.Baseline
-	clock.mark("give")
+	clock.list = append(clock.list, s.restoring.marks...)
+	s.restoring = nil
 	return s, nil
 }
 
-// claim makes a sandbox that holds a snapshot that of spec, and lets it run.
-func (s *Sandbox) claim(ctx context.Context, spec sandbox.Spec, clock *stages) error {
-	s.id, s.spec = spec.ID, spec
-	if err := s.limit(); err != nil {
-		return s.snapshotFailed(sandbox.StageBind, err)
+// restoring is what a sandbox has while restoreSteps are done.
+type restoring struct {
+	from  *source
+	files []*os.File      // the source's
+	stage string          // that the launcher says it ended in
+	marks []sandbox.Stage // what the load has passed
+}
+
+// awaitSource waits for the files of the snapshot.
+func (s *Sandbox) awaitSource(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the snapshot took too long to be taken in"))
+	defer cancel()
+	s.restoring.files, err = s.restoring.from.wait(ctx)
+	return err
+}
+
+// takeIn gives the sandbox the snapshot: its pages begin to load.
+func (s *Sandbox) takeIn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the snapshot took too long to be taken in"))
+	defer cancel()
+	files := s.restoring.files
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpGive, ID: s.name, Key: s.b.key, Progress: len(files) > len(parts)}, files...)
+	s.restoring.stage = rep.Stage
+	if err != nil {
+		return err
 	}
-	clock.mark("limits")
+	s.memory.baseline = rep.Baseline
+	return nil
+}
+
+// load puts the files of the spec into the sandbox while its kernel loads, and returns when the guest runs.
+func (s *Sandbox) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, restoreLimit, errors.New("the kernel took too long to load"))
 	defer cancel()
-	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpRun, ID: s.name, Root: s.root(), Mounts: spec.Mounts})
+	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpRun, ID: s.name, Root: s.root(), Mounts: s.spec.Mounts})
+	s.restoring.stage = rep.Stage
 	if err != nil {
-		return s.snapshotFailed(rep.Stage, err)
+		return err
 	}
-	clock.mark("load")
 	for _, m := range rep.Marks {
-		clock.list = append(clock.list, sandbox.Stage{Name: "load: " + m.Name, Seconds: m.Wall}, sandbox.Stage{Name: "load: " + m.Name + ", cpu", Seconds: m.CPU})
+		s.restoring.marks = append(s.restoring.marks, sandbox.Stage{Name: "load: " + m.Name, Seconds: m.Wall}, sandbox.Stage{Name: "load: " + m.Name + ", cpu", Seconds: m.CPU})
 	}
-	s.stages = clock.list
-	s.untrimmed.Store(trims)
 	return nil
 }
 
@@ -116,10 +134,14 @@ func (s *Sandbox) trim() {
 	}
 }
 
-// snapshotFailed ends a sandbox whose restore went wrong.
-func (s *Sandbox) snapshotFailed(stage string, err error) error {
+// restoreStages are the stages of a SnapshotError that a step ends in, where the launcher does not say it.
+var restoreStages = map[string]string{"source": sandbox.StageSource, "give": sandbox.StageLoad, "limits": sandbox.StageBind, "load": sandbox.StageLoad}
+
+// snapshotFailed ends a sandbox whose restore went wrong at a step.
+func (s *Sandbox) snapshotFailed(step string, err error) error {
+	stage := s.restoring.stage
 	if stage == "" {
-		stage = sandbox.StageLoad
+		stage = restoreStages[step]
 	}
 	if s.ended() {
 		err = fmt.Errorf("%w (%w)", err, s.Exit().Err)

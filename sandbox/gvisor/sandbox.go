@@ -32,7 +32,9 @@ type Sandbox struct {
 
 	patient bool // made with less claim on the processor
 
-	// Set by the steps of makeBlank, in order; nil or false where a step was not reached.
+	begun []step // by makeSandbox, those that have an undo
+
+	// Set by those steps, in order; nil or false where one was not reached.
 	group    *cgroup.Group
 	net      *network.Network // nil: loopback only
 	conn     *net.UnixConn
@@ -45,6 +47,8 @@ type Sandbox struct {
 	id     sandbox.ID
 	spec   sandbox.Spec
 	stages []sandbox.Stage
+
+	restoring *restoring // nil but in Restore
 
 	exited   chan struct{} // closed by the watcher when the sandbox's process has ended
 	exceeded chan struct{}
@@ -81,21 +85,23 @@ func checkMount(m sandbox.Mount) error {
 	return fmt.Errorf("mount %s at %s: no folder for it", m.Source, m.Target)
 }
 
-// bind makes a blank sandbox that of spec.
-func (s *Sandbox) bind(ctx context.Context, spec sandbox.Spec, clock *stages) error {
-	s.spec = spec
-	if err := s.limit(); err != nil {
-		return err
+// setLimits sets the limits of the spec.
+func (s *Sandbox) setLimits(context.Context) error { return s.limit() }
+
+// mount puts the files of the spec into a blank sandbox.
+func (s *Sandbox) mount(ctx context.Context) error {
+	if len(s.spec.Mounts) == 0 {
+		return nil
 	}
-	clock.mark("limits")
-	if len(spec.Mounts) > 0 {
-		if _, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpBind, ID: s.name, Root: s.root(), Mounts: spec.Mounts}); err != nil {
-			return err
-		}
-	}
-	clock.mark("mounts")
-	s.stages = clock.list
-	return nil
+	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpBind, ID: s.name, Root: s.root(), Mounts: s.spec.Mounts})
+	return err
+}
+
+// become makes it the sandbox of a spec, whose name Close gives back from here on.
+func (s *Sandbox) become(spec sandbox.Spec) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.id, s.spec = spec.ID, spec
 }
 
 // watch starts a goroutine that notices the end of one of the sandbox's two processes, and ends whatever is left then.
@@ -262,49 +268,4 @@ func (s *Sandbox) forget() error {
 		return nil
 	}
 	return err
-}
-
-// destroy undoes the steps of makeBlank, in reverse. Each undo runs whatever became of the others.
-func (s *Sandbox) destroy() error {
-	var errs []error
-	if s.conn != nil {
-		s.conn.Close()
-	}
-	if s.group != nil {
-		s.group.Kill() // also what is frozen
-	}
-	if s.launcher != nil {
-		errs = append(errs, s.forget())
-	}
-	s.wg.Wait()
-	if !s.watching {
-		close(s.exited)
-	}
-	s.freezeMu.Lock()
-	s.control.close()
-	s.freezeMu.Unlock()
-	if s.console != nil {
-		s.console.close()
-	}
-	if s.net != nil {
-		errs = append(errs, s.net.Close())
-	}
-	if s.group != nil {
-		errs = append(errs, s.group.Remove())
-	}
-	if err := os.RemoveAll(s.dir); err != nil {
-		errs = append(errs, fmt.Errorf("folder: %w", err))
-	}
-	s.b.mu.Lock()
-	delete(s.b.live, s)
-	if s.id != "" {
-		delete(s.b.ids, s.id)
-	}
-	s.b.blanks.dropLocked(s)
-	s.b.armed.dropLocked(s)
-	s.b.mu.Unlock()
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close sandbox %s: %w", s.name, err)
-	}
-	return nil
 }

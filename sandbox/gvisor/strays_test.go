@@ -110,7 +110,7 @@ func TestAFailedStartSaysWhy(t *testing.T) {
 			return err
 		}
 		return os.WriteFile(path, bytes.ReplaceAll(spec, []byte("CAP_SYS_TIME"), []byte("CAP_UNKNOWN")), 0o600)
-	}}
+	}, nil}
 	s, err := b.makeSandbox(t.Context(), newStages(), false, slices.Insert(slices.Clone(blankSteps), 1, spoil))
 	if err == nil {
 		s.Close()
