@@ -1,13 +1,14 @@
 package admin
 
 import (
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
+
+	"thaw/internal/childtest"
 )
 
 func announcedHere(dataDir string) bool {
@@ -34,39 +35,24 @@ func TestAServerIsFoundWhileItRuns(t *testing.T) {
 	}
 }
 
+// TestAnnounced is the child of TestAKilledServerIsNotFound.
+func TestAnnounced(t *testing.T) {
+	if _, err := Announce(childtest.Arg(t), Health{PID: os.Getpid(), Endpoint: "http://127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("announced")
+	select {}
+}
+
 // A server that was killed is not found, and its file goes with the next announcement.
 func TestAKilledServerIsNotFound(t *testing.T) {
-	const dirVar = "THAW_ANNOUNCE_TEST"
-	if dir := os.Getenv(dirVar); dir != "" {
-		if _, err := Announce(dir, Health{PID: os.Getpid(), Endpoint: "http://127.0.0.1:1"}); err != nil {
-			t.Fatal(err)
-		}
-		os.Stdout.WriteString("announced\n")
-		select {}
-	}
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAKilledServerIsNotFound$", "-test.v")
-	cmd.Env = append(os.Environ(), dirVar+"="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var said string
-	for buf := make([]byte, 256); !strings.Contains(said, "announced"); {
-		n, err := out.Read(buf)
-		said += string(buf[:n])
-		if err != nil {
-			t.Fatalf("the other process said %q: %v", said, err)
-		}
-	}
+	server := childtest.Start(t, "TestAnnounced", dir)
+	server.Says("announced")
 	if !announcedHere(dir) {
 		t.Error("another process's server is not found")
 	}
-	cmd.Process.Kill()
-	cmd.Wait()
+	server.Kill()
 	if announcedHere(dir) {
 		t.Error("a killed server is found")
 	}
@@ -75,7 +61,7 @@ func TestAKilledServerIsNotFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer forget()
-	if _, err := os.Lstat(filepath.Join(announcements(os.Geteuid()), strconv.Itoa(cmd.Process.Pid)+".json")); err == nil {
+	if _, err := os.Lstat(filepath.Join(announcements(os.Geteuid()), strconv.Itoa(server.PID())+".json")); err == nil {
 		t.Error("the file of the killed server is left")
 	}
 }

@@ -1,23 +1,17 @@
 package admin
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"os/exec"
+	"syscall"
 	"testing"
 	"time"
-)
 
-const holderDir = "THAW_TEST_CLAIM_DIR"
+	"thaw/internal/childtest"
+)
 
 // TestClaimHolder is the child of TestClaimAfterKill: a process that is big enough to take a while to go.
 func TestClaimHolder(t *testing.T) {
-	dir := os.Getenv(holderDir)
-	if dir == "" {
-		t.Skip("the child of TestClaimAfterKill")
-	}
-	release, err := Claim(dir)
+	release, err := Claim(childtest.Arg(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,29 +29,21 @@ func TestClaimHolder(t *testing.T) {
 func TestClaimAfterKill(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 {
-		c := exec.Command(os.Args[0], "-test.run=^TestClaimHolder$")
-		c.Env = append(os.Environ(), holderDir+"="+dir)
-		out, err := c.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "claimed\n" {
-			t.Fatalf("the child said %q, %v", line, err)
-		}
+		c := childtest.Start(t, "TestClaimHolder", dir)
+		c.Says("claimed")
 		began := time.Now()
 		if _, err := Claim(dir); err == nil || time.Since(began) > dyingLimit/2 {
 			t.Errorf("while it lives: %v after %v", err, time.Since(began))
 		}
-		c.Process.Kill()
+		if err := syscall.Kill(c.PID(), syscall.SIGKILL); err != nil { // without a wait for its end
+			t.Fatal(err)
+		}
 		release, err := Claim(dir)
 		if err != nil {
 			t.Errorf("right after the kill: %v", err)
 		} else {
 			release()
 		}
-		c.Wait() //nolint:errcheck // killed
+		c.Kill()
 	}
 }

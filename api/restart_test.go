@@ -1,16 +1,12 @@
 package api_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/api"
+	"thaw/internal/childtest"
 )
 
 // state is everything about a function that a client can see.
@@ -104,15 +101,9 @@ func TestUnsettledChangesAreContinued(t *testing.T) {
 	}
 }
 
-const serveDir = "THAW_TEST_SERVE_DIR"
-
 // TestServeUntilKilled is the child of TestKill: a server on a loopback port that it prints.
 func TestServeUntilKilled(t *testing.T) {
-	dir := os.Getenv(serveDir)
-	if dir == "" {
-		t.Skip("the child of TestKill")
-	}
-	s, _ := openServer(t, dir, options{Options: api.Options{AccountID: account}, plane: plane{
+	s, _ := openServer(t, childtest.Arg(t), options{Options: api.Options{AccountID: account}, plane: plane{
 		Pool: &runner{}, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), Settle: 5 * time.Millisecond,
 	}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -126,27 +117,16 @@ func TestServeUntilKilled(t *testing.T) {
 // startChild returns a client of a server in a process of its own, and how to kill that.
 func startChild(t *testing.T, dir string) (*lambda.Client, func()) {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^TestServeUntilKilled$", "-test.timeout=5m")
-	c.Env = append(os.Environ(), serveDir+"="+dir)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
+	c := childtest.Start(t, "TestServeUntilKilled", dir)
 	var url string
-	for !strings.HasPrefix(url, "http://") && lines.Scan() {
-		url = lines.Text()
+	for !strings.HasPrefix(url, "http://") {
+		url = c.Line()
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	return newClient(url, transport, region), sync.OnceFunc(func() {
-		c.Process.Kill() //nolint:errcheck // it may be dead already
-		c.Wait()         //nolint:errcheck // killed
+	return newClient(url, transport, region), func() {
+		c.Kill()
 		transport.CloseIdleConnections()
-	})
+	}
 }
 
 // TestKill kills a server with SIGKILL in the middle of writing clients, again and again: everything acknowledged must be there.

@@ -1,12 +1,9 @@
 package jetstream
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -14,18 +11,12 @@ import (
 
 	"thaw/function"
 	"thaw/function/functiontest"
+	"thaw/internal/childtest"
 )
-
-// crashDir tells this test binary that it is the child of TestKillBetweenWrites.
-const crashDir = "THAW_TEST_CRASH_DIR"
 
 // TestCrashWriter is the child: it writes without end and prints a line for every write that was acknowledged.
 func TestCrashWriter(t *testing.T) {
-	dir := os.Getenv(crashDir)
-	if dir == "" {
-		t.Skip("the child of TestKillBetweenWrites")
-	}
-	s, err := Open(t.Context(), Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(t.Context(), Options{Dir: childtest.Arg(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,29 +76,18 @@ func TestKillBetweenWrites(t *testing.T) {
 // killWriter runs a writer, kills it after some acknowledged writes and returns the last of them.
 func killWriter(t *testing.T, dir string, writes int) (n int, epoch uint64) {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^TestCrashWriter$", "-test.timeout=2m")
-	c.Env = append(os.Environ(), crashDir+"="+dir)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	c := childtest.Start(t, "TestCrashWriter", dir)
+	wrote := func(line string) bool {
+		_, err := fmt.Sscanf(line, "wrote %d %d", &n, &epoch)
+		return err == nil
 	}
-	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var seen []string
-	lines := bufio.NewScanner(out)
-	for count := 0; lines.Scan(); {
-		seen = append(seen, lines.Text())
-		if _, err := fmt.Sscanf(lines.Text(), "wrote %d %d", &n, &epoch); err == nil {
-			if count++; count == writes {
-				c.Process.Kill() //nolint:errcheck // what is still in the pipe is read: it was acknowledged as well
-			}
+	for count := 0; count < writes; {
+		if wrote(c.Line()) {
+			count++
 		}
 	}
-	c.Wait() //nolint:errcheck // killed
-	if n == 0 {
-		t.Fatalf("the writer wrote nothing:\n%s", strings.Join(seen, "\n"))
+	for line := range strings.Lines(c.Kill()) { // what was still in the pipe was acknowledged as well
+		wrote(line)
 	}
 	return n, epoch
 }

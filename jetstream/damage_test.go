@@ -10,7 +10,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"thaw/function"
 	"thaw/function/functiontest"
+	"thaw/internal/childtest"
 	"thaw/snapshot"
 )
 
@@ -336,11 +336,7 @@ func TestBlockCutAnywhere(t *testing.T) {
 
 // TestOpener is the child of TestKillWhileOpening: it opens a folder and closes it.
 func TestOpener(t *testing.T) {
-	dir := os.Getenv(crashDir + "_OPEN")
-	if dir == "" {
-		t.Skip("the child of TestKillWhileOpening")
-	}
-	s, err := Open(t.Context(), Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(t.Context(), Options{Dir: childtest.Arg(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,14 +357,9 @@ func TestKillWhileOpening(t *testing.T) {
 				}
 			}
 		}
-		c := exec.Command(os.Args[0], "-test.run=^TestOpener$")
-		c.Env = append(os.Environ(), crashDir+"_OPEN="+dir)
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
+		c := childtest.Start(t, "TestOpener", dir)
 		time.Sleep(time.Duration(rnd.IntN(250)) * time.Millisecond) // anywhere in it, or after it
-		c.Process.Kill()
-		c.Wait() //nolint:errcheck // killed
+		c.Kill()
 	}
 	if got, why := reopened(t, dir, slog.New(slog.DiscardHandler)); why != nil || !maps.Equal(got, want) {
 		t.Errorf("complete: %v; %q", why, difference(got, want))

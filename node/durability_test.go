@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,67 +10,44 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"thaw/internal/childtest"
 )
 
-// serveAsChild is the whole program of a test's server process: "KIND DIR" in, the address on stdout, until it is killed or drained.
-func serveAsChild(what string) {
-	kind, dir, _ := strings.Cut(what, " ")
+// TestServeUntilKilled is the child of tests that kill a server: "KIND DIR" in, the address on its standard output, until
+// it is killed or drained.
+func TestServeUntilKilled(t *testing.T) {
+	kind, dir, _ := strings.Cut(childtest.Arg(t), " ")
 	n, err := Open(context.Background(), testConfig(kind, dir), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		t.Fatal(err)
 	}
 	fmt.Println(n.Addr())
 	<-n.Drained()
 	if err := n.Close(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		t.Fatal(err)
 	}
 }
 
 // child is a server in a process of its own.
 type child struct {
 	*server
-	cmd *exec.Cmd
+	*childtest.Process
 }
 
 func startChild(t *testing.T, kind, dir string) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "THAW_TEST_SERVER="+kind+" "+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the server did not start: %v", err)
-	}
-	go io.Copy(io.Discard, out)
-	return &child{&server{t: t, client: clientOf(strings.TrimSpace(addr)), kind: kind}, cmd}
-}
-
-func (c *child) kill9() {
-	c.t.Helper()
-	if err := c.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		c.t.Fatal(err)
-	}
-	c.cmd.Wait()
+	p := childtest.Start(t, "TestServeUntilKilled", kind+" "+dir)
+	return &child{&server{t: t, client: clientOf(p.Line()), kind: kind}, p}
 }
 
 // Functions, versions, configuration and concurrency survive kill -9, and nothing of the old sandboxes does.
@@ -86,7 +62,6 @@ func TestKill9(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := startChild(t, kind, dir)
-			defer func() { c.kill9() }()
 			ctx := context.Background()
 			code := zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => { if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return process.env.MODE }`})
 			_, err := c.client.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: aws.String("kept"), Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
@@ -111,7 +86,7 @@ func TestKill9(t *testing.T) {
 			if kind == "gvisor" && len(groupsOf(filepath.Join(dir, "sandboxes-gvisor"))) == 0 {
 				t.Error("no cgroups are seen while the server runs")
 			}
-			c.kill9()
+			c.Kill()
 			if kind == "gvisor" { // the sandboxes' parent clears up, without a next start
 				groups := func() []string { return groupsOf(filepath.Join(dir, "sandboxes-gvisor")) }
 				for end := time.Now().Add(20 * time.Second); len(groups()) > 0; time.Sleep(20 * time.Millisecond) {
@@ -147,7 +122,7 @@ func TestKill9(t *testing.T) {
 			if got := f.invoke(`{}`).ok(t); got != `"one"` {
 				t.Errorf("after: %s", got)
 			}
-			c.kill9()
+			c.Kill()
 			left := func() []string { return leftovers(t, dir) }
 			for end := time.Now().Add(10 * time.Second); len(left()) > 0 && time.Now().Before(end) && kind == "process"; {
 				time.Sleep(20 * time.Millisecond) // a process sandbox has no sweeper but its own guest
@@ -162,7 +137,6 @@ func TestKill9(t *testing.T) {
 			if got := left(); len(got) > 0 {
 				t.Errorf("left behind:\n%s", strings.Join(got, "\n"))
 			}
-			c = startChild(t, kind, dir) // for the deferred kill
 		})
 	}
 }

@@ -76,10 +76,6 @@ func needRoot(t testing.TB, kind string) {
 }
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("THAW_TEST_SERVER"); dir != "" {
-		serveAsChild(dir)
-		return
-	}
 	code := m.Run()
 	for _, s := range sharedServers.open {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

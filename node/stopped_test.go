@@ -30,10 +30,6 @@ func TestAServerThatIsStoppedForAMinute(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := startChild(t, kind, dir)
-			defer func() {
-				c.cmd.Process.Signal(syscall.SIGCONT)
-				c.kill9()
-			}()
 			f := c.js(countInvokes, timeout(20), snapStart)
 			slow := c.js(`Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000); let count = 0; exports.handler = async (e) => ({ count: ++count })`, timeout(20))
 			if kind == "gvisor" {
@@ -58,13 +54,9 @@ func TestAServerThatIsStoppedForAMinute(t *testing.T) {
 				go func() { answers <- named{what, invoke()} }()
 			}
 			time.Sleep(1500 * time.Millisecond) // all are under way, and none has ended
-			if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			c.Signal(syscall.SIGSTOP)
 			time.Sleep(stopTime)
-			if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-				t.Fatal(err)
-			}
+			c.Signal(syscall.SIGCONT)
 			for range under {
 				n := <-answers
 				want := `"count":2`

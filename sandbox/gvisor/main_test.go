@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"thaw/guest/wire"
+	"thaw/internal/childtest"
 	"thaw/sandbox"
 	"thaw/sandbox/sandboxtest"
 )
@@ -29,12 +30,6 @@ var programs struct {
 }
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(victimVar); dir != "" {
-		victim(dir)
-	}
-	if dir := os.Getenv(snapshotterVar); dir != "" {
-		snapshotter(dir)
-	}
 	code := 0
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(c int) { code = c }))
 	sandboxtest.RemovePrograms()
@@ -47,8 +42,8 @@ func TestMain(m *testing.M) {
 // build compiles thaw-sandbox and the test's guest.
 func build(tb testing.TB) (sandboxExe, guest string) {
 	tb.Helper()
-	if exe := os.Getenv("THAW_GVISOR_TEST_EXE"); exe != "" { // a child of a test that has built them
-		return exe, os.Getenv("THAW_GVISOR_TEST_GUEST")
+	if exe := os.Getenv(exeVar); exe != "" { // a child of a test that has built them
+		return exe, os.Getenv(guestVar)
 	}
 	programs.once.Do(func() {
 		programs.dir, programs.err = os.MkdirTemp("", "thaw-gvisor-test-")
@@ -68,6 +63,19 @@ func build(tb testing.TB) (sandboxExe, guest string) {
 		tb.Fatal(programs.err)
 	}
 	return programs.sandboxExe, programs.guest
+}
+
+// These tell a child of a test where the programs are.
+const exeVar, guestVar = "THAW_GVISOR_TEST_EXE", "THAW_GVISOR_TEST_GUEST"
+
+func programVars(tb testing.TB) []string {
+	exe, guest := build(tb)
+	return []string{exeVar + "=" + exe, guestVar + "=" + guest}
+}
+
+func child(tb testing.TB, part, dir string) *childtest.Process {
+	tb.Helper()
+	return childtest.Start(tb, part, dir, programVars(tb)...)
 }
 
 func needRoot(tb testing.TB) {

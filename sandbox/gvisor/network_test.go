@@ -32,9 +32,8 @@ func alone(t *testing.T) bool {
 	}
 	needRoot(t)
 	t.Parallel()
-	exe, guest := build(t)
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")
-	cmd.Env = append(os.Environ(), insideVar+"="+t.Name(), "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
+	cmd.Env = append(append(os.Environ(), insideVar+"="+t.Name()), programVars(t)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -66,6 +65,12 @@ func in(t *testing.T, ns netns.NsHandle, do func()) {
 // serve answers every connection to addr with word.
 func serve(t *testing.T, addr, word string) {
 	t.Helper()
+	serveEach(t, addr, func(string) string { return word })
+}
+
+// serveEach answers every connection to addr by the address that it comes from.
+func serveEach(t *testing.T, addr string, answer func(peer string) string) {
+	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +82,8 @@ func serve(t *testing.T, addr, word string) {
 			if err != nil {
 				return
 			}
-			io.WriteString(c, word)
+			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			io.WriteString(c, answer(host))
 			c.Close()
 		}
 	}()
@@ -102,10 +108,23 @@ func serveUDP(t *testing.T, addr, word string) {
 	}()
 }
 
-// lab is a host (the test's own namespace) with an uplink to a small internet.
-type lab struct{ internet netns.NsHandle }
+// inLab runs the calling test like alone, in a lab.
+func inLab(t *testing.T) bool {
+	t.Helper()
+	if !alone(t) {
+		return false
+	}
+	newLab(t)
+	return true
+}
 
-func newLab(t *testing.T) *lab {
+// online gives sandboxes the lab's internet.
+func online(o *Options) {
+	o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+}
+
+// newLab makes the test's own namespace a host with an uplink to a small internet.
+func newLab(t *testing.T) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -156,17 +175,13 @@ func newLab(t *testing.T) *lab {
 	serve(t, "127.0.0.1:7000", "host loopback")
 	serve(t, "0.0.0.0:7001", "host")
 	serve(t, "[fd00:113::2]:7002", "host")
-	return &lab{ns}
 }
 
 func TestFunctionReachesTheInternetAndNothingOfTheHost(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
-	b := open(t, func(o *Options) {
-		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
-	})
+	b := open(t, online)
 	if b.nets == nil {
 		t.Fatal("no network")
 	}

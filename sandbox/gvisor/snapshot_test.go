@@ -1,20 +1,17 @@
 package gvisor
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"thaw/guest/wire"
+	"thaw/internal/childtest"
 	"thaw/sandbox"
 	"thaw/sandbox/host/network"
 )
@@ -62,13 +59,10 @@ func restored(tb testing.TB, b *Backend, id string, src sandbox.SnapshotSource) 
 }
 
 func TestRestoredFunctionReachesTheInternet(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
-	b := open(t, func(o *Options) {
-		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
-	})
+	b := open(t, online)
 	if b.nets == nil {
 		t.Fatal("no network")
 	}
@@ -128,17 +122,18 @@ func TestSnapshotsOfAnotherBackendAreRefused(t *testing.T) {
 }
 
 // snapshotterVar makes a test process a server that takes and restores snapshots until it is killed.
-const snapshotterVar = "THAW_GVISOR_TEST_SNAPSHOTTER"
-
-func snapshotter(dir string) {
-	fail := func(err error) {
+// TestSnapshotter is the server that is killed: it takes snapshots and restores them without end.
+func TestSnapshotter(t *testing.T) {
+	dir := childtest.Arg(t)
+	fail := func(err error) { // from any goroutine
 		if err != nil {
 			fmt.Println("snapshotter:", err)
 			os.Exit(1)
 		}
 	}
 	ctx := context.Background()
-	b, err := Open(ctx, Options{Dir: dir, SandboxExe: os.Getenv("THAW_GVISOR_TEST_EXE"), GuestExe: os.Getenv("THAW_GVISOR_TEST_GUEST"), Blank: 1})
+	exe, guest := build(t)
+	b, err := Open(ctx, Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: 1})
 	fail(err)
 	s, err := b.Create(ctx, sandbox.Spec{ID: "original", MemoryMiB: 128, TmpMiB: 16})
 	fail(err)
@@ -167,29 +162,12 @@ func TestAKilledServersSnapshottingIsSweptUp(t *testing.T) {
 	exe, guest := build(t)
 	for round := range 3 {
 		dir := filepath.Join(t.TempDir(), "gvisor")
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), snapshotterVar+"="+dir, "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		r := bufio.NewReader(out)
-		if line, err := r.ReadString('\n'); line != "ready\n" {
-			cmd.Process.Kill()
-			t.Fatalf("the snapshotter said %q: %v", line, err)
-		}
+		server := child(t, "TestSnapshotter", dir)
+		server.Says("ready")
 		time.Sleep(time.Duration(50+round*83) * time.Millisecond) // in the middle of anything
-		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		if rest, _ := io.ReadAll(r); len(rest) > 0 {
+		if rest := server.Kill(); rest != "" {
 			t.Errorf("before it was killed it said %s", rest)
 		}
-		cmd.Wait()
 		b, err := Open(testContext(t), Options{Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: -1})
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,37 +18,33 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"thaw/internal/childtest"
 	"thaw/sandbox"
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
 	"thaw/sandbox/host/network"
 )
 
-// victimVar makes a test process the server that is going to be killed; its value is the backend's folder.
-const victimVar = "THAW_GVISOR_TEST_VICTIM"
-
-// victim opens a backend with sandboxes in every state, says so, and waits for its death.
-func victim(dir string) {
+// TestVictim is the server that is killed: it opens a backend with sandboxes in every state, says so, and waits for its death.
+func TestVictim(t *testing.T) {
+	dir := childtest.Arg(t)
+	exe, guest := build(t)
 	b, err := Open(context.Background(), Options{
-		Dir: dir, SandboxExe: os.Getenv("THAW_GVISOR_TEST_EXE"), GuestExe: os.Getenv("THAW_GVISOR_TEST_GUEST"), Blank: 1,
-		Network: network.Options{Internet: true}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Dir: dir, SandboxExe: exe, GuestExe: guest, Blank: 1, Network: network.Options{Internet: true}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
-		fmt.Println("victim:", err)
-		os.Exit(1)
+		t.Fatal(err)
 	}
 	for i := range 2 {
 		s, err := b.Create(context.Background(), sandbox.Spec{
 			ID: sandbox.ID(fmt.Sprintf("victim-%d", i)), MemoryMiB: 64, TmpMiB: 16, Mounts: []sandbox.Mount{{Source: "/usr/share", Target: "/opt"}},
 		})
 		if err != nil {
-			fmt.Println("victim:", err)
-			os.Exit(1)
+			t.Fatal(err)
 		}
 		if i == 0 {
 			if err := s.Freeze(); err != nil {
-				fmt.Println("victim:", err)
-				os.Exit(1)
+				t.Fatal(err)
 			}
 		}
 	}
@@ -169,10 +164,9 @@ func childOf(t *testing.T, pid int) int {
 // A server that is killed leaves nothing on the host but files and its network: its launcher ends the sandboxes and
 // removes their groups. What is left, all of it when the launcher was killed, too, the next start removes.
 func TestAKilledServerIsSweptUp(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
 	for _, withLauncher := range []bool{false, true} {
 		killed(t, withLauncher)
 	}
@@ -182,21 +176,8 @@ func killed(t *testing.T, withLauncher bool) {
 	t.Helper()
 	exe, guest := build(t)
 	dir := filepath.Join(t.TempDir(), "gvisor")
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimVar+"="+dir, "THAW_GVISOR_TEST_EXE="+exe, "THAW_GVISOR_TEST_GUEST="+guest)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Process.Kill()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if line != "ready\n" {
-		t.Fatalf("the victim said %q: %v", line, err)
-	}
+	server := child(t, "TestVictim", dir)
+	server.Says("ready")
 	alive := traces(t, dir)
 	for _, kind := range []string{"process ", "cgroup ", "device ", "table ", "file "} {
 		if !slices.ContainsFunc(alive, func(s string) bool { return strings.HasPrefix(s, kind) }) {
@@ -221,15 +202,10 @@ func killed(t *testing.T, withLauncher bool) {
 		}
 	})
 	if withLauncher { // the server must not see it go: it would make another
-		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-		unix.Kill(childOf(t, cmd.Process.Pid), unix.SIGKILL)
+		server.Signal(syscall.SIGSTOP)
+		unix.Kill(childOf(t, server.PID()), unix.SIGKILL)
 	}
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Wait()
+	server.Kill()
 	if !withLauncher {
 		until(t, "processes and groups of the sandboxes, frozen ones too, are gone without a next start", func() bool {
 			return len(sandboxGroups(t, host.Hash(dir))) == 0 && !slices.ContainsFunc(traces(t, dir), func(s string) bool { return strings.HasPrefix(s, "process ") })

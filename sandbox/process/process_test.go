@@ -1,15 +1,12 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,15 +16,13 @@ import (
 	"go.uber.org/goleak"
 
 	"thaw/guest/wire"
+	"thaw/internal/childtest"
 	"thaw/internal/proctree"
 	"thaw/sandbox"
 	"thaw/sandbox/sandboxtest"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("SERVER_DIR"); dir != "" {
-		beServer(dir, os.Getenv("SERVER_GUEST"))
-	}
 	code := m.Run()
 	sandboxtest.RemovePrograms()
 	if err := goleak.Find(); err != nil {
@@ -84,36 +79,34 @@ func start(t testing.TB, b *Backend, id sandbox.ID) (*Sandbox, *sandboxtest.Host
 	return sb.(*Sandbox), h
 }
 
-// beServer is a server in a process of its own: it makes a sandbox, freezes it, says its processes, and waits to be killed.
-func beServer(dir, guest string) {
-	b, err := Open(Options{Dir: dir, GuestExe: guest})
+const guestVar = "THAW_PROCESS_TEST_GUEST"
+
+// TestServer is the child of TestServerKilled: it makes a sandbox, freezes it, says its processes, and waits to be killed.
+func TestServer(t *testing.T) {
+	dir := childtest.Arg(t)
+	b, err := Open(Options{Dir: dir, GuestExe: os.Getenv(guestVar)})
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	task, err := os.MkdirTemp(filepath.Dir(dir), "task")
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(task+"/bootstrap", []byte(family), 0o755); err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	sb, err := b.Create(context.Background(), sandbox.Spec{ID: "one"})
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	w := wire.NewWriter(sb.Conn())
 	w.Send(wire.KindStart, wire.Start{Generation: 1, Argv: []string{task + "/bootstrap"}, Dir: task, UID: -1, Vars: []string{"PATH=" + os.Getenv("PATH")}}, nil)
-	for deadline := time.Now().Add(patience); len(sb.PIDs()) != 6; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			panic("the family is not complete")
-		}
-	}
+	await(t, "the family is complete", func() bool { return len(sb.PIDs()) == 6 })
 	if err := sb.Freeze(); err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	json.NewEncoder(os.Stdout).Encode(sb.PIDs())
-	io.Copy(io.Discard, os.Stdin) // until the test ends, however it does
-	os.Exit(0)
+	select {}
 }
 
 // TestServerKilled: whatever dies by kill -9, nothing of a frozen sandbox with daemons is left, at once or when the folder is opened again.
@@ -121,36 +114,17 @@ func TestServerKilled(t *testing.T) {
 	for name, guestToo := range map[string]bool{"the server": false, "the server and the guest": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "sandboxes")
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "SERVER_DIR="+dir, "SERVER_GUEST="+sandboxtest.GuestExe(t))
-			cmd.Stderr = os.Stderr
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer in.Close()
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(out).ReadBytes('\n')
+			server := childtest.Start(t, "TestServer", dir, guestVar+"="+sandboxtest.GuestExe(t))
+			line := server.Line()
 			var pids []int
-			if err == nil {
-				err = json.Unmarshal(line, &pids)
-			}
-			if err != nil || len(pids) != 6 {
-				cmd.Process.Kill()
+			if err := json.Unmarshal([]byte(line), &pids); err != nil || len(pids) != 6 {
 				t.Fatalf("the server says %q, %v", line, err)
 			}
 			if guestToo {
-				syscall.Kill(cmd.Process.Pid, syscall.SIGSTOP) // so that it does not notice
+				server.Signal(syscall.SIGSTOP) // so that it does not notice
 				syscall.Kill(pids[0], syscall.SIGKILL)
 			}
-			cmd.Process.Kill()
-			cmd.Wait()
+			server.Kill()
 			gone := func() bool {
 				for _, pid := range pids {
 					if s := proctree.State(pid); s != 0 && s != 'Z' {
