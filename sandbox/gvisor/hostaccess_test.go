@@ -24,22 +24,7 @@ import (
 // servePeers tells every connection where it comes from.
 func servePeers(t *testing.T, addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			io.WriteString(c, "from "+host)
-			c.Close()
-		}
-	}()
+	serveEach(t, addr, func(peer string) string { return "from " + peer })
 }
 
 // atOnce is how long a refusal may take. What is dropped takes the test's guest a second.
@@ -68,10 +53,9 @@ func refused(t *testing.T, g *guestOf, network, addr string) {
 }
 
 func TestFunctionsReachTheHostWhenTold(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
 	servePeers(t, "127.0.0.1:5432")
 	servePeers(t, "127.0.0.5:5500")
 	servePeers(t, "203.0.113.2:8080")
@@ -81,7 +65,8 @@ func TestFunctionsReachTheHostWhenTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := open(t, func(o *Options) {
-		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Host: access}
+		online(o)
+		o.Network.Host = access
 	})
 	g, other := create(t, b, sandbox.Spec{ID: "a"}), create(t, b, sandbox.Spec{ID: "b"})
 	other.must("listen 0.0.0.0:7003")
@@ -128,13 +113,10 @@ func TestFunctionsReachTheHostWhenTold(t *testing.T) {
 }
 
 func TestNothingOfTheHostIsReachedUntold(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
-	b := open(t, func(o *Options) {
-		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
-	})
+	b := open(t, online)
 	g := create(t, b, sandbox.Spec{ID: "a"})
 	if got := g.must("lookup %s", network.HostName); got != "["+network.Gateway.String()+"]" {
 		t.Errorf("%s is %s", network.HostName, got)
@@ -237,10 +219,9 @@ func nameservers(t *testing.T, servers ...string) (use func(*Options), change fu
 }
 
 func TestNamesResolveOnEveryHost(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
 	for i, server := range []string{"127.0.0.1", "127.0.0.53", "127.0.0.11", "::1", "203.0.113.2"} {
 		serveNames(t, net.JoinHostPort(server, "53"), fmt.Sprintf("192.0.2.%d", 10*i))
 	}
@@ -322,10 +303,9 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 
 // What a killed server left of the relay's address is removed by the next one.
 func TestAddressOfTheRelayIsSwept(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
 	use, _ := nameservers(t, "127.0.0.1")
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
