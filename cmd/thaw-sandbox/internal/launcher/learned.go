@@ -1,29 +1,11 @@
 package launcher
 
 import (
-	"os"
 	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"thaw/cmd/thaw-sandbox/internal/agent/calls"
 )
-
-// identity tells one snapshot from another: the file that its state comes in. A snapshot that comes in another file next time is learned anew.
-type identity struct {
-	dev, ino uint64
-	size     int64
-	mtime    unix.Timespec
-}
-
-func identityOf(f *os.File) (identity, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return identity{}, err
-	}
-	return identity{uint64(st.Dev), st.Ino, st.Size, st.Mtim}, nil
-}
 
 const (
 	// maxTouched is of how many snapshots the launcher keeps something: some 45 kB each at most.
@@ -32,11 +14,12 @@ const (
 	maxLessons = 4
 )
 
-// learned is what the launcher knows of each snapshot, as long as it lives. Why it is worth it stands in the agent's touch.go and reserve.go.
+// learned is what the launcher knows of each snapshot, as long as it lives. The file that a snapshot's state comes in
+// tells it from others; one that comes in another file next time is learned anew. Why it is worth it stands in the agent's touch.go and reserve.go.
 type learned struct {
 	mu    sync.Mutex // guards what follows
-	of    map[identity]lessons
-	order []identity // the one that was used last comes last
+	of    map[fileID]lessons
+	order []fileID // the one that was used last comes last
 }
 
 type lessons struct {
@@ -46,7 +29,7 @@ type lessons struct {
 }
 
 // use returns what is known of a snapshot that is about to be restored.
-func (l *learned) use(id identity) lessons {
+func (l *learned) use(id fileID) lessons {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if i := slices.Index(l.order, id); i >= 0 {
@@ -71,7 +54,7 @@ func (l *learned) likely() []byte {
 }
 
 // learn keeps what a sandbox says: addresses of that snapshot's own programs, and where its pages lie.
-func (l *learned) learn(id identity, said calls.Learned) {
+func (l *learned) learn(id fileID, said calls.Learned) {
 	if !said.Fits() {
 		return
 	}
@@ -87,7 +70,7 @@ func (l *learned) learn(id identity, said calls.Learned) {
 		k.count++
 	}
 	if l.of == nil {
-		l.of = make(map[identity]lessons)
+		l.of = make(map[fileID]lessons)
 	}
 	l.of[id] = k
 }

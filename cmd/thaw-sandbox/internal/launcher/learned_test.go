@@ -9,7 +9,7 @@ import (
 // What is learned of a snapshot is that of its file; the least used is forgotten.
 func TestLearned(t *testing.T) {
 	var l learned
-	id := func(n int) identity { return identity{ino: uint64(n)} }
+	id := func(n int) fileID { return fileID{ino: uint64(n)} }
 	l.learn(id(1), calls.Learned{Touched: []byte("t"), Layout: []byte("l")})
 	if k := l.use(id(1)); k.touched != nil || k.layout != nil {
 		t.Errorf("something is known of what was not in use: %v", k)

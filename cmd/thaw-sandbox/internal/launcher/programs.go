@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/urpc"
@@ -25,11 +24,6 @@ var generatorSymbols = [][]byte{[]byte("ossl_prov_drbg_"), []byte("ossl_rand_drb
 type programCache struct {
 	mu    sync.Mutex
 	known map[fileID]*statefile.Region // nil: no generator
-}
-
-type fileID struct {
-	dev, ino          uint64
-	size, mtime, sec2 int64
 }
 
 var programs = programCache{known: make(map[fileID]*statefile.Region)}
@@ -72,12 +66,13 @@ func (c *programCache) region(rootFD int, path string) *statefile.Region {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
 		return nil
 	}
-	st := fi.Sys().(*syscall.Stat_t)
-	id := fileID{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+	id, err := fileIDOf(f)
+	if err != nil {
+		return nil
+	}
 	c.mu.Lock()
 	r, ok := c.known[id]
 	c.mu.Unlock()

@@ -27,7 +27,7 @@ type snapshots struct {
 	agent      *calls.Client
 	running    chan error // of containerManager.Restore; nil: not armed
 	generation uint32     // restores that lie behind it
-	source     identity   // what was given
+	source     fileID     // what was given
 	known      lessons    // of it
 }
 
@@ -101,7 +101,7 @@ func (b *box) give(req launch.Request, files []*os.File, l *learned) (launch.Rep
 		return failed(sandbox.StageHeader, errors.New("no files"))
 	}
 	var err error
-	if b.snap.source, err = identityOf(files[0]); err != nil {
+	if b.snap.source, err = fileIDOf(files[0]); err != nil {
 		return failed(sandbox.StageHeader, err)
 	}
 	b.snap.known = l.use(b.snap.source)
