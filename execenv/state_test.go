@@ -11,21 +11,7 @@ import (
 )
 
 func TestEveryMoveIsInTheTable(t *testing.T) {
-	var table strings.Builder
-	for s := range numStates {
-		for e := range numEvents {
-			to, do, err := Next(s, e)
-			refused := ""
-			if err != nil {
-				refused = " refused"
-				if to != s || len(do) > 0 {
-					t.Errorf("%v + %v was refused yet did something", s, e)
-				}
-			}
-			fmt.Fprintf(&table, "%v + %v -> %v %v%s\n", s, e, to, do, refused)
-		}
-	}
-	golden.Equal(t, "testdata/next.golden", table.String())
+	golden.Moves(t, "testdata/next.golden", numStates, numEvents, Next)
 }
 
 func TestEveryStateCanBeStoppedAndLosesItsSandbox(t *testing.T) {

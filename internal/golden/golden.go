@@ -3,6 +3,7 @@ package golden
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,4 +44,28 @@ func Equal(t testing.TB, file, got string) {
 			t.Fatalf("%s:%d\n  want %s\n  got  %s\n(if the change is meant: go test -run '^%s$' -update)", file, i+1, w, h, t.Name())
 		}
 	}
+}
+
+// Moves compares every move of a state machine with the file, a line each: for all states and events below these. It
+// holds that what is refused leaves the state as it is and does nothing.
+func Moves[S, E interface {
+	~uint8
+	fmt.Stringer
+}, A any](t testing.TB, file string, states S, events E, next func(S, E) (S, []A, error)) {
+	t.Helper()
+	var table strings.Builder
+	for s := range states {
+		for e := range events {
+			to, do, err := next(s, e)
+			refused := ""
+			if err != nil {
+				refused = " refused"
+				if to != s || len(do) > 0 {
+					t.Errorf("%v + %v was refused yet did something", s, e)
+				}
+			}
+			fmt.Fprintf(&table, "%v + %v -> %v %v%s\n", s, e, to, do, refused)
+		}
+	}
+	Equal(t, file, table.String())
 }
