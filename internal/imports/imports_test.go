@@ -4,96 +4,126 @@ package imports
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// rule forbids packages below from to import packages below to.
-type rule struct{ from, to, reason string }
+const table = "internal/imports/allowed_test.go"
 
-var rules = []rule{
-	{"pool", "jetstream", "the pool must run in a test without a broker"},
-	{"pool", "api", "the pool knows invocations, not HTTP"},
-	{"pool", "sandbox/gvisor", "the pool must run on any sandbox"},
-	{"invoke", "api", "whoever has events for functions calls it, with HTTP or without"},
-	{"invoke", "net/http", "whoever has events for functions calls it, with HTTP or without"},
-	{"invoke", "jetstream", "the invoker must run in a test without a broker"},
-	{"controlplane", "api", "whoever changes functions calls it, with HTTP or without"},
-	{"controlplane", "jetstream", "the control plane speaks to the store that function declares"},
-	{"controlplane", "execenv", "the control plane knows the pool, not environments"},
-	{"async", "api", "whoever has events for functions calls it, with HTTP or without"},
-	{"async", "net/http", "whoever has events for functions calls it, with HTTP or without"},
-	{"async", "jetstream", "what becomes of an event must be tested without a broker"},
-	{"async", "destination", "what becomes of an event must be tested without other services"},
-	{"execenv", "sandbox/gvisor", "an environment must run on any sandbox"},
-	{"execenv", "sandbox/process", "an environment must run on any sandbox"},
-	{"execenv", "pool", "an environment does not know who hands it out"},
-	{"execenv", "runtimes", "how a runtime is found is decided before an environment is made"},
-	{"execenv", "api", "an environment's life is the same whoever asks for it"},
-	{"function", "", "function is pure: it holds what everything else is about"},
-	{"snapstart", "pool", "making and lending must run in a test with fakes: snapstart/needs.go says what is needed"},
-	{"snapstart", "runtimes", "making and lending must run in a test with fakes: snapstart/needs.go says what is needed"},
-	{"snapstart", "jetstream", "making and lending must run in a test without a broker"},
-	{"snapstart", "api", "the control plane asks for snapshots, not the other way round"},
-	{"guest/wire", "", "the wire is all that the server and the guest share, so it drags nothing into the guest"},
-	{"guest", "pool", "the guest runs inside the sandbox and must stay small"},
-	{"guest", "execenv", "the guest meets the host only in guest/wire"},
-	{"guest", "sandbox", "the guest does not know what isolates it"},
-	{"runtimeapi", "execenv", "the Runtime API is served inside the sandbox"},
-	{"runtimeapi", "sandbox", "the Runtime API is served inside the sandbox"},
-	{"cmd/thaw-guest", "node", "the guest carries nothing of the server"},
-	{"cmd/thaw-sandbox", "node", "it is started three times a sandbox: what it links is paid three times"},
-	{"jetstream", "api", "adapters never import each other"},
-	{"blob", "jetstream", "adapters never import each other"},
-	{"api", "jetstream", "the API speaks to the store that function declares"},
-	{"api", "execenv", "the API knows the pool, not environments"},
-}
-
-// only lists outside modules that one package alone may import.
-var only = []rule{
-	{"jetstream", "github.com/nats-io/", "exactly one package knows the broker"},
-	{"destination", "github.com/aws/aws-sdk-go-v2/config", "exactly one package calls other services of AWS"},
-	{"blob", "gocloud.dev/", "exactly one package knows the blob library"},
-	{"cmd/thaw-sandbox", "gvisor.dev/", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
-}
-
+// pkg is what the go command tells of a package.
 type pkg struct {
-	ImportPath                         string
-	Imports, TestImports, XTestImports []string
+	ImportPath string
+	Imports    []string
 }
 
-func TestImportsRunOneWay(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports", "thaw/...").Output()
+func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, "thaw/") }
+
+// ours are the packages of this tree that it imports.
+func (p pkg) ours() (names []string) {
+	for _, imp := range p.Imports {
+		if name, ok := strings.CutPrefix(imp, "thaw/"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func packages(t *testing.T) (list []pkg) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "thaw/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	dec := json.NewDecoder(strings.NewReader(string(out)))
-	for {
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p pkg
 		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return list
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		name := strings.TrimPrefix(p.ImportPath, "thaw/")
+		list = append(list, p)
+	}
+}
+
+// judge says what is wrong with a package's imports of this tree.
+func judge(p pkg, rows map[string]row) (wrong []string) {
+	name := p.name()
+	r, ok := rows[name]
+	if !ok {
+		return []string{fmt.Sprintf("package %s has no row. Write into %s:\n\t%q: {%q, \"what it is, and so why it needs no other\"},",
+			name, table, name, strings.Join(p.ours(), " "))}
+	}
+	may := strings.Fields(r.may)
+	for _, imp := range p.ours() {
+		if r.may != everything && !slices.Contains(may, imp) {
+			wrong = append(wrong, fmt.Sprintf("%s imports %s, and may import %q: %s. If it must, write %s into the row of %q in %s, and make the reason true again.",
+				name, imp, r.may, r.what, imp, name, table))
+		}
+		if imp == "node" && !below(name, "cmd") && !below(name, "bench") {
+			wrong = append(wrong, fmt.Sprintf("%s imports node: only programs know the composition root", name))
+		}
+	}
+	for _, unused := range may {
+		if r.may != everything && !slices.Contains(p.ours(), unused) {
+			wrong = append(wrong, fmt.Sprintf("%s may import %s and does not: take it out of the row of %q in %s", name, unused, name, table))
+		}
+	}
+	return wrong
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		seen[p.name()] = true
+		for _, wrong := range judge(p, allowed) {
+			t.Error(wrong)
+		}
 		for _, imp := range p.Imports {
-			if imp == "thaw/node" && !strings.HasPrefix(name, "cmd/") && !below(name, "bench") {
-				t.Errorf("%s imports node: only commands know the composition root", name)
-			}
-			for _, r := range rules {
-				ours, isOurs := strings.CutPrefix(imp, "thaw/")
-				if isOurs && below(name, r.from) && !below(ours, r.from) && (r.to == "" || below(ours, r.to)) {
-					t.Errorf("%s imports %s: %s", name, ours, r.reason)
-				}
-			}
-			for _, o := range only {
-				if strings.HasPrefix(imp, o.to) && !below(name, o.from) {
-					t.Errorf("%s imports %s: %s", name, imp, o.reason)
+			for _, o := range outside {
+				if (imp == o.path || strings.HasPrefix(imp, strings.TrimSuffix(o.path, "/")+"/")) && !slices.ContainsFunc(strings.Fields(o.may), func(dir string) bool { return below(p.name(), dir) }) {
+					t.Errorf("%s imports %s: %s. If it must, write it into outside in %s.", p.name(), imp, o.why, table)
 				}
 			}
 		}
+	}
+	for name := range allowed {
+		if !seen[name] {
+			t.Errorf("%s has a row and is not there: take it out of %s", name, table)
+		}
+	}
+}
+
+// The table finds what it is for, and its failures say what to write.
+func TestJudge(t *testing.T) {
+	rows := map[string]row{"pool": {"execenv function", "without a broker"}, "node": {everything, "the root"}, "function": {"", "pure"}}
+	for _, c := range []struct {
+		name string
+		p    pkg
+		want []string // in order, in each a text
+	}{
+		{"what it may import", pkg{"thaw/pool", []string{"errors", "thaw/execenv", "thaw/function"}}, nil},
+		{"the root may import all", pkg{"thaw/node", []string{"thaw/pool", "thaw/anything"}}, nil},
+		{"one import more", pkg{"thaw/pool", []string{"thaw/execenv", "thaw/function", "thaw/jetstream"}},
+			[]string{`pool imports jetstream, and may import "execenv function": without a broker. If it must, write jetstream into the row of "pool" in ` + table}},
+		{"one import less", pkg{"thaw/pool", []string{"thaw/execenv"}}, []string{"pool may import function and does not"}},
+		{"one that may import nothing", pkg{"thaw/function", []string{"thaw/pool"}}, []string{`function imports pool, and may import "": pure.`}},
+		{"a new package", pkg{"thaw/control", []string{"context", "thaw/function", "thaw/pool"}}, []string{"\t\"control\": {\"function pool\", \""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := judge(c.p, rows)
+			if len(got) != len(c.want) {
+				t.Fatalf("%q", got)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("%q, want %q in it", got[i], want)
+				}
+			}
+		})
 	}
 }
 

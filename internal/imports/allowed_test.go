@@ -1,0 +1,113 @@
+package imports
+
+// row says which packages of this tree a package may import, and what it is: the reason why it may import no other.
+type row struct{ may, what string }
+
+// everything is the row of a package that may import all others.
+const everything = "*"
+
+// allowed has a row for each package. Imports run one way: cmd, node, adapters, nouns. What only tests import is not
+// judged. A new package gets a row, an import more gets into its row; the failure says what to write.
+var allowed = map[string]row{
+	// Nouns: what the service is about. They run in a test without HTTP, a broker or gVisor.
+	"function":      {"", "what everything else is about: pure, so it imports nothing"},
+	"sandbox":       {"", "the contract of the backends, which knows none of them"},
+	"execenv":       {"function guest/platform guest/wire sandbox", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
+	"pool":          {"execenv function", "which environment takes which invocation: without HTTP, a broker or a certain sandbox"},
+	"invoke":        {"function pool", "what everybody calls who has events for functions, with HTTP or without"},
+	"controlplane":  {"blob codepackage function invoke pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
+	"async":         {"function invoke pool", "events that nobody waits for, until they are done with: without HTTP, a broker or another service"},
+	"snapshot":      {"function internal/faultfs", "what is stored of snapshots, and when: it makes none, and runs nothing"},
+	"snapstart":     {"admin execenv function internal/faultfs sandbox snapshot", "snapshots of versions are made, verified and lent: whoever hands out environments is told by functions that node gives it"},
+	"codepackage":   {"function internal/treesum", "unpacked code, which anybody may mount"},
+	"runtimes":      {"internal/treesum runtimes/java sandbox", "how a runtime is found, fetched and started: decided before an environment is made"},
+	"runtimes/java": {"", "the client of Java, as files"},
+	"logstore":      {"logpattern", "the lines of functions on disk, whoever writes or asks"},
+	"logpattern":    {"", "filter patterns: pure, the command line has them too"},
+	"insights":      {"logpattern", "queries of logs: pure"},
+
+	// Inside the sandbox: small, and without anything of the server.
+	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
+	"guest/wire":      {"", "all that the server and the guest share, so it drags nothing into either"},
+	"guest/platform":  {"", "the platform's events as values: the guest and the server render the same"},
+	"guest/telemetry": {"guest/platform", "what extensions hear of the platform, the function and each other"},
+	"guest/readiness": {"", "who is ready for what: pure, so that its table is golden"},
+	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
+
+	// Adapters: each knows one technology, and none of the others.
+	"api":                   {"async blob codepackage controlplane function internal/door invoke pool runtimes", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"logsapi":               {"insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
+	"admin":                 {"execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
+	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
+	"destination":           {"async", "the only package that calls other services; adapters never import each other"},
+	"jetstream":             {"function jetstream/journal snapshot", "the only package that knows the broker; adapters never import each other"},
+	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
+	"jetstream/backlog":     {"async function", "the accepted events on disk; adapters never import each other"},
+	"backup":                {"jetstream/journal", "a backup is read without a server"},
+	"sandbox/gvisor":        {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/network", "a backend: it knows no function and no environment"},
+	"sandbox/gvisor/launch": {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
+	"sandbox/process":       {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
+	"sandbox/host":          {"", "what lies beside all backends of a host: it knows none of them"},
+	"sandbox/host/cgroup":   {"", "control groups, for any backend"},
+	"sandbox/host/network":  {"", "namespaces, addresses and rules, for any backend"},
+
+	// Programs, and what is theirs alone. Only they, and the benchmarks, may know node.
+	"node":               {everything, "the composition root, the only package that knows every other"},
+	"node/embedded":      {"", "the programs that bin/thaw carries, as files"},
+	"node/embedded/pack": {"", "it runs while bin/thaw is built"},
+	"cmd/thaw":           {everything, "the command line and the server: thin, from flags to node.Open"},
+	"cmd/thaw-guest":     {"guest", "the guest carries nothing of the server"},
+
+	"cmd/thaw-sandbox": {"cmd/thaw-sandbox/internal/agent cmd/thaw-sandbox/internal/descriptors cmd/thaw-sandbox/internal/launcher cmd/thaw-sandbox/internal/rewriter",
+		"it is started three times a sandbox: what it links is paid three times"},
+	"cmd/thaw-sandbox/internal/agent": {"cmd/thaw-sandbox/internal/agent/calls cmd/thaw-sandbox/internal/agent/seccompfile cmd/thaw-sandbox/internal/descriptors " +
+		"cmd/thaw-sandbox/internal/statefile guest/wire sandbox/gvisor/launch", "it runs in a sandbox's own process"},
+	"cmd/thaw-sandbox/internal/agent/calls":       {"cmd/thaw-sandbox/internal/statefile sandbox/gvisor/launch", "what an agent is asked"},
+	"cmd/thaw-sandbox/internal/agent/gen":         {"cmd/thaw-sandbox/internal/agent/seccompfile", "it runs when filters are compiled"},
+	"cmd/thaw-sandbox/internal/agent/seccompfile": {"", "compiled filters, as files"},
+	"cmd/thaw-sandbox/internal/descriptors":       {"", "every process of a sandbox begins with it"},
+	"cmd/thaw-sandbox/internal/launcher": {"cmd/thaw-sandbox/internal/agent/calls cmd/thaw-sandbox/internal/rewriter cmd/thaw-sandbox/internal/statefile sandbox sandbox/gvisor/launch sandbox/host/cgroup",
+		"the parent of all sandboxes, which trusts none of them"},
+	"cmd/thaw-sandbox/internal/rewriter":  {"cmd/thaw-sandbox/internal/descriptors cmd/thaw-sandbox/internal/statefile", "it reads what an enemy may have written, and can do nothing else"},
+	"cmd/thaw-sandbox/internal/statefile": {"", "the form of a saved kernel's state"},
+
+	"bench":            {"admin", "it measures a server from outside, as a user sees it"},
+	"bench/daily":      {"", "a function"},
+	"bench/echo":       {"", "a function"},
+	"samples":          {"codepackage", "functions to begin with, packed"},
+	"samples/go-hello": {"", "a function"},
+
+	// Mechanisms: each with a name of its own, and without anything of the service.
+	"internal/cleanup":   {"", "a mechanism"},
+	"internal/childtest": {"", "a mechanism of tests"},
+	"internal/door":      {"", "what stands before every public listener: it knows requests, not operations"},
+	"internal/faultfs":   {"", "a mechanism"},
+	"internal/golden":    {"", "a mechanism of tests"},
+	"internal/imports":   {"", "this test"},
+	"internal/proctree":  {"", "a mechanism, which the guest has too"},
+	"internal/project":   {"codepackage", "what a project folder says of its function: as files, before there is a server"},
+	"internal/treesum":   {"", "a mechanism"},
+	"internal/wholebody": {"", "a mechanism of clients"},
+
+	// Suites and fakes that are tests' own: whoever else imports them ships a test.
+	"function/functiontest":          {"function", "for tests of stores"},
+	"snapshot/snapshottest":          {"function snapshot", "for tests of stores"},
+	"sandbox/sandboxtest":            {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
+	"sandbox/sandboxtest/bootstrap":  {"", "a function"},
+	"sandbox/sandboxtest/snapshotfn": {"", "a function"},
+	"runtimes/uniquetest":            {"", "tests alone"},
+	"docs":                           {"", "tests alone"},
+	"docs/spec":                      {"", "tests alone"},
+}
+
+// outside lists what is not of this tree and only some packages may import, with all below them.
+var outside = []struct{ path, may, why string }{
+	{"net/http", "admin api bench internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest", "nouns know invocations, not HTTP"},
+	{"github.com/nats-io/", "jetstream", "exactly one package knows the broker"},
+	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
+	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
+	{"github.com/prometheus/", "node", "a metric decides nothing: packages count, and one place serves what they have counted"},
+	{"github.com/aws/aws-sdk-go-v2", "bench cmd/thaw destination internal/wholebody logsapi", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2/config", "destination", "exactly one package calls other services of AWS"},
+	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
+}
