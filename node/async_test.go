@@ -127,7 +127,6 @@ func TestKillsLoseNoEvent(t *testing.T) {
 	}
 	seen := filepath.Join(out, "seen")
 	c := startChild(t, "process", dir)
-	defer func() { c.kill9() }()
 	f := &deployed{c.server, "counts"}
 	_, err := c.client.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: &f.name, Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
 		Role: aws.String("arn:aws:iam::000000000000:role/r"), Timeout: aws.Int32(60), Environment: &types.Environment{Variables: map[string]string{"SEEN": seen}},
@@ -160,7 +159,7 @@ func TestKillsLoseNoEvent(t *testing.T) {
 			})
 		}
 		until(t, time.Minute, "events are accepted", func() bool { mu.Lock(); defer mu.Unlock(); return len(accepted) > before+100+70*round })
-		c.kill9()
+		c.Kill()
 		wg.Wait()
 		c = startChild(t, "process", dir)
 	}
