@@ -9,6 +9,8 @@
 //	GET  /v1/logs/streams    []logstore.StreamInfo; group=
 //	GET  /v1/logs            logstore.Event, one a line; group= prefix= since= until= after= limit= newest= pattern= follow=
 //	GET  /v1/backup          a backup (package backup); records=only leaves out code packages
+//	GET  /v1/async           []Backlog
+//	POST /v1/async/purge     []Backlog, what was forgotten; function=
 //	POST /v1/drain           202; the server finishes what runs and ends
 //	GET  /v1/snapshots       []Snapshot
 //	POST /v1/snapshots/refresh   Snapshot, when the new generation is current; version=, here and below
@@ -132,6 +134,7 @@ type Options struct {
 	Drain        func()    // asks for the end and returns at once
 	Snapshots    Snapshots // nil: the sandbox makes none
 	Backup       Backup
+	Events       Events
 	Log          *slog.Logger
 }
 
@@ -168,6 +171,7 @@ func Open(o Options) (*Server, error) {
 	})
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	s.snapshotRoutes(mux)
+	s.eventRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -27,6 +27,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"thaw/admin"
 	"thaw/async"
 )
 
@@ -95,6 +96,72 @@ func TestAsynchronousInvokes(t *testing.T) {
 			until(t, 20*time.Second, "nothing is left", func() bool { b, err := s.node.events.Backlog(t.Context()); return err == nil && len(b) == 0 })
 		})
 	}
+}
+
+// What is not done can be seen, by function, and be forgotten; what runs meanwhile ends as it does.
+func TestTheBacklogIsSeenAndPurged(t *testing.T) {
+	t.Parallel()
+	s := openServerWith(t, "process", t.TempDir(), func(c *Config) { c.AsyncConcurrency = 2 })
+	defer s.node.Close(context.Background())
+	gate := filepath.Join(t.TempDir(), "open")
+	for d := filepath.Dir(gate); d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o755) //nolint:errcheck // the function's user must see into it
+	}
+	f := s.js(`exports.handler = async (e) => { while (!require('fs').existsSync(process.env.GATE)) await new Promise(r => setTimeout(r, 10)); console.log('ran', e) }`,
+		vars(map[string]string{"GATE": gate}))
+	door := admin.Dial(s.node.cfg.DataDir)
+	for i := range 20 {
+		if err := f.send(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, 20*time.Second, "two of twenty run", func() bool {
+		list, err := door.Backlog(t.Context())
+		return err == nil && len(list) == 1 && list[0].Events == 20 && list[0].Running == 2 && list[0].Function == f.name && list[0].Qualifier == "$LATEST" && time.Since(list[0].Oldest) < time.Minute
+	})
+	if list, err := door.PurgeEvents(t.Context(), f.name+":live"); err != nil || len(list) != 0 {
+		t.Errorf("purged of another qualifier: %+v, %v", list, err)
+	}
+	if list, err := door.PurgeEvents(t.Context(), f.name); err != nil || len(list) != 1 || list[0].Events != 20 {
+		t.Errorf("purged %+v, %v", list, err)
+	}
+	if err := os.WriteFile(gate, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.send(`"after"`); err != nil {
+		t.Fatal(err)
+	}
+	f.logs("ran after")
+	ran := 0
+	for _, line := range f.logs() {
+		if strings.Contains(line, "ran ") {
+			ran++
+		}
+	}
+	if ran != 3 {
+		t.Errorf("%d ran; two were running when the others were forgotten, and one came later", ran)
+	}
+	metrics := s.get("/metrics")
+	for _, want := range []string{"thaw_async_events_received_total 21", "thaw_async_event_age_seconds_count 3", "thaw_async_events_dropped_total 0"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %q in the metrics", want)
+		}
+	}
+}
+
+// get reads a page of the server.
+func (s *server) get(path string) string {
+	s.t.Helper()
+	resp, err := http.Get(s.node.Endpoint() + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // C-079: 1 MB is taken, a byte more is not; what is no JSON is not, either.

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"thaw/admin"
 	"thaw/async"
 	"thaw/destination"
 )
@@ -59,3 +61,44 @@ func (m *eventMetrics) Dropped() { m.dropped.Inc() }
 
 // Undelivered counts a destination that was given up.
 func (m *eventMetrics) Undelivered() { m.undelivered.Inc() }
+
+// eventsAdmin implements admin.Events: what `thaw async` shows and does.
+type eventsAdmin struct{ q *async.Queue }
+
+// List implements admin.Events.
+func (e eventsAdmin) List(ctx context.Context) ([]admin.Backlog, error) {
+	all, err := e.q.Backlog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]admin.Backlog, 0, len(all))
+	for _, b := range all {
+		list = append(list, shownBacklog(b))
+	}
+	return list, nil
+}
+
+func shownBacklog(b async.Backlog) admin.Backlog {
+	return admin.Backlog{Function: b.Lane.Name, Region: b.Lane.Region, Qualifier: string(b.Lane.Qualifier), Events: b.Events, Running: b.Running,
+		Waiting: b.Waiting, Untold: b.Untold, Oldest: b.Oldest, Paused: b.Paused}
+}
+
+// Purge implements admin.Events.
+func (e eventsAdmin) Purge(ctx context.Context, name string) ([]admin.Backlog, error) {
+	name, qualifier, _ := strings.Cut(name, ":")
+	all, err := e.q.Backlog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []admin.Backlog
+	for _, b := range all {
+		if b.Lane.Name != name || qualifier != "" && string(b.Lane.Qualifier) != qualifier {
+			continue
+		}
+		if b.Events, err = e.q.Purge(ctx, b.Lane); err != nil {
+			return nil, err
+		}
+		list = append(list, shownBacklog(b))
+	}
+	return list, nil
+}

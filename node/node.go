@@ -362,7 +362,7 @@ func (n *Node) listen(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
-		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup}
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}}
 	if n.snapshots != nil {
 		private.Snapshots = n.snapshots
 	}

@@ -7,6 +7,6 @@ type command = func(*app) *cobra.Command
 
 // commands are the subcommands of thaw.
 var commands = []command{
-	backupCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, invokeCommand, logsCommand, lsCommand, psCommand,
+	asyncCommand, backupCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, invokeCommand, logsCommand, lsCommand, psCommand,
 	restoreCommand, runtimeCommand, serverCommand, snapshotCommand, versionCommand,
 }
