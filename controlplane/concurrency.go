@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 
 	"thaw/function"
 	"thaw/pool"
@@ -114,17 +115,21 @@ func provisionable(v *function.VersionRecord) error {
 // ErrNoProvision says that a version or alias has no provisioned concurrency.
 var ErrNoProvision = refuse(NoProvision, "No Provisioned Concurrency Config found for this function")
 
-// Unprovision makes provisioned environments ordinary ones: they go when they are idle for long enough.
+// Unprovision makes provisioned environments ordinary ones: they go when they are idle for long enough. That there are
+// none is no error.
 func (p *Plane) Unprovision(ctx context.Context, k function.Key, q function.Qualifier) error {
 	var was *function.Entry
 	e, err := p.Change(ctx, k, func(now *function.Entry, r *function.Record) error {
 		was = now
 		if _, ok := r.Provisioned[q]; !ok {
-			return ErrNoProvision
+			return errNothing
 		}
 		delete(r.Provisioned, q)
 		return nil
 	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
 	if err == nil {
 		p.provision(was, e)
 	}

@@ -8,13 +8,13 @@ import (
 	"thaw/runtimes"
 )
 
-// acceptedRuntimes is the set that the service prints when a runtime is unknown. Source: recorded answers of November 2025 and the
-// change log of the Go SDK since.
-var acceptedRuntimes = []string{
-	"nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x",
-	"python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.15",
-	"java8.al2", "java8.al2023", "java11", "java11.al2023", "java17", "java17.al2023", "java21", "java25",
-	"dotnet6", "dotnet8", "dotnet10", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided.al2", "provided.al2023",
+// namedRuntimes is the set that the service prints when a runtime is unknown, whatever it has accepted since. Source:
+// recorded answers.
+var namedRuntimes = []string{
+	"nodejs20.x", "python3.14", "nodejs16.x", "nodejs18.x", "nodejs22.x", "nodejs24.x",
+	"python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13",
+	"java8.al2", "java11", "java17", "java21", "java25",
+	"dotnet6", "dotnet8", "dotnet10", "ruby3.2", "ruby3.3", "ruby3.4", "provided.al2", "provided.al2023",
 }
 
 // deprecatedRuntimes were accepted once. Source: recorded answers.
@@ -28,7 +28,7 @@ func UnknownRuntime(name string) *Refusal {
 	if slices.Contains(deprecatedRuntimes, name) {
 		return invalid("The runtime parameter of %s is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.", name)
 	}
-	return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(acceptedRuntimes, ", "))
+	return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(namedRuntimes, ", "))
 }
 
 // knownRuntime refuses identifiers that nothing can be done about. One that is only not installed is accepted: the function becomes

@@ -109,7 +109,7 @@ func (p *Plane) settle(ctx context.Context, e *function.Entry) error {
 		defer cancel()
 		now := p.view.Get(r.Key)
 		if now == nil || now.Record.Incarnation != r.Incarnation {
-			return nil // deleted meanwhile
+			return errOvertaken // deleted meanwhile
 		}
 		// Versions first: who sees the function settled must find its new version settled too.
 		for _, v := range now.Versions() {
@@ -133,7 +133,7 @@ func (p *Plane) settle(ctx context.Context, e *function.Entry) error {
 			return nil
 		}
 		_, err := p.change(ctx, r.Key, func(_ *function.Entry, n *function.Record) error {
-			if n.Incarnation != r.Incarnation || n.Latest.RevisionID != r.Latest.RevisionID {
+			if n.Incarnation != r.Incarnation || n.Epoch != r.Epoch {
 				return errOvertaken
 			}
 			life, err := n.Latest.Life.Next(latest.event)
@@ -146,11 +146,11 @@ func (p *Plane) settle(ctx context.Context, e *function.Entry) error {
 			}
 			return nil
 		})
-		if errors.Is(err, errOvertaken) || errors.Is(err, function.ErrNotFound) {
-			return nil
-		}
 		return err
 	})
+	if errors.Is(err, errOvertaken) || errors.Is(err, function.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -34,13 +34,14 @@ func (p *Plane) Untag(ctx context.Context, k function.Key, names []string) error
 	})
 }
 
-// changeTags leaves RevisionId alone: tags are no part of the configuration.
+// changeTags gives the function a new RevisionId, as the service does.
 func (p *Plane) changeTags(ctx context.Context, k function.Key, f func(map[string]string) error) error {
 	return p.exclusive(k, func() error {
 		e, err := p.change(ctx, k, func(_ *function.Entry, r *function.Record) error {
 			if r.Tags == nil {
 				r.Tags = map[string]string{}
 			}
+			r.Latest.RevisionID = newRevisionID()
 			return f(r.Tags)
 		})
 		if err == nil && p.Snapshots != nil {
