@@ -105,8 +105,7 @@ func (p *Plane) DeleteAlias(ctx context.Context, k function.Key, name function.Q
 			return errNothing
 		}
 		delete(r.Aliases, name)
-		delete(r.Provisioned, name)
-		delete(r.EventInvoke, name)
+		r.Forget(name)
 		return nil
 	})
 	if errors.Is(err, errNothing) {

@@ -85,8 +85,7 @@ func (p *Plane) DeleteVersion(ctx context.Context, k function.Key, n int) error 
 			return err
 		}
 		r.Numbers = slices.DeleteFunc(r.Numbers, func(m int) bool { return m == n })
-		delete(r.Provisioned, function.Qualifier(number))
-		delete(r.EventInvoke, function.Qualifier(number))
+		r.Forget(function.Qualifier(number))
 		return nil
 	})
 	if errors.Is(err, errNothing) {

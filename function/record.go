@@ -86,15 +86,16 @@ type Served struct {
 type Record struct {
 	Key
 	Partition     string
-	Incarnation   uint64                  // tells functions of the same name, one after the other, apart; part of the keys of its versions
-	Latest        VersionRecord           // as customers see it
-	Epoch         uint64                  // of Latest when that serves
-	Before        *Served                 `json:",omitempty"` // serves instead of Latest while set
-	Numbers       []int                   // published versions, ascending
-	NextNumber    int                     // of the next version; never goes back
-	Reserved      *int                    `json:",omitempty"` // reserved concurrency
-	Provisioned   map[Qualifier]Provision `json:",omitempty"` // provisioned concurrency, by version or alias
-	Aliases       map[Qualifier]Alias     `json:",omitempty"`
+	Incarnation   uint64                     // tells functions of the same name, one after the other, apart; part of the keys of its versions
+	Latest        VersionRecord              // as customers see it
+	Epoch         uint64                     // of Latest when that serves
+	Before        *Served                    `json:",omitempty"` // serves instead of Latest while set
+	Numbers       []int                      // published versions, ascending
+	NextNumber    int                        // of the next version; never goes back
+	Reserved      *int                       `json:",omitempty"` // reserved concurrency
+	Provisioned   map[Qualifier]Provision    `json:",omitempty"` // provisioned concurrency, by version or alias
+	Aliases       map[Qualifier]Alias        `json:",omitempty"`
+	Policies      map[Qualifier][]Permission `json:",omitempty"` // resource policies; of the unqualified function under ""
 	Tags          map[string]string
 	RecursiveLoop string                    `json:",omitempty"` // Terminate unless set
 	EventInvoke   map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier
@@ -118,9 +119,20 @@ func (r *Record) Clone() *Record {
 	for name, a := range c.Aliases {
 		c.Aliases[name] = a.Clone()
 	}
+	c.Policies = maps.Clone(r.Policies)
+	for q, list := range c.Policies {
+		c.Policies[q] = slices.Clone(list)
+	}
 	c.Tags = maps.Clone(r.Tags)
 	c.EventInvoke = cloneEventInvoke(r.EventInvoke)
 	return &c
+}
+
+// Forget takes away all that belongs to a version or an alias which goes.
+func (r *Record) Forget(q Qualifier) {
+	delete(r.Provisioned, q)
+	delete(r.EventInvoke, q)
+	delete(r.Policies, q)
 }
 
 // ProvisionedTotal is the provisioned concurrency of all versions and aliases together.

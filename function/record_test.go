@@ -30,7 +30,7 @@ func TestRecordsOfTheFirstRelease(t *testing.T) {
 	read(t, "record-1.json", &got)
 	want := functiontest.Record("orders") // with all that came later taken out
 	code := function.Package{CodeSHA256: "ab", CodeSize: 12}
-	want.Latest.Config.Package, want.Before.Config.Package, want.Aliases = code, code, nil
+	want.Latest.Config.Package, want.Before.Config.Package, want.Aliases, want.Policies = code, code, nil, nil
 	want.Provisioned = map[function.Qualifier]function.Provision{
 		"1": {Requested: 2, Modified: time.Date(2026, 11, 20, 9, 15, 3, 0, time.UTC)}, "3": {Requested: 1},
 	}

@@ -50,7 +50,8 @@ func Record(name string) *function.Record {
 		Aliases: map[function.Qualifier]function.Alias{
 			"live": {Version: "3", Description: "d", Weights: map[function.VersionNumber]float64{"1": 0.25}, RevisionID: "a"},
 		},
-		Tags: map[string]string{"t": "v"}, RecursiveLoop: "Allow",
+		Policies: map[function.Qualifier][]function.Permission{"live": {{ID: "s", Service: "s3.amazonaws.com", Action: "lambda:InvokeFunction", SourceARN: "a"}}},
+		Tags:     map[string]string{"t": "v"}, RecursiveLoop: "Allow",
 	}
 }
 
