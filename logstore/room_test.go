@@ -18,9 +18,7 @@ func (s *Store) atDisk(delay func()) {
 
 // TestWhoWaitsLosesNothing: many streams print as fast as they get room, the disk is slow, and neither they nor a
 // stream that never asks lose an event.
-func TestWhoWaitsLosesNothing(t *testing.T) { synctest.Test(t, whoWaitsLosesNothing) }
-
-func whoWaitsLosesNothing(t *testing.T) {
+func TestWhoWaitsLosesNothing(t *testing.T) {
 	s := open(t, t.TempDir(), 1<<30)
 	var most int64
 	s.atDisk(func() {
@@ -73,7 +71,9 @@ func whoWaitsLosesNothing(t *testing.T) {
 }
 
 // TestNobodyWaitsForADiskThatIsStuck: room comes after patience, and at once for those who ask then, until the disk goes on.
-func TestNobodyWaitsForADiskThatIsStuck(t *testing.T) { synctest.Test(t, nobodyWaitsForADiskThatIsStuck) }
+func TestNobodyWaitsForADiskThatIsStuck(t *testing.T) {
+	synctest.Test(t, nobodyWaitsForADiskThatIsStuck)
+}
 
 func nobodyWaitsForADiskThatIsStuck(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
