@@ -21,6 +21,7 @@ import (
 
 	"thaw/api"
 	"thaw/blob"
+	"thaw/bucket"
 	"thaw/codepackage"
 	"thaw/controlplane"
 	"thaw/function"
@@ -153,7 +154,7 @@ func newWorld(t testing.TB, edit ...func(*options)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), runner: &runner{}}
 	w.Options = options{plane: plane{
-		Pool: w.runner, Runtimes: installed{}, Log: slog.New(slog.DiscardHandler), Settle: 300 * time.Millisecond, // what tests look at while it is Pending, on a busy machine too
+		Pool: w.runner, Runtimes: installed{}, Objects: &bucket.Reader{}, Log: slog.New(slog.DiscardHandler), Settle: 300 * time.Millisecond, // what tests look at while it is Pending, on a busy machine too
 	}, Options: api.Options{AccountID: account}}
 	for _, f := range edit {
 		f(&w.Options)

@@ -18,9 +18,15 @@ type codeInput struct {
 
 // takeCode takes in the code of a request.
 func (c *call) takeCode(ctx context.Context, in *codeInput) (*controlplane.Code, error) {
+	version := ""
+	if in.S3ObjectVersion != nil {
+		version = *in.S3ObjectVersion
+	}
 	switch {
-	case in.S3Bucket != nil || in.S3Key != nil:
-		return nil, notImplemented("Code from S3 (S3Bucket, S3Key): send the package itself as ZipFile;")
+	case in.ZipFile != nil && (in.S3Bucket != nil || in.S3Key != nil || in.S3ObjectVersion != nil):
+		return nil, invalidParameter("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+	case in.S3Bucket != nil && in.S3Key != nil:
+		return c.s.Plane.TakeObject(ctx, controlplane.Object{Bucket: *in.S3Bucket, Key: *in.S3Key, Version: version})
 	case in.ZipFile == nil:
 		return nil, invalidParameter("Please provide a source for function code.")
 	}

@@ -101,7 +101,7 @@ var exceptions = map[controlplane.Reason]string{
 	controlplane.Invalid: "InvalidParameterValueException", controlplane.NotFound: "ResourceNotFoundException",
 	controlplane.Conflict: "ResourceConflictException", controlplane.Stale: "PreconditionFailedException",
 	controlplane.TooLarge: "RequestEntityTooLargeException", controlplane.NoProvision: "ProvisionedConcurrencyConfigNotFoundException",
-	controlplane.PolicyTooLong: "PolicyLengthExceededException", controlplane.NoSigningConfig: "CodeSigningConfigNotFoundException",
+	controlplane.PolicyTooLong: "PolicyLengthExceededException", controlplane.Denied: "AccessDeniedException", controlplane.NoSigningConfig: "CodeSigningConfigNotFoundException",
 }
 
 const badZip = "Could not unzip uploaded file. Please check your file, then try to upload again."

@@ -98,9 +98,13 @@ func TestCreateRefuses(t *testing.T) {
 		{"six layers", func(in *lambda.CreateFunctionInput) { in.Layers = make([]string, 6) }, invalid, "Cannot reference more than 5 layers."},
 		{"a layer", func(in *lambda.CreateFunctionInput) { in.Layers = []string{"arn:l"} }, invalid, "Layer version arn:l does not exist."},
 		{"51 tags, C-120", func(in *lambda.CreateFunctionInput) { in.Tags = tags }, invalid, "Number of tags exceeds resource tag limit."},
-		{"code in S3", func(in *lambda.CreateFunctionInput) {
-			in.Code = &types.FunctionCode{S3Bucket: aws.String("b"), S3Key: aws.String("k")}
-		}, "NotImplementedException", "Code from S3 (S3Bucket, S3Key): send the package itself as ZipFile; is not implemented by this server yet."},
+		{"code in two places", func(in *lambda.CreateFunctionInput) {
+			in.Code.S3Bucket, in.Code.S3Key = aws.String("b"), aws.String("k")
+		}, invalid,
+			"Please do not provide other FunctionCode parameters when providing a ZipFile."},
+		{"half a place in S3", func(in *lambda.CreateFunctionInput) {
+			in.Code = &types.FunctionCode{S3Bucket: aws.String("b")}
+		}, invalid, "Please provide a source for function code."},
 		{"no code", func(in *lambda.CreateFunctionInput) { in.Code = &types.FunctionCode{} }, invalid, "Please provide a source for function code."},
 		{"several at once, C-014", func(in *lambda.CreateFunctionInput) { in.MemorySize, in.Timeout = aws.Int32(1), aws.Int32(901) }, validation,
 			"2 validation errors detected: Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900; Value '1' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"},

@@ -22,8 +22,8 @@ func (in *updateFunctionCodeInput) check(v *violations) {
 
 // UpdateFunctionCode: PUT /2015-03-31/functions/{FunctionName}/code -> 200.
 //
-// Supported: zip inline, Publish, DryRun, RevisionId, Architectures.
-// Missing (501): code in S3, images, PublishTo.
+// Supported: zip inline and from S3, Publish, DryRun, RevisionId, Architectures.
+// Missing (501): images, PublishTo.
 func (c *call) updateFunctionCode() error {
 	var in updateFunctionCodeInput
 	t, err := c.readFunction(writeNames, &in)

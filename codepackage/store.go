@@ -10,7 +10,6 @@
 package codepackage
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -120,13 +119,27 @@ func Open(o Options) (*Store, error) {
 
 // Unpack checks the bytes of a package and unpacks them unless that was done before. It returns the lower-case hex of their SHA-256
 // and a release as Dir does. Errors: *InvalidError, ErrEmpty, ErrTooLarge; nothing is left behind then.
-func (s *Store) Unpack(ctx context.Context, zip []byte) (hash string, release func(), err error) {
-	sum := sha256.Sum256(zip)
-	hash = hex.EncodeToString(sum[:])
-	_, release, err = s.use(ctx, hash, func(dir string) error {
-		return unpack(dir, bytes.NewReader(zip), int64(len(zip)), MaxBytes)
-	})
+func (s *Store) Unpack(ctx context.Context, zip *io.SectionReader) (hash string, release func(), err error) {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(zip, 0, zip.Size())); err != nil {
+		return "", nil, err
+	}
+	hash = hex.EncodeToString(sum.Sum(nil))
+	_, release, err = s.use(ctx, hash, func(dir string) error { return unpack(dir, zip, zip.Size(), MaxBytes) })
 	return hash, release, err
+}
+
+// Scratch returns a file without a name on the disk of the packages. It is gone when it is closed.
+func (s *Store) Scratch() (*os.File, error) {
+	f, err := os.CreateTemp(s.dir, tempPrefix+"*.zip")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // Dir returns the folder with the code of a version, for as long as release was not called. It is unpacked from its blob if it is not
@@ -152,14 +165,11 @@ func (s *Store) fetch(ctx context.Context, hash, dir string) error {
 		return err
 	}
 	defer r.Close()
-	f, err := os.CreateTemp(s.dir, tempPrefix+"*.zip")
+	f, err := s.Scratch()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		f.Close()
-		os.Remove(f.Name())
-	}()
+	defer f.Close()
 	n, err := io.Copy(f, r)
 	if err != nil {
 		return err

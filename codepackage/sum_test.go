@@ -95,7 +95,7 @@ func TestChangedCodeIsUnpackedAgain(t *testing.T) {
 func TestChangedCodeWithoutItsPackage(t *testing.T) {
 	s, _, root := storage(t, 0)
 	zip := archive(t, file("a", "x"))
-	hash, release, err := s.Unpack(t.Context(), zip)
+	hash, release, err := s.Unpack(t.Context(), section(zip))
 	if err != nil {
 		t.Fatal(err)
 	}

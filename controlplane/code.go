@@ -3,6 +3,7 @@ package controlplane
 import (
 	"bytes"
 	"context"
+	"io"
 
 	"thaw/function"
 )
@@ -15,7 +16,7 @@ type Code struct {
 	Release func()
 }
 
-// TakeCode takes in a zip package. Errors: *Refusal, those of the store of unpacked packages.
+// TakeCode takes in a zip package that came with its request. Errors: *Refusal, those of the store of unpacked packages.
 func (p *Plane) TakeCode(ctx context.Context, zip []byte) (*Code, error) {
 	switch {
 	case len(zip) == 0:
@@ -23,15 +24,19 @@ func (p *Plane) TakeCode(ctx context.Context, zip []byte) (*Code, error) {
 	case len(zip) > function.MaxZippedBytes:
 		return nil, refuse(TooLarge, "Zipped size must be smaller than %d bytes", function.MaxZippedBytes)
 	}
+	return p.take(ctx, io.NewSectionReader(bytes.NewReader(zip), 0, int64(len(zip))))
+}
+
+func (p *Plane) take(ctx context.Context, zip *io.SectionReader) (*Code, error) {
 	hash, release, err := p.keepCode(ctx, zip)
 	if err != nil {
 		return nil, err
 	}
-	return &Code{hash, int64(len(zip)), release}, nil
+	return &Code{hash, zip.Size(), release}, nil
 }
 
 // keepCode unpacks and stores a code package. release must be called when the record that names it is written, or is given up.
-func (p *Plane) keepCode(ctx context.Context, zip []byte) (hash string, release func(), err error) {
+func (p *Plane) keepCode(ctx context.Context, zip *io.SectionReader) (hash string, release func(), err error) {
 	hash, unpacked, err := p.Codes.Unpack(ctx, zip)
 	if err != nil {
 		return "", nil, err
@@ -48,7 +53,7 @@ func (p *Plane) keepCode(ctx context.Context, zip []byte) (hash string, release 
 		p.codeMu.Unlock()
 		p.forgetCode(context.WithoutCancel(ctx), hash)
 	}
-	if _, _, err := p.Blobs.Put(ctx, bytes.NewReader(zip)); err != nil {
+	if _, _, err := p.Blobs.Put(ctx, io.NewSectionReader(zip, 0, zip.Size())); err != nil {
 		release()
 		return "", nil, err
 	}

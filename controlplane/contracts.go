@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"io"
+	"os"
 
 	"thaw/function"
 	"thaw/invoke"
@@ -64,7 +65,8 @@ type Blobs interface {
 
 // Codes unpacks code packages; *codepackage.Store is one.
 type Codes interface {
-	Unpack(ctx context.Context, zip []byte) (sha256 string, release func(), err error)
+	Unpack(ctx context.Context, zip *io.SectionReader) (sha256 string, release func(), err error)
+	Scratch() (*os.File, error) // a file without a name beside the packages
 	Dir(ctx context.Context, v *function.Version) (dir string, release func(), err error)
 	Drop(sha256 string)
 	DropExcept(wanted func(sha256 string) bool)

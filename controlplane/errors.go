@@ -18,6 +18,7 @@ const (
 	TooLarge                      // the package is
 	NoProvision                   // the version or alias has no provisioned concurrency
 	PolicyTooLong                 // the resource policy would be
+	Denied                        // S3 does not let us read the package
 	NoSigningConfig               // no such code signing configuration
 )
 

@@ -27,6 +27,7 @@ type Options struct {
 	Store     function.Store
 	Blobs     Blobs
 	Codes     Codes
+	Objects   Objects
 	Pool      Pool
 	Runtimes  Runtimes
 	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
@@ -82,6 +83,8 @@ type Plane struct {
 
 	reserveMu sync.Mutex // before a stripe
 
+	fetching chan struct{} // a place for each object that is read
+
 	codeMu sync.Mutex     // held while a package is removed, so that it is not being taken into use
 	pins   map[string]int // packages that a request is about to use, by hash
 }
@@ -90,7 +93,7 @@ type Plane struct {
 // only.
 func Open(ctx context.Context, o Options) (*Plane, error) {
 	o.defaults()
-	p := &Plane{Options: o, view: function.NewView(), settling: map[function.Key]bool{}, pins: map[string]int{}}
+	p := &Plane{Options: o, view: function.NewView(), settling: map[function.Key]bool{}, pins: map[string]int{}, fetching: make(chan struct{}, fetches)}
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	p.invoker = invoke.New(invoke.Options{View: p.view, Pool: o.Pool, Concurrency: o.Concurrency, Pending: o.PendingInvoke, Fetch: o.FetchInvoke,
 		Wake: p.wake, Fetching: o.Runtimes.Fetching, Provide: p.provide, Stopping: p.ctx.Done()})

@@ -1,6 +1,5 @@
-// Package destination tells queues, topics, buses and buckets how asynchronous events ended. It is the only package that
-// calls other services of AWS, and it does so with the SDK's own configuration: credentials, profiles and endpoints
-// (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS ...) come from where every other client of AWS has them from.
+// Package destination tells queues, topics, buses and buckets how asynchronous events ended. internal/awsconfig says
+// where it finds them.
 package destination
 
 import (
@@ -14,7 +13,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	bridge "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -26,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"thaw/async"
+	"thaw/internal/awsconfig"
 )
 
 // Sender sends messages. Its zero value is ready. It needs no end.
@@ -83,20 +82,12 @@ func (s *Sender) in(ctx context.Context, region string) (*clients, error) {
 	if c := s.regions[region]; c != nil {
 		return c, nil
 	}
-	var o []func(*config.LoadOptions) error
-	if region != "" {
-		o = append(o, config.WithRegion(region))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, o...)
+	cfg, err := awsconfig.Load(ctx, region)
 	if err != nil {
-		return nil, fmt.Errorf("configuration of AWS's SDK: %w", err)
-	}
-	if cfg.Region == "" {
-		cfg.Region = "us-east-1" // of S3, whose ARNs have none
+		return nil, err
 	}
 	c := &clients{sqs: sqs.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg),
-		// What stands behind an endpoint of one's own has names for hosts, not for buckets.
-		s3:     s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = o.BaseEndpoint != nil }),
+		s3:     awsconfig.S3(cfg),
 		queues: map[string]string{}}
 	if s.regions == nil {
 		s.regions = map[string]*clients{}

@@ -25,6 +25,7 @@ import (
 	"thaw/async"
 	"thaw/backup"
 	"thaw/blob"
+	"thaw/bucket"
 	"thaw/codepackage"
 	"thaw/controlplane"
 	"thaw/execenv"
@@ -294,7 +295,7 @@ func (n *Node) openAPI() error {
 
 // openPlane reads the functions and continues what was begun with them.
 func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blob.Store, codes *codepackage.Store) (err error) {
-	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
+	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Objects: &bucket.Reader{}, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
 		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
