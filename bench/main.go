@@ -111,6 +111,7 @@ var tables = []table{
 	{name: "snapshot memory", measure: measureSnapshotMemory, flags: []string{"--idle-expiry", "1m"}},
 	{name: "snapshot making", measure: measureMaking, flags: fleeting},
 	{name: "burst", measure: measureBurst, flags: fleeting},
+	{name: "logs", measure: measureLogs, flags: []string{"--log-bound", "1024"}, process: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, process: true, asked: true, spares: true, strict: true},
 }

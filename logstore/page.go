@@ -243,7 +243,7 @@ func (p *pager) read(at place) error {
 		raw, more, _ := bytes.Cut(rest, []byte("\n"))
 		rest = more
 		p.page.Records++
-		if p.needless(raw) {
+		if needless(p.needs, raw) {
 			continue
 		}
 		if l, ok := parseLine(raw); ok {
@@ -255,8 +255,8 @@ func (p *pager) read(at place) error {
 
 // needless says that a line has none of the texts that every wanted message has. Where a message has backslashes, they
 // are doubled in its line, and nothing is known.
-func (p *pager) needless(raw []byte) bool {
-	return len(p.needs) > 0 && !slices.ContainsFunc(p.needs, func(text string) bool { return bytes.Contains(raw, []byte(text)) }) &&
+func needless(needs []string, raw []byte) bool {
+	return len(needs) > 0 && !slices.ContainsFunc(needs, func(text string) bool { return bytes.Contains(raw, []byte(text)) }) &&
 		!bytes.Contains(raw, []byte(`\\`))
 }
 

@@ -3,6 +3,7 @@ package logstore
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +49,14 @@ func (q *Query) mayHold(seg *segment) bool {
 
 // Filter gives the events that q wants, in the order of their IDs, with what is still queued. ErrNoGroup when there is no such group.
 func (s *Store) Filter(ctx context.Context, q Query) ([]Event, error) {
+	if q.Newest && q.Limit > 0 && q.After == 0 && len(q.Streams) == 0 {
+		return s.newest(ctx, q)
+	}
 	if err := s.sync(ctx); err != nil {
 		return nil, err
 	}
 	var out []Event
-	r := &reader{s: s, q: q}
+	r := newReader(s, q)
 	defer r.close()
 	for {
 		e, err := r.next(ctx)
@@ -73,6 +77,23 @@ func (s *Store) Filter(ctx context.Context, q Query) ([]Event, error) {
 			out = slices.Delete(out, 0, q.Limit)
 		}
 	}
+}
+
+// newest gives the events of the latest times, without reading those before them.
+func (s *Store) newest(ctx context.Context, q Query) ([]Event, error) {
+	p := PageQuery{Group: q.Group, StreamPrefixes: q.StreamPrefixes, Pattern: q.Pattern, Backward: true, Limit: q.Limit}
+	if q.StreamPrefix != "" {
+		p.StreamPrefixes = []string{q.StreamPrefix}
+	}
+	if !q.Since.IsZero() {
+		p.Since = q.Since.UnixMilli()
+	}
+	if !q.Until.IsZero() {
+		p.Until = q.Until.UnixMilli() - 1
+	}
+	page, err := s.Page(ctx, p)
+	slices.SortFunc(page.Events, func(a, b Event) int { return cmp.Compare(a.ID, b.ID) })
+	return page.Events, err
 }
 
 // Follow gives the events that q wants, first those that are there and then each new one within some 100 ms, until ctx ends or q.Until
@@ -100,7 +121,7 @@ func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
 				return
 			}
 		}
-		r, given := &reader{s: s, q: q}, 0
+		r, given := newReader(s, q), 0
 		defer r.close()
 		for {
 			s.mu.Lock()
@@ -171,8 +192,11 @@ type reader struct {
 	file    *os.File
 	lines   *bufio.Reader
 	names   interned
-	limit   int64 // how much of the segment is known to be whole lines
+	needs   []string // of the pattern
+	limit   int64    // how much of the segment is known to be whole lines
 }
+
+func newReader(s *Store, q Query) *reader { return &reader{s: s, q: q, needs: q.Pattern.Needs()} }
 
 // next gives the next wanted event, or io.EOF when there is none yet.
 func (r *reader) next(ctx context.Context) (Event, error) {
@@ -193,6 +217,9 @@ func (r *reader) next(ctx context.Context) (Event, error) {
 				return Event{}, fmt.Errorf("log group %s: segment %d: %w", r.q.Group, r.num, err)
 			}
 			r.offset += int64(len(raw))
+			if needless(r.needs, raw) {
+				continue
+			}
 			l, ok := parseLine(bytes.TrimSuffix(raw, []byte("\n")))
 			if !ok || l.id <= r.seen || l.time < r.oldest {
 				continue // a line that a crash of the machine spoiled, the rest is still good; or one that was read before its file was written anew

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -126,6 +128,7 @@ print(stream["logStreamName"].count("[$LATEST]"), "a\ufffd\x1b[31m\x00\n" in [e[
 			t.Errorf("got %s%s\nwant %s", out, words, want)
 		}
 	})
+	t.Run("boto3, live tail", func(t *testing.T) { boto3LiveTail(t, s, env, group) })
 	t.Run("sam logs", func(t *testing.T) {
 		sam := program(t, "SAM CLI", "sam")
 		env := append(env, "AWS_ENDPOINT_URL="+s.node.Endpoint())
@@ -138,6 +141,67 @@ print(stream["logStreamName"].count("[$LATEST]"), "a\ufffd\x1b[31m\x00\n" in [e[
 		}
 	})
 	t.Run("aws logs tail --follow", func(t *testing.T) { tailFollow(t, s, env, f, group) })
+}
+
+// boto3LiveTail reads what comes while a function is invoked, until the server ends the stream. That does not wait for the tail.
+func boto3LiveTail(t *testing.T, s *server, env []string, group string) {
+	python := program(t, "Python", "python3")
+	if exec.CommandContext(t.Context(), python, "-c", "import boto3; boto3.client('logs', region_name='x').start_live_tail").Run() != nil {
+		t.Skip("no boto3 with live tails for " + python)
+	}
+	script := fmt.Sprintf(`
+import boto3
+from botocore.config import Config
+c = boto3.client("logs", endpoint_url=%q, config=Config(inject_host_prefix=False))
+for e in c.start_live_tail(logGroupIdentifiers=["arn:aws:logs:eu-west-1:000000000000:log-group:" + %q], logEventFilterPattern="plain")["responseStream"]:
+    if "sessionStart" in e:
+        print("start", flush=True)
+    for r in e.get("sessionUpdate", {}).get("sessionResults", []):
+        print(r["message"], end="", flush=True)
+`, s.node.Endpoint(), group)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-c", script)
+	cmd.Env, cmd.Stderr = env, os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); cmd.Wait() }() //nolint:errcheck // it was killed
+	lines := bufio.NewScanner(pipe)
+	if !lines.Scan() || lines.Text() != "start" {
+		t.Fatalf("begins with %q", lines.Text())
+	}
+	s.node.logs.Stream(group, "live").Append(time.Now(), "plain and live\n")
+	if !lines.Scan() || lines.Text() != "plain and live" {
+		t.Errorf("then comes %q", lines.Text())
+	}
+}
+
+// A live tail does not hold up the end of the server.
+func TestLiveTailEndsWithTheServer(t *testing.T) {
+	t.Parallel()
+	s := openServer(t, "process", t.TempDir())
+	s.node.logs.Stream("/g", "s").Append(time.Now(), "m")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.node.Endpoint()+"/", strings.NewReader(`{"logGroupIdentifiers":["/g"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Amz-Target", "Logs_20140328.StartLiveTail")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	defer resp.Body.Close()
+	if err := s.node.Close(t.Context()); err != nil { // errs when requests had to be broken off
+		t.Error(err)
+	}
+	if all, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(all), "SessionStreamingException") {
+		t.Errorf("ended with %q, %v", all, err)
+	}
 }
 
 // tailFollow follows a function's log while it is invoked: each line is printed once.
