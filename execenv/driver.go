@@ -25,6 +25,7 @@ type driver struct {
 	making    *making    // of an environment that makes a snapshot
 	restoring *restoring // of one that began from a snapshot
 	attempt   *attempt   // the invocation in flight
+	early     tailBuffer // what an Init that somebody waits for has said: part of that one's tail
 	starved   int        // Inits in a row for which the runtime could not be started (wire.Exited.Starved)
 
 	limit      *deadline   // of the state
@@ -109,6 +110,7 @@ func newDriver(e *Environment) *driver {
 	d.link = link{made: make(chan madeSandbox, 1), closed: make(chan struct{}), changed: make(chan change, maxChanges)}
 	d.footprint.looks = stoppedTimer()
 	d.gen.phase = phaseInit
+	d.early.on = e.o.Make == nil && e.o.Restore == nil && !e.o.Provisioned
 	if e.o.Make != nil {
 		d.making = &making{checkpointed: make(chan error, 1)}
 	}

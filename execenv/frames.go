@@ -28,6 +28,9 @@ func (d *driver) frame(f wire.Frame) {
 			if d.making != nil {
 				d.making.next = m.Next
 			}
+			if d.attempt != nil && d.attempt.RequestID == m.RequestID {
+				d.attempt.lateBy = time.Duration(m.RuntimeUs) * time.Microsecond
+			}
 			d.happened(RuntimeParked)
 		}
 	case wire.KindInitError, wire.KindRestoreError:

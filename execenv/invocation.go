@@ -46,6 +46,7 @@ type attempt struct {
 	headAt   time.Time        // when the first of the answer came
 	endAt    time.Time        // when the last of it came
 	doneAt   time.Time        // when the runtime had called next, or was known not to
+	lateBy   time.Duration    // how long ago that was when it was told
 	posted   function.Outcome // by the runtime, on its way to the caller
 	deadline time.Time
 	answered bool

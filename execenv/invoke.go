@@ -22,6 +22,10 @@ func (d *driver) assign(t *task) {
 	t.TraceID = traceHeader(t.TraceID)
 	now := time.Now()
 	d.attempt = &attempt{task: t, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: t.Tail}}
+	if d.early.on && t.Tail {
+		d.attempt.tail.buf = d.early.buf
+	}
+	d.early = tailBuffer{}
 	d.invokes++
 	d.handle(Assigned)
 }

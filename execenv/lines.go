@@ -72,7 +72,9 @@ func (d *driver) write(at time.Time, text string) {
 	d.o.Sink.Append(at, text)
 	if d.attempt != nil { // also what an Init inside the invoke says before START: why it failed, for one
 		d.attempt.tail.add(text)
+		return
 	}
+	d.early.add(text)
 }
 
 // appLine writes what the function printed, unless its level is filtered. Source: spec 4.8, E-119.
@@ -126,7 +128,7 @@ func (a *attempt) start(version string) platform.Start {
 // endRuntime: the runtime called next, or never will.
 func (d *driver) endRuntime() {
 	a := d.attempt
-	a.doneAt = time.Now()
+	a.doneAt = time.Now().Add(-a.lateBy)
 	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID),
 		Metrics: platform.RuntimeMetrics{Duration: platform.Millis(a.doneAt.Sub(a.started)), ProducedBytes: a.produced}}
 	if a.status == statusTimeout {

@@ -30,9 +30,15 @@ func script(t *testing.T, text string) string {
 
 // call is one HTTP exchange on a connection of its own. In the process sandbox the test can speak to the API itself, as if it were the runtime.
 func call(method, url, body string, headers ...string) (int, string, error) {
+	status, _, text, err := exchange(method, url, body, headers...)
+	return status, text, err
+}
+
+// exchange is call with the answer's headers.
+func exchange(method, url, body string, headers ...string) (int, http.Header, string, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	req.Close = true
 	for _, h := range headers {
@@ -41,11 +47,11 @@ func call(method, url, body string, headers ...string) (int, string, error) {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), err
+	return resp.StatusCode, resp.Header, string(b), err
 }
 
 // TestGenerations holds E-072: nothing of an old generation reaches the new one, though the address is the same.

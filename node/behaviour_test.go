@@ -80,6 +80,17 @@ func TestColdAndWarm(t *testing.T) {
 	})
 }
 
+// The tail of the invoke that was the cold one begins with what its Init said.
+func TestTailOfAColdInvoke(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(`console.log('loaded'); exports.handler = async (e) => e`)
+		order(t, []string{f.tail(`{}`).log}, "INIT_START ", "loaded", "START RequestId", "REPORT RequestId", "Init Duration")
+		if log := f.tail(`{}`).log; !strings.HasPrefix(log, "START RequestId") {
+			t.Errorf("the tail of a warm invoke is\n%s", log)
+		}
+	})
+}
+
 // C-073, E-045: an error of the handler leaves the environment as it is.
 func TestHandlerError(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {

@@ -265,6 +265,42 @@ func TestExtensionsThatHang(t *testing.T) {
 	})
 }
 
+// TestExtensionThatFloods: an extension that prints as fast as it can is slowed, and neither its function nor another one notices more.
+func TestExtensionThatFloods(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE floods=2s " + subscribed("2022-12-13", "platform+function+extension", "HTTP")}))
+		other := s.js(quickFunction)
+		other.invoke(`{}`).ok(t)
+		f.invoke(`{}`).ok(t)
+		for range 20 {
+			began := time.Now()
+			other.invoke(`{}`).ok(t)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("an invocation of another function took %v", took)
+			}
+		}
+		f.invoke(`{}`).ok(t) // in the same environment when the flood is over, or in another one
+	})
+}
+
+// TestExtensionsAfterIdleTime: a frozen extension hears of the next invocation, however long that takes.
+func TestExtensionsAfterIdleTime(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN " + subscribed("2022-12-13", "platform", "HTTP")}))
+		f.invoke(`{}`).ok(t)
+		f.invoke(`{"wait":300}`).ok(t)
+		f.told(`"platform.report"`)
+		time.Sleep(62 * time.Second) // past what any timeout of a delivery or a call may be
+		if got := f.invoke(`{"a":1}`).ok(t); got != `{"a":1}` {
+			t.Error(got)
+		}
+		f.invoke(`{}`).ok(t)
+		if n := len(regexp.MustCompile(`INVOKE [-0-9a-f]{36}`).FindAllString(strings.Join(f.logs(), ""), -1)); n < 3 {
+			t.Errorf("the extension was invoked %d times", n)
+		}
+	})
+}
+
 // resetTook is how long the reset of an environment of the function took; 0: none has ended.
 func (f *deployed) resetTook() time.Duration {
 	for _, e := range f.node.pool.Environments() {

@@ -24,6 +24,7 @@ package runtimeapi
 
 import (
 	"sync"
+	"time"
 
 	"thaw/guest/readiness"
 	"thaw/guest/telemetry"
@@ -79,6 +80,7 @@ type API struct {
 	crew     readiness.Crew
 	exts     []*extension // of crew.Members, from 1 on
 	over     wire.Ready   // what is told when everybody is parked
+	doneAt   time.Time    // when the runtime was
 	current  *invocation  // handed out; kept until the runtime calls next again
 	waiting  *invocation  // arrived while nobody was parked
 	parked   []*conn      // in a next call, oldest first
@@ -122,7 +124,7 @@ func (a *API) Deliver(i wire.Invoke, event []byte) {
 		a.mu.Unlock()
 		return
 	}
-	told := a.inviteLocked(readiness.Invoke, func(id string) []byte { return invokeEvent(id, &i) })
+	invited := a.inviteLocked(readiness.Invoke)
 	var c *conn
 	if a.stateLocked() == readiness.Ready {
 		c = a.unparkLocked()
@@ -130,15 +132,21 @@ func (a *API) Deliver(i wire.Invoke, event []byte) {
 	if c == nil {
 		a.waiting = in
 		a.mu.Unlock()
-		release(told)
+		a.invite(invited, &i)
 		return
 	}
 	a.crew.Step(0, readiness.Delivered)
 	a.current = in
 	head, rest := renderEvent(in)
 	a.mu.Unlock()
-	release(told)
 	c.release(head, rest)
+	a.invite(invited, &i) // no order is promised, and the caller waits for the runtime
+}
+
+func (a *API) invite(invited []*extension, i *wire.Invoke) {
+	if len(invited) > 0 {
+		a.hand(invited, invokeEvent(i))
+	}
 }
 
 // unparkLocked takes a poller: the newest, because an older one may be a client that gave up waiting.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"thaw/guest/readiness"
 	"thaw/guest/wire"
@@ -49,12 +50,6 @@ type extension struct {
 	conn      *conn  // parked in event/next
 	late      []byte // an event that came while it was not parked: the answer of its next call
 	errorType string // that it reported, or that its launch failed of
-}
-
-// invitation is an answer for a parked event/next.
-type invitation struct {
-	conn   *conn
-	answer []byte
 }
 
 // AddExternal takes in an extension that is about to be launched.
@@ -118,43 +113,51 @@ func (a *API) Shutdown(reason string, deadline int64) (others []string) {
 		panic(err) // two texts and a number
 	}
 	a.mu.Lock()
-	told := a.inviteLocked(readiness.Shutdown, func(id string) []byte { return extensionAnswer(id, body) })
+	invited := a.inviteLocked(readiness.Shutdown)
 	for _, m := range a.crew.Members[1:] {
 		if m.Role == readiness.External && m.Wants&readiness.Shutdown == 0 {
 			others = append(others, m.Name)
 		}
 	}
 	a.mu.Unlock()
-	release(told)
+	a.hand(invited, body)
 	return others
 }
 
-// inviteLocked releases the extensions that want an event, or keeps it for their next call.
-func (a *API) inviteLocked(want readiness.Wants, render func(id string) []byte) (told []invitation) {
+// inviteLocked moves the extensions that want an event. Those that are not parked get it with their next call.
+func (a *API) inviteLocked(want readiness.Wants) (invited []*extension) {
 	for i := 1; i < len(a.exts); i++ {
-		e, m := a.exts[i], &a.crew.Members[i]
-		if m.Wants&want == 0 {
-			continue
-		}
-		verdict, _ := a.crew.Step(i, readiness.Delivered)
-		if verdict == readiness.Answer && e.conn != nil {
-			told = append(told, invitation{e.conn, render(e.id)})
-			e.conn = nil
-		} else {
-			e.late = render(e.id)
+		if a.crew.Members[i].Wants&want != 0 {
+			a.crew.Step(i, readiness.Delivered)
+			invited = append(invited, a.exts[i])
 		}
 	}
-	return told
+	return invited
 }
 
-func release(told []invitation) {
-	for _, t := range told {
-		t.conn.release(t.answer, nil)
+// hand gives an event to those that were invited.
+func (a *API) hand(invited []*extension, body []byte) {
+	if len(invited) == 0 {
+		return
+	}
+	event := NewUUID()
+	for _, e := range invited {
+		answer := extensionAnswer(e.id, event, body)
+		a.mu.Lock()
+		c := e.conn
+		e.conn = nil
+		if c == nil {
+			e.late = answer
+		}
+		a.mu.Unlock()
+		if c != nil {
+			c.release(answer, nil)
+		}
 	}
 }
 
-// invokeEvent is the answer of event/next for an invocation. Payloads are not shown to extensions. E-086 to E-088.
-func invokeEvent(id string, i *wire.Invoke) []byte {
+// invokeEvent is the event of an invocation. Payloads are not shown to extensions. E-086 to E-088.
+func invokeEvent(i *wire.Invoke) []byte {
 	type tracing struct {
 		Type  string `json:"type"`
 		Value string `json:"value"`
@@ -173,14 +176,14 @@ func invokeEvent(id string, i *wire.Invoke) []byte {
 	if err != nil {
 		panic(err) // texts and a number
 	}
-	return extensionAnswer(id, body)
+	return body
 }
 
-func extensionAnswer(id string, body []byte) []byte {
+func extensionAnswer(id, event string, body []byte) []byte {
 	b := make([]byte, 0, 256+len(body))
 	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"...)
 	b = appendHeader(b, "Lambda-Extension-Identifier", id)
-	b = appendHeader(b, "Lambda-Extension-Event-Identifier", NewUUID())
+	b = appendHeader(b, "Lambda-Extension-Event-Identifier", event)
 	b = fmt.Appendf(b, "Content-Length: %d\r\n\r\n", len(body))
 	return append(b, body...)
 }
@@ -394,6 +397,7 @@ func (a *API) eventNext(c *conn, q *request) error {
 	}
 	e.conn, c.parked = c, true
 	over, told := a.over, a.extensionLocked(who)
+	over.RuntimeUs = time.Since(a.doneAt).Microseconds()
 	a.mu.Unlock()
 	if from == readiness.Registered {
 		if err := a.send(wire.KindExtension, told, nil); err != nil {

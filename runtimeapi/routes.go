@@ -141,7 +141,7 @@ func (a *API) next(c *conn, q *request) error {
 		ready.UserAgent = a.agentLocked()
 		if verdict == readiness.Park {
 			// Output is sent before the event of the next invocation can be: the host waits for Ready.
-			a.over = ready
+			a.over, a.doneAt = ready, time.Now()
 			a.mu.Unlock()
 			if err := a.sendParked(ready, meaning); err != nil {
 				return err
@@ -204,6 +204,8 @@ func (a *API) sendParked(r wire.Ready, m readiness.Meaning) error {
 		return io.ErrClosedPipe
 	case m&readiness.AllParked != 0:
 		return a.host.SendReady(r)
+	case a.hub == nil || a.hub.Off(): // Ready will say it
+		return nil
 	}
 	return a.host.SendRuntimeDone(wire.RuntimeDone{Generation: r.Generation, RequestID: r.RequestID})
 }

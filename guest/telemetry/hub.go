@@ -172,6 +172,9 @@ func (h *Hub) Flush(limit time.Duration) {
 	}
 }
 
+// Off says that nobody listens, nor ever will.
+func (h *Hub) Off() bool { return h.off.Load() }
+
 // Close ends all deliveries and waits for that.
 func (h *Hub) Close() {
 	h.off.Store(true)

@@ -49,6 +49,9 @@ func (s *subscriber) putLocked(n news) {
 		return
 	}
 	if n.kind != Platform {
+		if !s.roomLocked(len(n.text)) { // what is dropped is not worth being rendered
+			return
+		}
 		s.recordLocked(platform.Line(s.w.schema, n.at, n.kind, n.text, s.h.o.LogsJSON))
 		return
 	}
@@ -57,10 +60,18 @@ func (s *subscriber) putLocked(n news) {
 	}
 }
 
+// roomLocked says whether a record of that size has room, and counts it as dropped when it has not.
+func (s *subscriber) roomLocked(n int) bool {
+	if s.size+n <= 2*s.w.maxBytes && len(s.queue) < 2*s.w.maxItems || len(s.queue) == 0 {
+		return true
+	}
+	s.dropped.Records++
+	s.dropped.Bytes += int64(n)
+	return false
+}
+
 func (s *subscriber) recordLocked(r []byte) {
-	if s.size+len(r) > 2*s.w.maxBytes && len(s.queue) > 0 || len(s.queue) >= 2*s.w.maxItems {
-		s.dropped.Records++
-		s.dropped.Bytes += int64(len(r))
+	if !s.roomLocked(len(r)) {
 		return
 	}
 	if s.dropped.Records > 0 {

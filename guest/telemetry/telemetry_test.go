@@ -253,7 +253,7 @@ func TestSlowConsumer(t *testing.T) {
 					continue
 				}
 				var d struct{ Record platform.LogsDropped }
-				if err := json.Unmarshal([]byte(e), &d); err != nil || d.Record.Reason == "" || d.Record.Records < lines/2 || d.Record.Bytes < lines/2*1024 {
+				if err := json.Unmarshal([]byte(e), &d); err != nil || d.Record.Reason == "" || d.Record.Records < lines/2 || d.Record.Bytes < lines/2*1000 {
 					t.Errorf("%s after %d: %v", e, kept, err)
 				}
 				return

@@ -240,11 +240,12 @@ type Ready struct {
 	Generation uint64   `json:"gen"`
 	Next       NextKind `json:"next"`
 	RequestID  string   `json:"id,omitempty"` // of the invocation that this call ends
+	RuntimeUs  int64    `json:"rt,omitempty"` // how long before this the runtime called next, where extensions took longer
 	UserAgent  string   `json:"ua,omitempty"` // first Ready of a generation only: the runtime release, at most 128 bytes
 }
 
-// RuntimeDone says that the runtime called next after an invocation while extensions are still at it; Ready follows when they
-// have called next, too. All output that was written before the call has been sent before.
+// RuntimeDone says that the runtime called next after an invocation while extensions are still at it, where somebody has subscribed
+// to hear it now; Ready follows when they have called next, too, and says it otherwise. All output that was written before the call has been sent before.
 type RuntimeDone struct {
 	Generation uint64 `json:"gen"`
 	RequestID  string `json:"id"`
