@@ -85,21 +85,23 @@ type Served struct {
 // exist only as far as Numbers lists them. A value that a View gave out is never changed: Clone it.
 type Record struct {
 	Key
-	Partition     string
-	Incarnation   uint64                     // tells functions of the same name, one after the other, apart; part of the keys of its versions
-	Latest        VersionRecord              // as customers see it
-	Epoch         uint64                     // of Latest when that serves
-	Before        *Served                    `json:",omitempty"` // serves instead of Latest while set
-	Numbers       []int                      // published versions, ascending
-	NextNumber    int                        // of the next version; never goes back
-	Reserved      *int                       `json:",omitempty"` // reserved concurrency
-	Provisioned   map[Qualifier]Provision    `json:",omitempty"` // provisioned concurrency, by version or alias
-	Aliases       map[Qualifier]Alias        `json:",omitempty"`
-	Policies      map[Qualifier][]Permission `json:",omitempty"` // resource policies; of the unqualified function under ""
-	Tags          map[string]string
-	RecursiveLoop string                    `json:",omitempty"` // Terminate unless set
-	EventInvoke   map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier
-	Revision      uint64                    `json:"-"`          // the store's, for its optimistic lock
+	Partition      string
+	Incarnation    uint64                           // tells functions of the same name, one after the other, apart; part of the keys of its versions
+	Latest         VersionRecord                    // as customers see it
+	Epoch          uint64                           // of Latest when that serves
+	Before         *Served                          `json:",omitempty"` // serves instead of Latest while set
+	Numbers        []int                            // published versions, ascending
+	NextNumber     int                              // of the next version; never goes back
+	Reserved       *int                             `json:",omitempty"` // reserved concurrency
+	Provisioned    map[Qualifier]Provision          `json:",omitempty"` // provisioned concurrency, by version or alias
+	Aliases        map[Qualifier]Alias              `json:",omitempty"`
+	Policies       map[Qualifier][]Permission       `json:",omitempty"` // resource policies; of the unqualified function under ""
+	RuntimeUpdates map[VersionNumber]RuntimeUpdates `json:",omitempty"`
+	Scaling        map[VersionNumber]Scaling        `json:",omitempty"`
+	Tags           map[string]string
+	RecursiveLoop  string                    `json:",omitempty"` // Terminate unless set
+	EventInvoke    map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier
+	Revision       uint64                    `json:"-"`          // the store's, for its optimistic lock
 }
 
 // Clone returns a copy to change.
@@ -119,6 +121,7 @@ func (r *Record) Clone() *Record {
 	for name, a := range c.Aliases {
 		c.Aliases[name] = a.Clone()
 	}
+	c.RuntimeUpdates, c.Scaling = maps.Clone(r.RuntimeUpdates), maps.Clone(r.Scaling)
 	c.Policies = maps.Clone(r.Policies)
 	for q, list := range c.Policies {
 		c.Policies[q] = slices.Clone(list)
@@ -133,6 +136,8 @@ func (r *Record) Forget(q Qualifier) {
 	delete(r.Provisioned, q)
 	delete(r.EventInvoke, q)
 	delete(r.Policies, q)
+	delete(r.RuntimeUpdates, VersionNumber(q))
+	delete(r.Scaling, VersionNumber(q))
 }
 
 // ProvisionedTotal is the provisioned concurrency of all versions and aliases together.
