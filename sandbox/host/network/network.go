@@ -10,13 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,23 +59,6 @@ type Networks struct {
 	used      map[int]bool
 	forwarded []string // devices whose forwarding we switched on
 }
-
-// Network is that of one sandbox.
-type Network struct {
-	n      *Networks
-	slot   int
-	device string   // on the host
-	ns     *os.File // namespace
-}
-
-// Namespace is where the sandbox's device eth0 is. It stays the Network's.
-func (w *Network) Namespace() *os.File { return w.ns }
-
-// Device is the host's end of eth0.
-func (w *Network) Device() string { return w.device }
-
-// Outside is the address that the sandbox has on the host.
-func (w *Network) Outside() netip.Addr { return toAddr(w.n.base + uint32(w.slot)) }
 
 // Relay is where the host answers names; the zero value: sandboxes ask name servers themselves.
 func (n *Networks) Relay() netip.AddrPort {
@@ -271,214 +252,6 @@ func (n *Networks) Make() (_ *Network, err error) {
 		return nil, err
 	}
 	return w, n.nft.add(w.device, outside)
-}
-
-// NewNamespace makes a network namespace without IPv6. It lives as long as the file or a process in it.
-func NewNamespace() (*os.File, error) {
-	runtime.LockOSThread()
-	old, err := netns.Get()
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("network namespace: %w", err)
-	}
-	defer old.Close()
-	ns, err := netns.New() // enters it
-	if err == nil {
-		for _, dev := range []string{"all", "default"} {
-			if e := writeSysctl("ipv6", dev, "disable_ipv6", "1"); e != nil && !errors.Is(e, os.ErrNotExist) {
-				err = errors.Join(err, e)
-			}
-		}
-	}
-	if back := netns.Set(old); back != nil {
-		// The thread stays locked and dies with its goroutine: nobody may run on it in the wrong namespace.
-		return nil, fmt.Errorf("back to the host's network namespace: %w", errors.Join(back, err))
-	}
-	runtime.UnlockOSThread()
-	if err != nil {
-		if ns.IsOpen() {
-			ns.Close()
-		}
-		return nil, fmt.Errorf("network namespace: %w", err)
-	}
-	return os.NewFile(uintptr(ns), "network namespace"), nil
-}
-
-// writeSysctl sets /proc/sys/net/FAMILY/conf/DEVICE/KEY of the calling thread's namespace.
-func writeSysctl(family, device, key, value string) error {
-	return os.WriteFile(filepath.Join("/proc/sys/net", family, "conf", device, key), []byte(value), 0)
-}
-
-// makeLink joins namespace and host.
-func (w *Network) makeLink() error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.HardwareAddr, attrs.MTU = w.device, gatewayMAC, w.n.mtu()
-	veth := netlink.NewVeth(attrs)
-	veth.PeerName, veth.PeerHardwareAddr, veth.PeerNamespace, veth.PeerMTU = "eth0", insideMAC, netlink.NsFd(w.ns.Fd()), uint32(attrs.MTU)
-	if err := w.n.host.LinkAdd(veth); err != nil {
-		return fmt.Errorf("veth: %w", err)
-	}
-	in, err := netlink.NewHandleAt(netns.NsHandle(w.ns.Fd()), unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("netlink inside: %w", err)
-	}
-	defer in.Close()
-	lo, err := in.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("loopback inside: %w", err)
-	}
-	eth, err := in.LinkByName("eth0")
-	if err != nil {
-		return fmt.Errorf("eth0 inside: %w", err)
-	}
-	ip := net.IPNet{IP: Inside.Addr().AsSlice(), Mask: net.CIDRMask(Inside.Bits(), 32)}
-	for _, do := range []func() error{
-		func() error { return in.LinkSetUp(lo) },
-		func() error { return in.AddrAdd(eth, &netlink.Addr{IPNet: &ip}) },
-		func() error { return in.LinkSetUp(eth) },
-		func() error {
-			return in.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: Gateway.AsSlice()})
-		},
-		func() error { return in.NeighAdd(neighbour(eth, Gateway, gatewayMAC)) },
-	} {
-		if err := do(); err != nil {
-			return fmt.Errorf("network inside: %w", err)
-		}
-	}
-	return nil
-}
-
-func neighbour(l netlink.Link, a netip.Addr, mac net.HardwareAddr) *netlink.Neigh {
-	return &netlink.Neigh{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT, IP: a.AsSlice(), HardwareAddr: mac}
-}
-
-// route leads the sandbox's outside address to its device.
-func (w *Network) route(outside netip.Addr) error {
-	host := w.n.host
-	l, err := host.LinkByName(w.device)
-	if err != nil {
-		return fmt.Errorf("veth: %w", err)
-	}
-	if err := writeSysctl("ipv6", w.device, "disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("veth without IPv6: %w", err)
-	}
-	if err := writeSysctl("ipv4", w.device, "forwarding", "1"); err != nil {
-		return fmt.Errorf("forwarding of %s: %w", w.device, err)
-	}
-	if reachesLoopback(w.n.paths.access) {
-		// What comes by this device may be for the loopback. The rules let through what access names, and nothing else.
-		if err := writeSysctl("ipv4", w.device, "route_localnet", "1"); err != nil {
-			return fmt.Errorf("way of %s to the loopback: %w", w.device, err)
-		}
-	}
-	if err := host.LinkSetUp(l); err != nil {
-		return fmt.Errorf("veth: %w", err)
-	}
-	dst := net.IPNet{IP: outside.AsSlice(), Mask: net.CIDRMask(32, 32)}
-	if err := host.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: &dst, Scope: netlink.SCOPE_LINK}); err != nil {
-		return fmt.Errorf("route to sandbox: %w", err)
-	}
-	if err := host.NeighAdd(neighbour(l, outside, insideMAC)); err != nil {
-		return fmt.Errorf("neighbour: %w", err)
-	}
-	return nil
-}
-
-// Close removes the network. The device inside goes with the one outside.
-func (w *Network) Close() error {
-	var errs []error
-	if w.n.nft != nil {
-		errs = append(errs, w.n.nft.remove(w.device))
-	}
-	if l, err := w.n.host.LinkByName(w.device); err == nil {
-		if err := w.n.host.LinkDel(l); err != nil && !errors.Is(err, syscall.ENODEV) {
-			errs = append(errs, fmt.Errorf("veth %s: %w", w.device, err))
-		}
-	}
-	if w.ns != nil {
-		w.ns.Close()
-	}
-	w.n.mu.Lock()
-	delete(w.n.used, w.slot)
-	w.n.mu.Unlock()
-	return errors.Join(errs...)
-}
-
-// uplinks are the devices that default routes leave by.
-func (n *Networks) uplinks() ([]netlink.Link, error) {
-	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
-	if err != nil {
-		return nil, fmt.Errorf("routes: %w", err)
-	}
-	var links []netlink.Link
-	seen := make(map[int]bool)
-	for _, r := range routes {
-		if r.Dst != nil && !r.Dst.IP.IsUnspecified() {
-			continue
-		}
-		hops := []int{r.LinkIndex}
-		for _, h := range r.MultiPath {
-			hops = append(hops, h.LinkIndex)
-		}
-		for _, i := range hops {
-			if i == 0 || seen[i] {
-				continue
-			}
-			seen[i] = true
-			l, err := n.host.LinkByIndex(i)
-			if err != nil {
-				return nil, fmt.Errorf("uplink: %w", err)
-			}
-			links = append(links, l)
-		}
-	}
-	return links, nil
-}
-
-// mtu is the smallest of the uplinks', so that nothing has to be cut on the way out.
-func (n *Networks) mtu() int {
-	mtu := 1500
-	links, _ := n.uplinks()
-	for _, l := range links {
-		if m := l.Attrs().MTU; m > 0 && m < mtu {
-			mtu = m
-		}
-	}
-	return mtu
-}
-
-// forwardUplinks switches forwarding on for the uplinks only, not for the host: a packet is forwarded when the device it came in by allows
-// it, and answers come in by the uplinks. What such a device would forward beside our answers is dropped (ruleset.guard): the host
-// becomes nobody's router.
-func (n *Networks) forwardUplinks() error {
-	links, err := n.uplinks()
-	if err != nil {
-		return err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, l := range links {
-		name := l.Attrs().Name
-		b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv4/conf", name, "forwarding"))
-		if err != nil {
-			return fmt.Errorf("forwarding of %s: %w", name, err)
-		}
-		if strings.TrimSpace(string(b)) == "1" {
-			continue
-		}
-		if err := n.nft.guard(name); err != nil {
-			return err
-		}
-		// First the note, then the deed: the next server must know, whatever happens to this one.
-		if err := os.WriteFile(n.state, []byte(strings.Join(append(n.forwarded, name), "\n")), 0o600); err != nil {
-			return fmt.Errorf("network state: %w", err)
-		}
-		n.forwarded = append(n.forwarded, name)
-		if err := writeSysctl("ipv4", name, "forwarding", "1"); err != nil {
-			return fmt.Errorf("forwarding of %s: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR), and what it gave may lack an entry. On a
