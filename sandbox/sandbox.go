@@ -23,10 +23,13 @@ import (
 // ID names a sandbox: lower-case letters, digits and hyphens, unique among everything that a data folder has known.
 type ID string
 
-// Mount puts a host file or folder, read-only, at a path inside. A Target lies below one of Roots; when targets nest, the outer comes first.
+// Mount puts a host file or folder, or what is in an image, read-only, at a path inside. A Target lies below one of Roots; when targets nest, the outer comes first.
 type Mount struct {
 	Source string // absolute host path
 	Target string // absolute path inside
+	// Image: Source is the image of a file system (EROFS, not compressed), whose root comes to Target. It is one of the
+	// operator's making: a kernel of the host's may read it. Only where Capabilities.Images.
+	Image bool
 }
 
 // Roots are the folders under which a Mount may stand; a backend has them ready, empty, in every sandbox.
@@ -45,6 +48,7 @@ type Spec struct {
 type Capabilities struct {
 	Isolates    bool // processes see nothing of the host
 	Mounts      bool // paths inside are real; otherwise translate them with Translate
+	Images      bool // a Mount may be an image
 	LimitsCPU   bool
 	LimitsMem   bool
 	Snapshots   bool

@@ -76,6 +76,7 @@ type Backend struct {
 	nets   *network.Networks // nil: loopback only
 	skel   *skeleton
 	key    string // see snapshotKey
+	images bool   // this host mounts images
 
 	launchMu sync.Mutex // one start at a time; guards launch
 	launch   *launch.Launcher
@@ -155,6 +156,7 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if b.skel, err = makeSkeleton(filepath.Join(b.opt.Dir, "skeleton"), b.opt.GuestExe, dns); err != nil {
 		return err
 	}
+	b.images = mountsImages()
 	if b.key, err = b.snapshotKey(); err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func (b *Backend) Name() string { return "gvisor" }
 // Capabilities implements sandbox.Backend.
 func (b *Backend) Capabilities() sandbox.Capabilities {
 	return sandbox.Capabilities{
-		Isolates: true, Mounts: true,
+		Isolates: true, Mounts: true, Images: b.images,
 		LimitsCPU: b.groups.HasCPU(), LimitsMem: b.groups.HasMemory(),
 		BlankReady: max(b.opt.Blank, 0), UID: userID, GID: groupID,
 		Snapshots: true, SnapshotKey: b.key,
@@ -265,6 +267,9 @@ func (b *Backend) reserve(spec sandbox.Spec) error {
 	for _, m := range spec.Mounts {
 		if err := checkMount(m); err != nil {
 			return err
+		}
+		if m.Image && !b.images {
+			return fmt.Errorf("mount %s at %s: this host mounts no images", m.Source, m.Target)
 		}
 	}
 	b.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -162,4 +163,14 @@ func newSpec(root, tmp string) specs.Spec {
 			},
 		},
 	}
+}
+
+// mountsImages says whether the host has what images are mounted with.
+func mountsImages() bool {
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil || !slices.Contains(strings.Fields(string(known)), "erofs") {
+		return false
+	}
+	_, err = os.Stat("/dev/loop-control")
+	return err == nil
 }

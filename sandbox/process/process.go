@@ -93,6 +93,9 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 	if spec.ID == "" || filepath.Base(string(spec.ID)) != string(spec.ID) || strings.HasPrefix(string(spec.ID), ".") {
 		return nil, fmt.Errorf("sandbox id %q: not a name", spec.ID)
 	}
+	if slices.ContainsFunc(spec.Mounts, func(m sandbox.Mount) bool { return m.Image }) {
+		return nil, fmt.Errorf("sandbox %s: without isolation there is nowhere to mount an image", spec.ID)
+	}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()

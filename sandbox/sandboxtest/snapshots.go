@@ -43,6 +43,7 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	}{
 		{"the original ends with its checkpoint", originals},
 		{"parts may come from readers", readers},
+		{"an image is there again after a restore", imagesRestored},
 		{"a source may be removed while it is restored", evicted},
 		{"a sink that fails fails the checkpoint", badSinks},
 		{"damaged snapshots give an error and leave nothing", damaged},

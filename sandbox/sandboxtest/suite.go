@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 		{"a kill with patience lets the runtime handle SIGTERM", terminating},
 		{"out of memory ends the runtime", outOfMemory},
 		{"mounts are read-only", readOnly},
+		{"an image is mounted like a folder, and goes with its sandbox", images},
 		{"files of the host are not there", noHostFiles},
 		{"/tmp has its size and mode", tmpSize},
 		{"a sandbox whose stream ends goes away", streamEnd},

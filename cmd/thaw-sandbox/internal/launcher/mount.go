@@ -36,7 +36,7 @@ func unmountTree(dir string) error {
 	return nil
 }
 
-// bindAll mounts host files and folders below root, read-only, in the order given.
+// bindAll mounts files, folders and images of the host below root, read-only, in the order given.
 func bindAll(root string, mounts []sandbox.Mount) error {
 	rootFD, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -54,9 +54,9 @@ func bindAll(root string, mounts []sandbox.Mount) error {
 // bind makes the mount complete before it attaches it: what is changed on an attached mount is not carried to its copies, so a
 // read-only remount would leave the one that the gofer sees writable.
 func bind(rootFD int, m sandbox.Mount) error {
-	tree, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := openSource(m)
 	if err != nil {
-		return fmt.Errorf("open source: %w", err)
+		return err
 	}
 	defer unix.Close(tree)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
@@ -73,6 +73,17 @@ func bind(rootFD int, m sandbox.Mount) error {
 	}
 	defer unix.Close(target)
 	return unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+// openSource makes a mount that is at no path yet.
+func openSource(m sandbox.Mount) (tree int, err error) {
+	if m.Image {
+		return openImage(m.Source)
+	}
+	if tree, err = unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("open source: %w", err)
+	}
+	return tree, nil
 }
 
 // mountPoint opens a path below root, and makes it where it is missing. No step leaves root, whatever links a package's folders hold.
