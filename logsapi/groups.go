@@ -1,7 +1,6 @@
 package logsapi
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -181,5 +180,49 @@ func deleteRetentionPolicy(c *call) (any, error) {
 	return nil, c.logs().Configure(c.ctx(), name, func(g *logstore.Group) { g.Retention = 0 })
 }
 
-// sorted keys, for texts that must be the same each time.
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+// regexPart is a pattern of ListLogGroups: parts of names with | between, each of three characters at least; ^ ties one to the beginning.
+var regexPart = newShape(3, 129, `(\^?[\.\-_\/#A-Za-z0-9]{3,24})(\|\^?[\.\-_\/#A-Za-z0-9]{3,24}){0,4}`)
+
+// listLogGroups answers ListLogGroups.
+func listLogGroups(c *call) (any, error) {
+	in, err := decode[struct {
+		Pattern   *string `json:"logGroupNamePattern"`
+		Class     *string `json:"logGroupClass"`
+		NextToken *string `json:"nextToken"`
+		Limit     *int64  `json:"limit"`
+	}](c)
+	if err != nil {
+		return nil, err
+	}
+	var v violations
+	v.text("logGroupNamePattern", in.Pattern, regexPart)
+	v.oneOf("logGroupClass", in.Class, classes...)
+	v.text("nextToken", in.NextToken, someToken)
+	v.number("limit", in.Limit, 1, 1000)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	groups := slices.DeleteFunc(c.logs().Groups(), func(g logstore.Group) bool {
+		return or(in.Class, classes[0]) != classes[0] || in.Pattern != nil && !slices.ContainsFunc(strings.Split(*in.Pattern, "|"), func(part string) bool {
+			begin, tied := strings.CutPrefix(part, "^")
+			return tied && strings.HasPrefix(g.Name, begin) || !tied && strings.Contains(g.Name, part)
+		})
+	})
+	page, next, err := pageOf(groups, func(g logstore.Group) string { return g.Name }, in.NextToken, or(in.Limit, 50))
+	if err != nil {
+		return nil, err
+	}
+	type summary struct {
+		LogGroupARN   string `json:"logGroupArn"`
+		LogGroupClass string `json:"logGroupClass"`
+		LogGroupName  string `json:"logGroupName"`
+	}
+	out := struct {
+		LogGroups []summary `json:"logGroups"`
+		NextToken string    `json:"nextToken,omitempty"`
+	}{[]summary{}, next}
+	for _, g := range page {
+		out.LogGroups = append(out.LogGroups, summary{c.groupARN(g.Name), classes[0], g.Name})
+	}
+	return out, nil
+}

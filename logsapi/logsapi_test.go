@@ -165,6 +165,11 @@ func TestGroupsAndStreams(t *testing.T) {
 	if len(names) != 120 || !slices.IsSorted(names) {
 		t.Errorf("%d groups", len(names))
 	}
+	for pattern, want := range map[string]int{"^/g/0": 98, "g/00|^/g/01": 20, "^none|^g/0": 0} { // 049 and 099 went
+		if n := strings.Count(w.ok("ListLogGroups", `{"limit":1000,"logGroupNamePattern":"`+pattern+`"}`), `"logGroupName":"/g/`); n != want {
+			t.Errorf("%d groups for %s, want %d", n, pattern, want)
+		}
+	}
 	w.ok("PutRetentionPolicy", `{"logGroupName":"/g/001","retentionInDays":14}`)
 	got := w.ok("DescribeLogGroups", `{"logGroupNamePrefix":"/g/001"}`)
 	const arn = "arn:aws:logs:eu-west-1:000000000000:log-group:/g/001"

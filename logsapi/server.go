@@ -71,6 +71,7 @@ func operations() map[string]func(*call) (any, error) {
 		"FilterLogEvents":       filterLogEvents,
 		"GetLogEvents":          getLogEvents,
 		"GetQueryResults":       getQueryResults,
+		"ListLogGroups":         listLogGroups,
 		"ListTagsForResource":   listTagsForResource,
 		"ListTagsLogGroup":      listTagsLogGroup,
 		"PutLogEvents":          putLogEvents,

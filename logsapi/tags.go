@@ -3,6 +3,7 @@ package logsapi
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"thaw/logstore"
@@ -11,7 +12,7 @@ import (
 const maxTags = 50
 
 func (v *violations) tags(tags map[string]string) {
-	for _, key := range sortedKeys(tags) {
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		value := tags[key]
 		v.text("tags.key", &key, tagKey)
 		v.text(fmt.Sprintf("tags.%s.member", key), &value, tagValue)

@@ -135,7 +135,7 @@ func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 		rest := part
 		for len(rest) > 0 && len(buf) < writeBytes && seg.size+int64(len(buf)) < s.segmentBytes() {
 			e := rest[0].event
-			buf = append(append(buf, encode(recordOf(e))...), '\n')
+			buf = append(appendRecord(buf, recordOf(e)), '\n')
 			ends = append(ends, len(buf))
 			rest = rest[1:]
 		}
