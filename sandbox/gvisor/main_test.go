@@ -73,6 +73,21 @@ func programVars(tb testing.TB) []string {
 	return []string{exeVar + "=" + exe, guestVar + "=" + guest}
 }
 
+// ownPrograms are programVars with paths that no other test's sandboxes have: by the path a test finds its processes.
+func ownPrograms(tb testing.TB) []string {
+	tb.Helper()
+	vars, dir := programVars(tb), tb.TempDir()
+	for i, v := range vars {
+		name, path, _ := strings.Cut(v, "=")
+		own := filepath.Join(dir, filepath.Base(path))
+		if err := os.Link(path, own); err != nil {
+			tb.Fatal(err)
+		}
+		vars[i] = name + "=" + own
+	}
+	return vars
+}
+
 func child(tb testing.TB, part, dir string) *childtest.Process {
 	tb.Helper()
 	return childtest.Start(tb, part, dir, programVars(tb)...)

@@ -33,7 +33,7 @@ func alone(t *testing.T) bool {
 	needRoot(t)
 	t.Parallel()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")
-	cmd.Env = append(append(os.Environ(), insideVar+"="+t.Name()), programVars(t)...)
+	cmd.Env = append(append(os.Environ(), insideVar+"="+t.Name()), ownPrograms(t)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

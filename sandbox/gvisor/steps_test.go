@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"thaw/sandbox"
-	"thaw/sandbox/host/network"
 )
 
 // failing is the step that is to fail, before it is done or after.
@@ -28,15 +26,14 @@ var errSpoilt = errors.New("this step was to fail")
 
 // Whatever step fails, nothing of the sandbox is left, and the next one can have its name.
 func TestAStepThatFailsLeavesNothing(t *testing.T) {
-	if !alone(t) {
+	if !inLab(t) {
 		return
 	}
-	newLab(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the collector closes files that nobody knows any more
 	var next atomic.Pointer[failing]
 	b := open(t, func(o *Options) {
+		online(o)
 		o.Blank = -1
-		o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 		o.spoil = func(step string, done bool) error {
 			if f := next.Load(); f != nil && *f == (failing{step, done}) {
 				next.Store(nil)
