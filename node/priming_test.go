@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,8 +53,32 @@ func javaZip(t testing.TB, s *server, class, source string) []byte {
 	return zipOf(t, javaFiles(t, s, class, source))
 }
 
+// compiled has what was compiled for a test already, by its source: files by name. A compiler takes seconds of processor time.
+var compiled struct {
+	sync.Mutex
+	of map[string]map[string]string
+}
+
+// compileOnce compiles a source, or gives what it was compiled to before.
+func compileOnce(source string, compile func() map[string]string) map[string]string {
+	compiled.Lock()
+	defer compiled.Unlock()
+	if compiled.of == nil {
+		compiled.of = map[string]map[string]string{}
+	}
+	if compiled.of[source] == nil {
+		compiled.of[source] = compile()
+	}
+	return maps.Clone(compiled.of[source])
+}
+
 // javaFiles compiles one class, against what AWS's client gives functions and further jars.
 func javaFiles(t testing.TB, s *server, class, source string, jarsToo ...string) map[string]string {
+	t.Helper()
+	return compileOnce(source, func() map[string]string { return javac(t, s, class, source, jarsToo...) })
+}
+
+func javac(t testing.TB, s *server, class, source string, jarsToo ...string) map[string]string {
 	t.Helper()
 	javac, err := exec.LookPath("javac")
 	if err != nil {
@@ -88,6 +114,11 @@ func javaFiles(t testing.TB, s *server, class, source string, jarsToo ...string)
 
 func goZip(t *testing.T, source string) []byte {
 	t.Helper()
+	return zipOf(t, compileOnce(source, func() map[string]string { return goFiles(t, source) }))
+}
+
+func goFiles(t *testing.T, source string) map[string]string {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"main.go": source, "go.mod": "module primed\n\ngo 1.24\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -103,7 +134,7 @@ func goZip(t *testing.T, source string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return zipOf(t, map[string]string{"bootstrap": string(b)})
+	return map[string]string{"bootstrap": string(b)}
 }
 
 // Every primed function here keeps a list in memory: of what ran, in order. A priming event adds its mark and what is in it, each hook its name. With the
