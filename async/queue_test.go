@@ -26,11 +26,13 @@ func TestRetries(t *testing.T) {
 		s.answer = errs
 		s.accept("f", "a", "{}")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		s.wantRuns("f a at 0s", "f a at 1m0s", "f a at 3m0s")
 		s.function("f", config(function.EventInvoke{MaxRetries: number(0)}))
 		s.runs, s.begun = nil, time.Now()
 		s.accept("f", "b", "{}")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		s.wantRuns("f b at 0s")
 		s.wantNothingLeft()
 		if s.received != 2 || s.dropped != 2 || len(s.ages) != 2 {
@@ -48,6 +50,7 @@ func TestAgeOfRetries(t *testing.T) {
 		s.function("f", config(function.EventInvoke{MaxAgeSeconds: number(60), OnFailure: "arn:aws:sqs:eu-west-1:000000000000:q"}))
 		s.accept("f", "a", "{}")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		s.wantRuns("f a at 0s")
 		if len(s.sent) != 1 || !strings.Contains(string(s.sent[0].Body), `"condition":"EventAgeExceeded","approximateInvokeCount":1`) {
 			t.Fatalf("sent %+v", s.sent)
@@ -56,6 +59,7 @@ func TestAgeOfRetries(t *testing.T) {
 		s.runs, s.begun = nil, time.Now()
 		s.accept("f", "b", "{}")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		s.wantRuns("f b at 0s", "f b at 1m0s")
 		s.wantNothingLeft()
 	})
@@ -79,6 +83,7 @@ func TestThrottledForAnHour(t *testing.T) {
 			s.accept("f", fmt.Sprint(i), "{}")
 		}
 		time.Sleep(time.Second / 2)
+		synctest.Wait()
 		s.accept("g", "quick", "{}")
 		synctest.Wait()
 		if got := s.ran(); got[len(got)-1] != "g quick at 500ms" {
@@ -96,6 +101,7 @@ func TestThrottledForAnHour(t *testing.T) {
 			t.Errorf("%d attempts, at %v", len(s.runs), at)
 		}
 		time.Sleep(6 * time.Minute)
+		synctest.Wait()
 		s.wantNothingLeft()
 		if s.dropped != 0 {
 			t.Errorf("%d of them were dropped", s.dropped)
@@ -112,10 +118,15 @@ func TestThrottledUntilTooOld(t *testing.T) {
 		s.answer = func(*invoke.Request) (string, error) { return "", &pool.ThrottledError{} }
 		s.accept("f", "a", "{}")
 		time.Sleep(59 * time.Second)
-		if len(s.sent) != 0 {
-			t.Errorf("it ended early: %+v", s.sent)
+		synctest.Wait()
+		s.mu.Lock()
+		early := len(s.sent)
+		s.mu.Unlock()
+		if early != 0 {
+			t.Error("it ended early")
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if len(s.sent) != 1 || strings.Contains(string(s.sent[0].Body), "responseContext") || s.sent[0].At.Sub(s.begun) != time.Minute {
 			t.Errorf("sent %+v", s.sent)
 		}
@@ -214,12 +225,14 @@ func TestADestinationOutOfReach(t *testing.T) {
 			t.Errorf("%d ran, %d were told", len(s.runs), len(s.sent))
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		s.stop() // and what is to be told is not forgotten
 		s.start()
 		s.mu.Lock()
 		away = false
 		s.mu.Unlock()
 		time.Sleep(6 * time.Minute)
+		synctest.Wait()
 		if len(s.runs) != 51 || len(s.sent) != 51 || s.undelivered != 0 {
 			t.Errorf("%d ran, %d were told, %d not", len(s.runs), len(s.sent), s.undelivered)
 		}
@@ -235,10 +248,12 @@ func TestADestinationThatStaysAwayIsGivenUp(t *testing.T) {
 		s.send = func(*Message) error { return errOut }
 		s.accept("f", "1", "{}")
 		time.Sleep(tellFor - time.Minute)
+		synctest.Wait()
 		if s.undelivered != 0 || s.store.left() == 0 {
 			t.Error("it was given up early")
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if s.undelivered != 1 {
 			t.Errorf("%d were given up", s.undelivered)
 		}
@@ -271,6 +286,7 @@ func TestStopAndStart(t *testing.T) {
 			s.accept("f", fmt.Sprint(i), "{}")
 		}
 		time.Sleep(time.Millisecond)
+		synctest.Wait()
 		s.stop()
 		if len(s.runs) != 2 || time.Since(s.begun) != time.Second {
 			t.Errorf("%d ran, and it took %v", len(s.runs), time.Since(s.begun))
@@ -281,6 +297,7 @@ func TestStopAndStart(t *testing.T) {
 		s.start()
 		defer s.stop()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		of := map[string]int{}
 		for _, r := range s.runs {
 			of[r.id]++
@@ -322,6 +339,7 @@ func TestPurge(t *testing.T) {
 		}
 		s.accept("g", "g", "{}")
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		b, err := s.queue.Backlog(t.Context())
 		if err != nil || len(b) != 2 || b[0].Events != 10 || !b[0].Oldest.Equal(s.begun) || b[0].Paused.IsZero() || b[1].Lane.Name != "g" {
 			t.Errorf("%+v, %v", b, err)
@@ -333,11 +351,13 @@ func TestPurge(t *testing.T) {
 		s.answer, s.runs = nil, nil
 		s.mu.Unlock()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(s.runs) != 1 || s.runs[0].id != "g" {
 			t.Errorf("ran %+v", s.runs)
 		}
 		s.accept("f", "after", "{}")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		s.wantNothingLeft()
 	})
 }
@@ -359,6 +379,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("an event: %v", err)
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if len(s.runs) != 1 {
 			t.Errorf("it was tried %d times without being noted", len(s.runs))
 		}
@@ -369,6 +390,7 @@ func TestFullDisk(t *testing.T) {
 		s.store.full = false
 		s.store.mu.Unlock()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(s.runs) != 2 {
 			t.Errorf("it was tried %d times", len(s.runs))
 		}

@@ -25,8 +25,8 @@ type load struct {
 	sink []byte
 }
 
-// prepare signs an Invoke of a function, or of one version, and writes it as bytes. Good for five minutes.
-func (s *server) prepare(ctx context.Context, function, version string, event []byte, tail bool) ([]byte, error) {
+// prepare signs an Invoke of a function, or of one version, and writes it as bytes. Good for five minutes. header: more of them, name and value.
+func (s *server) prepare(ctx context.Context, function, version string, event []byte, tail bool, header ...string) ([]byte, error) {
 	url := "http://" + s.host + "/2015-03-31/functions/" + function + "/invocations"
 	if version != "" {
 		url += "?Qualifier=" + version
@@ -39,6 +39,9 @@ func (s *server) prepare(ctx context.Context, function, version string, event []
 	req.Header.Set("User-Agent", "thaw-bench")
 	if tail {
 		req.Header.Set("X-Amz-Log-Type", "Tail")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	sum := sha256.Sum256(event)
 	err = v4.NewSigner().SignHTTP(ctx, aws.Credentials{AccessKeyID: keyID, SecretAccessKey: keySecret}, req, hex.EncodeToString(sum[:]), "lambda", region, time.Now())
@@ -80,7 +83,7 @@ func (l *load) once() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "" {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted || resp.Header.Get("X-Amz-Function-Error") != "" {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 		return answer{}, fmt.Errorf("answer %s %s: %s", resp.Status, resp.Header.Get("X-Amz-Function-Error"), text)
 	}

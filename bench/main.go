@@ -101,6 +101,7 @@ var tables = []table{
 	{name: "idle", measure: measureIdle}, // first: nothing has run in the server yet
 	{name: "warm", measure: measureWarm},
 	{name: "throughput", measure: measureThroughput},
+	{name: "asynchronous", measure: measureAsync},
 	{name: "bodies", measure: measureBodies},
 	{name: "cold", measure: measureCold},
 	{name: "frozen", measure: measureFrozen},

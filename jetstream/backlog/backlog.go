@@ -235,7 +235,9 @@ func (s *Store) Put(ctx context.Context, e *async.Event) error {
 	}
 	m := &nats.Msg{Subject: subject(e.Lane), Header: nats.Header{header: {string(h)}}, Data: e.Payload}
 	return s.using(ctx, func() error {
+		s.sync.coming.Add(1)
 		ack, err := s.js.PublishMsg(ctx, m)
+		s.sync.coming.Add(-1)
 		if err != nil {
 			return s.wrote(err)
 		}

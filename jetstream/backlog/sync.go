@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,8 @@ type group struct {
 	synced map[string]state
 	done   uint64 // of asked: those whose messages are on disk
 	syncs  uint64 // that were made for them
+
+	coming atomic.Int64 // events on their way to the files, which will ask
 
 	mu    sync.Mutex
 	asked uint64
@@ -44,6 +47,14 @@ func (g *group) do() error {
 	if g.done >= mine { // with another's
 		return nil
 	}
+	// Those that are about to ask share this sync instead of waiting for it and then for another one. When many senders
+	// go on in step, as they do after a sync, that is all of them.
+	for range gatherLooks {
+		if g.coming.Load() == 0 {
+			break
+		}
+		time.Sleep(gatherLook)
+	}
 	g.mu.Lock()
 	upTo := g.asked
 	g.mu.Unlock()
@@ -54,6 +65,12 @@ func (g *group) do() error {
 	g.syncs++
 	return nil
 }
+
+// A sync waits for those that are about to ask for at most gatherLooks times gatherLook: less than it takes itself.
+const (
+	gatherLooks = 3
+	gatherLook  = 100 * time.Microsecond
+)
 
 // forget makes the next do sync everything.
 func (g *group) forget() {
