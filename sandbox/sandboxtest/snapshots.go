@@ -31,7 +31,7 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 			}{
 				{"a copy goes on where the snapshot was taken", goesOn},
 				{"copies of copies go on, too", generations},
-				{"fifty copies draw no random bytes twice", unique},
+				{"copies draw no random bytes twice, of Go fifty", unique},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.run(t, s, f) })
 			}
