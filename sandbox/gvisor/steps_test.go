@@ -105,7 +105,21 @@ func TestAStepThatFailsLeavesNothing(t *testing.T) {
 // remains are what an open backend has of sandboxes: on the host, in its launcher and in this process.
 func remains(t *testing.T, b *Backend) []string {
 	t.Helper()
-	list := append(traces(t, b.opt.Dir), sandboxGroups(t, b.hash)...)
+	list := sandboxGroups(t, b.hash)
+	for _, trace := range traces(t, b.opt.Dir) {
+		if !strings.HasPrefix(trace, "process ") { // of any backend: other tests run beside this one
+			list = append(list, trace)
+		}
+	}
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.launch.PID()))
+	if err != nil || len(children) == 0 {
+		t.Fatalf("children of the launcher: %v", err)
+	}
+	for _, c := range children {
+		if pids, err := os.ReadFile(c); err == nil && len(pids) > 0 { // else a thread that has ended
+			list = append(list, "children of the launcher "+string(pids))
+		}
+	}
 	for _, dir := range []string{"sandboxes", "run"} {
 		ents, err := os.ReadDir(filepath.Join(b.opt.Dir, dir))
 		if err != nil {
