@@ -77,7 +77,8 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 	if r := entry.Record.Reserved; r != nil && *r == 0 {
 		return next(NoConcurrency, entry), false
 	}
-	if p.Attempts == 0 {
+	if p.Attempts == 0 && !it.aged {
+		it.aged = true
 		l.q.o.Metrics.Age(time.Since(e.Accepted))
 	}
 	r, err := l.q.o.Invoker.Invoke(l.q.ctx, &invoke.Request{Function: l.key.Key, Qualifier: l.key.Qualifier,

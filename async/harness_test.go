@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"thaw/function"
@@ -117,6 +118,15 @@ func (m *memory) left() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.events) + len(m.progress)
+}
+
+// sleep lets time pass, and returns when everything has happened that comes with it. The lock is for the race detector,
+// which knows nothing of bubbles: what the test has read and written comes before what happens meanwhile.
+func (s *scene) sleep(d time.Duration) {
+	s.mu.Lock()
+	s.mu.Unlock() //nolint:staticcheck // as said
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // run is one attempt that reached the invoker.

@@ -28,7 +28,7 @@ type lane struct {
 	untold  agenda // ended; destinations are to be told
 	paused  time.Time
 	backOff time.Duration // the last pause; 0: the last attempt reached the function
-	tried   map[uint64]*Progress
+	tried   *known        // of events of before; nil when all were looked at
 }
 
 // item is an event between two looks at it. Its payload is on disk.
@@ -37,6 +37,7 @@ type item struct {
 	due      time.Time
 	progress *Progress // nil: nothing is known; its Response may be on disk only
 	failures int       // of telling in a row
+	aged     bool      // its age was told
 	answer   Answer    // why the last attempts did not reach the function
 }
 
@@ -196,8 +197,7 @@ func (l *lane) load(from uint64, came int) bool {
 		return false
 	}
 	l.next = e.Seq + 1
-	it := &item{seq: e.Seq, progress: l.tried[e.Seq]}
-	delete(l.tried, e.Seq)
+	it := &item{seq: e.Seq, progress: l.tried.take(e.Seq)}
 	switch p := it.progress; {
 	case p != nil && p.Ended != nil:
 		heap.Push(&l.untold, it)

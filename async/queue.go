@@ -65,8 +65,8 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q := &Queue{o: o, lanes: map[Lane]*lane{}}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	q.starts, q.leave = context.WithCancel(q.ctx)
-	tried := map[uint64]*Progress{}
-	if err := o.Store.Tried(ctx, func(seq uint64, p *Progress) { tried[seq] = p }); err != nil {
+	tried := &known{of: map[uint64]*Progress{}}
+	if err := o.Store.Tried(ctx, func(seq uint64, p *Progress) { tried.of[seq] = p }); err != nil {
 		return nil, err
 	}
 	lanes, err := o.Store.Lanes(ctx)
@@ -84,6 +84,24 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		o.Log.Info("asynchronous events of before", "events", events, "lanes", len(lanes))
 	}
 	return q, nil
+}
+
+// known is what is known of the events of before. All lanes share it, and each takes its own.
+type known struct {
+	mu sync.Mutex
+	of map[uint64]*Progress
+}
+
+// take returns what is known of an event, once; nil: nothing.
+func (k *known) take(seq uint64) *Progress {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.of[seq]
+	delete(k.of, seq)
+	return p
 }
 
 // Accept takes an event. When it returns nil, the event is on disk. Errors: ErrFull, ErrStopping.
@@ -124,7 +142,7 @@ func (q *Queue) hold(k Lane) *lane {
 }
 
 // laneLocked returns a lane, which it begins when there is none. tried is what is known of events of before.
-func (q *Queue) laneLocked(k Lane, tried map[uint64]*Progress) *lane {
+func (q *Queue) laneLocked(k Lane, tried *known) *lane {
 	l := q.lanes[k]
 	if l == nil {
 		l = &lane{q: q, key: k, wake: make(chan struct{}, 1), tried: tried, next: 1}

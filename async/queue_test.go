@@ -25,14 +25,12 @@ func TestRetries(t *testing.T) {
 		defer s.stop()
 		s.answer = errs
 		s.accept("f", "a", "{}")
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		s.wantRuns("f a at 0s", "f a at 1m0s", "f a at 3m0s")
 		s.function("f", config(function.EventInvoke{MaxRetries: number(0)}))
 		s.runs, s.begun = nil, time.Now()
 		s.accept("f", "b", "{}")
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		s.wantRuns("f b at 0s")
 		s.wantNothingLeft()
 		if s.received != 2 || s.dropped != 2 || len(s.ages) != 2 {
@@ -49,8 +47,7 @@ func TestAgeOfRetries(t *testing.T) {
 		s.answer = errs
 		s.function("f", config(function.EventInvoke{MaxAgeSeconds: number(60), OnFailure: "arn:aws:sqs:eu-west-1:000000000000:q"}))
 		s.accept("f", "a", "{}")
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		s.wantRuns("f a at 0s")
 		if len(s.sent) != 1 || !strings.Contains(string(s.sent[0].Body), `"condition":"EventAgeExceeded","approximateInvokeCount":1`) {
 			t.Fatalf("sent %+v", s.sent)
@@ -58,8 +55,7 @@ func TestAgeOfRetries(t *testing.T) {
 		s.function("f", config(function.EventInvoke{MaxAgeSeconds: number(61)}))
 		s.runs, s.begun = nil, time.Now()
 		s.accept("f", "b", "{}")
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		s.wantRuns("f b at 0s", "f b at 1m0s")
 		s.wantNothingLeft()
 	})
@@ -82,15 +78,13 @@ func TestThrottledForAnHour(t *testing.T) {
 		for i := range 100 {
 			s.accept("f", fmt.Sprint(i), "{}")
 		}
-		time.Sleep(time.Second / 2)
-		synctest.Wait()
+		s.sleep(time.Second / 2)
 		s.accept("g", "quick", "{}")
 		synctest.Wait()
 		if got := s.ran(); got[len(got)-1] != "g quick at 500ms" {
 			t.Errorf("the other function: %q", got)
 		}
-		time.Sleep(59*time.Minute + 59*time.Second)
-		synctest.Wait()
+		s.sleep(59*time.Minute + 59*time.Second)
 		var at []time.Duration
 		for _, r := range s.runs {
 			if r.fn == "f" && (len(at) == 0 || at[len(at)-1] != r.at) {
@@ -100,11 +94,10 @@ func TestThrottledForAnHour(t *testing.T) {
 		if len(s.runs) > 40 || fmt.Sprint(at[:6]) != "[0s 1s 3s 7s 15s 31s]" || at[len(at)-1]-at[len(at)-2] != 5*time.Minute {
 			t.Errorf("%d attempts, at %v", len(s.runs), at)
 		}
-		time.Sleep(6 * time.Minute)
-		synctest.Wait()
+		s.sleep(6 * time.Minute)
 		s.wantNothingLeft()
-		if s.dropped != 0 {
-			t.Errorf("%d of them were dropped", s.dropped)
+		if s.dropped != 0 || len(s.ages) != 101 {
+			t.Errorf("%d of them were dropped, %d ages were told", s.dropped, len(s.ages))
 		}
 	})
 }
@@ -117,16 +110,11 @@ func TestThrottledUntilTooOld(t *testing.T) {
 		s.function("f", config(function.EventInvoke{MaxAgeSeconds: number(60), OnFailure: "arn:aws:sqs:eu-west-1:000000000000:q"}))
 		s.answer = func(*invoke.Request) (string, error) { return "", &pool.ThrottledError{} }
 		s.accept("f", "a", "{}")
-		time.Sleep(59 * time.Second)
-		synctest.Wait()
-		s.mu.Lock()
-		early := len(s.sent)
-		s.mu.Unlock()
-		if early != 0 {
-			t.Error("it ended early")
+		s.sleep(59 * time.Second)
+		if len(s.sent) != 0 {
+			t.Errorf("it ended early: %+v", s.sent)
 		}
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		s.sleep(2 * time.Second)
 		if len(s.sent) != 1 || strings.Contains(string(s.sent[0].Body), "responseContext") || s.sent[0].At.Sub(s.begun) != time.Minute {
 			t.Errorf("sent %+v", s.sent)
 		}
@@ -224,15 +212,13 @@ func TestADestinationOutOfReach(t *testing.T) {
 		if len(s.runs) != 51 || len(s.sent) != 1 || s.sent[0].RequestID != "g" {
 			t.Errorf("%d ran, %d were told", len(s.runs), len(s.sent))
 		}
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		s.stop() // and what is to be told is not forgotten
 		s.start()
 		s.mu.Lock()
 		away = false
 		s.mu.Unlock()
-		time.Sleep(6 * time.Minute)
-		synctest.Wait()
+		s.sleep(6 * time.Minute)
 		if len(s.runs) != 51 || len(s.sent) != 51 || s.undelivered != 0 {
 			t.Errorf("%d ran, %d were told, %d not", len(s.runs), len(s.sent), s.undelivered)
 		}
@@ -247,13 +233,11 @@ func TestADestinationThatStaysAwayIsGivenUp(t *testing.T) {
 		s.function("f", config(function.EventInvoke{OnSuccess: "arn:aws:sqs:eu-west-1:000000000000:away"}))
 		s.send = func(*Message) error { return errOut }
 		s.accept("f", "1", "{}")
-		time.Sleep(tellFor - time.Minute)
-		synctest.Wait()
+		s.sleep(tellFor - time.Minute)
 		if s.undelivered != 0 || s.store.left() == 0 {
 			t.Error("it was given up early")
 		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		s.sleep(10 * time.Minute)
 		if s.undelivered != 1 {
 			t.Errorf("%d were given up", s.undelivered)
 		}
@@ -277,6 +261,27 @@ func TestAFunctionAsADestination(t *testing.T) {
 	})
 }
 
+// Many lanes go on at once after a start, each with what is known of its own events.
+func TestStartWithManyLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.answer = errs
+		for i := range 50 {
+			s.function(fmt.Sprint("f", i), nil)
+			s.accept(fmt.Sprint("f", i), fmt.Sprint(i), "{}")
+		}
+		s.sleep(time.Second)
+		s.stop()
+		s.start()
+		defer s.stop()
+		s.sleep(time.Hour)
+		if len(s.runs) != 150 {
+			t.Errorf("%d attempts of 50 events with two retries", len(s.runs))
+		}
+		s.wantNothingLeft()
+	})
+}
+
 // A stop lets what runs end, begins nothing, and the next start goes on where it was: the attempts count on.
 func TestStopAndStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -285,8 +290,7 @@ func TestStopAndStart(t *testing.T) {
 		for i := range 5 {
 			s.accept("f", fmt.Sprint(i), "{}")
 		}
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
+		s.sleep(time.Millisecond)
 		s.stop()
 		if len(s.runs) != 2 || time.Since(s.begun) != time.Second {
 			t.Errorf("%d ran, and it took %v", len(s.runs), time.Since(s.begun))
@@ -296,8 +300,7 @@ func TestStopAndStart(t *testing.T) {
 		}
 		s.start()
 		defer s.stop()
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		s.sleep(time.Hour)
 		of := map[string]int{}
 		for _, r := range s.runs {
 			of[r.id]++
@@ -338,8 +341,7 @@ func TestPurge(t *testing.T) {
 			s.accept("f", fmt.Sprint(i), "{}")
 		}
 		s.accept("g", "g", "{}")
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		s.sleep(5 * time.Second)
 		b, err := s.queue.Backlog(t.Context())
 		if err != nil || len(b) != 2 || b[0].Events != 10 || !b[0].Oldest.Equal(s.begun) || b[0].Paused.IsZero() || b[1].Lane.Name != "g" {
 			t.Errorf("%+v, %v", b, err)
@@ -350,14 +352,12 @@ func TestPurge(t *testing.T) {
 		s.mu.Lock()
 		s.answer, s.runs = nil, nil
 		s.mu.Unlock()
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		s.sleep(time.Minute)
 		if len(s.runs) != 1 || s.runs[0].id != "g" {
 			t.Errorf("ran %+v", s.runs)
 		}
 		s.accept("f", "after", "{}")
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		s.sleep(time.Minute)
 		s.wantNothingLeft()
 	})
 }
@@ -378,8 +378,7 @@ func TestFullDisk(t *testing.T) {
 		if err := s.queue.Accept(t.Context(), &Event{Lane: Lane{Key: key("f")}}); !errors.Is(err, ErrFull) {
 			t.Errorf("an event: %v", err)
 		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		s.sleep(10 * time.Minute)
 		if len(s.runs) != 1 {
 			t.Errorf("it was tried %d times without being noted", len(s.runs))
 		}
@@ -389,8 +388,7 @@ func TestFullDisk(t *testing.T) {
 		s.store.mu.Lock()
 		s.store.full = false
 		s.store.mu.Unlock()
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		s.sleep(time.Minute)
 		if len(s.runs) != 2 {
 			t.Errorf("it was tried %d times", len(s.runs))
 		}
