@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 )
 
 const (
@@ -19,14 +20,31 @@ const (
 	rareEvents = 100_000 // one event of so many is an error
 )
 
-// measureLogs searches a group of a million events.
+// printer prints numbered lines of 111 bytes as fast as they are taken.
+const printer = `const fs = require('fs')
+exports.handler = async (e) => { let n = 0
+  while (n < e.lines) { let b = ''; for (let i = 0; i < 500 && n < e.lines; i++) b += 'line ' + String(n++).padStart(6, '0') + ' ' + 'x'.repeat(98) + '\n'
+    for (let left = Buffer.from(b); left.length; ) { try { left = left.subarray(fs.writeSync(2, left)) } catch (err) { if (err.code !== 'EAGAIN') throw err } } }
+  return n }
+`
+
+const (
+	printed   = 450_000 // lines: 50 MB
+	lineBytes = 111
+)
+
+// measureLogs has a function print, and searches a group of a million events.
 func measureLogs(ctx context.Context, o options, s *server) ([]result, error) {
 	logs := cloudwatchlogs.New(cloudwatchlogs.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	out, err := s.measureOutput(ctx, logs)
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	if err := fillLogs(ctx, logs); err != nil {
 		return nil, err
 	}
-	out := []result{{what: "a million events by PutLogEvents", value: time.Since(began).Seconds(), unit: "s"}}
+	out = append(out, result{what: "a million events by PutLogEvents", value: time.Since(began).Seconds(), unit: "s"})
 	for _, c := range []struct{ what, pattern string }{
 		{"FilterLogEvents over a million, first page, no pattern", ""},
 		{"FilterLogEvents over a million, first page, JSON text that is rare", `{ $.level = "ERROR" && $.n > 3 }`},
@@ -44,6 +62,61 @@ func measureLogs(ctx context.Context, o options, s *server) ([]result, error) {
 		out = append(out, result{what: c.what, value: median(took), unit: "ms", aim: 1000})
 	}
 	return out, nil
+}
+
+// measureOutput is the rate at which a function's output is taken, and what is lost of it.
+func (s *server) measureOutput(ctx context.Context, logs *cloudwatchlogs.Client) ([]result, error) {
+	const name = "printer"
+	rt, err := hostNode(ctx)
+	if err == nil {
+		err = s.create(ctx, name, rt, "index.handler", "index.js", []byte(printer))
+	}
+	if err != nil {
+		return nil, err
+	}
+	print := func(lines int) error {
+		out, err := s.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(name), Payload: fmt.Appendf(nil, `{"lines":%d}`, lines)})
+		if err == nil && (out.FunctionError != nil || string(out.Payload) != fmt.Sprint(lines)) {
+			err = fmt.Errorf("%s answered %s", name, out.Payload)
+		}
+		return err
+	}
+	if err := print(1); err != nil { // the cold start
+		return nil, err
+	}
+	began := time.Now()
+	if err := print(printed); err != nil {
+		return nil, err
+	}
+	took := time.Since(began).Seconds()
+	kept, err := countLines(ctx, logs, "/aws/lambda/"+name)
+	return []result{
+		{what: "output of a function", value: printed * lineBytes / 1e6 / took, unit: "MB/s", aim: 50, atLeast: true},
+		{what: "lines of it that are not in the log", value: printed + 1 - kept, unit: "", none: true},
+	}, err
+}
+
+// countLines asks Logs Insights.
+func countLines(ctx context.Context, logs *cloudwatchlogs.Client, group string) (float64, error) {
+	q, err := logs.StartQuery(ctx, &cloudwatchlogs.StartQueryInput{LogGroupName: &group, StartTime: aws.Int64(0), EndTime: aws.Int64(time.Now().Unix() + 60),
+		QueryString: aws.String(`filter @message like /^line [0-9]+ x+/ | stats count(*)`)})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		out, err := logs.GetQueryResults(ctx, &cloudwatchlogs.GetQueryResultsInput{QueryId: q.QueryId})
+		if err != nil || out.Status == types.QueryStatusComplete {
+			if err == nil {
+				return out.Statistics.RecordsMatched, nil
+			}
+			return 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func fillLogs(ctx context.Context, logs *cloudwatchlogs.Client) error {
