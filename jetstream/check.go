@@ -2,11 +2,9 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +14,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"thaw/function"
 	"thaw/jetstream/journal"
 	"thaw/snapshot"
 )
 
 // buckets are all that a folder has.
-var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket}
+var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
@@ -381,6 +378,9 @@ func described(keys []string) []string {
 }
 
 func describe(bucket, key string) string {
+	if bucket == layersBucket.Bucket {
+		return describeLayer(key)
+	}
 	if bucket == snapshotsBucket.Bucket {
 		if arn, err := noPadding.DecodeString(strings.ToUpper(key)); err == nil {
 			if v, err := snapshot.ParseVersion(string(arn)); err == nil {
@@ -395,34 +395,6 @@ func describe(bucket, key string) string {
 		return fmt.Sprintf("function %s in %s", k.Name, k.Region)
 	}
 	return key
-}
-
-// Named are the hashes of the packages that records name.
-func Named(records []journal.Write) []string {
-	named := map[string]bool{}
-	add := func(hash string) { named[hash] = true }
-	for _, w := range records {
-		if w.Bucket != functionsBucket.Bucket {
-			continue
-		}
-		switch _, _, number, ok := parseKey(w.Key); {
-		case !ok:
-		case number == 0:
-			var r function.Record
-			if json.Unmarshal(w.Value, &r) == nil {
-				r.Latest.Config.Blobs(add)
-				if r.Before != nil {
-					r.Before.Config.Blobs(add)
-				}
-			}
-		default:
-			var v function.VersionRecord
-			if json.Unmarshal(w.Value, &v) == nil {
-				v.Config.Blobs(add)
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(named))
 }
 
 // revisionMargin is more revisions than are given between a backup and its use: none is given twice.
@@ -485,14 +457,4 @@ func AcceptLoss(ctx context.Context, o Options) (lost, aside string, err error) 
 	err = s.journal.Close()
 	s.journal = j
 	return lost, aside, err
-}
-
-// Functions counts the functions among records.
-func Functions(records []journal.Write) (n int) {
-	for _, w := range records {
-		if _, _, number, ok := parseKey(w.Key); ok && number == 0 && w.Bucket == functionsBucket.Bucket {
-			n++
-		}
-	}
-	return n
 }
