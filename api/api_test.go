@@ -28,6 +28,7 @@ import (
 	"thaw/internal/door"
 	"thaw/internal/wholebody"
 	"thaw/jetstream"
+	"thaw/layer"
 	"thaw/pool"
 	"thaw/runtimes"
 )
@@ -196,7 +197,11 @@ func openServer(t testing.TB, dir string, o options) (*api.Server, func()) {
 	must(err)
 	codes, err := codepackage.Open(codepackage.Options{Dir: filepath.Join(dir, "code"), Source: blobs, Log: o.Log})
 	must(err)
-	o.Store, o.Blobs, o.Codes = records, blobs, codes
+	stored, err := records.LayerRecords(t.Context())
+	must(err)
+	layers, err := layer.Open(t.Context(), stored)
+	must(err)
+	o.Store, o.Blobs, o.Codes, o.Layers = records, blobs, codes, layers
 	p, err := controlplane.Open(t.Context(), o.plane)
 	must(err)
 	o.Options.Plane = p

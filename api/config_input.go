@@ -74,6 +74,7 @@ func (in *configInput) check(v *violations) {
 	if in.TracingConfig != nil {
 		v.oneOf("tracingConfig.mode", in.TracingConfig.Mode, "Active", "PassThrough")
 	}
+	v.layerARNs("layers", in.Layers)
 	if in.EphemeralStorage != nil {
 		v.notNull("ephemeralStorage.size", in.EphemeralStorage.Size == nil)
 		v.number("ephemeralStorage.size", in.EphemeralStorage.Size, function.MinEphemeralMiB, function.MaxEphemeralMiB)

@@ -27,6 +27,7 @@ type functionConfiguration struct {
 	DeadLetterConfig *deadLetter  `json:",omitempty"`
 	Environment      *environment `json:",omitempty"`
 	KMSKeyArn        string       `json:",omitempty"`
+	Layers           []usedLayer  `json:",omitempty"`
 	TracingConfig    tracing
 	RevisionId       string
 	PackageType      string
@@ -57,7 +58,11 @@ type (
 	ephemeral      struct{ Size int }
 	snapStart      struct{ ApplyOn, OptimizationStatus string }
 	runtimeVersion struct{ RuntimeVersionArn string }
-	logging        struct {
+	usedLayer      struct {
+		Arn      string
+		CodeSize int64
+	}
+	logging struct {
 		LogFormat           string
 		ApplicationLogLevel string `json:",omitempty"`
 		SystemLogLevel      string `json:",omitempty"`
@@ -97,6 +102,9 @@ func listed(r *function.Record, v *function.VersionRecord, arn function.ARN) *fu
 	}
 	if c.DeadLetterARN != "" {
 		out.DeadLetterConfig = &deadLetter{c.DeadLetterARN}
+	}
+	for _, l := range c.Layers {
+		out.Layers = append(out.Layers, usedLayer{l.ARN, l.Size})
 	}
 	if c.VarsSet {
 		vars := c.Vars

@@ -95,8 +95,6 @@ func TestCreateRefuses(t *testing.T) {
 		{"levels with text, C-125", func(in *lambda.CreateFunctionInput) {
 			in.LoggingConfig = &types.LoggingConfig{LogFormat: "Text", SystemLogLevel: "INFO"}
 		}, invalid, `LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to "JSON" and try again.`},
-		{"six layers", func(in *lambda.CreateFunctionInput) { in.Layers = make([]string, 6) }, invalid, "Cannot reference more than 5 layers."},
-		{"a layer", func(in *lambda.CreateFunctionInput) { in.Layers = []string{"arn:l"} }, invalid, "Layer version arn:l does not exist."},
 		{"51 tags, C-120", func(in *lambda.CreateFunctionInput) { in.Tags = tags }, invalid, "Number of tags exceeds resource tag limit."},
 		{"code in two places", func(in *lambda.CreateFunctionInput) {
 			in.Code.S3Bucket, in.Code.S3Key = aws.String("b"), aws.String("k")

@@ -32,6 +32,13 @@ func (c *call) getAccountSettings() error {
 			u.TotalCodeSize += v.Config.CodeSize
 		}
 	}
+	for _, r := range c.s.Plane.Layers.All() {
+		for _, v := range r.Versions {
+			if r.Region == c.region {
+				u.TotalCodeSize += v.Size
+			}
+		}
+	}
 	return c.json(http.StatusOK, struct {
 		AccountLimit limit
 		AccountUsage usage

@@ -81,6 +81,7 @@ func (p *Plane) forgetCode(ctx context.Context, hashes ...string) {
 	for _, e := range p.view.All() {
 		e.Codes(func(h string) { delete(unwanted, h) })
 	}
+	p.Layers.Blobs(func(h string) { delete(unwanted, h) })
 	for h := range unwanted {
 		if err := p.Blobs.Delete(ctx, h); err != nil {
 			p.Log.Warn("unused code stays until the next start", "code", h, "error", err)

@@ -68,6 +68,10 @@ type Codes interface {
 	Unpack(ctx context.Context, zip *io.SectionReader) (sha256 string, release func(), err error)
 	Scratch() (*os.File, error) // a file without a name beside the packages
 	Dir(ctx context.Context, v *function.Version) (dir string, release func(), err error)
+	// Opt has the version's layers laid over each other.
+	Opt(ctx context.Context, v *function.Version) (dir string, release func(), err error)
+	// Unzipped is the bytes of the files of a package.
+	Unzipped(ctx context.Context, sha256 string) (int64, error)
 	Drop(sha256 string)
 	DropExcept(wanted func(sha256 string) bool)
 }

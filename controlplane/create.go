@@ -25,6 +25,7 @@ type New struct {
 
 // Create makes a function and has it settled.
 func (p *Plane) Create(ctx context.Context, n New) (*function.Entry, error) {
+	defer p.usingLayers(&n.Settings)()
 	config, err := p.newConfig(&n)
 	if err != nil {
 		return nil, err
@@ -35,6 +36,9 @@ func (p *Plane) Create(ctx context.Context, n New) (*function.Entry, error) {
 	}
 	defer code.Release()
 	config.CodeSHA256, config.CodeSize = code.SHA256, code.Size
+	if err := p.checkSize(ctx, &config.Package); err != nil {
+		return nil, err
+	}
 
 	ctx, cancel := p.writing(ctx)
 	defer cancel()
@@ -83,7 +87,7 @@ func (p *Plane) newConfig(n *New) (function.Config, error) {
 	if err := p.checkSnapshotTags(slices.Collect(maps.Keys(n.Tags)), n.Tags); err != nil {
 		return c, err
 	}
-	return c, p.apply(&n.Settings, &c)
+	return c, p.apply(n.Key, &n.Settings, &c)
 }
 
 func exists(name string) *Refusal { return refuse(Conflict, "Function already exist: %s", name) }

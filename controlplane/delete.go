@@ -102,6 +102,8 @@ func (p *Plane) DeleteVersion(ctx context.Context, k function.Key, n int) error 
 	if err := p.Store.DeleteVersion(ctx, k, r.Incarnation, n); err != nil {
 		p.Log.Warn("deleted version stays until the next start", "fn", k.Name, "qualifier", n, "error", err)
 	}
-	was.Config.Blobs(func(hash string) { p.forgetCode(ctx, hash) })
+	var hashes []string
+	was.Config.Folders(func(hash string) { hashes = append(hashes, hash) })
+	p.forgetCode(ctx, hashes...)
 	return nil
 }

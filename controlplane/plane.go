@@ -7,7 +7,7 @@
 // function (settle.go), which also continues after a restart what an earlier process began.
 //
 // Owner: a Plane owns its watch of the store and its settling goroutines; Close stops and waits for both. Lock order:
-// reserveMu, stripe (change.go), codeMu.
+// reserveMu, layersMu, stripe (change.go), codeMu.
 package controlplane
 
 import (
@@ -20,6 +20,7 @@ import (
 
 	"thaw/function"
 	"thaw/invoke"
+	"thaw/layer"
 )
 
 // Options of a Plane. Members without a stated default are required.
@@ -28,6 +29,7 @@ type Options struct {
 	Blobs     Blobs
 	Codes     Codes
 	Objects   Objects
+	Layers    *layer.Library
 	Pool      Pool
 	Runtimes  Runtimes
 	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
@@ -84,6 +86,9 @@ type Plane struct {
 	reserveMu sync.Mutex // before a stripe
 
 	fetching chan struct{} // a place for each object that is read
+	// layersMu is held shared while a function takes layers into use, and for the deletion of a layer's version; before a
+	// stripe and codeMu.
+	layersMu sync.RWMutex
 
 	codeMu sync.Mutex     // held while a package is removed, so that it is not being taken into use
 	pins   map[string]int // packages that a request is about to use, by hash

@@ -20,6 +20,7 @@ import (
 	"thaw/controlplane"
 	"thaw/function"
 	"thaw/jetstream"
+	"thaw/layer"
 	"thaw/pool"
 	"thaw/runtimes"
 )
@@ -87,8 +88,12 @@ func open(t *testing.T) *scene {
 	check(t, err)
 	codes, err := codepackage.Open(codepackage.Options{Dir: filepath.Join(dir, "code"), Source: blobs, Log: log})
 	check(t, err)
+	stored, err := records.LayerRecords(t.Context())
+	check(t, err)
+	layers, err := layer.Open(t.Context(), stored)
+	check(t, err)
 	p := &environments{wanted: map[function.ARN]int{}}
-	plane, err := controlplane.Open(t.Context(), controlplane.Options{Store: records, Blobs: blobs, Codes: codes, Pool: p, Runtimes: nodeOnly{}, Log: log,
+	plane, err := controlplane.Open(t.Context(), controlplane.Options{Store: records, Blobs: blobs, Codes: codes, Layers: layers, Pool: p, Runtimes: nodeOnly{}, Log: log,
 		Settle: time.Millisecond})
 	check(t, err)
 	t.Cleanup(func() {

@@ -23,6 +23,17 @@ var deprecatedRuntimes = []string{
 	"nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "provided", "python2.7", "python3.6", "python3.7", "ruby2.5", "ruby2.7",
 }
 
+// laterRuntimes came after the recordings. Source: the change log of the Go SDK.
+var laterRuntimes = []string{"nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "ruby4.0"}
+
+// RuntimeName says whether the service has, or had, a runtime of this name.
+func RuntimeName(name string) bool {
+	return slices.Contains(namedRuntimes, name) || slices.Contains(laterRuntimes, name) || slices.Contains(deprecatedRuntimes, name)
+}
+
+// RuntimeNames is the set that the service prints when a runtime is unknown.
+func RuntimeNames() string { return strings.Join(namedRuntimes, ", ") }
+
 // UnknownRuntime refuses a runtime that nothing can be done about.
 func UnknownRuntime(name string) *Refusal {
 	if slices.Contains(deprecatedRuntimes, name) {

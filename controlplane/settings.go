@@ -46,7 +46,7 @@ func snapStartRuntime(r string) bool {
 const maxSnapStartEphemeralMiB = 512
 
 // apply merges settings into a configuration, member by member, and checks what depends on their meaning. It changes c also when it refuses.
-func (p *Plane) apply(s *Settings, c *function.Config) error {
+func (p *Plane) apply(k function.Key, s *Settings, c *function.Config) error {
 	set(&c.Role, s.Role)
 	set(&c.Handler, s.Handler)
 	set(&c.Description, s.Description)
@@ -60,9 +60,11 @@ func (p *Plane) apply(s *Settings, c *function.Config) error {
 		}
 	}
 	if s.Layers != nil {
-		if err := checkLayers(*s.Layers); err != nil {
+		layers, err := p.findLayers(k, *s.Layers)
+		if err != nil {
 			return err
 		}
+		c.Layers = layers
 	}
 	if s.Vars != nil {
 		if err := checkVars(*s.Vars); err != nil {
@@ -155,15 +157,4 @@ func compact(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// checkLayers answers as the service does where no layer exists: PublishLayerVersion is not there yet.
-func checkLayers(layers []string) error {
-	if len(layers) > function.MaxLayers {
-		return invalid("Cannot reference more than %d layers.", function.MaxLayers)
-	}
-	if len(layers) > 0 {
-		return invalid("Layer version %s does not exist.", layers[0])
-	}
-	return nil
 }

@@ -162,7 +162,9 @@ func (p *Plane) settle(ctx context.Context, e *function.Entry) error {
 		if latest.event == function.Settled {
 			p.Pool.Retire(r.ARN(), function.Latest, r.Epoch)
 		}
-		p.forgetCode(ctx, r.Before.Config.CodeSHA256)
+		var hashes []string
+		r.Before.Config.Folders(func(hash string) { hashes = append(hashes, hash) })
+		p.forgetCode(ctx, hashes...)
 	}
 	return nil
 }
@@ -178,7 +180,7 @@ func (p *Plane) prepare(ctx context.Context, r *function.Record, v *function.Ver
 	case err != nil:
 		return err.Error(), invalidRuntime, nil
 	}
-	_, release, err := p.Codes.Dir(ctx, &function.Version{Name: r.Name, Number: v.Number, Package: v.Config.Package})
+	release, err := p.unpack(ctx, &function.Version{Name: r.Name, Number: v.Number, Package: v.Config.Package})
 	var invalid *codepackage.InvalidError
 	switch {
 	case err == nil:
@@ -193,4 +195,18 @@ func (p *Plane) prepare(ctx context.Context, r *function.Record, v *function.Ver
 		return "The code of the function is lost: " + err.Error(), "InternalError", nil
 	}
 	return "", "", err
+}
+
+// unpack has code and layers of a version unpacked.
+func (p *Plane) unpack(ctx context.Context, v *function.Version) (release func(), err error) {
+	_, releaseCode, err := p.Codes.Dir(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	_, releaseOpt, err := p.Codes.Opt(ctx, v)
+	if err != nil {
+		releaseCode()
+		return nil, err
+	}
+	return func() { releaseOpt(); releaseCode() }, nil
 }

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"thaw/function"
 )
@@ -41,6 +42,8 @@ func (p *Plane) sweep(ctx context.Context) error {
 	for _, e := range p.view.All() {
 		e.Codes(func(hash string) { wanted[hash] = true })
 	}
+	folders := maps.Clone(wanted) // of layers only what they are together
+	p.Layers.Blobs(func(hash string) { wanted[hash] = true })
 	var unwanted []string
 	err := p.Blobs.List(ctx, func(hash string, _ int64) bool {
 		if !wanted[hash] {
@@ -56,7 +59,7 @@ func (p *Plane) sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: %w", err)
 		}
 	}
-	p.Codes.DropExcept(func(hash string) bool { return wanted[hash] })
+	p.Codes.DropExcept(func(hash string) bool { return folders[hash] })
 	if p.Snapshots != nil {
 		return p.Snapshots.Sweep(ctx)
 	}

@@ -22,14 +22,20 @@ func (p *Plane) UpdateCode(ctx context.Context, k function.Key, u Update, code *
 		if architecture != "" {
 			c.Architecture = architecture
 		}
-		return nil
+		return p.checkSize(ctx, &c.Package)
 	}
 	return p.Update(ctx, k, u)
 }
 
 // UpdateSettings changes what is set about a function.
 func (p *Plane) UpdateSettings(ctx context.Context, k function.Key, u Update, s *Settings) (*function.Entry, *function.VersionRecord, error) {
-	u.Edit = func(c *function.Config) error { return p.apply(s, c) }
+	defer p.usingLayers(s)()
+	u.Edit = func(c *function.Config) error {
+		if err := p.apply(k, s, c); err != nil || s.Layers == nil {
+			return err
+		}
+		return p.checkSize(ctx, &c.Package)
+	}
 	return p.Update(ctx, k, u)
 }
 

@@ -125,6 +125,9 @@ func (d *driver) vars(at func(string) string) map[string]string {
 	}
 	if !d.o.Backend.Capabilities().Mounts { // the host's /tmp is not this environment's
 		out["TMPDIR"] = at("/tmp")
+		if at(optDir) != optDir { // for our Python client, whose search path names it
+			out["_THAW_OPT"] = at(optDir)
+		}
 		// Nor are its locales. Source: setlocale(3), LOCPATH.
 		if _, set := out["LOCPATH"]; !set && at(localeDir) != localeDir {
 			out["LOCPATH"] = at(localeDir)

@@ -57,6 +57,14 @@ func (p *Package) Blobs(f func(sha256 string)) {
 	}
 }
 
+// Folders calls f with the name of everything of the package that is kept unpacked, and of every blob that it is made of.
+func (p *Package) Folders(f func(name string)) {
+	p.Blobs(f)
+	if opt := p.Opt(); opt != "" {
+		f(opt)
+	}
+}
+
 // Opt names what a package's layers are together, laid over each other: lower-case hex, the same for the same layers in
 // the same order. Empty: there are none.
 func (p *Package) Opt() string {

@@ -103,18 +103,12 @@ func (e *Entry) Versions() []*VersionRecord {
 // Codes calls f with the hash of every package that the function still needs, of code and of layers, and with the names of
 // what its layers are together.
 func (e *Entry) Codes(f func(sha256 string)) {
-	all := func(p *Package) {
-		p.Blobs(f)
-		if opt := p.Opt(); opt != "" {
-			f(opt)
-		}
-	}
-	all(&e.Record.Latest.Config.Package)
+	e.Record.Latest.Config.Folders(f)
 	if e.Record.Before != nil {
-		all(&e.Record.Before.Config.Package)
+		e.Record.Before.Config.Folders(f)
 	}
 	for _, vr := range e.versions {
-		all(&vr.Config.Package)
+		vr.Config.Folders(f)
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"thaw/internal/door"
 	"thaw/jetstream"
 	"thaw/jetstream/backlog"
+	"thaw/layer"
 	"thaw/logsapi"
 	"thaw/logstore"
 	"thaw/node/embedded"
@@ -295,7 +296,16 @@ func (n *Node) openAPI() error {
 
 // openPlane reads the functions and continues what was begun with them.
 func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blob.Store, codes *codepackage.Store) (err error) {
-	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Objects: &bucket.Reader{}, Pool: timed{n.pool, n.metrics, n.snapshots}, Runtimes: n.runtimes, Log: n.log,
+	records, err := store.LayerRecords(ctx)
+	if err != nil {
+		return err
+	}
+	layers, err := layer.Open(ctx, records)
+	if err != nil {
+		return err
+	}
+	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Layers: layers, Objects: &bucket.Reader{}, Pool: timed{n.pool, n.metrics, n.snapshots},
+		Runtimes: n.runtimes, Log: n.log,
 		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,7 +168,7 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	s.metrics.stage("place", time.Since(began))
 	cred := newRoleKeys()
 	o := execenv.Options{
-		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
+		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
 		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage,
 		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
 		OnExit: func() {
@@ -204,7 +205,7 @@ func streamName(at time.Time, version function.VersionNumber, id execenv.ID) str
 	return fmt.Sprintf("%s/[%s]%s", at.UTC().Format("2006/01/02"), version, id)
 }
 
-func launchOf(p runtimes.Plan, v *function.Version, codeDir, optDir string) execenv.Launch {
+func launchOf(p runtimes.Plan, v *function.Version, codeDir, optDir string, mounted bool) execenv.Launch {
 	argv := p.Command(v.MemoryMiB, v.Handler, "") // the guest puts the customer's wrapper in front
 	sum := sha256.Sum256([]byte(p.Identity + p.Release))
 	mounts := []sandbox.Mount{{Source: codeDir, Target: "/var/task"}}
@@ -212,6 +213,11 @@ func launchOf(p runtimes.Plan, v *function.Version, codeDir, optDir string) exec
 		mounts = append(mounts, sandbox.Mount{Source: optDir, Target: "/opt"})
 	}
 	mounts = append(mounts, p.Mounts...)
+	if optDir != "" && !mounted { // AWS's client for Java looks into /opt/java/lib by itself; here /opt is the host's
+		if i := slices.Index(argv, "-cp"); i >= 0 && i+1 < len(argv) {
+			argv[i+1] += ":/opt/java/lib/*"
+		}
+	}
 	return execenv.Launch{Argv: argv, Candidates: p.Candidates, Mounts: mounts, Vars: p.Vars, Reserved: p.Reserved, Release: p.Release,
 		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, APISocket: p.APISocket, PathLists: runtimes.PathLists}
 }

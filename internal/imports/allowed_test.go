@@ -11,11 +11,12 @@ const everything = "*"
 var allowed = map[string]row{
 	// Nouns: what the service is about. They run in a test without HTTP, a broker or gVisor.
 	"function":      {"", "what everything else is about: pure, so it imports nothing"},
+	"layer":         {"", "layers and their versions: it speaks to the store that it declares"},
 	"sandbox":       {"", "the contract of the backends, which knows none of them"},
 	"execenv":       {"function guest/platform guest/wire sandbox", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
 	"pool":          {"execenv function", "which environment takes which invocation: without HTTP, a broker or a certain sandbox"},
 	"invoke":        {"function pool", "what everybody calls who has events for functions, with HTTP or without"},
-	"controlplane":  {"blob codepackage function invoke pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
+	"controlplane":  {"blob codepackage function invoke layer pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
 	"async":         {"function invoke pool", "events that nobody waits for, until they are done with: without HTTP, a broker or another service"},
 	"snapshot":      {"function internal/faultfs", "what is stored of snapshots, and when: it makes none, and runs nothing"},
 	"snapstart":     {"admin execenv function internal/faultfs sandbox snapshot", "snapshots of versions are made, verified and lent: whoever hands out environments is told by functions that node gives it"},
@@ -35,13 +36,13 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	// Adapters: each knows one technology, and none of the others.
-	"api":                   {"async blob codepackage controlplane function internal/door invoke pool runtimes", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"api":                   {"async blob codepackage controlplane function internal/door invoke layer pool runtimes", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"logsapi":               {"insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
-	"jetstream":             {"function jetstream/journal snapshot", "the only package that knows the broker; adapters never import each other"},
+	"jetstream":             {"function jetstream/journal layer snapshot", "the only package that knows the broker; adapters never import each other"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
 	"jetstream/backlog":     {"async function", "the accepted events on disk; adapters never import each other"},
 	"backup":                {"jetstream/journal", "a backup is read without a server"},

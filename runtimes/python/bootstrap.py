@@ -11,7 +11,7 @@ from awslambdaric import __main__ as client  # before the function's folder is s
 
 task = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
 version = "python%d.%d" % sys.version_info[:2]
-layer = "/opt/python"
+layer = os.path.join(os.environ.pop("_THAW_OPT", "/opt"), "python")  # named where /opt is the host's
 
 # Nothing that was installed for the interpreter on the host: what is left is its own library, this folder, and what PYTHONPATH names.
 library = os.path.dirname(os.__file__)
