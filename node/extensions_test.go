@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -263,6 +264,31 @@ func TestExtensionsThatHang(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestServerStopsWithExtensions: a server that stops gives its extensions the budget of a shutdown, and not more.
+func TestServerStopsWithExtensions(t *testing.T) {
+	t.Parallel()
+	for _, kind := range sandboxes {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			needRoot(t, kind)
+			s := openServer(t, kind, t.TempDir())
+			for _, words := range []string{"events=SHUTDOWN ignores-shutdown", "events="} {
+				f := s.js(quickFunction, withExtensions(t, map[string]string{"x": words}))
+				f.invoke(`{}`).ok(t)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			if err := s.node.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took < 1900*time.Millisecond || took > 10*time.Second {
+				t.Errorf("the server stopped in %v", took)
+			}
+		})
+	}
 }
 
 // TestExtensionThatFloods: an extension that prints as fast as it can is slowed, and neither its function nor another one notices more.
