@@ -61,7 +61,7 @@ func TestErrorBodies(t *testing.T) {
 		{"a framework error has no Type, C-009", "GET", base + "?FunctionVersion=invalid", "", 400, "ValidationException", `{"message":"1 validation error detected: Value 'invalid' at 'functionVersion' failed to satisfy constraint: Member must satisfy enum value set: [ALL]"}`},
 		{"an unknown operation", "GET", "/2015-03-31/nothing", "", 404, "UnknownOperationException", `{"message":"There is no operation GET /2015-03-31/nothing."}`},
 		{"an operation that is not there yet", "GET", "/2025-11-30/capacity-providers", "", 501, "NotImplementedException", `{"Type":"Service","message":"ListCapacityProviders is not implemented by this server yet."}`},
-		{"an asynchronous invocation", "POST", base + "/orders/invocations", "{}", 501, "NotImplementedException", `{"Type":"Service","message":"Asynchronous invocation is not implemented by this server yet."}`},
+		{"an asynchronous invocation", "POST", base + "/orders/invocations", "{}", 501, "NotImplementedException", `{"Type":"Service","message":"Asynchronous invocation (InvocationType Event) is not implemented by this server yet."}`},
 		{"the account of somebody else", "GET", base + "/arn:aws:lambda:eu-west-1:123456789012:function:orders", "", 403, "AccessDeniedException", `{"message":null}`},
 		{"another region, C-017", "GET", base + "/arn:aws:lambda:eu-west-2:000000000000:function:orders", "", 404, "ResourceNotFoundException", `{"Message":"Functions from 'eu-west-2' are not reachable in this region ('eu-west-1')","Type":"User"}`},
 		{"two qualifiers that differ, C-016", "GET", base + "/orders:1?Qualifier=2", "", 400, "InvalidParameterValueException", `{"Type":"User","message":"The derived qualifier from the function name does not match the specified qualifier."}`},
