@@ -31,6 +31,7 @@ import (
 	"thaw/layer"
 	"thaw/pool"
 	"thaw/runtimes"
+	"thaw/signing"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -205,6 +206,10 @@ func openServer(t testing.TB, dir string, o options) (*api.Server, func()) {
 	p, err := controlplane.Open(t.Context(), o.plane)
 	must(err)
 	o.Options.Plane = p
+	kept, err := records.SigningConfigs(t.Context())
+	must(err)
+	o.Signing, err = signing.Open(t.Context(), kept)
+	must(err)
 	s, err := api.New(o.Options)
 	must(err)
 	return s, func() {

@@ -41,8 +41,6 @@ func (in *createFunctionInput) unsupported() error {
 		return notImplemented("TenancyConfig")
 	case in.PublishTo != nil:
 		return publishTo
-	case in.CodeSigningConfigArn != nil && *in.CodeSigningConfigArn != "":
-		return fail("CodeSigningConfigNotFoundException", "The Lambda code signing configuration %s can not be found.", *in.CodeSigningConfigArn)
 	}
 	return in.configInput.unsupported()
 }
@@ -77,8 +75,11 @@ func (c *call) createFunction() error {
 	if err := in.unsupported(); err != nil {
 		return err
 	}
+	if arn := text(in.CodeSigningConfigArn); arn != "" && c.s.Signing.Get(arn) == nil {
+		return noSigningConfig(arn)
+	}
 	e, err := c.s.Plane.Create(c.r.Context(), controlplane.New{
-		Key: t.key, Partition: t.partition, Architecture: first(in.Architectures), Settings: *in.settings(), Tags: in.Tags, Publish: in.Publish,
+		Key: t.key, Partition: t.partition, Architecture: first(in.Architectures), Settings: *in.settings(), Tags: in.Tags, Publish: in.Publish, CodeSigningARN: text(in.CodeSigningConfigArn),
 		Code: func(ctx context.Context) (*controlplane.Code, error) { return c.takeCode(ctx, in.Code) },
 	})
 	if err != nil {

@@ -1,7 +1,13 @@
 package api_test
 
 import (
+	"fmt"
+	"net/url"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
 // What is kept for the customer's tools is given back as it was sent.
@@ -27,4 +33,37 @@ func TestConfigurationsThatAreOnlyKept(t *testing.T) {
 	w.want(w.do("GET", management+"?Qualifier=1", ""), 200,
 		`{"UpdateRuntimeOn":"Manual","RuntimeVersionArn":"arn:aws:lambda:eu-west-1::runtime:abc","FunctionArn":"`+ordersARN+`:1"}`)
 	w.want(w.do("GET", management, ""), 200, `{"UpdateRuntimeOn":"Auto","FunctionArn":"`+ordersARN+`"}`)
+}
+
+// C-124: code signing configurations, and functions that have one.
+func TestCodeSigningConfigurations(t *testing.T) {
+	t.Parallel()
+	w := quickWorld(t)
+	ctx := t.Context()
+	w.withVersions("orders", 0)
+	const binding = "/2020-06-30/functions/orders/code-signing-config"
+	w.want(w.do("GET", binding, ""), 200, `{}`)
+	w.want(w.do("DELETE", binding, ""), 204, "")
+	profile := "arn:aws:signer:eu-west-1:000000000000:/signing-profiles/p/1"
+	made, err := w.client.CreateCodeSigningConfig(ctx, &lambda.CreateCodeSigningConfigInput{Description: aws.String("d"), AllowedPublishers: &types.AllowedPublishers{SigningProfileVersionArns: []string{profile}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := *made.CodeSigningConfig.CodeSigningConfigArn
+	path := "/2020-04-22/code-signing-configs/" + url.PathEscape(arn)
+	shown := `{"CodeSigningConfig":{"CodeSigningConfigId":"` + *made.CodeSigningConfig.CodeSigningConfigId + `","CodeSigningConfigArn":"` + arn +
+		`","Description":"d","AllowedPublishers":{"SigningProfileVersionArns":["` + profile + `"]},"CodeSigningPolicies":{"UntrustedArtifactOnDeployment":"%s"},"LastModified":"*"}}`
+	w.want(w.do("GET", path, ""), 200, fmt.Sprintf(shown, "Warn"))
+	w.want(w.do("PUT", path, `{"CodeSigningPolicies":{"UntrustedArtifactOnDeployment":"Enforce"}}`), 200, fmt.Sprintf(shown, "Enforce"))
+	w.want(w.do("PUT", binding, `{"CodeSigningConfigArn":"`+arn+`"}`), 200, `{"CodeSigningConfigArn":"`+arn+`","FunctionName":"orders"}`)
+	w.reopen()
+	w.want(w.do("GET", binding, ""), 200, `{"CodeSigningConfigArn":"`+arn+`","FunctionName":"orders"}`)
+	w.want(w.do("GET", path+"/functions", ""), 200, `{"FunctionArns":["`+ordersARN+`"]}`)
+	w.want(w.do("GET", "/2020-04-22/code-signing-configs", ""), 200, `{"CodeSigningConfigs":["*"]}`)
+	w.want(w.do("DELETE", path, ""), 409, `{"message":"*","Type":"User"}`)
+	w.want(w.do("DELETE", binding, ""), 204, "")
+	w.want(w.do("DELETE", path, ""), 204, "")
+	w.want(w.do("GET", path, ""), 404, `{"Message":"The Lambda code signing configuration `+arn+` can not be found.","Type":"User"}`)
+	w.want(w.do("PUT", binding, `{"CodeSigningConfigArn":"`+arn+`"}`), 404,
+		`{"Message":"The code signing configuration cannot be found. Check that the provided configuration is not deleted: `+arn+`.","Type":"User"}`)
 }

@@ -13,6 +13,7 @@ import (
 	"thaw/async"
 	"thaw/controlplane"
 	"thaw/function"
+	"thaw/signing"
 )
 
 // Credential is one pair of keys that requests may be signed with.
@@ -25,6 +26,7 @@ type Credential struct {
 // Options of a Server. Members without a stated default are required.
 type Options struct {
 	Plane    *controlplane.Plane
+	Signing  *signing.Configs
 	Services []Service // others than Lambda
 	// Events takes events whose senders do not wait; nil: they are refused. It is set before the first request comes.
 	Events Events

@@ -14,11 +14,12 @@ import (
 // New is a function to create.
 type New struct {
 	function.Key
-	Partition    string
-	Architecture string // empty: the default
-	Settings     Settings
-	Tags         map[string]string
-	Publish      bool // version 1, too
+	Partition      string
+	Architecture   string // empty: the default
+	Settings       Settings
+	Tags           map[string]string
+	Publish        bool   // version 1, too
+	CodeSigningARN string // of a code signing configuration; may be empty
 	// Code of the function, taken in when all else is right. Errors go to the caller as they are.
 	Code func(context.Context) (*Code, error)
 }
@@ -47,7 +48,7 @@ func (p *Plane) Create(ctx context.Context, n New) (*function.Entry, error) {
 		return nil, err
 	}
 	r := &function.Record{
-		Key: n.Key, Partition: n.Partition, Incarnation: incarnation, Epoch: incarnation, NextNumber: 1, Tags: n.Tags,
+		Key: n.Key, Partition: n.Partition, Incarnation: incarnation, Epoch: incarnation, NextNumber: 1, Tags: n.Tags, CodeSigningARN: n.CodeSigningARN,
 		Latest: function.VersionRecord{Number: function.Latest, Config: config, Life: function.Creating, RevisionID: newRevisionID(), Modified: p.Now()},
 	}
 	var e *function.Entry

@@ -98,6 +98,7 @@ type Record struct {
 	Policies       map[Qualifier][]Permission       `json:",omitempty"` // resource policies; of the unqualified function under ""
 	RuntimeUpdates map[VersionNumber]RuntimeUpdates `json:",omitempty"`
 	Scaling        map[VersionNumber]Scaling        `json:",omitempty"`
+	CodeSigningARN string                           `json:",omitempty"` // of a code signing configuration
 	Tags           map[string]string
 	RecursiveLoop  string                    `json:",omitempty"` // Terminate unless set
 	EventInvoke    map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier

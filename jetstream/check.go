@@ -19,7 +19,7 @@ import (
 )
 
 // buckets are all that a folder has.
-var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket}
+var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
@@ -386,6 +386,11 @@ func describe(bucket, key string) string {
 			if v, err := snapshot.ParseVersion(string(arn)); err == nil {
 				return fmt.Sprintf("snapshot of %s", v)
 			}
+		}
+	}
+	if bucket == signingBucket.Bucket {
+		if arn, err := noPadding.DecodeString(strings.ToUpper(key)); err == nil {
+			return "code signing configuration " + string(arn)
 		}
 	}
 	if k, _, number, ok := parseKey(key); ok && bucket == functionsBucket.Bucket {

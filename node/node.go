@@ -44,6 +44,7 @@ import (
 	"thaw/sandbox/gvisor"
 	"thaw/sandbox/host/network"
 	"thaw/sandbox/process"
+	"thaw/signing"
 	"thaw/snapstart"
 )
 
@@ -145,7 +146,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openPlane(ctx, store, blobs, codes); err != nil {
 		return err
 	}
-	if err := n.openAPI(); err != nil {
+	if err := n.openAPI(ctx, store); err != nil {
 		return err
 	}
 	return n.listen(ctx)
@@ -272,7 +273,7 @@ func (n *Node) promised() int64 {
 	return sum
 }
 
-func (n *Node) openAPI() error {
+func (n *Node) openAPI(ctx context.Context, store *jetstream.Store) error {
 	keys, err := n.cfg.Keys()
 	if err != nil {
 		return err
@@ -285,7 +286,15 @@ func (n *Node) openAPI() error {
 	for id, secret := range keys {
 		who = append(who, api.Credential{AccessKeyID: id, SecretAccessKey: secret})
 	}
-	o := api.Options{Plane: n.plane, AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback,
+	kept, err := store.SigningConfigs(ctx)
+	if err != nil {
+		return err
+	}
+	configs, err := signing.Open(ctx, kept)
+	if err != nil {
+		return err
+	}
+	o := api.Options{Plane: n.plane, Signing: configs, AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback,
 		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
