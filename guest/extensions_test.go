@@ -2,7 +2,6 @@ package guest_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -126,16 +125,30 @@ echo NAME $(curl -s -H "Lambda-Extension-Identifier: $id" $api/event/next)
 	}
 }
 
-// TestExtensionsAfterAReset holds E-070: an identifier of before is unknown.
+// TestExtensionsAfterAReset holds E-070 and E-071: identifiers and subscriptions of before are gone, and can be had anew.
 func TestExtensionsAfterAReset(t *testing.T) {
 	t.Parallel()
 	r := create(t, script(t, "sleep 1000"))
-	id := registerAs(t, r.Start(r.start(1)).APIHost, "internal", `[]`)
+	subscribe := func(api, id string) {
+		t.Helper()
+		const wish = `{"schemaVersion":"2022-12-13","types":["platform"],"destination":{"protocol":"TCP","port":1}}`
+		if status, _, body, err := exchange("PUT", "http://"+api+"/2022-07-01/telemetry", wish, "Lambda-Extension-Identifier: "+id); status != 200 {
+			t.Fatalf("subscribe: %d %s %v", status, body, err)
+		}
+		r.Take(wire.KindExtension, nil)
+		var m wire.Subscribed
+		if r.Take(wire.KindSubscribed, &m); m.Again {
+			t.Errorf("the host was told %+v", m)
+		}
+	}
+	api := r.Start(r.start(1)).APIHost
+	id := registerAs(t, api, "internal", `[]`)
+	subscribe(api, id)
 	r.Kill(1, 0)
-	api := r.Start(r.start(2)).APIHost
+	api = r.Start(r.start(2)).APIHost
 	status, _, body, err := exchange("GET", "http://"+api+"/2020-01-01/extension/event/next", "", "Lambda-Extension-Identifier: "+id)
 	if status != 403 || !strings.Contains(body, "Extension.UnknownExtensionIdentifier") {
 		t.Errorf("%d %s %v", status, body, err)
 	}
-	registerAs(t, api, "internal", fmt.Sprintf("[%q]", "INVOKE"))
+	subscribe(api, registerAs(t, api, "internal", `["INVOKE"]`))
 }

@@ -173,7 +173,7 @@ func TestExtensionsAnswerFirst(t *testing.T) {
 	})
 }
 
-// TestExtensionsTimeout: E-068, E-069, E-070; a reset lets the extensions end, and the next invocation has new ones.
+// TestExtensionsTimeout: E-067 (the extension dies second), E-068, E-069; a reset lets the extensions end, and the next invocation has new ones.
 func TestExtensionsTimeout(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		f := s.js(quickFunction, timeout(2), withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}))
@@ -186,7 +186,7 @@ func TestExtensionsTimeout(t *testing.T) {
 	})
 }
 
-// TestExtensionsThatFail: E-005, E-006, E-066, E-092, and the misbehaviours that end an Init or an invocation.
+// TestExtensionsThatFail: E-005, E-006, E-066, E-067 (the runtime dies second), E-092, and the misbehaviours that end an Init or an invocation.
 func TestExtensionsThatFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		x       string
