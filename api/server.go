@@ -31,6 +31,9 @@ type Options struct {
 	// Events takes events whose senders do not wait; nil: they are refused. It is set before the first request comes.
 	Events Events
 
+	// URLs say how function URLs are called. It is set before the first request comes.
+	URLs URLNames
+
 	AccountID   string       // 12 digits
 	Region      string       // of requests that name none; empty: us-east-1
 	Credentials []Credential // who may sign

@@ -132,7 +132,11 @@ type names uint8
 const (
 	readNames  names = iota // get, list, delete, invoke
 	writeNames              // create, update, publish
+	urlNames                // readNames whose qualifier, if there is one, is an alias
 )
+
+// urlQualifierPattern has a negative lookahead, which Go's expressions lack.
+const urlQualifierPattern = `((?!^\d+$)^[0-9a-zA-Z-_]+$)`
 
 // checkTarget checks name and qualifier by the framework's rules and takes them apart. Violations come into v, the qualifier's first, as
 // recorded. What is found wrong later, about regions and accounts, is for resolve.
@@ -144,7 +148,9 @@ func (c *call) checkTarget(v *violations, n names, name string) (function.Refere
 		} else if len(qualifier) < 1 {
 			v.add(quoted(qualifier), "qualifier", "Member must have length greater than or equal to 1")
 		}
-		if len(qualifier) > 0 && !function.Qualifier(qualifier).Valid() {
+		if n == urlNames && len(qualifier) > 0 {
+			v.aliasQualifier(qualifier)
+		} else if len(qualifier) > 0 && !function.Qualifier(qualifier).Valid() {
 			v.add(quoted(qualifier), "qualifier", patternRule(function.QualifierPattern))
 		}
 	}
@@ -161,7 +167,16 @@ func (c *call) checkTarget(v *violations, n names, name string) (function.Refere
 	if err != nil {
 		v.add(quoted(name), "functionName", patternRule(pattern))
 	}
+	if n == urlNames && ref.Qualifier != "" && !given {
+		v.aliasQualifier(string(ref.Qualifier))
+	}
 	return ref, function.Qualifier(qualifier)
+}
+
+func (v *violations) aliasQualifier(q string) {
+	if function.Qualifier(q).Kind() != function.QualifierAlias {
+		v.add(quoted(q), "qualifier", patternRule(urlQualifierPattern))
+	}
 }
 
 // resolve turns a checked reference into a function of this server.

@@ -102,6 +102,7 @@ type Record struct {
 	Tags           map[string]string
 	RecursiveLoop  string                    `json:",omitempty"` // Terminate unless set
 	EventInvoke    map[Qualifier]EventInvoke `json:",omitempty"` // of asynchronous invocations, by qualifier
+	URLs           map[Qualifier]URL         `json:",omitempty"` // of the unqualified function under ""; that of an alias outlives the alias
 	Revision       uint64                    `json:"-"`          // the store's, for its optimistic lock
 }
 
@@ -129,6 +130,7 @@ func (r *Record) Clone() *Record {
 	}
 	c.Tags = maps.Clone(r.Tags)
 	c.EventInvoke = cloneEventInvoke(r.EventInvoke)
+	c.URLs = maps.Clone(r.URLs) // what a URL points to is never changed
 	return &c
 }
 

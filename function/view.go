@@ -30,6 +30,7 @@ type viewSnapshot struct {
 	reserved int // sum over all functions
 	// provisioned is the sum over functions without a reservation: that of the others is part of it.
 	provisioned int
+	urls        map[string]OfURL // by ID
 	revision    uint64
 }
 
@@ -47,7 +48,7 @@ type Entry struct {
 // NewView returns an empty view. Nothing may be read from it before Loaded.
 func NewView() *View {
 	v := &View{versions: map[versionKey]*VersionRecord{}, waiters: map[chan struct{}]uint64{}}
-	v.snap.Store(&viewSnapshot{entries: map[Key]*Entry{}})
+	v.snap.Store(&viewSnapshot{entries: map[Key]*Entry{}, urls: map[string]OfURL{}})
 	return v
 }
 
@@ -120,7 +121,7 @@ func (v *View) Apply(c Change) {
 	if c.Revision <= old.revision {
 		return
 	}
-	next := &viewSnapshot{entries: old.entries, reserved: old.reserved, provisioned: old.provisioned, revision: c.Revision}
+	next := &viewSnapshot{entries: old.entries, reserved: old.reserved, provisioned: old.provisioned, urls: old.urls, revision: c.Revision}
 	if c.Key != (Key{}) {
 		v.applyLocked(old, next, c)
 	}
@@ -154,6 +155,11 @@ func (v *View) applyLocked(old, next *viewSnapshot, c Change) {
 	if v.loaded {
 		next.entries = maps.Clone(old.entries)
 	}
+	var before *Record
+	if was != nil {
+		before = was.Record
+	}
+	next.moveURLs(before, record, !v.loaded)
 	switch {
 	case was == nil:
 	case was.Record.Reserved != nil:
