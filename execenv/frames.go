@@ -303,10 +303,9 @@ func (d *driver) streamChunk(b []byte) {
 		a.pump.add(b)
 		return
 	}
-	if len(a.collect)+len(b) > wire.MaxPayload {
-		a.tooLarge, a.collect = true, a.collect[:0]
-	}
-	if !a.tooLarge {
+	if a.tooLarge() {
+		a.collect = nil
+	} else {
 		a.collect = append(a.collect, b...)
 	}
 	d.send(wire.KindCredit, wire.Credit{RequestID: a.RequestID, Bytes: int64(len(b))}, nil)
@@ -324,7 +323,7 @@ func (d *driver) streamEnd(m wire.StreamEnd) {
 				o.StreamErrorDetails = string(errorBody(m.ErrorType, "Response was truncated", a.RequestID))
 			}
 		}
-	case a.tooLarge:
+	case a.tooLarge():
 		o.FunctionError, o.ContentType = unhandled, "application/json"
 		o.Payload = []byte(`{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}`)
 	case m.ErrorType != "":

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thaw/function"
+	"thaw/guest/wire"
 )
 
 // ErrNotTaken says that the environment could not take the invocation; nothing of it was run, another environment may.
@@ -49,33 +50,43 @@ type attempt struct {
 	lateBy   time.Duration    // how long ago that was when it was told
 	posted   function.Outcome // by the runtime, on its way to the caller
 	deadline time.Time
-	answered bool
-	outcome  function.Outcome // once known
-	known    bool
-	status   string // success, error, timeout
+	stage    stage
+	outcome  function.Outcome // once settled
+	status   string           // success, error, timeout
 	errType  string
 	tail     tailBuffer
 	pump     *pump  // streamed responses
-	collect  []byte // streamed response to a caller that wants it in one piece
-	tooLarge bool
-	produced int64
+	collect  []byte // streamed response to a caller that wants it in one piece, as long as it is not too large
+	produced int64  // bytes of the answer
 	priming  *Prime // set: nobody waits for it
 }
 
+// stage is how far an attempt is on its way back to its caller.
+type stage uint8
+
+const (
+	unsettled stage = iota // what comes of it is not known
+	settled                // it is, and the caller has not been answered
+	answered               // he has
+)
+
 // settle fixes the outcome; the first one wins.
 func (a *attempt) settle(o function.Outcome, status, errType string) {
-	if a.known {
+	if a.stage != unsettled {
 		return
 	}
-	a.outcome, a.known, a.status, a.errType = o, true, status, errType
+	a.stage, a.outcome, a.status, a.errType = settled, o, status, errType
 }
+
+// tooLarge says that what a caller wants in one piece is more than one piece may be.
+func (a *attempt) tooLarge() bool { return a.produced > wire.MaxPayload }
 
 // answer hands the outcome to the caller, once.
 func (a *attempt) answer() {
-	if a.answered || !a.known {
+	if a.stage != settled {
 		return
 	}
-	a.answered = true
+	a.stage = answered
 	a.outcome.LogTail = a.tail.bytes()
 	if p := a.pump; p != nil {
 		o, ch := a.outcome, a.reply

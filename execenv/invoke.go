@@ -160,7 +160,7 @@ func (d *driver) reportInvoke(ev Event) {
 		if d.gen.exit.OutOfMemory {
 			a.errType = "Runtime.OutOfMemory"
 		}
-	case !a.known:
+	case a.stage == unsettled:
 		a.settle(function.Outcome{Err: &SandboxError{Env: d.id, Phase: "invoke", Err: errors.New("no answer")}}, "failure", "Sandbox.Failure")
 	}
 	d.looks.Stop()

@@ -71,7 +71,7 @@ func (d *driver) endPriming() {
 		took = d.o.Version.Timeout
 	}
 	d.making.primingTook += took
-	if !a.known {
+	if a.stage == unsettled {
 		a.settle(function.Outcome{}, statusSuccess, "")
 		if d.state != Primed {
 			a.status, a.errType = "failure", "Sandbox.Failure" // the sandbox went, or it was told to go
