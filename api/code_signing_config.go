@@ -158,9 +158,6 @@ func (c *call) deleteCodeSigningConfig() error {
 func (c *call) listCodeSigningConfigs() error {
 	var v violations
 	p, err := c.readPage(&v, "signing/"+c.region)
-	if bad := v.err(); bad != nil {
-		return bad
-	}
 	if err != nil {
 		return err
 	}
@@ -198,9 +195,6 @@ func (c *call) listFunctionsByCodeSigningConfig() error {
 	}
 	var v violations
 	p, err := c.readPage(&v, "signed/"+config.ARN)
-	if bad := v.err(); bad != nil {
-		return bad
-	}
 	if err != nil {
 		return err
 	}

@@ -28,9 +28,6 @@ func (c *call) listFunctions() error {
 		all = true
 	}
 	p, err := c.readPage(&v, "functions/"+c.region+"/"+strconv.FormatBool(all))
-	if bad := v.err(); bad != nil {
-		return bad
-	}
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,6 @@ func (c *call) listLayerVersions() error {
 	c.checkLayerName(&v)
 	f := c.readLayerFilter(&v)
 	p, err := c.readPage(&v, "layers/"+c.region+"/"+c.label+"/"+f.runtime+"/"+f.architecture)
-	if bad := v.err(); bad != nil {
-		return bad
-	}
 	if err != nil {
 		return err
 	}
@@ -55,9 +52,6 @@ func (c *call) listLayers() error {
 	var v violations
 	f := c.readLayerFilter(&v)
 	p, err := c.readPage(&v, "layers/"+c.region+"//"+f.runtime+"/"+f.architecture)
-	if bad := v.err(); bad != nil {
-		return bad
-	}
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,17 @@ type page struct {
 	after string // key of the last item of the page before; empty: the first page
 }
 
-// readPage reads MaxItems and Marker, of which the violations come into v.
+// readPage reads MaxItems and Marker, the last that a list checks of its request. What v holds by then goes before what is
+// wrong with a marker.
 func (c *call) readPage(v *violations, list string) (page, error) {
+	p, err := c.page(v, list)
+	if bad := v.err(); bad != nil {
+		return p, bad
+	}
+	return p, err
+}
+
+func (c *call) page(v *violations, list string) (page, error) {
 	p := page{list: list, size: maxPage}
 	if s, ok := c.query("MaxItems"); ok {
 		n, bad := strconv.Atoi(s)
@@ -55,9 +64,6 @@ func (c *call) readList(list string, also ...func(*violations)) (page, *function
 		f(&v)
 	}
 	p, err := c.readPage(&v, list+"/"+c.region+"/"+ref.Name)
-	if bad := v.err(); bad != nil {
-		return p, nil, bad
-	}
 	if err != nil {
 		return p, nil, err
 	}
