@@ -38,6 +38,7 @@ var samples = []Sample{
 	{"nodejs-exit", "nodejs22.x", "index.handler", "ends its process", 3, 128, ""},
 	{"nodejs-background", "nodejs22.x", "index.handler", "counts in the background", 3, 128, ""},
 	{"nodejs-cached", "nodejs22.x", "index.handler", "keeps an HTTP answer in its snapshot until it is no longer good", 10, 256, ""},
+	{"nodejs-extension", "nodejs22.x", "index.handler", "greets beside the extension of layer-telemetry", 3, 256, ""},
 	{"python-hello", "python3.12", "lambda_function.handler", "greets, from Python", 3, 128, ""},
 	{"python-index", "python3.12", "lambda_function.handler", "builds an index in Init, for about a second", 10, 256, ""},
 	{"java-hello", "java17", "example.Hello::handle", "greets, from Java", 10, 512, "javac"},
@@ -45,7 +46,7 @@ var samples = []Sample{
 	{"shell-hello", "provided.al2023", "hello.handler", "greets, from a runtime in bash", 3, 128, ""},
 }
 
-//go:embed nodejs-* python-* java-hello go-hello shell-hello
+//go:embed layer-* nodejs-* python-* java-hello go-hello shell-hello
 var sources embed.FS
 
 // List returns every sample.
@@ -94,6 +95,19 @@ func Zip(name string) ([]byte, error) {
 	b, err := codepackage.Pack(from, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sample %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// Layer returns the package of a sample layer, the same bytes at every call.
+func Layer(name string) ([]byte, error) {
+	from, err := fs.Sub(sources, name)
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", name, err)
+	}
+	b, err := codepackage.Pack(layerFS{from}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", name, err)
 	}
 	return b, nil
 }

@@ -49,6 +49,24 @@ func TestEverySampleMakesTheSamePackageTwice(t *testing.T) {
 	}
 }
 
+// A layer's extensions can be executed, as a layer that is zipped by hand has them.
+func TestLayer(t *testing.T) {
+	pkg, err := samples.Layer("layer-telemetry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := zip.NewReader(bytes.NewReader(pkg), int64(len(pkg)))
+	if err != nil || len(archive.File) != 1 {
+		t.Fatalf("%v, %v", archive, err)
+	}
+	if f := archive.File[0]; f.Name != "extensions/telemetry" || f.Mode() != 0o755 {
+		t.Errorf("%s has mode %v", f.Name, f.Mode())
+	}
+	if _, err := samples.Layer("nothing"); err == nil {
+		t.Error("a layer that does not exist was packed")
+	}
+}
+
 func TestUnknownSample(t *testing.T) {
 	if _, err := samples.Zip("nothing"); err == nil {
 		t.Error("a sample that does not exist was packed")

@@ -237,7 +237,8 @@ type demonstration struct {
 
 	server *admin.Client
 	client *lambda.Client
-	made   []string // functions, to be removed
+	made   []string                          // functions, to be removed
+	layers []*lambda.DeleteLayerVersionInput // to be removed, too
 	steps  []step
 
 	snapshots bool // the server makes them
@@ -255,5 +256,11 @@ func (d *demonstration) clean() error {
 		}
 	}
 	d.made = nil
+	for _, l := range d.layers {
+		if _, err := d.client.DeleteLayerVersion(ctx, l); err != nil {
+			errs = append(errs, fmt.Errorf("remove %s: %w", *l.LayerName, plainer(err)))
+		}
+	}
+	d.layers = nil
 	return errors.Join(errs...)
 }

@@ -26,6 +26,7 @@ type act struct {
 	steps  []stepOf
 	vars   map[string]string
 	then   func(*demonstration, context.Context, act, string) error // with snapshots only, after the steps; nil: nothing
+	layer  string                                                   // of package samples, that the function has; its extension is heard after the steps
 }
 
 type stepOf struct{ name, event string }
@@ -33,15 +34,16 @@ type stepOf struct{ name, event string }
 var greeting = []stepOf{{"cold invoke", `{"name":"you"}`}, {"warm invoke", `{"name":"you again"}`}}
 
 var acts = []act{
-	{"nodejs-hello", "nodejs", greeting, nil, (*demonstration).publishAndRestore},
-	{"python-hello", "python", greeting, nil, (*demonstration).publishAndRestore},
-	{"python-index", "python", []stepOf{{"cold invoke", `{"word":"bacedi"}`}}, nil, (*demonstration).publishAndRestore},
-	{"java-hello", "java", greeting, nil, (*demonstration).publishAndRestore},
-	{"go-hello", "provided", greeting, nil, nil},
-	{"shell-hello", "provided", greeting, nil, nil},
-	{"nodejs-error", "nodejs", []stepOf{{"error", `{"how":"throw"}`}, {"error, warm", `{"how":"reject"}`}, {"crash", `{"how":"uncaught"}`}}, nil, nil},
-	{"nodejs-timeout", "nodejs", []stepOf{{"timeout", `{}`}, {"after the timeout", `{"ms":0}`}}, nil, nil},
-	{"nodejs-cached", "nodejs", nil, map[string]string{"TTL": strconv.Itoa(int(cachedFor / time.Second))}, (*demonstration).refresh},
+	{"nodejs-hello", "nodejs", greeting, nil, (*demonstration).publishAndRestore, ""},
+	{"python-hello", "python", greeting, nil, (*demonstration).publishAndRestore, ""},
+	{"python-index", "python", []stepOf{{"cold invoke", `{"word":"bacedi"}`}}, nil, (*demonstration).publishAndRestore, ""},
+	{"java-hello", "java", greeting, nil, (*demonstration).publishAndRestore, ""},
+	{"go-hello", "provided", greeting, nil, nil, ""},
+	{"shell-hello", "provided", greeting, nil, nil, ""},
+	{"nodejs-error", "nodejs", []stepOf{{"error", `{"how":"throw"}`}, {"error, warm", `{"how":"reject"}`}, {"crash", `{"how":"uncaught"}`}}, nil, nil, ""},
+	{"nodejs-timeout", "nodejs", []stepOf{{"timeout", `{}`}, {"after the timeout", `{"ms":0}`}}, nil, nil, ""},
+	{"nodejs-cached", "nodejs", nil, map[string]string{"TTL": strconv.Itoa(int(cachedFor / time.Second))}, (*demonstration).refresh, ""},
+	{"nodejs-extension", "nodejs", greeting, nil, nil, "layer-telemetry"},
 }
 
 // shows says whether an act has something to show on this server.
@@ -82,6 +84,7 @@ type step struct {
 	ColdMs      float64      `json:"coldMs,omitempty"`      // what the caller of a cold start of the same function saw
 	Ratio       float64      `json:"ratio,omitempty"`       // of coldMs to clientMs
 	Generations []generation `json:"generations,omitempty"` // that answered under load
+	Told        []string     `json:"told,omitempty"`        // what an extension heard by the Telemetry API, from the function's log
 }
 
 // run creates one sample and takes it through its steps.
@@ -107,6 +110,11 @@ func (d *demonstration) run(ctx context.Context, do act, identifier string) erro
 			fmt.Fprintf(words, "    phases: %s\n", phaseLine(st.Phases))
 		}
 		d.steps = append(d.steps, st)
+	}
+	if do.layer != "" {
+		if err := d.listen(ctx, name, identifier); err != nil {
+			return err
+		}
 	}
 	if do.then != nil && d.saves(do.family) {
 		return do.then(d, ctx, do, identifier)
@@ -143,6 +151,13 @@ func (d *demonstration) create(ctx context.Context, do act, identifier string) e
 	if do.then != nil && d.saves(do.family) { // $LATEST runs Init all the same
 		in.SnapStart = &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
 		in.Environment = &types.Environment{Variables: do.vars}
+	}
+	if do.layer != "" {
+		arn, err := d.publishLayer(ctx, do.layer)
+		if err != nil {
+			return err
+		}
+		in.Layers = []string{arn}
 	}
 	made, err := d.client.CreateFunction(ctx, in)
 	if err != nil {
@@ -321,7 +336,7 @@ func stepRows(steps []step) [][]string {
 		return strconv.FormatFloat(n, 'f', 1, 64) + " ms"
 	}
 	for _, st := range steps {
-		if st.DurationMs == 0 {
+		if st.DurationMs == 0 && len(st.Told) == 0 {
 			continue
 		}
 		name := strings.TrimSuffix(strings.TrimPrefix(st.Function, functionName(""))+":"+st.Version, ":")

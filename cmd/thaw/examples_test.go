@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -310,11 +311,30 @@ func TestDemoExample(t *testing.T) {
 	if strings.Count(r.words, "saves no memory") != 1 || strings.Contains(r.words, "snapshot ls") {
 		t.Errorf("the process sandbox makes no snapshots, and the demonstration says %q", r.words)
 	}
+	heard(t, seen, r.words)
 	if s, ran := seen["demo-nodejs-timeout timeout"]; ran && s.FunctionError == "" {
 		t.Errorf("the timeout gave %+v", s)
 	}
 	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// heard fails the test unless the extension of a sample layer, which knows nothing of this project, was told of an Init and two
+// invocations, in order, and said so in the log.
+func heard(t *testing.T, seen map[string]step, words string) {
+	t.Helper()
+	if strings.Contains(words, "nodejs-extension is left out") {
+		return
+	}
+	told := seen["demo-nodejs-extension telemetry, in the log"].Told
+	at := 0
+	for _, want := range []string{"platform.initStart", "platform.telemetrySubscription", "platform.initRuntimeDone", "platform.start", "platform.runtimeDone", "platform.report"} {
+		i := slices.Index(told[at:], want)
+		if i < 0 {
+			t.Fatalf("no %s in its place in %q", want, told)
+		}
+		at += i + 1
 	}
 }
 
@@ -369,6 +389,7 @@ func TestDemoOfSnapshots(t *testing.T) {
 	if s := seen["demo-python-index restored invoke"]; s.Function != "" && s.Ratio < 2 { // an Init of a second against a restore
 		t.Errorf("the restore saved nothing: %+v", s)
 	}
+	heard(t, seen, r.words)
 	refresh := seen["demo-nodejs-cached refresh under load"]
 	if len(refresh.Generations) < 2 {
 		t.Fatalf("refresh: %+v", refresh)
