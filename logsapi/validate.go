@@ -3,6 +3,7 @@ package logsapi
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -106,7 +107,7 @@ func (v *violations) names(member string, list []string, high int, sh shape) {
 
 // oneOf checks an enumeration.
 func (v *violations) oneOf(member string, s *string, allowed ...string) {
-	if s != nil && !strings.Contains(" "+strings.Join(allowed, " ")+" ", " "+*s+" ") {
+	if s != nil && !slices.Contains(allowed, *s) {
 		v.add("'"+*s+"'", member, "Member must satisfy enum value set: ["+strings.Join(allowed, ", ")+"]")
 	}
 }
