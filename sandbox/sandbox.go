@@ -90,8 +90,9 @@ type Sandbox interface {
 	// Exited is closed when the sandbox has ended; Exit then says why.
 	Exited() <-chan struct{}
 	Exit() Exit
-	// Checkpoint saves the sandbox into sink. Its guest must have said wire.Quiesced: what is in the stream is lost to the
-	// copies. It ends with its checkpoint, as if closed, also when that fails, and only Close is left. ctx bounds it. *SnapshotError.
+	// Checkpoint saves the sandbox into sink. Its guest must have said wire.KindQuiesced: what is in the stream is lost
+	// to the copies. It ends with its checkpoint, as if closed, also when that fails, and only Close is left. ctx bounds
+	// it. *SnapshotError.
 	Checkpoint(ctx context.Context, sink SnapshotSink) error
 	// Close ends the sandbox now and removes all that belongs to it. It waits until that is done.
 	Close() error
