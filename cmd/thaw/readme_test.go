@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw/admin"
 )
@@ -59,12 +60,11 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := quickStart(t)
-	if len(blocks) != 3 {
-		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots and of AWS's command line: %q", len(blocks), blocks)
+	if len(blocks) != 4 {
+		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line and of logs: %q", len(blocks), blocks)
 	}
 	folder := t.TempDir()
-	typed := func(block string, path string) string {
-		t.Helper()
+	answer := func(block string, path string) (string, error) {
 		block = strings.NewReplacer("bin/thaw", exe, "http://127.0.0.1:9600", health.Endpoint).Replace(block)
 		cmd := exec.CommandContext(t.Context(), "bash", "-e", "-o", "pipefail", "-c", block)
 		cmd.Dir = folder
@@ -75,10 +75,15 @@ func TestQuickStart(t *testing.T) {
 		}
 		cmd.Env = append(cmd.Env, "THAW_DATA_DIR="+data, "HOME="+folder, "PATH="+path)
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), `{"hello":"you"}`) {
+		return string(out), err
+	}
+	typed := func(block string, path string) string {
+		t.Helper()
+		out, err := answer(block, path)
+		if err != nil || !strings.Contains(out, `{"hello":"you"}`) {
 			t.Fatalf("%v\n%s\nsays\n%s", err, block, out)
 		}
-		return string(out)
+		return out
 	}
 	typed(blocks[0], os.Getenv("PATH"))
 	if sandbox == "gvisor" {
@@ -93,13 +98,24 @@ func TestQuickStart(t *testing.T) {
 		t.Log("left out: AWS's command line, which is not here")
 	}
 	for i, dir := range clients {
-		block := blocks[2]
+		block, logs := blocks[2], blocks[3]
 		if i > 0 { // each client's function has a name of its own
-			block = strings.ReplaceAll(block, "hello2", "hello2-again")
+			block, logs = strings.ReplaceAll(block, "hello2", "hello2-again"), strings.ReplaceAll(logs, "hello2", "hello2-again")
 		}
 		version, _ := exec.Command(filepath.Join(dir, "aws"), "--version").CombinedOutput()
 		t.Logf("with %s", version)
-		typed(block, dir+":"+os.Getenv("PATH"))
+		path := dir + ":" + os.Getenv("PATH")
+		typed(block, path)
+		settings, _, _ := strings.Cut(block, "echo")     // what is exported and set stays in the terminal
+		for end := time.Now().Add(30 * time.Second); ; { // the last line is written after the answer
+			out, err := answer(settings+logs, path)
+			if err == nil && strings.Contains(out, "REPORT RequestId: ") {
+				break
+			}
+			if err != nil || time.Now().After(end) {
+				t.Fatalf("%v\n%s\nsays\n%s", err, logs, out)
+			}
+		}
 	}
 }
 
