@@ -1,14 +1,11 @@
 package backlog
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +16,7 @@ import (
 
 	"thaw/async"
 	"thaw/function"
+	"thaw/internal/childtest"
 )
 
 func open(t testing.TB, dir string) *Store {
@@ -157,15 +155,9 @@ func TestPutsShareASync(t *testing.T) {
 	}
 }
 
-const killDir = "THAW_TEST_BACKLOG_DIR"
-
 // TestKilledWriter is the child of TestKill: it puts and removes without end and prints what was acknowledged.
 func TestKilledWriter(t *testing.T) {
-	dir := os.Getenv(killDir)
-	if dir == "" {
-		t.Skip("the child of TestKill")
-	}
-	s := open(t, dir)
+	s := open(t, childtest.Arg(t))
 	for n := 0; ; n++ {
 		seq := put(t, s, event(lane("f", "$LATEST"), fmt.Sprint(n), strings.Repeat("x", n%5000)))
 		fmt.Printf("put %d %d\n", seq, n)
@@ -183,35 +175,27 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	want, gone := map[uint64]bool{}, map[uint64]bool{}
+	done := func(line string) {
+		var what string
+		var seq uint64
+		var id int
+		switch k, _ := fmt.Sscanf(line, "%s %d %d", &what, &seq, &id); {
+		case k != 3:
+		case what == "put":
+			want[seq] = true
+		default:
+			delete(want, seq)
+			gone[seq] = true
+		}
+	}
 	for round := range 4 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
-		cmd.Env = append(os.Environ(), killDir+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
+		c := childtest.Start(t, "TestKilledWriter", dir)
+		for range 50 + 30*round {
+			done(c.Line())
 		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+		for line := range strings.Lines(c.Kill()) { // what was still in the pipe was acknowledged as well
+			done(line)
 		}
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			var what string
-			var seq uint64
-			var id int
-			if k, _ := fmt.Sscanf(lines.Text(), "%s %d %d", &what, &seq, &id); k != 3 {
-				continue
-			}
-			if what == "put" {
-				want[seq] = true
-			} else {
-				delete(want, seq)
-				gone[seq] = true
-			}
-			if n == 50+30*round {
-				cmd.Process.Kill() //nolint:errcheck // it is waited for
-			}
-		}
-		cmd.Wait() //nolint:errcheck // it was killed
 		s := open(t, dir)
 		have := map[uint64]bool{}
 		for from := uint64(1); ; {
