@@ -85,3 +85,64 @@ func inTree(name string) bool {
 	})
 	return found
 }
+
+var comment = regexp.MustCompile(`(?:^|\s)//(.*)`)
+
+// cited is a file of the tree in a comment: sandbox/sandbox.go, operations.md, or state.go of the same or another folder.
+var cited = regexp.MustCompile(`(?:^|[\s("])((?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.(?:go|md|golden))\b`)
+
+// foreign are beginnings of paths in other projects' trees, and names of files that a test or a client makes.
+var foreign = []string{"internal/lambda/", "a.go", "b.go"}
+
+// TestCommentsNameWhatExists holds that the files of this tree that comments name exist. A path whose first folder this
+// tree has not is one of another project.
+func TestCommentsNameWhatExists(t *testing.T) {
+	names, comments := map[string]bool{}, map[string]string{} // by file's name; by path
+	err := filepath.WalkDir("..", func(at string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && at != ".." && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		names[d.Name()] = true
+		if !strings.HasSuffix(at, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(at)
+		for line := range strings.Lines(string(text)) {
+			if m := comment.FindStringSubmatch(line); m != nil {
+				comments[at] += m[1] + "\n"
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for at, text := range comments {
+		for _, m := range cited.FindAllStringSubmatch(text, -1) {
+			name := m[1]
+			if slices.ContainsFunc(foreign, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+				continue
+			}
+			first, _, folder := strings.Cut(name, "/")
+			here := func(root string) bool {
+				_, err := os.Stat(filepath.Join(root, name))
+				return err == nil
+			}
+			switch _, err := os.Stat(filepath.Join("..", first)); {
+			case !folder && names[name], here(".."), here(filepath.Dir(at)):
+				found++
+			case !folder, err == nil:
+				t.Errorf("%s names %s, which is not there", strings.TrimPrefix(at, "../"), name)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("comments name %d files: fewer than there must be", found)
+	}
+}
