@@ -48,7 +48,7 @@ func (l *lane) try(it *item, e *Event) {
 		l.mu.Unlock()
 	case Drop:
 		l.q.o.Log.Warn("asynchronous event dropped: its function is gone", "fn", l.key.Name, "qualifier", l.key.Qualifier, "request_id", e.RequestID)
-		l.q.o.Metrics.Dropped()
+		l.q.o.Metrics.Dropped(l.key)
 		l.forget(it.seq)
 	default:
 		l.end(it, e, p, d)
@@ -79,7 +79,7 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 	}
 	if p.Attempts == 0 && !it.aged {
 		it.aged = true
-		l.q.o.Metrics.Age(time.Since(e.Accepted))
+		l.q.o.Metrics.Age(l.key, time.Since(e.Accepted))
 	}
 	r, err := l.q.o.Invoker.Invoke(l.q.ctx, &invoke.Request{Function: l.key.Key, Qualifier: l.key.Qualifier,
 		Invocation: function.Invocation{RequestID: e.RequestID, InvokedARN: e.InvokedARN, Event: e.Payload, TraceID: e.TraceID}})
@@ -151,7 +151,7 @@ func (l *lane) pause(it *item, d Decision) {
 // end writes down that an event will not be tried again, when somebody is to be told of it, and forgets it otherwise.
 func (l *lane) end(it *item, e *Event, p *Progress, d Decision) {
 	if d.Condition != Success {
-		l.q.o.Metrics.Dropped()
+		l.q.o.Metrics.Dropped(l.key)
 		l.q.o.Log.Warn("asynchronous event failed", "fn", l.key.Name, "qualifier", l.key.Qualifier, "request_id", e.RequestID, "condition", d.Condition,
 			"attempts", p.Attempts)
 	}

@@ -240,10 +240,10 @@ func (s *scene) Send(_ context.Context, m *Message) error {
 	return nil
 }
 
-func (s *scene) Received()           { s.mu.Lock(); s.received++; s.mu.Unlock() }
-func (s *scene) Age(d time.Duration) { s.mu.Lock(); s.ages = append(s.ages, d); s.mu.Unlock() }
-func (s *scene) Dropped()            { s.mu.Lock(); s.dropped++; s.mu.Unlock() }
-func (s *scene) Undelivered()        { s.mu.Lock(); s.undelivered++; s.mu.Unlock() }
+func (s *scene) Received(Lane)               { s.mu.Lock(); s.received++; s.mu.Unlock() }
+func (s *scene) Age(_ Lane, d time.Duration) { s.mu.Lock(); s.ages = append(s.ages, d); s.mu.Unlock() }
+func (s *scene) Dropped(Lane)                { s.mu.Lock(); s.dropped++; s.mu.Unlock() }
+func (s *scene) Undelivered(Lane, bool)      { s.mu.Lock(); s.undelivered++; s.mu.Unlock() }
 
 // ran is what reached the functions, as text.
 func (s *scene) ran() (out []string) {

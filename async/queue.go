@@ -23,10 +23,10 @@ type Sender interface {
 
 // Metrics is told what happens. It decides nothing.
 type Metrics interface {
-	Received()             // an event was accepted
-	Age(age time.Duration) // of an event that goes to its function
-	Dropped()              // an event ended without having been run to success
-	Undelivered()          // a destination or dead-letter queue was given up
+	Received(l Lane)                     // an event was accepted
+	Age(l Lane, age time.Duration)       // of an event that goes to its function
+	Dropped(l Lane)                      // an event ended without having been run to success
+	Undelivered(l Lane, deadLetter bool) // a destination or dead-letter queue was given up
 }
 
 // Options of a Queue. Members without a stated default are required.
@@ -126,7 +126,7 @@ func (q *Queue) Accept(ctx context.Context, e *Event) error {
 	if err != nil {
 		return err
 	}
-	q.o.Metrics.Received()
+	q.o.Metrics.Received(e.Lane)
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (l *lane) tell(it *item) {
 			return
 		case errors.As(err, new(*PermanentError)) || time.Since(p.Ended.At) > tellFor:
 			l.q.o.Log.Error("a destination was not told how an asynchronous event ended, and will not be", args...)
-			l.q.o.Metrics.Undelivered()
+			l.q.o.Metrics.Undelivered(l.key, t.DeadLetter)
 		default:
 			if it.failures == 0 {
 				l.q.o.Log.Warn("a destination cannot be told how an asynchronous event ended: it is tried again", args...)

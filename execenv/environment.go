@@ -86,6 +86,7 @@ type Options struct {
 	FreezeGrace time.Duration
 	CPUs        float64                                // 0: no limit
 	Observe     func(stage string, took time.Duration) // one call per stage of a cold start; may be nil
+	Reported    func(Reported)                         // one call per invocation of the function; must not block; may be nil
 	// Credentials of the function's role, for the environment variables.
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// Make, when set: the environment makes a snapshot instead of serving invokes. Restore, when set: it begins from one instead of with Init. At
@@ -95,6 +96,14 @@ type Options struct {
 	// Provisioned: Init is ahead of demand and has the long limit. After a reset the environment is of no more use to its owner: see Spent.
 	Provisioned bool
 	OnExit      func() // runs after everything of the environment is gone: releases what it held (its code folder); may be nil
+}
+
+// Reported is what is counted of an invocation that reached its function. One that failed by the platform's doing did not.
+type Reported struct {
+	InvokedARN function.ARN
+	Error      bool          // of the function
+	Duration   time.Duration // as in REPORT
+	Extensions time.Duration // what extensions took when the runtime had finished; negative: there are none
 }
 
 // Environment is the handle on one execution environment. Its driver runs until Gone has been told.

@@ -174,10 +174,20 @@ func (d *driver) report(took time.Duration) {
 		r.Metrics.RestoreDuration, r.Metrics.BilledRestoreMs = &restore, ceilMs(d.first.restoreBilled)
 	}
 	d.first = first{}
-	if len(d.gen.extensions) > 0 {
-		r.Spans = []platform.Span{span("extensionOverhead", a.doneAt, time.Now())}
+	extensions := time.Duration(-1)
+	if now := time.Now(); len(d.gen.extensions) > 0 {
+		r.Spans = []platform.Span{span("extensionOverhead", a.doneAt, now)}
+		extensions = max(0, now.Sub(a.doneAt))
 	}
 	d.emit(r)
+	if d.o.Reported != nil && a.priming == nil && a.status != platform.Failure {
+		d.o.Reported(Reported{InvokedARN: a.InvokedARN, Error: a.erred(), Duration: took, Extensions: extensions})
+	}
+}
+
+// erred says that the function failed, whether it said so itself, exited or timed out, and when it had answered, too.
+func (a *attempt) erred() bool {
+	return a.status != statusSuccess || a.outcome.FunctionError != "" || a.outcome.StreamErrorType != ""
 }
 
 func ceilMs(d time.Duration) int64 {

@@ -30,3 +30,16 @@ func (a ARN) Qualified(q Qualifier) ARN {
 
 // Version is an unqualified ARN with a version's number.
 func (a ARN) Version(n VersionNumber) ARN { return a + ":" + ARN(n) }
+
+// Qualifier is what follows the name; empty: nothing.
+func (a ARN) Qualifier() Qualifier {
+	rest := string(a)
+	for range 7 {
+		_, behind, found := strings.Cut(rest, ":")
+		if !found {
+			return ""
+		}
+		rest = behind
+	}
+	return Qualifier(rest)
+}

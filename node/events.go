@@ -9,13 +9,15 @@ import (
 
 	"thaw/admin"
 	"thaw/async"
+	"thaw/cloudwatch"
 	"thaw/destination"
+	"thaw/function"
 )
 
 // openEvents has asynchronous events taken and run, those of before first.
 func (n *Node) openEvents(ctx context.Context) (err error) {
 	n.events, err = async.Open(ctx, async.Options{Store: n.backlog, Invoker: n.plane.Invoker(), View: n.plane.View(), Sender: &destination.Sender{},
-		Metrics: newEventMetrics(n.metrics.registry), Log: n.log, Concurrency: n.cfg.AsyncConcurrency, Delays: n.cfg.delays})
+		Metrics: newEventMetrics(n.metrics.registry, n.metrics.of.functions), Log: n.log, Concurrency: n.cfg.AsyncConcurrency, Delays: n.cfg.delays})
 	if err != nil {
 		return err
 	}
@@ -29,17 +31,19 @@ func (n *Node) openEvents(ctx context.Context) (err error) {
 	return nil
 }
 
-// eventMetrics count what AWS calls AsyncEventsReceived, AsyncEventAge, AsyncEventsDropped and DestinationDeliveryFailures.
+// eventMetrics count events: of all functions, also of those that are deleted, and by function.
 type eventMetrics struct {
+	of                             *cloudwatch.Functions
 	received, dropped, undelivered prometheus.Counter
 	age                            prometheus.Histogram
 }
 
-func newEventMetrics(r *prometheus.Registry) *eventMetrics {
+func newEventMetrics(r *prometheus.Registry, of *cloudwatch.Functions) *eventMetrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &eventMetrics{
+		of:          of,
 		received:    counter("thaw_async_events_received_total", "Asynchronous events that were accepted."),
 		dropped:     counter("thaw_async_events_dropped_total", "Asynchronous events that ended without success."),
 		undelivered: counter("thaw_async_undelivered_total", "Destinations and dead-letter queues that were given up."),
@@ -50,17 +54,34 @@ func newEventMetrics(r *prometheus.Registry) *eventMetrics {
 	return m
 }
 
+// sender is how the events of a lane name their function.
+func sender(l async.Lane) function.Resource {
+	return function.Resource{Key: l.Key, Qualifier: l.Qualifier}
+}
+
 // Received implements async.Metrics, and so do the others.
-func (m *eventMetrics) Received() { m.received.Inc() }
+func (m *eventMetrics) Received(l async.Lane) {
+	m.received.Inc()
+	m.of.Received(sender(l))
+}
 
 // Age is told how old an event is that goes to its function.
-func (m *eventMetrics) Age(age time.Duration) { m.age.Observe(age.Seconds()) }
+func (m *eventMetrics) Age(l async.Lane, age time.Duration) {
+	m.age.Observe(age.Seconds())
+	m.of.Age(sender(l), age)
+}
 
 // Dropped counts an event that ended without success.
-func (m *eventMetrics) Dropped() { m.dropped.Inc() }
+func (m *eventMetrics) Dropped(l async.Lane) {
+	m.dropped.Inc()
+	m.of.Dropped(sender(l))
+}
 
 // Undelivered counts a destination that was given up.
-func (m *eventMetrics) Undelivered() { m.undelivered.Inc() }
+func (m *eventMetrics) Undelivered(l async.Lane, deadLetter bool) {
+	m.undelivered.Inc()
+	m.of.Undelivered(sender(l), deadLetter)
+}
 
 // eventsAdmin implements admin.Events: what `thaw async` shows and does.
 type eventsAdmin struct{ q *async.Queue }

@@ -15,13 +15,14 @@ type metrics struct {
 	stages              *prometheus.HistogramVec
 	invokes             *prometheus.HistogramVec
 	restores, fallbacks prometheus.Counter
+	of                  *perFunction
 }
 
 // Stages of a cold start, a closed set; a backend's own stages keep their names behind "sandbox".
 var stageNames = map[string]string{"place": "place", "guest up": "guest_up", "start runtime": "start_runtime", "init": "init",
 	"load snapshot": "load_snapshot", "hooks": "restore_hooks"}
 
-func newMetrics(p func() pool.Counts) *metrics {
+func newMetrics(p func() pool.Counts, used func() pool.InUse) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "thaw_cold_start_stage_seconds", Help: "Time of each stage of a cold start.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}, []string{"stage"}),
@@ -30,6 +31,7 @@ func newMetrics(p func() pool.Counts) *metrics {
 	m.restores = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restores_total", Help: "Environments that were restored from a snapshot, spares among them."})
 	m.fallbacks = prometheus.NewCounter(prometheus.CounterOpts{Name: "thaw_restore_fallbacks_total", Help: "Restores that failed and became an Init."})
 	m.registry.MustRegister(m.restores, m.fallbacks, m.stages, m.invokes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), poolCollector(p))
+	m.of = newPerFunction(m.registry, used)
 	return m
 }
 

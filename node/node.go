@@ -208,7 +208,8 @@ func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *
 }
 
 func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeDirs, snapshots string) error {
-	n.metrics = newMetrics(func() pool.Counts { return n.pool.Counts() })
+	n.metrics = newMetrics(func() pool.Counts { return n.pool.Counts() }, func() pool.InUse { return n.pool.InUse() })
+	n.undo.Add(func() error { n.metrics.of.embedded.Close(); return nil })
 	var memory pool.Memory // the host's own
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
@@ -234,7 +235,8 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		spares.Restorer = n.starter
 	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
-		Starter: n.starter, Provider: n.starter, Spares: spares, Now: n.cfg.now})
+		Starter: n.starter, Provider: n.starter, Spares: spares, Now: n.cfg.now,
+		Provisioned: n.metrics.of.functions.Provisioned})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -323,6 +325,7 @@ func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blo
 		return err
 	}
 	n.undo.Add(func() error { n.plane.Close(); return nil })
+	n.metrics.of.view.Store(n.plane.View())
 	if n.snapshots != nil {
 		n.snapshots.Serve(n.plane.Deactivate)
 		n.plane.SnapStarted(n.snapshots.Known)
@@ -354,6 +357,7 @@ func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, 
 	switch {
 	case errors.As(err, new(*pool.ThrottledError)):
 		outcome = "throttled"
+		t.m.of.functions.Throttled(r.Version.Resource(r.InvokedARN))
 	case err != nil:
 		outcome = "failed"
 	case res.FunctionError != "":

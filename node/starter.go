@@ -168,8 +168,8 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	s.metrics.stage("place", time.Since(began))
 	cred := newRoleKeys()
 	o := execenv.Options{
-		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: stream, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
-		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage,
+		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded}, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
+		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v),
 		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
 		OnExit: func() {
 			release()

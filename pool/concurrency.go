@@ -4,26 +4,28 @@ import "thaw/function"
 
 // concurrency is what is in flight, as far as limits go.
 type concurrency struct {
-	inFlight   map[function.ARN]int // by unqualified ARN
-	unreserved int                  // of functions without a reservation, provisioned concurrency apart
-	owned      map[versionKey]int   // on provisioned concurrency
-	ownedBy    map[function.ARN]int // the same by unqualified ARN
+	inFlight   map[function.ARN]int      // by unqualified ARN
+	named      map[function.Resource]int // the same, as their senders named it
+	unreserved int                       // of functions without a reservation, provisioned concurrency apart
+	owned      map[versionKey]int        // on provisioned concurrency
+	ownedBy    map[function.ARN]int      // the same by unqualified ARN
 }
 
 func newConcurrency() concurrency {
-	return concurrency{inFlight: map[function.ARN]int{}, owned: map[versionKey]int{}, ownedBy: map[function.ARN]int{}}
+	return concurrency{inFlight: map[function.ARN]int{}, named: map[function.Resource]int{}, owned: map[versionKey]int{}, ownedBy: map[function.ARN]int{}}
 }
 
 // share is what one invocation was counted against.
 type share struct {
 	version           versionKey
+	named             function.Resource
 	unreserved, owned bool
 }
 
 // take counts an invocation against the provisioned concurrency of its version, else against reserved or account
 // concurrency. full: which of them has no more.
 func (c *concurrency) take(r *Request) (s share, full Reason) {
-	s.version = keyOf(r.Version).versionKey
+	s.version, s.named = keyOf(r.Version).versionKey, r.Version.Resource(r.InvokedARN)
 	arn := s.version.function
 	s.owned = c.owned[s.version] < r.Limits.Provisioned
 	s.unreserved = !s.owned && r.Limits.Reserved < 0
@@ -43,6 +45,7 @@ func (c *concurrency) give(s share) { c.add(s, -1) }
 
 func (c *concurrency) add(s share, n int) {
 	count(c.inFlight, s.version.function, n)
+	count(c.named, s.named, n)
 	if s.unreserved {
 		c.unreserved += n
 	}

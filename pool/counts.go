@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"maps"
 	"sync/atomic"
 
 	"thaw/execenv"
+	"thaw/function"
 )
 
 // totals are since the pool was opened.
@@ -49,4 +51,22 @@ func (p *Pool) Counts() Counts {
 		c.Waiting += len(s.waiters)
 	}
 	return c
+}
+
+// InUse is the concurrency that is taken at one moment.
+type InUse struct {
+	Named       map[function.Resource]int
+	Unreserved  int                  // by functions without a reservation, provisioned concurrency apart
+	Provisioned map[function.ARN]int // of the provisioned concurrency of versions
+}
+
+// InUse returns what is taken now.
+func (p *Pool) InUse() InUse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := InUse{Named: maps.Clone(p.flight.named), Unreserved: p.flight.unreserved, Provisioned: make(map[function.ARN]int, len(p.flight.owned))}
+	for k, n := range p.flight.owned {
+		u.Provisioned[k.function.Version(k.number)] = n
+	}
+	return u
 }

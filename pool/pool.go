@@ -38,6 +38,9 @@ type Options struct {
 	Now             func() time.Time // what lives are counted by; nil: time.Now
 	Memory          Memory           // nil: the host's
 	Cores           Cores            // nil: the host's
+	// Provisioned is told of each invocation of a version with provisioned concurrency, and whether all of that was in use. It
+	// must not block; nil: nobody asks.
+	Provisioned func(r function.Resource, spilled bool)
 }
 
 // Pool hands environments to invocations. The lock and what it guards: see the package comment.
@@ -191,6 +194,9 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 	if full != "" {
 		p.totals.throttles.Add(1)
 		return nil, &ThrottledError{Reason: full}
+	}
+	if r.Limits.Provisioned > 0 && p.o.Provisioned != nil {
+		p.o.Provisioned(s.named, !s.owned)
 	}
 	return func() {
 		p.mu.Lock()

@@ -28,6 +28,10 @@ var allowed = map[string]row{
 	"logpattern":    {"", "filter patterns: pure, the command line has them too"},
 	"insights":      {"logpattern", "queries of logs: pure"},
 
+	// What is counted.
+	"cloudwatch":     {"cloudwatch/emf function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
+	"cloudwatch/emf": {"", "metrics in lines of logs: it reads what an enemy may have written, and can do nothing else"},
+
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
 	"guest/wire":      {"", "all that the server and the guest share, so it drags nothing into either"},
@@ -110,7 +114,7 @@ var outside = []struct{ path, may, why string }{
 	{"github.com/nats-io/", "jetstream", "exactly one package knows the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
-	{"github.com/prometheus/", "node", "a metric decides nothing: packages count, and one place serves what they have counted"},
+	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
 	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw destination internal/awsconfig internal/wholebody logsapi", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},

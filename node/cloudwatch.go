@@ -1,0 +1,49 @@
+package node
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thaw/cloudwatch"
+	"thaw/execenv"
+	"thaw/function"
+	"thaw/logstore"
+	"thaw/pool"
+)
+
+// perFunction is what is counted of each function.
+type perFunction struct {
+	view      atomic.Pointer[function.View] // nil while the functions are not read yet: then all there may be are
+	functions *cloudwatch.Functions
+	embedded  *cloudwatch.Embedded
+}
+
+func newPerFunction(r *prometheus.Registry, used func() pool.InUse) *perFunction {
+	p := &perFunction{}
+	p.functions = cloudwatch.NewFunctions(func(r function.Resource) bool { v := p.view.Load(); return v == nil || v.Has(r) })
+	p.embedded = cloudwatch.NewEmbedded(func(k function.Key) bool { v := p.view.Load(); return v == nil || v.Get(k) != nil })
+	r.MustRegister(p.functions, p.embedded, cloudwatch.Usage{InUse: used, View: p.view.Load, Functions: p.functions})
+	return p
+}
+
+// reported makes what counts the reports of a version's environments.
+func (p *perFunction) reported(v *function.Version) func(execenv.Reported) {
+	return func(r execenv.Reported) {
+		p.functions.Ended(v.Resource(r.InvokedARN), cloudwatch.Ended{Error: r.Error, Duration: r.Duration, Extensions: r.Extensions})
+	}
+}
+
+// metered is a log stream whose lines may be metrics.
+type metered struct {
+	*logstore.Stream
+	function function.Key
+	to       *cloudwatch.Embedded
+}
+
+// Append implements execenv.LogSink.
+func (m metered) Append(at time.Time, message string) {
+	m.Stream.Append(at, message)
+	m.to.Line(m.function, message)
+}
