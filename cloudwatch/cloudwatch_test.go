@@ -147,7 +147,7 @@ func TestEmbeddedMetrics(t *testing.T) {
 			"thaw_embedded_metric_last dimension_Service=a " + of: 4, "thaw_embedded_metric_last " + of: 1,
 			"thaw_embedded_metric dimension_a_a=y dimension_a_b=x function=f metric=m namespace=shop region=r unit=Count count": 2,
 			"thaw_embedded_metric dimension_a_=x dimension_a__=y function=f metric=m namespace=shop region=r unit=Count count":  1,
-			"thaw_embedded_metrics_refused_total reason=invalid": 2,
+			"thaw_embedded_metrics_refused_total reason=invalid":                                                                2,
 		} {
 			if got, ok := all[name]; !ok || got != want {
 				t.Errorf("%s: %v, want %v, in\n%s", name, got, want, strings.Join(slices.Sorted(maps.Keys(all)), "\n"))
