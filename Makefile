@@ -28,8 +28,10 @@ define programs
 	mkdir -p $(OUT)/$(1)
 	$(STATIC) GOARCH=$(1) go build $(STRIP) -o $(OUT)/$(1)/thaw-guest ./cmd/thaw-guest
 	$(STATIC) GOARCH=$(1) go build $(STRIP) -o $(OUT)/$(1)/thaw-sandbox ./cmd/thaw-sandbox
+	$(STATIC) GOARCH=$(1) go build $(STRIP) -o $(OUT)/$(1)/thaw-cache ./cmd/thaw-cache
 	GOARCH= go run ./node/embedded/pack $(OUT)/$(1)/thaw-guest node/embedded/files/$(1)/thaw-guest.zst
 	GOARCH= go run ./node/embedded/pack $(OUT)/$(1)/thaw-sandbox node/embedded/files/$(1)/thaw-sandbox.zst
+	GOARCH= go run ./node/embedded/pack $(OUT)/$(1)/thaw-cache node/embedded/files/$(1)/thaw-cache.zst
 endef
 
 .PHONY: bin/thaw

@@ -24,7 +24,7 @@ var made = []string{"bin/thaw", "invocation/next", "restore/next", "init/error",
 // folder count as found when any folder has such a file.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	var documents []string
-	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "ARCHITECTURE.md", "compat.md", "snapstart.md", "uniqueness.md", "operations.md", "decisions/*.md"} {
+	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "ARCHITECTURE.md", "compat.md", "snapstart.md", "uniqueness.md", "caching.md", "operations.md", "decisions/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Errorf("%s: no such document (%v)", pattern, err)

@@ -125,10 +125,10 @@ func (g *Guest) start(s *wire.Start) error {
 	g.api.begin(gen.api)
 	out.start()
 	l.vars = environment(s, g.api.addr.String(), token)
-	outside := extensionVars(l.vars)
 	if marked {
 		l.vars = append(l.vars, restoreFileVar+"="+restoreFile)
 	}
+	outside := extensionVars(l.vars)
 	if direct != nil {
 		l.vars = append(l.vars, apiSocketVar(l.theirs))
 		g.api.serve(direct, gen.api)

@@ -37,7 +37,7 @@ func layerCommand(a *app) *cobra.Command {
 		Long: `A layer is a folder that functions find at /opt: python, nodejs/node_modules, java/lib, bin, lib, extensions. A function takes
 versions of up to five layers, by their ARNs: aws lambda update-function-configuration --layers ARN ...`,
 		Example: "thaw layer ls",
-	}, layerLsCommand(a), layerPublishCommand(a), layerRmCommand(a))
+	}, layerLsCommand(a), layerPublishCommand(a), layerInstallCommand(a), layerRmCommand(a))
 }
 
 func layerLsCommand(a *app) *cobra.Command {

@@ -42,10 +42,13 @@ func TestLayerCommands(t *testing.T) {
 	if r := run("layer", "ls", "libs"); !strings.Contains(r.out, "libs:2") || strings.Contains(r.out, "libs:1 ") {
 		t.Errorf("listed: %q", r.out)
 	}
+	if r := run(shellWords(t, layerInstallCommand(a).Example)[1:]...); !strings.HasSuffix(strings.TrimSpace(r.out), ":layer:cache:1") {
+		t.Errorf("installed: %q", r.out)
+	}
 	if r := thaw(t.Context(), remove...); r.code != exitFailed || !strings.Contains(r.words, "The resource you requested does not exist.") {
 		t.Errorf("deleted twice: exit %d, %s", r.code, r.words)
 	}
-	for _, wrong := range [][]string{{"layer", "rm", "libs"}, {"layer", "publish", "libs", "none"}} {
+	for _, wrong := range [][]string{{"layer", "rm", "libs"}, {"layer", "publish", "libs", "none"}, {"layer", "install", "libs"}} {
 		if r := thaw(t.Context(), wrong...); r.code != exitMisuse {
 			t.Errorf("%v: exit %d, %s", wrong, r.code, r.words)
 		}

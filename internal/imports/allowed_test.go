@@ -65,6 +65,10 @@ var allowed = map[string]row{
 	"cmd/thaw":           {everything, "the command line and the server: thin, from flags to node.Open"},
 	"cmd/thaw-guest":     {"guest", "the guest carries nothing of the server"},
 
+	"cmd/thaw-cache":                 {"cmd/thaw-cache/internal/cache cmd/thaw-cache/internal/origin", "an extension, which knows nothing of the server"},
+	"cmd/thaw-cache/internal/cache":  {"", "values and their time: neither HTTP nor AWS"},
+	"cmd/thaw-cache/internal/origin": {"cmd/thaw-cache/internal/cache", "who has the values"},
+
 	"cmd/thaw-sandbox": {"cmd/thaw-sandbox/internal/agent cmd/thaw-sandbox/internal/descriptors cmd/thaw-sandbox/internal/launcher cmd/thaw-sandbox/internal/rewriter",
 		"it is started three times a sandbox: what it links is paid three times"},
 	"cmd/thaw-sandbox/internal/agent": {"cmd/thaw-sandbox/internal/agent/calls cmd/thaw-sandbox/internal/agent/seccompfile cmd/thaw-sandbox/internal/descriptors " +
@@ -110,12 +114,12 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "exactly one package knows the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw destination internal/awsconfig internal/wholebody logsapi", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination internal/awsconfig internal/wholebody logsapi", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
 }

@@ -1,5 +1,5 @@
-// Package embedded carries the two programs that the server hands to its sandboxes: the guest (PID 1 inside) and the helper that
-// is gVisor. Both are static executables for the architecture of the server, compressed, put in by `make build`.
+// Package embedded carries the two programs that the server hands to its sandboxes, the guest (PID 1 inside) and the helper that
+// is gVisor, and the caching extension, which the command line makes a layer of. All are static executables for the architecture of the server, compressed, put in by `make build`.
 //
 // A plain `go build`, `go test` or `go run` carries none. There, and in every test, they are built from the source tree instead, so that
 // a test never runs last week's guest.
@@ -33,6 +33,9 @@ func Guest(dir string) (string, error) { return put("thaw-guest", dir) }
 
 // Sandbox writes the gVisor helper into dir like Guest.
 func Sandbox(dir string) (string, error) { return put("thaw-sandbox", dir) }
+
+// Cache writes the caching extension into dir like Guest.
+func Cache(dir string) (string, error) { return put("thaw-cache", dir) }
 
 // Carried says whether the programs are inside this executable.
 func Carried() bool {

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"thaw/node/embedded"
+)
+
+// valueOrigin stands for Secrets Manager and for a server whose answers are good for three seconds.
+type valueOrigin struct {
+	*httptest.Server
+	mu     sync.Mutex
+	secret string
+	asked  map[string]int
+	wrong  []string // requests that the service would refuse
+}
+
+const webLife = 3 * time.Second
+
+func newValueOrigin(t *testing.T) *valueOrigin {
+	o := &valueOrigin{secret: "hush-1", asked: map[string]int{}}
+	o.Server = httptest.NewServer(o)
+	t.Cleanup(o.Close)
+	return o
+}
+
+func (o *valueOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r.Method == http.MethodGet {
+		o.asked["web"]++
+		w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%d", webLife/time.Second))
+		fmt.Fprint(w, o.asked["web"])
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	if auth := r.Header.Get("Authorization"); r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" || !strings.Contains(auth, "/secretsmanager/aws4_request") ||
+		r.Header.Get("X-Amz-Security-Token") == "" || string(body) != `{"SecretId":"db"}` {
+		o.wrong = append(o.wrong, fmt.Sprint(r.Header.Get("X-Amz-Target"), " ", auth, " ", string(body)))
+	}
+	o.asked["secret"]++
+	json.NewEncoder(w).Encode(map[string]any{"Name": "db", "SecretString": o.secret, "CreatedDate": 1.5e9})
+}
+
+func (o *valueOrigin) times(what string) int { o.mu.Lock(); defer o.mu.Unlock(); return o.asked[what] }
+
+func (o *valueOrigin) rotate(to string) { o.mu.Lock(); o.secret = to; o.mu.Unlock() }
+
+// cachingLayer publishes the caching extension as thaw layer install does.
+func (s *server) cachingLayer() string {
+	s.t.Helper()
+	program, err := embedded.Cache(s.t.TempDir())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	code, err := os.ReadFile(program)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.layer("cache", map[string]string{"extensions/thaw-cache": string(code)})
+}
+
+const cachingFunction = `
+const http = require('http')
+const own = process.env.AWS_SESSION_TOKEN || process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN
+const get = (path, token = own) => new Promise((done, fail) => http.get({ port: 2773, path, agent: false, headers: { 'X-Aws-Parameters-Secrets-Token': token } }, r => {
+	let text = ''; r.on('data', d => text += d); r.on('end', () => done({ status: r.statusCode, how: r.headers['x-thaw-cache'], age: Number(r.headers.age), text }))
+}).on('error', fail))
+const secret = '/secretsmanager/get?secretId=db'
+if (own === process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN) awslambda.snapStart.beforeCheckpoint(async () => { console.log('before the snapshot', (await get(secret)).how) })
+exports.handler = async (e) => {
+	const got = await get(e.path || secret, e.token)
+	console.log('how', got.how)
+	return got
+}`
+
+// The caching extension in a real environment: only its token opens it, what a warm function uses is fetched ahead of its end, and a copy
+// has what the snapshot had, asks for it anew, and the snapshot knows when the first of it ends.
+func TestCachingExtension(t *testing.T) {
+	t.Parallel()
+	needRoot(t, "gvisor")
+	origin := newValueOrigin(t)
+	_, port, _ := net.SplitHostPort(origin.Listener.Addr().String())
+	s := openServerWith(t, "gvisor", t.TempDir(), func(c *Config) { c.HostAccess = port })
+	t.Cleanup(func() {
+		if err := s.node.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	at := "http://host.thaw.internal:" + port
+	f := s.js(cachingFunction, snapStart, timeout(10), withLayers(s.cachingLayer()), vars(map[string]string{"AWS_ENDPOINT_URL_SECRETS_MANAGER": at, "SECRETS_MANAGER_TTL": "120"}))
+	type answer struct {
+		Status, Age int
+		How, Text   string
+	}
+	read := func(text string) (a answer) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return a
+	}
+	ask := func(event string) answer { t.Helper(); return read(f.invoke(event).ok(t)) }
+
+	for i, how := range []string{"miss", "hit"} {
+		if a := ask(`{}`); a.Status != 200 || a.How != how || !strings.Contains(a.Text, `"SecretString":"hush-1"`) || !strings.Contains(a.Text, `"CreatedDate":"2017-07-14T02:40:00Z"`) {
+			t.Fatalf("invocation %d: %+v", i, a)
+		}
+	}
+	for _, token := range []string{`""`, `"test"`} {
+		if a := ask(`{"token":` + token + `}`); a.Status != 401 || strings.Contains(a.Text, "hush") {
+			t.Errorf("token %s: %+v", token, a)
+		}
+	}
+
+	web := `{"path":"/thaw/http?url=` + url.QueryEscape(at+"/rate") + `"}`
+	if a := ask(web); a.How != "miss" || a.Text != "1" {
+		t.Fatalf("the first: %+v", a)
+	}
+	for end := time.Now().Add(time.Minute); origin.times("web") < 4; time.Sleep(20 * time.Millisecond) {
+		if a := ask(web); a.How != "hit" || a.Age >= int(webLife/time.Second) {
+			t.Fatalf("a warm function waited, or had an old answer: %+v", a)
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is fetched ahead")
+		}
+	}
+
+	began := time.Now()
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
+	}
+	if d := f.snap("1").StatedExpiry.Sub(began); d < 110*time.Second || d > 120*time.Second+time.Since(began) {
+		t.Errorf("the snapshot is said to be good for %v, and the secret for 2m", d)
+	}
+	origin.rotate("hush-2")
+	f.once("the copy has the new secret", func() bool {
+		a := read(f.invokeVersion("1", `{}`).ok(t))
+		if a.How != "hit" {
+			t.Errorf("a copy waited for the origin: %+v", a)
+		}
+		return strings.Contains(a.Text, "hush-2")
+	})
+	if all := strings.Join(f.logs("before the snapshot miss", "how hit"), ""); strings.Contains(all, "hush") || strings.Contains(all, "[thaw-cache]") {
+		t.Errorf("the log has what it must not have:\n%s", all)
+	}
+	if len(origin.wrong) > 0 {
+		t.Errorf("the service was asked wrongly: %q", origin.wrong)
+	}
+}
