@@ -1,10 +1,17 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -198,11 +205,13 @@ func TestDashboard(t *testing.T) {
 		served[name] = true
 	}
 	names := regexp.MustCompile(`\bthaw_[a-z_]+`)
+	var asked []string
 	for _, p := range board.Panels {
 		if len(p.Targets) == 0 {
 			t.Errorf("%s asks for nothing", p.Title)
 		}
 		for _, target := range p.Targets {
+			asked = append(asked, target.Expr)
 			found := names.FindAllString(target.Expr, -1)
 			if len(found) == 0 {
 				t.Errorf("%s: no metric in %q", p.Title, target.Expr)
@@ -211,6 +220,66 @@ func TestDashboard(t *testing.T) {
 				if !served[name] {
 					t.Errorf("%s asks for %s, which is not served", p.Title, name)
 				}
+			}
+		}
+	}
+	t.Run("in Prometheus", func(t *testing.T) { s.collected(t, asked) })
+}
+
+// collected has a real Prometheus collect the server's numbers, and ask what the dashboard asks: each has an answer.
+func (s *server) collected(t *testing.T, asked []string) {
+	program := os.Getenv("THAW_TEST_PROMETHEUS")
+	if program == "" {
+		program = "prometheus"
+	}
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("Prometheus is not installed: apt-get install prometheus, or name it in THAW_TEST_PROMETHEUS")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, dir := l.Addr().String(), t.TempDir()
+	l.Close()
+	config := fmt.Sprintf("scrape_configs: [{job_name: thaw, scrape_interval: 500ms, scrape_timeout: 500ms, static_configs: [{targets: ['%s']}]}]\n", s.node.Addr())
+	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	said := &strings.Builder{}
+	cmd := exec.CommandContext(ctx, program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+at)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		cmd.Wait() //nolint:errcheck // it was killed
+		if t.Failed() {
+			t.Log(said)
+		}
+	}()
+	for _, expr := range asked {
+		expr = strings.NewReplacer("$function", ".*", "$qualifier", ".*", "$__rate_interval", "1m").Replace(expr)
+		answer := "none"
+		end := time.Now().Add(30 * time.Second)
+		for ; ; time.Sleep(50 * time.Millisecond) {
+			var a struct {
+				Status, Error string
+				Data          struct{ Result []json.RawMessage }
+			}
+			if resp, err := http.Get("http://" + at + "/api/v1/query?query=" + url.QueryEscape(expr)); err == nil {
+				text, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if answer = string(text); err == nil && json.Unmarshal(text, &a) == nil && (a.Status == "error" || len(a.Data.Result) > 0) {
+					if a.Status != "success" {
+						t.Errorf("%s: %s", expr, a.Error)
+					}
+					break
+				}
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: no answer but %s", expr, answer)
 			}
 		}
 	}
