@@ -12,16 +12,21 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/admin"
 	"thaw/node/embedded"
+	"thaw/samples"
+	"thaw/snapshot"
 )
 
-// valueOrigin stands for Secrets Manager and for a server whose answers are good for three seconds.
+// valueOrigin stands for Secrets Manager and for a server whose answers are good for three seconds, or for a minute.
 type valueOrigin struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -44,7 +49,11 @@ func (o *valueOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer o.mu.Unlock()
 	if r.Method == http.MethodGet {
 		o.asked["web"]++
-		w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%d", webLife/time.Second))
+		life := webLife
+		if r.URL.Path == "/minute" {
+			life = time.Minute
+		}
+		w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%d", life/time.Second))
 		fmt.Fprint(w, o.asked["web"])
 		return
 	}
@@ -162,4 +171,56 @@ func TestCachingExtension(t *testing.T) {
 	if len(origin.wrong) > 0 {
 		t.Errorf("the service was asked wrongly: %q", origin.wrong)
 	}
+	t.Run("load", func(t *testing.T) {
+		cachingUnderLoad(t, &server{t: t, node: s.node, client: s.client, kind: s.kind}, at+"/minute", origin)
+	})
+}
+
+// cachingUnderLoad: a sample with SnapStart answers while its snapshot is made anew: nobody waits for the origin, and nobody has an
+// answer that is too old.
+func cachingUnderLoad(t *testing.T, s *server, address string, origin *valueOrigin) {
+	code, err := samples.Zip("nodejs-caching")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := s.deployZip(nodeRuntime(t), code, snapStart, timeout(10), withLayers(s.cachingLayer()), vars(map[string]string{"ORIGIN": address}), func(in *lambda.CreateFunctionInput) {
+		in.Tags = map[string]string{snapshot.TagRefresh: "5s max=2m"}
+	})
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("state %s %s", c.State, aws.ToString(c.StateReason))
+	}
+	first, before := f.snap("1"), origin.times("web")
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	var answers atomic.Int64
+	for range 2 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond): // a load, not all that the machine has
+				}
+				var a struct {
+					Status, Age int
+					How         string
+				}
+				got := f.invokeVersion("1", `{}`)
+				if err := json.Unmarshal([]byte(got.body), &a); err != nil || got.err != nil || got.functionError != "" {
+					t.Errorf("%v %v %s", err, got.err, got.body)
+					return
+				}
+				if a.Status != 200 || a.How != "hit" || a.Age >= 60 {
+					t.Errorf("somebody waited, or had an old answer: %s", got.body)
+				}
+				answers.Add(1)
+			}
+		})
+	}
+	f.snapOnce("1", "refreshed", func(n admin.Snapshot) bool { return n.Generation > first.Generation && n.State == "current" })
+	served := answers.Load()
+	f.once("nobody is answered by the new one", func() bool { return answers.Load() > served+50 || t.Failed() })
+	close(stop)
+	load.Wait()
+	t.Logf("%d answers, the origin was asked %d times", answers.Load(), origin.times("web")-before)
 }
