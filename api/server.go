@@ -42,6 +42,8 @@ type Options struct {
 	// Guard refuses requests before anything else is looked at; its error is told to the sender. nil: none. It is for a
 	// server that does not Verify.
 	Guard func(*http.Request) error
+	// URLDoor is what stands before function URLs instead of Guard.
+	URLDoor URLDoor
 	// Uploads is a folder of this server alone, for big bodies on their way in; made when missing. Empty: the system's
 	// folder for temporary files.
 	Uploads string
@@ -85,7 +87,13 @@ func New(o Options) (*Server, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r, id: newRequestID()}
 	w.Header()["X-Amzn-Requestid"] = []string{c.id}
-	if err := c.answer(); err != nil {
+	var err error
+	if u, ok := s.urlOf(r); ok {
+		err = c.answerURL(u)
+	} else {
+		err = c.answer()
+	}
+	if err != nil {
 		c.writeError(err)
 	}
 }

@@ -38,6 +38,8 @@ type Config struct {
 	Unsigned        string `knob:"unsigned" default:"same-user" one:"same-user,everyone" help:"who of this host may send requests when there are no credentials: same-user, processes of the server's user, of root, and of the user that called sudo; everyone, all users"`
 	AllowedHosts    string `knob:"allowed-hosts" help:"names of this host, separated by commas, that requests without a signature may be addressed to, beside localhost and its addresses; .example.test stands for all names below it"`
 
+	URLDomain string `knob:"url-domain" default:"localhost" help:"function URLs are ID.lambda-url.REGION.DOMAIN, at the port of listen; https://DOMAIN[:PORT] or http://DOMAIN[:PORT] says how they are called when something stands in front of this server"`
+
 	Concurrency      int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
 	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
 	ColdStarts       int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
@@ -252,6 +254,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Strict && c.SnapStart == "all" {
 		errs = append(errs, errors.New("snapstart: all goes beyond what AWS documents, which strict refuses"))
+	}
+	if _, err := c.urlNames(""); err != nil {
+		errs = append(errs, fmt.Errorf("url-domain: %w", err))
 	}
 	if _, err := network.ParseHostAccess(c.HostAccess); err != nil {
 		errs = append(errs, fmt.Errorf("host-access: %w", err))

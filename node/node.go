@@ -300,6 +300,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store) error {
 		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
+		o.URLDoor = n.cfg.urlDoor()
 	}
 	n.api, err = api.New(o)
 	return err
@@ -377,6 +378,9 @@ func (n *Node) listen(ctx context.Context) error {
 		l.Close()
 		return err
 	}
+	if n.api.URLs, err = n.cfg.urlNames(l.Addr().String()); err != nil {
+		return err
+	}
 	n.public = n.api
 	if ok, err := n.cfg.loopback(); err == nil && ok { // names of functions are nobody's business on an open network
 		// A collector of metrics runs as a user of its own.
@@ -400,9 +404,9 @@ func (n *Node) listen(ctx context.Context) error {
 }
 
 // withMetrics serves /metrics beside the API. No ServeMux: it cleans paths, and the API needs them as they were sent, because signatures cover them.
-func withMetrics(metrics http.Handler, guard *door.Guard, api http.Handler) http.Handler {
+func withMetrics(metrics http.Handler, guard *door.Guard, api *api.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !api.ForURL(r) {
 			if err := guard.Check(r); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
 				return

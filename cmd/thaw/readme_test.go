@@ -60,8 +60,8 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := quickStart(t)
-	if len(blocks) != 4 {
-		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line and of logs: %q", len(blocks), blocks)
+	if len(blocks) != 5 {
+		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line, of logs and of a URL: %q", len(blocks), blocks)
 	}
 	folder := t.TempDir()
 	answer := func(block string, path string) (string, error) {
@@ -98,9 +98,10 @@ func TestQuickStart(t *testing.T) {
 		t.Log("left out: AWS's command line, which is not here")
 	}
 	for i, dir := range clients {
-		block, logs := blocks[2], blocks[3]
+		block, logs, url := blocks[2], blocks[3], blocks[4]
 		if i > 0 { // each client's function has a name of its own
-			block, logs = strings.ReplaceAll(block, "hello2", "hello2-again"), strings.ReplaceAll(logs, "hello2", "hello2-again")
+			again := strings.NewReplacer("hello2", "hello2-again").Replace
+			block, logs, url = again(block), again(logs), again(url)
 		}
 		version, _ := exec.Command(filepath.Join(dir, "aws"), "--version").CombinedOutput()
 		t.Logf("with %s", version)
@@ -115,6 +116,11 @@ func TestQuickStart(t *testing.T) {
 			if err != nil || time.Now().After(end) {
 				t.Fatalf("%v\n%s\nsays\n%s", err, logs, out)
 			}
+		}
+		if _, err := exec.LookPath("curl"); err != nil {
+			t.Log("left out: the URL, which wants curl")
+		} else if out, err := answer(settings+url, path); err != nil || !strings.HasSuffix(out, "{}") { // there is no name in the event
+			t.Errorf("%v\n%s\nsays\n%s", err, url, out)
 		}
 	}
 }

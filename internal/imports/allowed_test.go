@@ -24,6 +24,7 @@ var allowed = map[string]row{
 	"runtimes":      {"internal/treesum runtimes/java sandbox", "how a runtime is found, fetched and started: decided before an environment is made"},
 	"runtimes/java": {"", "the client of Java, as files"},
 	"logstore":      {"logpattern", "the lines of functions on disk, whoever writes or asks"},
+	"trigger":       {"", "requests as events and answers as responses: pure, so it imports nothing"},
 	"signing":       {"", "code signing configurations: records"},
 	"logpattern":    {"", "filter patterns: pure, the command line has them too"},
 	"insights":      {"logpattern", "queries of logs: pure"},
@@ -41,7 +42,7 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	// Adapters: each knows one technology, and none of the others.
-	"api":                   {"async blob codepackage controlplane function internal/door invoke layer pool runtimes signing", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"api":                   {"async blob codepackage controlplane function internal/door invoke layer pool runtimes signing trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"logsapi":               {"insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
