@@ -72,7 +72,7 @@ func Parse(line string) ([]Point, error) {
 
 func (d directive) points(root map[string]json.RawMessage) ([]Point, error) {
 	if !named(d.Namespace) || strings.HasPrefix(d.Namespace, ":") {
-		return nil, errors.New("Namespace: 1 to 1024 characters, the first of them no colon")
+		return nil, errors.New("a namespace: 1 to 1024 characters, the first of them no colon")
 	}
 	if len(d.Metrics) > MaxMetrics {
 		return nil, fmt.Errorf("more than %d metrics", MaxMetrics)
