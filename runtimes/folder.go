@@ -28,12 +28,8 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 	making, _ := r.making.LoadOrStore(dir, new(sync.Mutex))
 	making.(*sync.Mutex).Lock()
 	defer making.(*sync.Mutex).Unlock()
-	same, known := r.sound(dir)
-	if same {
+	if same, _ := r.sound(dir); same {
 		return nil
-	}
-	if known {
-		r.log.Error("a folder of runtimes was damaged or changed: it is made again", "folder", filepath.Base(dir))
 	}
 	bad := isFolder(dir) // if not, another process may make it at the same time
 	tmp, err := os.MkdirTemp(r.dir, ".tmp-"+filepath.Base(dir)+"-")
@@ -58,7 +54,7 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) && !isFolder(dir) {
 		return err
 	}
-	r.sums.Store(dir, true)
+	r.sums.Store(dir, verdict{same: true})
 	return nil
 }
 
@@ -67,24 +63,39 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 // waiting.
 const readAtOnce = 8 << 20
 
-// sound says whether a folder is as makeFolder has left it; known is false when there is none, or no sum of it. It looks once.
+// verdict says whether a folder was as its sum says, and if not, what it looked like then (treesum.Look).
+type verdict struct {
+	same bool
+	look string
+}
+
+// sound says whether a folder is as makeFolder has left it; known is false when there is none, or no sum of it. It looks
+// once, and again when a bad one looks different: somebody copies it here, and is not done.
 func (r *Registry) sound(dir string) (same, known bool) {
 	if !isFolder(dir) {
 		return false, false
 	}
-	if was, ok := r.sums.Load(dir); ok {
-		return was.(bool), true
+	was, judged := r.sums.Load(dir)
+	if judged && was.(verdict).same {
+		return true, true
 	}
-	looks, size := treesum.CheckLook(dir, changing(dir)...)
-	if looks && size > readAtOnce {
-		r.sums.Store(dir, true)
+	if looks, size := treesum.CheckLook(dir, changing(dir)...); looks && size > readAtOnce && !judged {
+		r.sums.Store(dir, verdict{same: true})
 		go r.read(dir)
 		return true, true
 	}
-	if same, known = treesum.Check(dir, changing(dir)...); known {
-		r.sums.Store(dir, same)
+	look, _, err := treesum.Look(dir, changing(dir)...)
+	if judged && err == nil && was.(verdict).look == look {
+		return false, true
 	}
-	return same, known
+	if same, known = treesum.Check(dir, changing(dir)...); !known {
+		return false, false
+	}
+	r.sums.Store(dir, verdict{same, look})
+	if !same {
+		r.log.Error("a folder of runtimes is damaged, changed or not whole yet: if it stays so, it is made or installed again", "folder", filepath.Base(dir))
+	}
+	return same, true
 }
 
 // read reads a whole folder that looks as it should, and lets it be made again when it is not: the next plan finds
@@ -98,7 +109,7 @@ func (r *Registry) read(dir string) {
 	r.log.Error("a folder of runtimes was damaged: it is made or installed again when it is next needed", "folder", filepath.Base(dir))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sums.Store(dir, false)
+	r.sums.Store(dir, verdict{})
 	clear(r.plans)
 }
 

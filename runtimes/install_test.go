@@ -263,7 +263,11 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	if _, _, ok := again.installed("mixed"); !ok {
 		t.Error("a whole one is not taken for installed")
 	}
+	whole := map[string][]byte{}
 	for _, f := range oneFile(t, filepath.Join(r.dir, c.folder())) {
+		if whole[f], err = os.ReadFile(f); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Truncate(f, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -273,6 +277,23 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	}
 	if _, _, ok := again.installed("mixed"); ok {
 		t.Error("a damaged one is taken for installed")
+	}
+	// One that is copied here by hand is looked at before it is whole, too, and is taken when it is.
+	for f, b := range whole {
+		if err := os.WriteFile(f, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, ok := again.installed("mixed"); !ok {
+		t.Error("one whose copy is complete now is not taken for installed")
+	}
+	for f := range whole {
+		if err := os.Truncate(f, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, err = Open(Options{Dir: r.dir}); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := again.installComponent(t.Context(), "mixed", func(string) {}, func(int64, int64) {}); err != nil {
 		t.Fatal(err)

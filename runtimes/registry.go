@@ -29,7 +29,7 @@ type Registry struct {
 
 	reading sync.Mutex // who reads a folder in the background
 	making  sync.Map   // folder -> *sync.Mutex: one makes it at a time
-	sums    sync.Map   // folder -> whether it is as its sum says, for those that were looked at
+	sums    sync.Map   // folder -> verdict, for those that were looked at
 
 	mu     sync.Mutex
 	plans  map[string]plannedAt // by identifier
@@ -252,7 +252,6 @@ func (r *Registry) installed(name string) (dir string, c component, ok bool) {
 		return dir, c, false
 	}
 	if same, known := r.sound(dir); known && !same {
-		r.log.Error("an installed runtime was damaged or changed: it must be installed again", "folder", c.folder())
 		return dir, c, false
 	}
 	return dir, c, true
