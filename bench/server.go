@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"thaw/admin"
+	"thaw/internal/wholebody"
 )
 
 // The key that the servers are given, so that every request is verified.
@@ -84,7 +85,7 @@ func start(ctx context.Context, thaw, kind string, flags ...string) (*server, er
 		}
 	}
 	endpoint := "http://" + s.host
-	s.client = lambda.New(lambda.Options{Region: region, BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	s.client = lambda.New(lambda.Options{Region: region, BaseEndpoint: &endpoint, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
 	return s, nil
 }
 

@@ -232,7 +232,7 @@ func TestFreeze(t *testing.T) {
 		}
 		time.Sleep(1500 * time.Millisecond)
 		second := get(`{}`)
-		if grown := second.Ticks - first.Ticks; grown > 20 {
+		if grown := second.Ticks - first.Ticks; grown > 150 { // 300 if it were not frozen; some, until the freeze and in the second invoke
 			t.Errorf("%d ticks while frozen for 1.5 s", grown)
 		}
 		if d := (second.Mono - first.Mono) - (second.Wall - first.Wall); d < -50 || d > 50 {

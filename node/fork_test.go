@@ -69,11 +69,17 @@ func TestForkedChildrenAreSmall(t *testing.T) {
 	if used := run(4, 15).maxMemory(t); used < alone+4*15 {
 		t.Errorf("Max Memory Used is %d MB, and four children held 15 MB each", used)
 	}
-	a := f.tail(`{"n":9,"mb":30}`)
-	a.failed(t, "Runtime.ExitError", "Runtime exited with error: signal: killed")
-	if !regexp.MustCompile(`\[thaw\] Out of memory: the function has 128 MB, its \d+ processes held 1\d\d MB, and the runtime was killed\.`).MatchString(a.log) ||
-		!strings.Contains(a.log, "Error Type: Runtime.OutOfMemory") || a.maxMemory(t) < 128 {
-		t.Errorf("the log of the kill:\n%s", a.log)
+	// On a machine that is too busy for the guest to look in time the sandbox is ended at its own limit, and nobody counts.
+	told := regexp.MustCompile(`\[thaw\] Out of memory: the function has 128 MB, its \d+ processes held 1\d\d MB, and the runtime was killed\.`)
+	for n := 1; ; n++ {
+		a := f.tail(`{"n":9,"mb":30}`)
+		a.failed(t, "Runtime.ExitError", "Runtime exited with error: signal: killed")
+		if !strings.Contains(a.log, "Error Type: Runtime.OutOfMemory") || a.maxMemory(t) < 128 || n == 4 && !told.MatchString(a.log) {
+			t.Errorf("the log of the kill:\n%s", a.log)
+		}
+		if n == 4 || told.MatchString(a.log) {
+			break
+		}
 	}
 	run(1, 0)
 }
