@@ -111,6 +111,9 @@ func TestFunctionURL(t *testing.T) {
 	if h := ask(t, c, "GET", at+"throw", "", ""); h.status != 502 || h.body != "Internal Server Error" {
 		t.Errorf("a function that fails: %+v", h)
 	}
+	if h := ask(t, c, "GET", at+"metrics", "", ""); h.status != 502 {
+		t.Errorf("every path of a URL's host is the function's: %d %.80s", h.status, h.body)
+	}
 	if h := ask(t, c, "PUT", at+"binary", "application/octet-stream", "\x00\xfe"); h.body != "\x00\xfe\x00\xff" || h.header.Get("Content-Type") != "image/png" {
 		t.Errorf("binary: %+v", h)
 	}
