@@ -40,8 +40,7 @@ func (u *urlCall) receive() (caller *trigger.Caller, release func(), err error) 
 		release, err = u.readBody(invokeLimit)
 		return nil, release, err
 	}
-	sig, err := readSignature(u.r)
-	if err != nil {
+	if _, err := readSignature(u.r); err != nil {
 		u.swallow()
 		return nil, nil, u.deny()
 	}
@@ -50,7 +49,8 @@ func (u *urlCall) receive() (caller *trigger.Caller, release func(), err error) 
 			return nil, nil, fail("AccessDeniedException", "%v", err)
 		}
 	}
-	if sig, err = u.s.auth.begin(u.r, u.s.Verify); err != nil {
+	sig, err := u.s.auth.begin(u.r, u.s.Verify)
+	if err != nil {
 		u.swallow()
 		return nil, nil, err
 	}

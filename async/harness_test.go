@@ -123,8 +123,10 @@ func (m *memory) left() int {
 // sleep lets time pass, and returns when everything has happened that comes with it. The lock is for the race detector,
 // which knows nothing of bubbles: what the test has read and written comes before what happens meanwhile.
 func (s *scene) sleep(d time.Duration) {
-	s.mu.Lock()
-	s.mu.Unlock() //nolint:staticcheck // as said
+	func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}()
 	time.Sleep(d)
 	synctest.Wait()
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -48,13 +47,6 @@ func (p *environments) Provisioned(v *function.Version) pool.Allocation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return pool.Allocation{Requested: p.wanted[v.ARN()], Allocated: p.wanted[v.ARN()]}
-}
-
-// wants is how many environments of a version of orders are to be kept.
-func (p *environments) wants(n function.VersionNumber) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.wanted[orders.ARN("aws").Version(n)]
 }
 
 // nodeOnly is a host with one runtime.
@@ -160,18 +152,6 @@ func (s *scene) settled() *function.Entry {
 			s.t.Fatalf("orders does not settle: %+v", e.Record)
 		}
 	}
-}
-
-// publish changes orders and makes a version of it.
-func (s *scene) publish() function.VersionNumber {
-	s.t.Helper()
-	_, _, err := s.UpdateSettings(s.t.Context(), orders, controlplane.Update{}, &controlplane.Settings{Description: text(fmt.Sprint(time.Now().UnixNano()))})
-	check(s.t, err)
-	s.settled()
-	_, v, err := s.Publish(s.t.Context(), orders, controlplane.Publication{})
-	check(s.t, err)
-	s.settled()
-	return v.Number
 }
 
 func refused(t *testing.T, err error, why controlplane.Reason, message string) {

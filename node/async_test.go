@@ -72,7 +72,7 @@ func TestAsynchronousInvokes(t *testing.T) {
 			if err := f.send(`{"n":"two","fail":true}`); err != nil {
 				t.Fatal(err)
 			}
-			//nolint:staticcheck // older tools call it
+			//lint:ignore SA1019 older tools call it
 			if _, err := f.client.InvokeAsync(context.Background(), &lambda.InvokeAsyncInput{FunctionName: &f.name, InvokeArgs: strings.NewReader(`{"n":"three"}`)}); err != nil {
 				t.Fatal(err)
 			}
