@@ -135,7 +135,10 @@ func (k *remains) ofTheLauncher() ([]leaving, error) {
 	}, nil
 }
 
-// inFolders is what lies in the data folder. Logs and records grow with what is done.
+// growing are the folders that grow with what is done, or, as those of JetStream do, by an index some minutes after a start.
+var growing = []string{"logs", "records", "async"}
+
+// inFolders is what lies in the data folder.
 func (k *remains) inFolders() (out []leaving, err error) {
 	folders, err := os.ReadDir(k.s.dir)
 	if err != nil {
@@ -159,7 +162,7 @@ func (k *remains) inFolders() (out []leaving, err error) {
 		if err != nil {
 			return nil, err
 		}
-		grows := d.Name() == "logs" || d.Name() == "records"
+		grows := slices.Contains(growing, d.Name())
 		out = append(out, leaving{what + d.Name(), "", n, !grows})
 		if grows {
 			out = append(out, leaving{"bytes in " + d.Name(), "MB", float64(size) / 1e6, false})
@@ -175,7 +178,7 @@ func (k *remains) tellNew() {
 	filepath.WalkDir(k.s.dir, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(k.s.dir, path)
 		top, _, _ := strings.Cut(name, "/")
-		if err != nil || d.IsDir() && (top == "blobs" || top == "snapshots") || top == "logs" || top == "records" {
+		if err != nil || d.IsDir() && (top == "blobs" || top == "snapshots") || slices.Contains(growing, top) {
 			return nil
 		}
 		now[name] = true
