@@ -139,7 +139,8 @@ func (c *call) updateCodeSigningConfig() error {
 	return c.json(http.StatusOK, oneSigningConfig{signingConfig(config)})
 }
 
-// DeleteCodeSigningConfig: DELETE /2020-04-22/code-signing-configs/{CodeSigningConfigArn} -> 204. Supported: one that functions have is kept.
+// DeleteCodeSigningConfig: DELETE /2020-04-22/code-signing-configs/{CodeSigningConfigArn} -> 204. Supported: one that
+// functions have is kept.
 func (c *call) deleteCodeSigningConfig() error {
 	config, err := c.readSigning(nil)
 	if err != nil {
@@ -187,7 +188,8 @@ func (c *call) signedAfter(arn, after string) func(func(*function.Entry) bool) {
 	}
 }
 
-// ListFunctionsByCodeSigningConfig: GET /2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions?Marker=&MaxItems= -> 200. Supported.
+// ListFunctionsByCodeSigningConfig: GET
+// /2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions?Marker=&MaxItems= -> 200. Supported.
 func (c *call) listFunctionsByCodeSigningConfig() error {
 	config, err := c.readSigning(nil)
 	if err != nil {

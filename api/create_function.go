@@ -47,9 +47,9 @@ func (in *createFunctionInput) unsupported() error {
 
 // CreateFunction: POST /2015-03-31/functions -> 201.
 //
-// Supported: zip inline, Publish, Tags, everything of config_input.go.
-// Differs: the role is not assumed, any that is well-formed will do; VpcConfig, KMSKeyArn and DeadLetterConfig are kept and have no effect.
-// Missing (501): container images, file systems, capacity providers, durable and tenancy settings; layers do not exist yet.
+// Supported: zip inline, Publish, Tags, everything of config_input.go. Differs: the role is not assumed, any that is
+// well-formed will do; VpcConfig, KMSKeyArn and DeadLetterConfig are kept and have no effect. Missing (501): container
+// images, file systems, capacity providers, durable and tenancy settings; layers do not exist yet.
 func (c *call) createFunction() error {
 	var in createFunctionInput
 	if err := c.decode(&in); err != nil {

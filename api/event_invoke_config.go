@@ -90,7 +90,8 @@ func noEventInvoke(t target) error {
 
 var errNoFunction = fail("ResourceNotFoundException", "The function doesn't exist.")
 
-// PutFunctionEventInvokeConfig: PUT /2019-09-25/functions/{FunctionName}/event-invoke-config?Qualifier= -> 200. Supported: it replaces.
+// PutFunctionEventInvokeConfig: PUT /2019-09-25/functions/{FunctionName}/event-invoke-config?Qualifier= -> 200.
+// Supported: it replaces.
 func (c *call) putFunctionEventInvokeConfig() error { return c.writeEventInvoke(false) }
 
 // UpdateFunctionEventInvokeConfig: POST, the same path -> 200. Supported: it merges.
@@ -150,7 +151,8 @@ func (c *call) deleteFunctionEventInvokeConfig() error {
 	return c.empty(http.StatusNoContent)
 }
 
-// ListFunctionEventInvokeConfigs: GET /2019-09-25/functions/{FunctionName}/event-invoke-config/list?Marker=&MaxItems= -> 200. Supported: by qualifier.
+// ListFunctionEventInvokeConfigs: GET /2019-09-25/functions/{FunctionName}/event-invoke-config/list?Marker=&MaxItems=
+// -> 200. Supported: by qualifier.
 func (c *call) listFunctionEventInvokeConfigs() error {
 	p, e, err := c.readList("event-invoke")
 	if known := (*Error)(nil); errors.As(err, &known) && e == nil && known.Code == "ResourceNotFoundException" {

@@ -16,8 +16,8 @@ func (in *functionSigning) check(v *violations) {
 	v.text("codeSigningConfigArn", in.CodeSigningConfigArn, 0, 200, signingRE, signingPattern)
 }
 
-// GetFunctionCodeSigningConfig: GET /2020-06-30/functions/{FunctionName}/code-signing-config -> 200. Supported: {} for a function without
-// one, as recorded. Terraform asks for every zip function.
+// GetFunctionCodeSigningConfig: GET /2020-06-30/functions/{FunctionName}/code-signing-config -> 200. Supported: {} for
+// a function without one, as recorded. Terraform asks for every zip function.
 func (c *call) getFunctionCodeSigningConfig() error {
 	t, err := c.readFunction(readNames, nil)
 	if err != nil {
@@ -51,8 +51,8 @@ func (c *call) putFunctionCodeSigningConfig() error {
 	return c.json(http.StatusOK, functionSigning{in.CodeSigningConfigArn, t.key.Name})
 }
 
-// DeleteFunctionCodeSigningConfig: DELETE /2020-06-30/functions/{FunctionName}/code-signing-config -> 204. Supported: that there is none is
-// no error.
+// DeleteFunctionCodeSigningConfig: DELETE /2020-06-30/functions/{FunctionName}/code-signing-config -> 204. Supported:
+// that there is none is no error.
 func (c *call) deleteFunctionCodeSigningConfig() error {
 	t, err := c.readFunction(readNames, nil)
 	if err != nil {

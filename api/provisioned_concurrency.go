@@ -98,7 +98,8 @@ const (
 	notPublished = "The function resource provided must be an alias or a published version."
 )
 
-// PutProvisionedConcurrencyConfig: PUT /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 202. Supported.
+// PutProvisionedConcurrencyConfig: PUT /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 202.
+// Supported.
 //
 // Differs: with SnapStart, unless the server is strict.
 func (c *call) putProvisionedConcurrencyConfig() error {
@@ -116,7 +117,8 @@ func (c *call) putProvisionedConcurrencyConfig() error {
 	return c.json(http.StatusAccepted, out)
 }
 
-// GetProvisionedConcurrencyConfig: GET /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 200. Supported.
+// GetProvisionedConcurrencyConfig: GET /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 200.
+// Supported.
 func (c *call) getProvisionedConcurrencyConfig() error {
 	t, e, err := c.provisionTarget(nil, notPublished)
 	if err != nil {
@@ -129,8 +131,8 @@ func (c *call) getProvisionedConcurrencyConfig() error {
 	return c.json(http.StatusOK, allocation(p, c.s.Plane.Allocation(e, t.qualifier)))
 }
 
-// DeleteProvisionedConcurrencyConfig: DELETE /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= -> 204. Supported: the
-// environments become ordinary ones, and go when they are idle for long enough.
+// DeleteProvisionedConcurrencyConfig: DELETE /2019-09-30/functions/{FunctionName}/provisioned-concurrency?Qualifier= ->
+// 204. Supported: the environments become ordinary ones, and go when they are idle for long enough.
 func (c *call) deleteProvisionedConcurrencyConfig() error {
 	t, _, err := c.provisionTarget(nil, notPublished)
 	if err != nil {
@@ -142,8 +144,9 @@ func (c *call) deleteProvisionedConcurrencyConfig() error {
 	return c.empty(http.StatusNoContent)
 }
 
-// ListProvisionedConcurrencyConfigs: GET /2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL&Marker=&MaxItems= -> 200. Supported:
-// versions ascending, then aliases by name.
+// ListProvisionedConcurrencyConfigs: GET
+// /2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL&Marker=&MaxItems= -> 200. Supported: versions
+// ascending, then aliases by name.
 func (c *call) listProvisionedConcurrencyConfigs() error {
 	p, e, err := c.readList("provisioned")
 	if err != nil {

@@ -25,7 +25,8 @@ type load struct {
 	sink []byte
 }
 
-// prepare signs an Invoke of a function, or of one version, and writes it as bytes. Good for five minutes. header: more of them, name and value.
+// prepare signs an Invoke of a function, or of one version, and writes it as bytes. Good for five minutes. header: more
+// of them, name and value.
 func (s *server) prepare(ctx context.Context, function, version string, event []byte, tail bool, header ...string) ([]byte, error) {
 	url := "http://" + s.host + "/2015-03-31/functions/" + function + "/invocations"
 	if version != "" {

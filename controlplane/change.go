@@ -17,8 +17,8 @@ const writeLimit = 60 * time.Second
 
 var stripeSeed = maphash.MakeSeed()
 
-// exclusive lets one writer of a function at a time do something. It keeps the writers of this process from disturbing each other; the
-// store's revisions do so for other processes.
+// exclusive lets one writer of a function at a time do something. It keeps the writers of this process from disturbing
+// each other; the store's revisions do so for other processes.
 func (p *Plane) exclusive(k function.Key, f func() error) error {
 	mu := &p.stripes[maphash.Comparable(stripeSeed, k)%uint64(len(p.stripes))]
 	mu.Lock()

@@ -136,7 +136,8 @@ func (p *Plane) Unprovision(ctx context.Context, k function.Key, q function.Qual
 	return err
 }
 
-// provisionFits refuses what the function's reservation, or the account, does not give. others is what other versions of the function have.
+// provisionFits refuses what the function's reservation, or the account, does not give. others is what other versions
+// of the function have.
 func (p *Plane) provisionFits(r *function.Record, others, n int) error {
 	if r.Reserved != nil {
 		if others+n > *r.Reserved {

@@ -13,10 +13,11 @@ import (
 // Pool runs invocations; *pool.Pool is one.
 type Pool interface {
 	invoke.Pool
-	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number is $LATEST, a
-	// version's, or empty for all. It does not wait.
+	// Retire says that environments of a function with an epoch below beforeEpoch must take no more invocations. number
+	// is $LATEST, a version's, or empty for all. It does not wait.
 	Retire(unqualifiedARN function.ARN, number function.VersionNumber, beforeEpoch uint64)
-	// Provision says how many environments of a version are kept initialised, 0: none. It does not wait. Provisioned says how far that is.
+	// Provision says how many environments of a version are kept initialised, 0: none. It does not wait. Provisioned
+	// says how far that is.
 	Provision(v *function.Version, n int)
 	Provisioned(v *function.Version) pool.Allocation
 }
@@ -47,7 +48,8 @@ type Snapshots interface {
 	Make(ctx context.Context, v *function.Version, tags map[string]string) (reason, code string, err error)
 	// Optimized says whether the next environment of a version begins from a snapshot.
 	Optimized(v *function.Version) bool
-	// Retag says what a function's tags are from now on. They can be read as a policy: SetTags has seen to that. It does not wait.
+	// Retag says what a function's tags are from now on. They can be read as a policy: SetTags has seen to that. It
+	// does not wait.
 	Retag(unqualifiedARN function.ARN, tags map[string]string)
 	// Forget removes what is kept for a version of an incarnation, or for all of its versions when number is empty: it
 	// cancels what is being made, waits for it, and nothing is made or written afterwards. Call it when the function,

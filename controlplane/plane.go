@@ -35,8 +35,8 @@ type Options struct {
 	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
 	Log       *slog.Logger
 
-	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for, with much /tmp, and with
-	// provisioned concurrency.
+	// Strict refuses what AWS refuses though this server could do it: SnapStart for runtimes that AWS has it not for,
+	// with much /tmp, and with provisioned concurrency.
 	Strict      bool
 	Concurrency int // of the account; 0: 1000
 	// Settle is how long a change can be seen as Pending or InProgress at least; 0: 150 ms. AWS takes seconds.

@@ -71,15 +71,16 @@ func lastVersion(e *function.Entry) *function.VersionRecord {
 	return all[len(all)-1]
 }
 
-// sameSource says whether publishing latest would make a version like the given one. The description that a publish gave does not count.
+// sameSource says whether publishing latest would make a version like the given one. The description that a publish
+// gave does not count.
 func sameSource(v, latest *function.VersionRecord) bool {
 	was := v.Config.Clone()
 	was.Description = v.SourceDescription
 	return was.Equal(&latest.Config)
 }
 
-// addVersion publishes what $LATEST is as the next version, within a change of r: the version's record is written first, and counts as
-// soon as r, which lists it, is.
+// addVersion publishes what $LATEST is as the next version, within a change of r: the version's record is written
+// first, and counts as soon as r, which lists it, is.
 func (p *Plane) addVersion(ctx context.Context, r *function.Record, description *string, life function.Life) (*function.VersionRecord, error) {
 	v := &function.VersionRecord{
 		Config: r.Latest.Config.Clone(), Life: life,
@@ -104,7 +105,8 @@ func (p *Plane) addVersion(ctx context.Context, r *function.Record, description 
 	}
 }
 
-// publishedLife is where a version starts that is published from a $LATEST that serves: with SnapStart it is Creating until settle has had its snapshot made.
+// publishedLife is where a version starts that is published from a $LATEST that serves: with SnapStart it is Creating
+// until settle has had its snapshot made.
 func (p *Plane) publishedLife(c *function.Config) function.Life {
 	if c.SnapStart && p.Snapshots != nil {
 		return function.Creating

@@ -42,8 +42,8 @@ func UnknownRuntime(name string) *Refusal {
 	return invalid("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN", name, strings.Join(namedRuntimes, ", "))
 }
 
-// knownRuntime refuses identifiers that nothing can be done about. One that is only not installed is accepted: the function becomes
-// Failed and says what to type.
+// knownRuntime refuses identifiers that nothing can be done about. One that is only not installed is accepted: the
+// function becomes Failed and says what to type.
 func (p *Plane) knownRuntime(name, architecture string) error {
 	var unknown *runtimes.UnknownError
 	if err := p.Runtimes.Check(name, architecture); errors.As(err, &unknown) {

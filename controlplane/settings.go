@@ -24,8 +24,8 @@ type Settings struct {
 // LoggingSettings are Settings about a function's output.
 type LoggingSettings struct{ Format, AppLevel, SysLevel, Group *string }
 
-// reservedVars are the names that the platform sets itself. Source: AWS Lambda Developer Guide, "Defined runtime environment variables".
-// _HANDLER and _X_AMZN_TRACE_ID do not pass the pattern of names anyway.
+// reservedVars are the names that the platform sets itself. Source: AWS Lambda Developer Guide, "Defined runtime
+// environment variables". _HANDLER and _X_AMZN_TRACE_ID do not pass the pattern of names anyway.
 var reservedVars = []string{
 	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 	"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
@@ -42,10 +42,12 @@ func snapStartRuntime(r string) bool {
 	return strings.HasPrefix(r, "python3.") && !slices.Contains([]string{"python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11"}, r)
 }
 
-// maxSnapStartEphemeralMiB is how large /tmp may be with SnapStart on AWS. Source: Lambda Developer Guide, SnapStart, limitations; the wording is ours.
+// maxSnapStartEphemeralMiB is how large /tmp may be with SnapStart on AWS. Source: Lambda Developer Guide, SnapStart,
+// limitations; the wording is ours.
 const maxSnapStartEphemeralMiB = 512
 
-// apply merges settings into a configuration, member by member, and checks what depends on their meaning. It changes c also when it refuses.
+// apply merges settings into a configuration, member by member, and checks what depends on their meaning. It changes c
+// also when it refuses.
 func (p *Plane) apply(k function.Key, s *Settings, c *function.Config) error {
 	set(&c.Role, s.Role)
 	set(&c.Handler, s.Handler)

@@ -17,10 +17,12 @@
 //	from anywhere: StopAsked -> ShuttingDown -- ProcessesKilled, its limit --> Stopping -- SandboxClosed --> Gone
 //	from anywhere: SandboxExited, ThawFailed -> Stopping
 //
-// Where extensions take part in invokes, Responded becomes Finishing when the runtime has called next, and Parked when they have.
+// Where extensions take part in invokes, Responded becomes Finishing when the runtime has called next, and Parked when
+// they have.
 //
-// A shutdown has a budget: 0 without extensions, 500 ms with internal ones, 2,000 ms with external ones. It is the limit of ShuttingDown
-// and of Resetting, which is a shutdown that keeps the sandbox. Why there is one (SPINDOWN, TIMEOUT, FAILURE) is told to the guest with it.
+// A shutdown has a budget: 0 without extensions, 500 ms with internal ones, 2,000 ms with external ones. It is the
+// limit of ShuttingDown and of Resetting, which is a shutdown that keeps the sandbox. Why there is one (SPINDOWN,
+// TIMEOUT, FAILURE) is told to the guest with it.
 //
 // An environment that cannot be frozen or thawed goes. An invoke that was assigned to it has not reached the function:
 // it is returned, and the pool gives it to another environment. Freezing and thawing happen beside the driver, in the
@@ -80,13 +82,14 @@ const (
 	Invoking
 	// Responded: the caller has been answered; the runtime has not called next again. The function's timeout still runs.
 	Responded
-	// Finishing: the runtime has called next; extensions that the invoke was shown to have not. The function's timeout still runs.
+	// Finishing: the runtime has called next; extensions that the invoke was shown to have not. The function's timeout
+	// still runs.
 	Finishing
-	// Resetting: every process of the function is being ended; no invoke is in flight any more. The sandbox stays. The limit is the
-	// shutdown budget, and some time to kill what is left.
+	// Resetting: every process of the function is being ended; no invoke is in flight any more. The sandbox stays. The
+	// limit is the shutdown budget, and some time to kill what is left.
 	Resetting
-	// ShuttingDown: the environment goes, and its processes are given the shutdown budget. The limit is that budget, and some time to
-	// kill what is left; 0 where nobody is owed a SHUTDOWN event or a SIGTERM.
+	// ShuttingDown: the environment goes, and its processes are given the shutdown budget. The limit is that budget,
+	// and some time to kill what is left; 0 where nobody is owed a SHUTDOWN event or a SIGTERM.
 	ShuttingDown
 	// Stopping: the sandbox is being closed. Nothing is answered any more but what was in flight when it began.
 	Stopping

@@ -19,9 +19,11 @@ import (
 
 const (
 	extensionsDir = "extensions"
-	// disableFile, beside extensionsDir, takes extensions away from a function. Source: aws-lambda-runtime-interface-emulator, extensions/.
+	// disableFile, beside extensionsDir, takes extensions away from a function. Source:
+	// aws-lambda-runtime-interface-emulator, extensions/.
 	disableFile = "disable-extensions-jwigqn8j"
-	// errorGrace is how long an extension that reported an error has to exit by itself; it is the runtime's, too. Source: spec 1.5, 3.4.
+	// errorGrace is how long an extension that reported an error has to exit by itself; it is the runtime's, too.
+	// Source: spec 1.5, 3.4.
 	errorGrace = 500 * time.Millisecond
 )
 
@@ -73,7 +75,8 @@ func extensionVars(vars []string) []string {
 	})
 }
 
-// launchExtensions starts all extensions, each in a process group of its own. The runtime follows when all have registered. E-001, E-002
+// launchExtensions starts all extensions, each in a process group of its own. The runtime follows when all have
+// registered. E-001, E-002
 func (n *generation) launchExtensions(s *wire.Start, names, vars []string, outputs []*os.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

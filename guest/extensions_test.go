@@ -43,7 +43,8 @@ func TestShutdownWithoutBudget(t *testing.T) {
 	}
 }
 
-// TestShutdownOfAnInternalExtension holds E-097 and E-101: SIGTERM for the runtime's whole group, and SIGKILL when its time is over.
+// TestShutdownOfAnInternalExtension holds E-097 and E-101: SIGTERM for the runtime's whole group, and SIGKILL when its
+// time is over.
 func TestShutdownOfAnInternalExtension(t *testing.T) {
 	t.Parallel()
 	for what, text := range map[string]string{"goes": trapping, "stays": stubborn} {
@@ -70,8 +71,8 @@ func TestShutdownOfAnInternalExtension(t *testing.T) {
 	}
 }
 
-// TestShutdownOfExternalExtensions holds E-098, E-099, E-100 and E-102: the runtime goes first; then SHUTDOWN for who wants it, nothing for
-// who does not; parked calls of the runtime are not answered.
+// TestShutdownOfExternalExtensions holds E-098, E-099, E-100 and E-102: the runtime goes first; then SHUTDOWN for who
+// wants it, nothing for who does not; parked calls of the runtime are not answered.
 func TestShutdownOfExternalExtensions(t *testing.T) {
 	t.Parallel()
 	task := script(t, `trap 'echo runtime terminated; exit 0' TERM

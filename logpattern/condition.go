@@ -7,7 +7,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// comparison is SELECTOR OPERATOR VALUE. A selector that leads to nothing, to an object or to an array fits no value, and with != neither.
+// comparison is SELECTOR OPERATOR VALUE. A selector that leads to nothing, to an object or to an array fits no value,
+// and with != neither.
 type comparison struct {
 	at selector
 	op string

@@ -1,4 +1,5 @@
-// Package logpattern reads the filter patterns of CloudWatch Logs and matches messages against them. It is pure: no I/O, no clock.
+// Package logpattern reads the filter patterns of CloudWatch Logs and matches messages against them. It is pure: no
+// I/O, no clock.
 //
 //	ERROR "two words" -quiet       words and phrases that must all occur, or must not
 //	?ERROR ?WARN                   words of which one must occur

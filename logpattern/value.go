@@ -9,7 +9,8 @@ import (
 	"unicode"
 )
 
-// value is what a pattern compares with: text in which a * at either end stands for anything, a number, or a regular expression.
+// value is what a pattern compares with: text in which a * at either end stands for anything, a number, or a regular
+// expression.
 type value struct {
 	text        string
 	front, back bool // a * stood there

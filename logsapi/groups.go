@@ -180,7 +180,8 @@ func deleteRetentionPolicy(c *call) (any, error) {
 	return nil, c.logs().Configure(c.ctx(), name, func(g *logstore.Group) { g.Retention = 0 })
 }
 
-// regexPart is a pattern of ListLogGroups: parts of names with | between, each of three characters at least; ^ ties one to the beginning.
+// regexPart is a pattern of ListLogGroups: parts of names with | between, each of three characters at least; ^ ties one
+// to the beginning.
 var regexPart = newShape(3, 129, `(\^?[\.\-_\/#A-Za-z0-9]{3,24})(\|\^?[\.\-_\/#A-Za-z0-9]{3,24}){0,4}`)
 
 // listLogGroups answers ListLogGroups.

@@ -98,8 +98,8 @@ exports.handler = async (e) => {
 	return got
 }`
 
-// The caching extension in a real environment: only its token opens it, what a warm function uses is fetched ahead of its end, and a copy
-// has what the snapshot had, asks for it anew, and the snapshot knows when the first of it ends.
+// The caching extension in a real environment: only its token opens it, what a warm function uses is fetched ahead of
+// its end, and a copy has what the snapshot had, asks for it anew, and the snapshot knows when the first of it ends.
 func TestCachingExtension(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "gvisor")
@@ -176,8 +176,8 @@ func TestCachingExtension(t *testing.T) {
 	})
 }
 
-// cachingUnderLoad: a sample with SnapStart answers while its snapshot is made anew: nobody waits for the origin, and nobody has an
-// answer that is too old.
+// cachingUnderLoad: a sample with SnapStart answers while its snapshot is made anew: nobody waits for the origin, and
+// nobody has an answer that is too old.
 func cachingUnderLoad(t *testing.T, s *server, address string, origin *valueOrigin) {
 	code, err := samples.Zip("nodejs-caching")
 	if err != nil {

@@ -103,7 +103,8 @@ func order(t testing.TB, lines []string, want ...string) {
 	}
 }
 
-// TestExtensions: two extensions beside a function. E-001, E-002, E-003, E-004, E-007, E-060, E-061, E-068, E-089, E-094, E-098.
+// TestExtensions: two extensions beside a function. E-001, E-002, E-003, E-004, E-007, E-060, E-061, E-068, E-089,
+// E-094, E-098.
 func TestExtensions(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		opts := withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN works=300ms vars", "y": "events="})
@@ -173,7 +174,8 @@ func TestExtensionsAnswerFirst(t *testing.T) {
 	})
 }
 
-// TestExtensionsTimeout: E-067 (the extension dies second), E-068, E-069; a reset lets the extensions end, and the next invocation has new ones.
+// TestExtensionsTimeout: E-067 (the extension dies second), E-068, E-069; a reset lets the extensions end, and the next
+// invocation has new ones.
 func TestExtensionsTimeout(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		f := s.js(quickFunction, timeout(2), withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}))
@@ -186,7 +188,8 @@ func TestExtensionsTimeout(t *testing.T) {
 	})
 }
 
-// TestExtensionsThatFail: E-005, E-006, E-066, E-067 (the runtime dies second), E-092, and the misbehaviours that end an Init or an invocation.
+// TestExtensionsThatFail: E-005, E-006, E-066, E-067 (the runtime dies second), E-092, and the misbehaviours that end
+// an Init or an invocation.
 func TestExtensionsThatFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		x       string
@@ -291,7 +294,8 @@ func TestServerStopsWithExtensions(t *testing.T) {
 	}
 }
 
-// TestExtensionThatFloods: an extension that prints as fast as it can is slowed, and neither its function nor another one notices more.
+// TestExtensionThatFloods: an extension that prints as fast as it can is slowed, and neither its function nor another
+// one notices more.
 func TestExtensionThatFloods(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE floods=2s " + subscribed("2022-12-13", "platform+function+extension", "HTTP")}))

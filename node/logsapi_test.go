@@ -143,7 +143,8 @@ print(stream["logStreamName"].count("[$LATEST]"), "a\ufffd\x1b[31m\x00\n" in [e[
 	t.Run("aws logs tail --follow", func(t *testing.T) { tailFollow(t, s, env, f, group) })
 }
 
-// boto3LiveTail reads what comes while a function is invoked, until the server ends the stream. That does not wait for the tail.
+// boto3LiveTail reads what comes while a function is invoked, until the server ends the stream. That does not wait for
+// the tail.
 func boto3LiveTail(t *testing.T, s *server, env []string, group string) {
 	python := program(t, "Python", "python3")
 	if exec.CommandContext(t.Context(), python, "-c", "import boto3; boto3.client('logs', region_name='x').start_live_tail").Run() != nil {

@@ -27,7 +27,8 @@ func (f *deployed) told(want ...string) []string {
 	return out
 }
 
-// TestTelemetry holds E-106, E-107, E-111 and E-118: what a subscriber hears of an Init, invocations that end well and badly, in both protocols.
+// TestTelemetry holds E-106, E-107, E-111 and E-118: what a subscriber hears of an Init, invocations that end well and
+// badly, in both protocols.
 func TestTelemetry(t *testing.T) {
 	for _, protocol := range []string{"HTTP", "TCP"} {
 		t.Run(protocol, func(t *testing.T) {

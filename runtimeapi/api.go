@@ -1,5 +1,5 @@
-// Package runtimeapi is the HTTP address that a sandbox's processes talk to: the Runtime API (2018-06-01) with its SnapStart calls
-// and the credentials endpoint (2021-04-23), and the Extensions API (2020-01-01).
+// Package runtimeapi is the HTTP address that a sandbox's processes talk to: the Runtime API (2018-06-01) with its
+// SnapStart calls and the credentials endpoint (2021-04-23), and the Extensions API (2020-01-01).
 //
 // Who may call what, and when a phase is over, is decided by guest/readiness; this package speaks HTTP with the participants.
 //
@@ -115,8 +115,9 @@ func (a *API) State() readiness.State {
 
 func (a *API) stateLocked() readiness.State { return a.crew.Members[0].State }
 
-// Deliver hands an event to the extensions that want it and to the parked runtime, or keeps it for the next call. The event is not copied.
-// It never waits for the runtime: what does not fit into the connection at once is written by a goroutine.
+// Deliver hands an event to the extensions that want it and to the parked runtime, or keeps it for the next call. The
+// event is not copied. It never waits for the runtime: what does not fit into the connection at once is written by a
+// goroutine.
 func (a *API) Deliver(i wire.Invoke, event []byte) {
 	in := &invocation{i, event}
 	a.mu.Lock()

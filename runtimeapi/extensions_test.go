@@ -182,8 +182,8 @@ func TestExtensionStates(t *testing.T) {
 	}
 }
 
-// TestInvocationWithExtensions holds E-007, E-060, E-086 to E-089 and E-098 as far as the API has a part in them: who hears of an
-// invocation, who is waited for, and when the host is told what.
+// TestInvocationWithExtensions holds E-007, E-060, E-086 to E-089 and E-098 as far as the API has a part in them: who
+// hears of an invocation, who is waited for, and when the host is told what.
 func TestInvocationWithExtensions(t *testing.T) {
 	t.Parallel()
 	hub := telemetry.New(telemetry.Options{Dial: func(int) (telemetry.Conn, error) { return nil, errors.New("nobody listens") }})

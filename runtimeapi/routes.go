@@ -18,7 +18,8 @@ const (
 	snapshotAt    = "/2026-01-01/thaw/snapshot"
 )
 
-// route answers one call. An error ends the connection. One listener serves all APIs, because clients build every URL from one variable.
+// route answers one call. An error ends the connection. One listener serves all APIs, because clients build every URL
+// from one variable.
 func (a *API) route(c *conn, q *request) error {
 	method, handle := "", a.missing
 	switch {
@@ -191,7 +192,8 @@ func (a *API) agentLocked() string {
 	return a.release
 }
 
-// sendParked tells the host that the phase is over; or, where extensions are still at it, that the runtime is done with an invocation.
+// sendParked tells the host that the phase is over; or, where extensions are still at it, that the runtime is done with
+// an invocation.
 func (a *API) sendParked(r wire.Ready, m readiness.Meaning) error {
 	if m&readiness.AllParked == 0 && r.RequestID == "" {
 		return nil

@@ -14,8 +14,8 @@ const (
 	logsAt      = "/2020-08-15/logs"
 )
 
-// subscribe answers PUT /2022-07-01/telemetry and PUT /2020-08-15/logs. 200 "OK"; 400 for a body that is no subscription; 403 for
-// a stranger, and when Init is over.
+// subscribe answers PUT /2022-07-01/telemetry and PUT /2020-08-15/logs. 200 "OK"; 400 for a body that is no
+// subscription; 403 for a stranger, and when Init is over.
 func (a *API) subscribe(c *conn, q *request, logs bool) error {
 	body, done, err := a.extensionBody(c, q)
 	if done {

@@ -16,7 +16,8 @@ type registry struct {
 	authorization string // header value, or empty
 }
 
-// authFor is the authorization for an address that the registry named: only for its own scheme and host, so that credentials go nowhere else.
+// authFor is the authorization for an address that the registry named: only for its own scheme and host, so that
+// credentials go nowhere else.
 func (r registry) authFor(address string) string {
 	a, errA := url.Parse(address)
 	b, errB := url.Parse(r.url)
@@ -93,8 +94,8 @@ func pypiIndexes(getenv func(string) string, home string) []registry {
 	return out
 }
 
-// mavenRepository reads the mirror of Maven Central, and the credentials for it, from the user's or the installation's settings.
-// Source: Maven documentation, "Settings Reference", mirrors and servers.
+// mavenRepository reads the mirror of Maven Central, and the credentials for it, from the user's or the installation's
+// settings. Source: Maven documentation, "Settings Reference", mirrors and servers.
 func mavenRepository(getenv func(string) string, home string) registry {
 	files := []string{filepath.Join(home, ".m2", "settings.xml"), "/etc/maven/settings.xml"}
 	for _, variable := range []string{"MAVEN_HOME", "M2_HOME"} {

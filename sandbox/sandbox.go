@@ -23,7 +23,8 @@ import (
 // ID names a sandbox: lower-case letters, digits and hyphens, unique among everything that a data folder has known.
 type ID string
 
-// Mount puts a host file or folder, or what is in an image, read-only, at a path inside. A Target lies below one of Roots; when targets nest, the outer comes first.
+// Mount puts a host file or folder, or what is in an image, read-only, at a path inside. A Target lies below one of
+// Roots; when targets nest, the outer comes first.
 type Mount struct {
 	Source string // absolute host path
 	Target string // absolute path inside

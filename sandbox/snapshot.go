@@ -10,17 +10,19 @@ import (
 // A SnapshotSink takes the parts of one snapshot as a Checkpoint writes them. Which parts there are, and what is in them,
 // the backend alone knows: it names them here, and asks a SnapshotSource for the same names.
 type SnapshotSink interface {
-	// Create opens a part for writing; each is asked for once. A name has no slash and is good for a file. A plain *os.File, empty, is written by the sandbox itself; any
-	// other writer gets the bytes in order, through a temporary file of the backend. Checkpoint closes the writer, whatever happens. What was
-	// written is a snapshot only once Checkpoint has returned nil.
+	// Create opens a part for writing; each is asked for once. A name has no slash and is good for a file. A plain
+	// *os.File, empty, is written by the sandbox itself; any other writer gets the bytes in order, through a temporary
+	// file of the backend. Checkpoint closes the writer, whatever happens. What was written is a snapshot only once
+	// Checkpoint has returned nil.
 	Create(part string) (io.WriteCloser, error)
 	// Note takes what the backend has to say of a snapshot that is good. It is called before Checkpoint returns nil.
 	Note(text string)
 }
 
 // A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until
-// Restore has returned. What is still under way then, because everybody gave up on it, may take as long as it likes: it holds up
-// the backend's Close, nothing else. Open can still be called then, and answers an error when the source has ended.
+// Restore has returned. What is still under way then, because everybody gave up on it, may take as long as it likes: it
+// holds up the backend's Close, nothing else. Open can still be called then, and answers an error when the source has
+// ended.
 type SnapshotSource interface {
 	Open(part string) (SnapshotPart, error)
 }

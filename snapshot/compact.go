@@ -60,8 +60,8 @@ func (m *Manifest) countSlots(used map[ID][]uint32, bases bool) {
 	}
 }
 
-// compact empties packs that are mostly garbage, or many that are small, into new ones and writes the manifests anew. A crash in the
-// midst leaves manifests of which each is right.
+// compact empties packs that are mostly garbage, or many that are small, into new ones and writes the manifests anew. A
+// crash in the midst leaves manifests of which each is right.
 func (s *Store) compact(ctx context.Context, done *Swept) error {
 	s.mu.Lock()
 	for _, m := range s.manifests {

@@ -12,7 +12,8 @@ import (
 	"thaw/snapshot"
 )
 
-// Known tells of a published version with SnapStart that the server found at its start, so that its snapshots are refreshed before anybody invokes it.
+// Known tells of a published version with SnapStart that the server found at its start, so that its snapshots are
+// refreshed before anybody invokes it.
 func (s *Service) Known(v *function.Version, tags map[string]string) {
 	policy, err := snapshot.ParseTags(tags)
 	if err != nil {
@@ -59,8 +60,8 @@ func (s *Service) Retag(unqualifiedARN function.ARN, tags map[string]string) {
 	}
 }
 
-// repolicy gives the current generation the end that follows from the policy that counts after f. Where that is sooner, environments that know
-// of the later one finish and go.
+// repolicy gives the current generation the end that follows from the policy that counts after f. Where that is sooner,
+// environments that know of the later one finish and go.
 func (s *Service) repolicy(ctx context.Context, l *life, f func(*snapshot.Record)) (snapshot.Record, error) {
 	sooner := false
 	w, err := s.write(ctx, l, func(r *snapshot.Record, _ time.Time) ([]snapshot.Step, error) {

@@ -117,7 +117,8 @@ func TestTheVerifiedCopyIsAdopted(t *testing.T) {
 	})
 }
 
-// What is wrong with a function makes its version Failed at once, with AWS's code; what is wrong with the platform is tried again.
+// What is wrong with a function makes its version Failed at once, with AWS's code; what is wrong with the platform is
+// tried again.
 func TestAFirstGenerationThatFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -88,7 +88,8 @@ func (s *Service) load(ctx context.Context) error {
 	return nil
 }
 
-// Close ends what is being made and closes store and cache. The pool must be closed before: its environments read from the cache.
+// Close ends what is being made and closes store and cache. The pool must be closed before: its environments read from
+// the cache.
 func (s *Service) Close() error {
 	s.mu.Lock() // nothing begins after it: goLocked
 	s.stop(ErrClosed)

@@ -23,8 +23,8 @@ type config struct {
 	parameterWait, secretWait time.Duration // of one call; 0: timeout alone
 }
 
-// readConfig reads the variables. A number that is none, or beyond its bounds, is an error: a function that believes its secrets
-// are good for a minute must not have them for five.
+// readConfig reads the variables. A number that is none, or beyond its bounds, is an error: a function that believes
+// its secrets are good for a minute must not have them for five.
 func readConfig(get func(string) string) (config, error) {
 	var errs []error
 	number := func(name string, otherwise, least, most int) int {

@@ -1,5 +1,6 @@
-// Thaw-cache is an external extension that keeps values for a function: parameters, secrets, HTTP answers and files. It answers on the
-// port and the paths of AWS's Parameters and Secrets extension, and on two paths of its own; docs/caching.md is its manual.
+// Thaw-cache is an external extension that keeps values for a function: parameters, secrets, HTTP answers and files. It
+// answers on the port and the paths of AWS's Parameters and Secrets extension, and on two paths of its own;
+// docs/caching.md is its manual.
 //
 // It knows the Extensions API as any extension does. Of this project it knows two things, and does without them elsewhere:
 // the file that changes when the environment was restored, and the call by which a function says when its snapshot is stale.

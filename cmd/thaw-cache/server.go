@@ -16,8 +16,8 @@ import (
 	"thaw/cmd/thaw-cache/internal/origin"
 )
 
-// tokenHeader opens the extension. Its value is the session token, or under SnapStart, where the variables have none, the token of
-// the credentials endpoint, too.
+// tokenHeader opens the extension. Its value is the session token, or under SnapStart, where the variables have none,
+// the token of the credentials endpoint, too.
 const tokenHeader = "X-Aws-Parameters-Secrets-Token"
 
 const (

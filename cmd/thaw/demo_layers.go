@@ -36,8 +36,8 @@ func (d *demonstration) publishLayer(ctx context.Context, sample string) (arn st
 // toldAtMost is how long the demonstration waits for what the extension writes into the log.
 const toldAtMost = 30 * time.Second
 
-// listen reads out of the function's log what the extension beside it heard of the platform: all of an Init and an invocation. It
-// hears of the first invocation's report when the second thaws the environment.
+// listen reads out of the function's log what the extension beside it heard of the platform: all of an Init and an
+// invocation. It hears of the first invocation's report when the second thaws the environment.
 func (d *demonstration) listen(ctx context.Context, name, identifier string) error {
 	const mark = "[telemetry] "
 	ctx, cancel := context.WithTimeout(ctx, toldAtMost)

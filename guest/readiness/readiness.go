@@ -137,7 +137,8 @@ func (v Verdict) String() string { return verdictNames[v] }
 
 // Next is the whole life of a participant: no I/O, no clock, no lock. A refused event leaves the state.
 //
-// Checks of request ids and identifiers come before it, deliberately: a call that names the wrong invocation must not move anything.
+// Checks of request ids and identifiers come before it, deliberately: a call that names the wrong invocation must not
+// move anything.
 func Next(r Role, s State, e Event) (State, Verdict) {
 	if r == Runtime {
 		return nextOfRuntime(s, e)

@@ -1,11 +1,11 @@
-// Package telemetry delivers what happens in an environment to the extensions that subscribed to it: the Telemetry API and the Logs
-// API behind their registration calls. Source: Lambda Developer Guide, Telemetry API; spec 4.1 to 4.3.
+// Package telemetry delivers what happens in an environment to the extensions that subscribed to it: the Telemetry API
+// and the Logs API behind their registration calls. Source: Lambda Developer Guide, Telemetry API; spec 4.1 to 4.3.
 //
 // A Hub belongs to one generation of processes. Whoever has news gives it to the hub, which never waits: each subscriber has a
 // bounded queue, and a goroutine that delivers from it. What a slow subscriber has no room for is dropped, and it is told so.
 //
-// Nothing is delivered while no phase runs (Pause): the environment may be frozen then, and a subscriber that is stopped must not
-// look like one that does not answer.
+// Nothing is delivered while no phase runs (Pause): the environment may be frozen then, and a subscriber that is
+// stopped must not look like one that does not answer.
 package telemetry
 
 import (

@@ -41,7 +41,8 @@ type wish struct {
 	method, path       string
 }
 
-// Subscribe takes the body of a registration call. again: the extension had subscribed before. ErrClosed, or why the body is no good.
+// Subscribe takes the body of a registration call. again: the extension had subscribed before. ErrClosed, or why the
+// body is no good.
 func (h *Hub) Subscribe(name string, logs bool, body []byte) (types []string, again bool, err error) {
 	w, err := read(logs, body)
 	if err != nil {

@@ -139,8 +139,8 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// TestDelivery holds E-106 and E-107: what came before, and then the rest, in order, in the form that was asked for. Nothing comes while
-// no phase runs.
+// TestDelivery holds E-106 and E-107: what came before, and then the rest, in order, in the form that was asked for.
+// Nothing comes while no phase runs.
 func TestDelivery(t *testing.T) {
 	t.Parallel()
 	h, c, logs := open(t, true), consume(t), consume(t)
@@ -219,8 +219,8 @@ func take(t *testing.T, h *Hub, l net.Listener, round int) net.Conn {
 	return nil
 }
 
-// TestSlowConsumer holds E-112: who gives news does not wait, and the consumer is told what it missed. A consumer that refuses is
-// asked again.
+// TestSlowConsumer holds E-112: who gives news does not wait, and the consumer is told what it missed. A consumer that
+// refuses is asked again.
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	for name, status := range map[string]int64{"does not answer": 0, "refuses": 503} {

@@ -159,8 +159,9 @@ type Invoke struct {
 	Priming bool `json:"prime,omitempty"`
 }
 
-// Kill ends a generation. With a budget, SIGTERM comes first for the runtime, which has RuntimeMs of it, then SHUTDOWN for the
-// extensions that want it; what is left after BudgetMs is killed, and without a budget everything at once. The answer is Killed.
+// Kill ends a generation. With a budget, SIGTERM comes first for the runtime, which has RuntimeMs of it, then SHUTDOWN
+// for the extensions that want it; what is left after BudgetMs is killed, and without a budget everything at once. The
+// answer is Killed.
 type Kill struct {
 	Generation uint64 `json:"gen"`
 	BudgetMs   int64  `json:"budget,omitempty"`
@@ -244,8 +245,9 @@ type Ready struct {
 	UserAgent  string   `json:"ua,omitempty"` // first Ready of a generation only: the runtime release, at most 128 bytes
 }
 
-// RuntimeDone says that the runtime called next after an invocation while extensions are still at it, where somebody has subscribed
-// to hear it now; Ready follows when they have called next, too, and says it otherwise. All output that was written before the call has been sent before.
+// RuntimeDone says that the runtime called next after an invocation while extensions are still at it, where somebody
+// has subscribed to hear it now; Ready follows when they have called next, too, and says it otherwise. All output that
+// was written before the call has been sent before.
 type RuntimeDone struct {
 	Generation uint64 `json:"gen"`
 	RequestID  string `json:"id"`

@@ -1,5 +1,6 @@
-// Package embedded carries the two programs that the server hands to its sandboxes, the guest (PID 1 inside) and the helper that
-// is gVisor, and the caching extension, which the command line makes a layer of. All are static executables for the architecture of the server, compressed, put in by `make build`.
+// Package embedded carries the two programs that the server hands to its sandboxes, the guest (PID 1 inside) and the
+// helper that is gVisor, and the caching extension, which the command line makes a layer of. All are static executables
+// for the architecture of the server, compressed, put in by `make build`.
 //
 // A plain `go build`, `go test` or `go run` carries none. There, and in every test, they are built from the source tree instead, so that
 // a test never runs last week's guest.

@@ -18,14 +18,16 @@
 //
 // # Snapshots
 //
-// A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see packages agent and launcher in
-// cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (shelf.go): not started, but through all of a restore that is the same for
-// every snapshot. Restore gives one of them its snapshot, then its limits and mounts, and lets it run.
+// A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see packages
+// agent and launcher in cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (shelf.go):
+// not started, but through all of a restore that is the same for every snapshot. Restore gives one of them its
+// snapshot, then its limits and mounts, and lets it run.
 //
 // # Owners and lock order
 //
-// Backend owns the launcher, the goroutines that keep its two shelves, the readers of snapshot sources and all sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit,
-// one more. Backend.mu is taken before Sandbox.mu; neither is held over I/O, except Sandbox.freezeMu over a write to the freezer.
+// Backend owns the launcher, the goroutines that keep its two shelves, the readers of snapshot sources and all
+// sandboxes; a Sandbox owns two goroutines (exit watcher, console) and, with a memory limit, one more. Backend.mu is
+// taken before Sandbox.mu; neither is held over I/O, except Sandbox.freezeMu over a write to the freezer.
 package gvisor
 
 import (

@@ -12,9 +12,10 @@ import (
 
 // # What counts as a function's memory
 //
-// gVisor keeps the memory of everything inside in one memory file, which the host counts as shared memory; its own heap is anonymous memory.
-// So a function holds what the group has of both, less what the blank sandbox had with its guest up (the baseline). File cache does not count: code
-// that was read, and /tmp, which is kept in a file on disk (see tmp.go in cmd/thaw-sandbox/internal/agent).
+// gVisor keeps the memory of everything inside in one memory file, which the host counts as shared memory; its own heap
+// is anonymous memory. So a function holds what the group has of both, less what the blank sandbox had with its guest
+// up (the baseline). File cache does not count: code that was read, and /tmp, which is kept in a file on disk (see
+// tmp.go in cmd/thaw-sandbox/internal/agent).
 //
 // # What happens at the limit
 //

@@ -24,8 +24,8 @@ func Hash(dir string) string {
 	return hex.EncodeToString(h[:3])
 }
 
-// Lock takes the lock of a folder. A process that is parent to sandboxes holds it, too: after a server was killed it is free when the last of its processes
-// is gone, which takes milliseconds.
+// Lock takes the lock of a folder. A process that is parent to sandboxes holds it, too: after a server was killed it is
+// free when the last of its processes is gone, which takes milliseconds.
 func Lock(ctx context.Context, path string) (*os.File, error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)

@@ -161,9 +161,9 @@ func duration(v string) time.Duration {
 	return d
 }
 
-// subscribe listens and subscribes. v: schema:types:protocol, where protocol is HTTP, TCP, Logs (HTTP of the Logs API), Dead (a port
-// where nobody listens) or Slow (a listener that answers nothing). The port is any free one: in a sandbox that isolates nothing a
-// fixed one would be another environment's, too.
+// subscribe listens and subscribes. v: schema:types:protocol, where protocol is HTTP, TCP, Logs (HTTP of the Logs API),
+// Dead (a port where nobody listens) or Slow (a listener that answers nothing). The port is any free one: in a sandbox
+// that isolates nothing a fixed one would be another environment's, too.
 func subscribe(v string) {
 	part := strings.Split(v, ":")
 	schema, types, protocol, port := part[0], strings.Split(part[1], "+"), part[2], "1"

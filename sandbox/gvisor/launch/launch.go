@@ -58,8 +58,8 @@ const (
 	OpArm  Op = "arm"
 	OpGive Op = "give"
 	OpRun  Op = "run"
-	// Save writes a snapshot, and the sandbox ends; beside the request travel the files for state, pages_meta and pages, and a scratch file,
-	// all empty.
+	// Save writes a snapshot, and the sandbox ends; beside the request travel the files for state, pages_meta and
+	// pages, and a scratch file, all empty.
 	OpSave Op = "save"
 	// Trim has a restored sandbox give back memory that it does not need any more, and the launcher learn what it touched first.
 	OpTrim Op = "trim"

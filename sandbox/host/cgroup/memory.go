@@ -14,8 +14,8 @@ import (
 // GiveWay is how far a limit can be raised for a while, for somebody in the group to be killed, in bytes: see LimitMemory.
 const GiveWay = 64 << 20
 
-// LimitMemory sets the group's limit, in bytes. In v1 it is the kernel's last word, and the group waits there (oom_control); in v2 it is where the kernel begins
-// to slow the group down, and its last word lies GiveWay above.
+// LimitMemory sets the group's limit, in bytes. In v1 it is the kernel's last word, and the group waits there
+// (oom_control); in v2 it is where the kernel begins to slow the group down, and its last word lies GiveWay above.
 func (g *Group) LimitMemory(limit int64) error {
 	if g.c.onlyV2() {
 		if err := g.write("memory", "memory.max", strconv.FormatInt(limit+GiveWay, 10)); err != nil {
@@ -43,8 +43,8 @@ func (g *Group) LimitCPU(cpus float64) error {
 	return g.write("cpu", "cpu.cfs_quota_us", strconv.FormatInt(quota, 10))
 }
 
-// maxProcesses bounds host processes and threads of one sandbox: gVisor's own, and one for each thread inside. What a function may have itself is
-// RLIMIT_NPROC's business; this protects the host.
+// maxProcesses bounds host processes and threads of one sandbox: gVisor's own, and one for each thread inside. What a
+// function may have itself is RLIMIT_NPROC's business; this protects the host.
 const maxProcesses = 4096
 
 // LimitProcesses bounds them.

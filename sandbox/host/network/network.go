@@ -23,14 +23,16 @@ import (
 //	in the sandbox          its namespace        the host
 //	198.19.255.2/30  ---->  eth0 === veth ====>  tw HASH SLOT --> rewrite source to 198.18.0.0/15 + slot --> filter --> masquerade --> uplink
 //
-// Inside, every sandbox has the same address, so that a snapshot of one fits any other. Outside each has its own: the first rule a packet
-// meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks raw Ethernet on eth0; the namespace's own
-// network stack has no address and sees nothing. Neither side asks for addresses (ARP): both know each other's, for they are the same everywhere, too.
+// Inside, every sandbox has the same address, so that a snapshot of one fits any other. Outside each has its own: the
+// first rule a packet meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks
+// raw Ethernet on eth0; the namespace's own network stack has no address and sees nothing. Neither side asks for
+// addresses (ARP): both know each other's, for they are the same everywhere, too.
 //
 // The gateway's address is the host, as far as anything of it can be reached (hostaccess.go): name servers
 // (dnsrelay.go) and ports that the operator named.
 //
-// All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has them, and private networks rarely do.
+// All addresses are of 198.18.0.0/15, which RFC 2544 sets apart for measuring network gear: no host of the internet has
+// them, and private networks rarely do.
 var (
 	Inside      = netip.MustParsePrefix("198.19.255.2/30")
 	Gateway     = netip.MustParseAddr("198.19.255.1")
@@ -254,8 +256,9 @@ func (n *Networks) Make() (_ *Network, err error) {
 	return w, n.nft.add(w.device, outside)
 }
 
-// undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR), and what it gave may lack an entry. On a
-// host where several servers make and remove sandboxes that is an everyday thing.
+// undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR),
+// and what it gave may lack an entry. On a host where several servers make and remove sandboxes that is an everyday
+// thing.
 func undisturbed[T any](list func() ([]T, error)) (all []T, err error) {
 	for range 50 {
 		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {

@@ -52,9 +52,9 @@ func (n *Networks) mtu() int {
 	return mtu
 }
 
-// forwardUplinks switches forwarding on for the uplinks only, not for the host: a packet is forwarded when the device it came in by allows
-// it, and answers come in by the uplinks. What such a device would forward beside our answers is dropped (ruleset.guard): the host
-// becomes nobody's router.
+// forwardUplinks switches forwarding on for the uplinks only, not for the host: a packet is forwarded when the device
+// it came in by allows it, and answers come in by the uplinks. What such a device would forward beside our answers is
+// dropped (ruleset.guard): the host becomes nobody's router.
 func (n *Networks) forwardUplinks() error {
 	links, err := n.uplinks()
 	if err != nil {

@@ -1,8 +1,9 @@
 // Package cache keeps what origins answer for as long as it is good.
 //
-// A value is fresh from when its fetch began until its TTL is over, by the wall clock: time in which the environment was frozen,
-// or lay in a snapshot, counts. It is fetched again ahead of its end if somebody has used it since the last fetch. When the
-// origin fails, the old value is given, as stale, for a bounded time beyond its end. One fetch runs for a key, whoever waits.
+// A value is fresh from when its fetch began until its TTL is over, by the wall clock: time in which the environment
+// was frozen, or lay in a snapshot, counts. It is fetched again ahead of its end if somebody has used it since the last
+// fetch. When the origin fails, the old value is given, as stale, for a bounded time beyond its end. One fetch runs for
+// a key, whoever waits.
 package cache
 
 import (
@@ -323,8 +324,8 @@ func (c *Cache) Thawed() {
 	}
 }
 
-// Restored fetches everything again: this copy was made of a snapshot. What is fresh by the clock is given meanwhile. Fetches of
-// before the snapshot are given up: their connections are dead.
+// Restored fetches everything again: this copy was made of a snapshot. What is fresh by the clock is given meanwhile.
+// Fetches of before the snapshot are given up: their connections are dead.
 func (c *Cache) Restored() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

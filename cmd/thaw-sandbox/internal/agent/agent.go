@@ -32,8 +32,9 @@ func Install() error {
 
 // # How a sandbox is restored
 //
-// gVisor's restore asks a server for three files, over a protocol for checkpoints kept elsewhere (package stateipc). That server is in the
-// sandbox's own process, so that the pages of a function are charged to the function's cgroup, and nothing but the sandbox has to be scheduled:
+// gVisor's restore asks a server for three files, over a protocol for checkpoints kept elsewhere (package stateipc).
+// That server is in the sandbox's own process, so that the pages of a function are charged to the function's cgroup,
+// and nothing but the sandbox has to be scheduled:
 //
 //	launcher                    runsc-sandbox
 //	  Agent.Arm(socket)  ---->    Agent: serves the socket's end, knows no snapshot yet; gets memory ready for a likely one (reserve.go)

@@ -11,13 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restoreProcs is how many goroutines may run at once while a kernel loads. gVisor gives its runtime as many places as there are cores, and a goroutine
-// that waits in a system call keeps its place until the runtime's monitor, which sleeps for up to 10 ms in an idle process, takes it away: two that connected to the
-// file server kept everybody else waiting for 15 ms of each restore on two cores. Each place has memory of its own for every size of object: eight are no faster, and take 0.8 MB more.
+// restoreProcs is how many goroutines may run at once while a kernel loads. gVisor gives its runtime as many places as
+// there are cores, and a goroutine that waits in a system call keeps its place until the runtime's monitor, which
+// sleeps for up to 10 ms in an idle process, takes it away: two that connected to the file server kept everybody else
+// waiting for 15 ms of each restore on two cores. Each place has memory of its own for every size of object: eight are
+// no faster, and take 0.8 MB more.
 const restoreProcs = 4
 
-// mapProgram maps what of our own program is in the host's cache, as far as it is: the kernel's state decodes with code and types that a sandbox has never
-// run before, and each first touch was a fault on the way of a restore. It changes no memory that is counted as ours. Best effort.
+// mapProgram maps what of our own program is in the host's cache, as far as it is: the kernel's state decodes with code
+// and types that a sandbox has never run before, and each first touch was a fault on the way of a restore. It changes
+// no memory that is counted as ours. Best effort.
 func mapProgram() {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -44,8 +47,9 @@ func mapProgram() {
 // warmBytes is how much of its own heap a sandbox has ready for the kernel that it is going to load.
 const warmBytes = 12 << 20
 
-// warmHeap touches memory that the load is going to need: each page that the heap grows by is a fault, and one that the host clears first. It stays where it is
-// as long as the collector pauses, and resumeCollector gives back what was not used.
+// warmHeap touches memory that the load is going to need: each page that the heap grows by is a fault, and one that the
+// host clears first. It stays where it is as long as the collector pauses, and resumeCollector gives back what was not
+// used.
 func warmHeap() {
 	b := make([]byte, warmBytes)
 	for i := 0; i < len(b); i += os.Getpagesize() {
@@ -63,15 +67,18 @@ func widen() { usualProcs = runtime.GOMAXPROCS(restoreProcs) }
 
 func narrow() { runtime.GOMAXPROCS(usualProcs) }
 
-// GCPercent is how far the sandbox's own heap may grow between collections. gVisor clears the sandbox's environment, so GOGC would not reach it. A sandbox
-// allocates little and lives long: at the default its own heap doubles before it is collected, in every sandbox.
+// GCPercent is how far the sandbox's own heap may grow between collections. gVisor clears the sandbox's environment, so
+// GOGC would not reach it. A sandbox allocates little and lives long: at the default its own heap doubles before it is
+// collected, in every sandbox.
 const GCPercent = 20
 
-// restoreHeap is where the collector comes back during a restore, in bytes. The kernels of small functions need 10 to 20 MB to load, most of it garbage.
+// restoreHeap is where the collector comes back during a restore, in bytes. The kernels of small functions need 10 to
+// 20 MB to load, most of it garbage.
 const restoreHeap = 96 << 20
 
-// pauseCollector is for the time in which a kernel loads: a heap that grows from nothing is collected again and again, which took a third of a restore's
-// processor time. It begins while the sandbox waits: each change stops the whole program, and the runtime would return what warmHeap touched within seconds.
+// pauseCollector is for the time in which a kernel loads: a heap that grows from nothing is collected again and again,
+// which took a third of a restore's processor time. It begins while the sandbox waits: each change stops the whole
+// program, and the runtime would return what warmHeap touched within seconds.
 func pauseCollector() {
 	debug.SetMemoryLimit(restoreHeap)
 	debug.SetGCPercent(-1)

@@ -10,8 +10,8 @@ import (
 	"gvisor.dev/gvisor/pkg/sentry/state/stateio"
 )
 
-// pages serves the memory. Instead of copying into a mapping of the sandbox's memory file, which faults page by page and clears each page before it is
-// overwritten, it writes the file.
+// pages serves the memory. Instead of copying into a mapping of the sandbox's memory file, which faults page by page
+// and clears each page before it is overwritten, it writes the file.
 type pages struct {
 	src   *source
 	mu    sync.Mutex // guards fds
@@ -83,8 +83,8 @@ func (p *pages) AddReadv(id int, off int64, total uint64, df stateio.Destination
 	p.queue = append(p.queue, pageRead{id, df.(destination), off, total, to})
 }
 
-// copiers is how many reads of pages are done at once. One alone takes longer than the kernel's state takes to load beside it, as soon as there are more
-// than some 30 MB.
+// copiers is how many reads of pages are done at once. One alone takes longer than the kernel's state takes to load
+// beside it, as soon as there are more than some 30 MB.
 const copiers = 2
 
 // Wait implements stateio.AsyncReader: it does all reads that were added.

@@ -14,8 +14,9 @@ import (
 	"thaw/sandbox/gvisor/launch"
 )
 
-// streamFD is the number that the guest's stream has in every sandbox's process: gVisor saves the number of a socket that the host gave, and at the
-// restore looks there for the socket's kind. Source: HostSender.afterLoad, pkg/sentry/socket/unix/transport/save_restore.go.
+// streamFD is the number that the guest's stream has in every sandbox's process: gVisor saves the number of a socket
+// that the host gave, and at the restore looks there for the socket's kind. Source: HostSender.afterLoad,
+// pkg/sentry/socket/unix/transport/save_restore.go.
 const streamFD = 900
 
 // takeSockets removes our own sockets from the descriptors that gVisor would give to the guest, and returns them by

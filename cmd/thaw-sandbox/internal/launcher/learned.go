@@ -10,12 +10,14 @@ import (
 const (
 	// maxTouched is of how many snapshots the launcher keeps something: some 45 kB each at most.
 	maxTouched = 256
-	// maxLessons is how often it takes something new of one snapshot. What only the fifth copy touches is better left to its own fault than mapped in all others.
+	// maxLessons is how often it takes something new of one snapshot. What only the fifth copy touches is better left
+	// to its own fault than mapped in all others.
 	maxLessons = 4
 )
 
 // learned is what the launcher knows of each snapshot, as long as it lives. The file that a snapshot's state comes in
-// tells it from others; one that comes in another file next time is learned anew. Why it is worth it stands in the agent's touch.go and reserve.go.
+// tells it from others; one that comes in another file next time is learned anew. Why it is worth it stands in the
+// agent's touch.go and reserve.go.
 type learned struct {
 	mu    sync.Mutex // guards what follows
 	of    map[fileID]lessons

@@ -143,7 +143,8 @@ func (b *box) run(req launch.Request) (launch.Reply, error) {
 	return launch.Reply{Marks: marks}, nil
 }
 
-// trim has a restored sandbox give back what its restore needed, and asks what it has learned. It is called when the sandbox is about to be frozen.
+// trim has a restored sandbox give back what its restore needed, and asks what it has learned. It is called when the
+// sandbox is about to be frozen.
 func (b *box) trim(l *learned, last bool) error {
 	if err := b.snap.agent.Trim(); err != nil {
 		return err

@@ -43,7 +43,8 @@ var ErrDamaged = errors.New("snapshot is damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Sum is no protection from an enemy, who could write a snapshot of his own: that is the store's business. It tells damage from data, at memory speed.
+// Sum is no protection from an enemy, who could write a snapshot of his own: that is the store's business. It tells
+// damage from data, at memory speed.
 func Sum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // magic begins gVisor's state files. A length (8 bytes, big-endian), that much JSON and the kernel follow.

@@ -21,7 +21,8 @@ type ArmArgs struct {
 	Layout []byte // where pages are likely to lie: that of another Lesson
 }
 
-// GiveArgs bring a snapshot: files state, pages_meta, pages, and with Progress a pipe on which arrives, in 8 bytes each, how much of the pages is there.
+// GiveArgs bring a snapshot: files state, pages_meta, pages, and with Progress a pipe on which arrives, in 8 bytes
+// each, how much of the pages is there.
 type GiveArgs struct {
 	urpc.FilePayload
 	Progress bool
