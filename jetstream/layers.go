@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -55,31 +54,21 @@ func (s *LayerRecords) Put(ctx context.Context, r *layer.Record, was uint64) (ui
 	return now, nil
 }
 
-// List implements layer.Store. A record that cannot be read is left out and logged: one bad record must not keep the
-// others from being served.
+// List implements layer.Store.
 func (s *LayerRecords) List(ctx context.Context) (map[layer.Key]layer.Stored, error) {
-	keys, err := s.kv.ListKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("layer records: %w", err)
-	}
-	defer keys.Stop() //nolint:errcheck // nothing to stop when the connection is gone
 	all := map[layer.Key]layer.Stored{}
-	for key := range keys.Keys() {
-		e, err := s.kv.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("layer record %s: %w", key, err)
-		}
+	err := s.s.each(ctx, s.kv, func(e jetstream.KeyValueEntry) error {
 		r := new(layer.Record)
-		if err := json.Unmarshal(e.Value(), r); err != nil || layerKey(r.Key) != key {
-			s.s.log.Error("unreadable record", "key", key, "error", err)
-			continue
+		if err := json.Unmarshal(e.Value(), r); err != nil {
+			return err
+		}
+		if layerKey(r.Key) != e.Key() {
+			return errOtherKey
 		}
 		all[r.Key] = layer.Stored{Record: r, Revision: e.Revision()}
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
 // describeLayer names the record of a layer as people know it.

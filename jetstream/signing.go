@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -68,28 +67,19 @@ func (s *SigningConfigs) Delete(ctx context.Context, c *signing.Config) error {
 	return nil
 }
 
-// List implements signing.Store. A record that cannot be read is left out and logged.
+// List implements signing.Store.
 func (s *SigningConfigs) List(ctx context.Context) (all []*signing.Config, err error) {
-	keys, err := s.kv.ListKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("code signing configurations: %w", err)
-	}
-	defer keys.Stop() //nolint:errcheck // nothing to stop when the connection is gone
-	for key := range keys.Keys() {
-		e, err := s.kv.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("code signing configuration %s: %w", key, err)
-		}
+	err = s.s.each(ctx, s.kv, func(e jetstream.KeyValueEntry) error {
 		c := new(signing.Config)
-		if err := json.Unmarshal(e.Value(), c); err != nil || !strings.EqualFold(signingKey(c.ARN), key) {
-			s.s.log.Error("unreadable record", "key", key, "error", err)
-			continue
+		if err := json.Unmarshal(e.Value(), c); err != nil {
+			return err
+		}
+		if !strings.EqualFold(signingKey(c.ARN), e.Key()) {
+			return errOtherKey
 		}
 		c.Revision = e.Revision()
 		all = append(all, c)
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,27 +22,8 @@ told. Each qualifier of a function has a queue of its own.`,
 }
 
 func asyncLsCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls [FUNCTION]",
-		Aliases: []string{"list"},
-		Short:   "List the queues that have events",
-		Args:    args(cobra.MaximumNArgs(1)),
-		Example: "thaw async ls",
-		RunE: func(cmd *cobra.Command, names []string) error {
-			server, _, err := a.server(cmd)
-			if err != nil {
-				return err
-			}
-			list, err := server.Backlog(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if len(names) == 1 {
-				list = slices.DeleteFunc(list, func(b admin.Backlog) bool { return b.Function != names[0] })
-			}
-			return a.print(list, func(w io.Writer) { table(w, backlogRows(list, time.Now())) })
-		},
-	}
+	return listCommand(a, &cobra.Command{Short: "List the queues that have events", Example: "thaw async ls"},
+		(*admin.Client).Backlog, func(b admin.Backlog) string { return b.Function }, backlogRows)
 }
 
 func backlogRows(list []admin.Backlog, now time.Time) [][]string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -13,27 +14,29 @@ import (
 )
 
 func snapshotLsCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls [FUNCTION]",
-		Aliases: []string{"list"},
-		Short:   "List the versions with SnapStart and their current generations",
-		Args:    args(cobra.MaximumNArgs(1)),
-		Example: "thaw snapshot ls -o json",
-		RunE: func(cmd *cobra.Command, names []string) error {
-			server, _, err := a.server(cmd)
-			if err != nil {
-				return err
-			}
-			list, err := server.Snapshots(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if len(names) == 1 {
-				list = slices.DeleteFunc(list, func(s admin.Snapshot) bool { return s.Function != names[0] })
-			}
-			return a.print(list, func(w io.Writer) { table(w, snapshotRows(list, time.Now())) })
-		},
+	return listCommand(a, &cobra.Command{Short: "List the versions with SnapStart and their current generations", Example: "thaw snapshot ls -o json"},
+		(*admin.Client).Snapshots, func(s admin.Snapshot) string { return s.Function }, snapshotRows)
+}
+
+// listCommand makes of a command one that lists what the server has, of one function or of all.
+func listCommand[T any](a *app, c *cobra.Command, list func(*admin.Client, context.Context) ([]T, error), function func(T) string,
+	rows func([]T, time.Time) [][]string) *cobra.Command {
+	c.Use, c.Aliases, c.Args = "ls [FUNCTION]", []string{"list"}, args(cobra.MaximumNArgs(1))
+	c.RunE = func(cmd *cobra.Command, names []string) error {
+		server, _, err := a.server(cmd)
+		if err != nil {
+			return err
+		}
+		all, err := list(server, cmd.Context())
+		if err != nil {
+			return err
+		}
+		if len(names) == 1 {
+			all = slices.DeleteFunc(all, func(one T) bool { return function(one) != names[0] })
+		}
+		return a.print(all, func(w io.Writer) { table(w, rows(all, time.Now())) })
 	}
+	return c
 }
 
 func snapshotRows(list []admin.Snapshot, now time.Time) [][]string {
