@@ -127,7 +127,7 @@ func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
 	wantError(t, err, "ResourceConflictException", "The operation cannot be performed at this time. The function is currently in the following state: Pending (Python 3.13 is being fetched: 12 of 26 MB)")
 	// One that is patient enough gets its answer, though it came before the runtime.
-	w.reopenWith(func(o *options) { o.FetchInvoke = time.Minute })
+	w.reopenWith(func(o *options) { o.PendingInvoke, o.FetchInvoke = 3*time.Second, time.Minute })
 	answered := make(chan error, 1)
 	go func() {
 		_, err := w.client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("orders")})
@@ -136,7 +136,7 @@ func TestAFunctionIsPendingWhileItsRuntimeIsFetched(t *testing.T) {
 	select {
 	case err := <-answered:
 		t.Errorf("answered before the runtime was there: %v", err)
-	case <-time.After(500 * time.Millisecond): // many times PendingInvoke
+	case <-time.After(4 * time.Second): // more than PendingInvoke
 	}
 	a.set(func(a *arriving) { a.here, a.fetches = true, "" })
 	close(a.gate)

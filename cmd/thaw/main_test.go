@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -20,7 +19,7 @@ type result struct {
 }
 
 func thaw(ctx context.Context, args ...string) result {
-	var out, words bytes.Buffer
+	var out, words following // a server that is part of the command writes, too
 	code := run(ctx, context.Background(), args, strings.NewReader(""), &out, &words)
 	return result{code, out.String(), words.String()}
 }

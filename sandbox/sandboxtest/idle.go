@@ -90,7 +90,9 @@ func (l *sleeper) answers(t *testing.T) {
 		t.Fatalf("it answers %q", got)
 	}
 	went, real := time.Duration(l.number(t, "clock")-l.clock), time.Since(l.since)
-	if went < real-2*time.Second || went > real+time.Millisecond {
+	// The reading lies before its answer: by more than usual on a machine that was so busy that waking it took long.
+	slack := 2*time.Second + (time.Since(l.awake))/10
+	if went < real-slack || went > real+time.Millisecond {
 		t.Errorf("its monotonic clock went on by %v in %v", went, real)
 	}
 	if l.busy {
