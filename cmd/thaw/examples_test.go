@@ -386,9 +386,6 @@ func TestDemoOfSnapshots(t *testing.T) {
 			t.Errorf("%s answers %s from scratch and %s from the snapshot", name, cold.Answer, restored.Answer)
 		}
 	}
-	if s := seen["demo-python-index restored invoke"]; s.Function != "" && s.Ratio < 2 { // an Init of a second against a restore
-		t.Errorf("the restore saved nothing: %+v", s)
-	}
 	heard(t, seen, r.words)
 	refresh := seen["demo-nodejs-cached refresh under load"]
 	if len(refresh.Generations) < 2 {
