@@ -23,7 +23,7 @@ func TestARestoredEnvironmentIdlesPastItsSnapshotsEnd(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
 	// Snapshots cannot be made in the time between the two moments.
-	from, to := time.Now().Add(20*time.Second), time.Now().Add(70*time.Second)
+	from, to := time.Now().Add(40*time.Second), time.Now().Add(100*time.Second)
 	f := s.js(`const how = process.env.AWS_LAMBDA_INITIALIZATION_TYPE, born = Date.now(); let count = 0
 		if (how === 'snap-start' && born > Number(process.env.FROM) && born < Number(process.env.TO)) throw new Error('the origin is down')
 		exports.handler = async (e) => { const age = Date.now() - born; count++; if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return { how, age, count } }`, snapStart,
