@@ -94,13 +94,18 @@ func tagResource(c *call) (any, error) {
 	return nil, c.setTags(group, in.Tags)
 }
 
+// tagged reads a request about the tags of a log group that sets none.
+func (c *call) tagged() (in taggedResource, group string, err error) {
+	if in, err = decode[taggedResource](c); err != nil {
+		return in, "", err
+	}
+	group, err = c.resource(in.ResourceARN, &violations{})
+	return in, group, err
+}
+
 // untagResource answers UntagResource.
 func untagResource(c *call) (any, error) {
-	in, err := decode[taggedResource](c)
-	if err != nil {
-		return nil, err
-	}
-	group, err := c.resource(in.ResourceARN, &violations{})
+	in, group, err := c.tagged()
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +114,7 @@ func untagResource(c *call) (any, error) {
 
 // listTagsForResource answers ListTagsForResource.
 func listTagsForResource(c *call) (any, error) {
-	in, err := decode[taggedResource](c)
-	if err != nil {
-		return nil, err
-	}
-	group, err := c.resource(in.ResourceARN, &violations{})
+	_, group, err := c.tagged()
 	if err != nil {
 		return nil, err
 	}

@@ -79,10 +79,12 @@ func (r *Registry) sound(dir string) (same, known bool) {
 	if judged && was.(verdict).same {
 		return true, true
 	}
-	if looks, size := treesum.CheckLook(dir, changing(dir)...); looks && size > readAtOnce && !judged {
-		r.sums.Store(dir, verdict{same: true})
-		go r.read(dir)
-		return true, true
+	if !judged {
+		if looks, size := treesum.CheckLook(dir, changing(dir)...); looks && size > readAtOnce {
+			r.sums.Store(dir, verdict{same: true})
+			go r.read(dir)
+			return true, true
+		}
 	}
 	look, _, err := treesum.Look(dir, changing(dir)...)
 	if judged && err == nil && was.(verdict).look == look {
