@@ -27,6 +27,7 @@ var allowed = map[string]row{
 	"trigger":       {"", "requests as events and answers as responses: pure, so it imports nothing"},
 	"signing":       {"", "code signing configurations: records"},
 	"logpattern":    {"", "filter patterns: pure, the command line has them too"},
+	"eventpattern":  {"", "patterns that events pass or not: pure, for all who filter events"},
 	"insights":      {"logpattern", "queries of logs: pure"},
 
 	// What is counted.
