@@ -88,24 +88,28 @@ func hostNode(ctx context.Context) (types.Runtime, error) {
 
 // copier makes a function that copies its event without looking at it, so that the platform's own share shows.
 func (s *server) copier(ctx context.Context, name string) error {
-	dir, err := os.MkdirTemp("", "thaw-bench-echo-")
+	program, err := compiled(ctx, copySource)
 	if err != nil {
-		return err
+		return fmt.Errorf("echo program: %w", err)
+	}
+	return s.create(ctx, name, types.RuntimeProvidedal2023, "bootstrap", "bootstrap", program)
+}
+
+// compiled is the executable of a Go program of one file.
+func compiled(ctx context.Context, source []byte) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "thaw-bench-program-")
+	if err != nil {
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	src := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(src, copySource, 0o644); err != nil {
-		return err
+	src, bin := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
+	if err := os.WriteFile(src, source, 0o644); err != nil {
+		return nil, err
 	}
-	bin := filepath.Join(dir, "bootstrap")
 	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", bin, src)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("echo program: %w\n%s", err, out)
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	content, err := os.ReadFile(bin)
-	if err != nil {
-		return err
-	}
-	return s.create(ctx, name, types.RuntimeProvidedal2023, "bootstrap", "bootstrap", content)
+	return os.ReadFile(bin)
 }

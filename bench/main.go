@@ -100,12 +100,15 @@ var fleeting = []string{"--idle-expiry", "1s"}
 var tables = []table{
 	{name: "idle", measure: measureIdle}, // first: nothing has run in the server yet
 	{name: "warm", measure: measureWarm},
+	{name: "extensions", measure: measureExtensions},
+	{name: "control plane", measure: measureControlPlane},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},
 	{name: "bodies", measure: measureBodies},
 	{name: "cold", measure: measureCold},
 	{name: "frozen", measure: measureFrozen},
 	{name: "restore", measure: measureRestore, flags: fleeting},
+	{name: "extension restore", measure: measureExtensionRestore, flags: fleeting},
 	{name: "spare", measure: measureSpare, flags: fleeting, spares: true},
 	{name: "publish", measure: measurePublish, flags: fleeting},
 	{name: "snapshot storage", measure: measureStorage, flags: fleeting},

@@ -27,7 +27,9 @@ type subject struct {
 	files   func(ctx context.Context, revision int) (map[string][]byte, error) // revisions differ in one line
 	tags    map[string]string
 
-	memoryMiB int32 // 0: 512
+	memoryMiB int32    // 0: 512
+	extension string   // the name of one that it has
+	layers    []string // in which that is
 
 	firstMs, ratio float64 // aims: the first answer of a restore, and how many times a cold start takes as long
 }
@@ -51,6 +53,7 @@ var (
 	nodeHello = subject{what: "Node hello", family: "nodejs", handler: "index.handler", files: sources("index.js", `const revision = REVISION;
 exports.handler = async (event) => ({ hello: event.hello, revision });
 `)}
+	extendedHello = subject{what: "Node hello with an extension", family: "nodejs", handler: "index.handler", files: nodeHello.files, extension: "first"}
 	// 40 MB of heap that are in use, with what Node holds besides some 45 MB of pages.
 	nodeHeap = subject{what: "Node, 40 MB of heap", family: "nodejs", handler: "index.handler", firstMs: 60, ratio: 8, files: sources("index.js", `const revision = REVISION;
 const table = [];
@@ -183,7 +186,7 @@ func (s *server) make(ctx context.Context, f subject) error {
 	}
 	return s.createFrom(ctx, f.name(), rt, f.handler, files, func(in *lambda.CreateFunctionInput) {
 		in.SnapStart = &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
-		in.Tags = f.tags
+		in.Tags, in.Layers = f.tags, f.layers
 		if f.memoryMiB > 0 {
 			in.MemorySize = &f.memoryMiB
 		}
