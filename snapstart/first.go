@@ -26,6 +26,11 @@ func (s *Service) Make(ctx context.Context, v *function.Version, tags map[string
 		return "", "", errDeleted
 	}
 	l.version, l.tags = v, policy
+	s.mu.Unlock()
+	if err := s.awaitIdle(ctx, l); err != nil {
+		return "", "", err
+	}
+	s.mu.Lock()
 	old := l.record
 	s.mu.Unlock()
 	if old.State.HasCurrent() { // it was made before the server ended, and only its version does not know yet

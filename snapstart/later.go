@@ -77,7 +77,7 @@ func (s *Service) makeLater(now time.Time) {
 	var begun []beginning
 	s.mu.Lock()
 	for _, l := range s.lives {
-		if l.ended || l.version == nil || s.asked(l.version) || l.idling || l.later.key == "" {
+		if l.ended || l.version == nil || s.asked(l.version) || l.idling != nil || l.later.key == "" {
 			continue
 		}
 		r, later := l.usedRecord(), &l.later

@@ -34,7 +34,7 @@ type life struct {
 	version     *function.Version // nil until somebody had it: nothing is made before
 	tags        snapshot.Policy   // of the function
 	making      *making           // what is under way; nil: nothing
-	idling      bool              // it is being made Inactive
+	idling      chan struct{}     // closed when it has been made Inactive; nil: it is not being made that
 	used        time.Time         // last invoke that is known of
 	later       later
 	changed     chan struct{} // closed, and replaced, when record changes; closed for good when the life ends

@@ -320,6 +320,42 @@ func TestIdleByTheInjectedClock(t *testing.T) {
 	})
 }
 
+// The API says Inactive a moment before the record does. Whoever wakes the version in that moment gets another
+// generation, not the snapshot that is about to go.
+func TestWokenWhileItBecomesInactive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ahead := make(chan time.Duration, 1)
+		ahead <- 0
+		b := start(t, func(o *Options) {
+			o.Now = func() time.Time { d := <-ahead; ahead <- d; return time.Now().Add(d) }
+		})
+		v := published(1)
+		b.make(v, nil)
+		woken := make(chan error, 1)
+		b.Serve(func(context.Context, *function.Version) error {
+			go func() {
+				reason, code, err := b.Make(t.Context(), v, nil)
+				if err == nil && code != "" {
+					err = errors.New(reason)
+				}
+				woken <- err
+			}()
+			time.Sleep(time.Second) // nothing happens meanwhile
+			return nil
+		})
+		<-ahead
+		ahead <- snapshot.InactiveAfter
+		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+		if r := b.record(v); r.State != snapshot.Current || r.Current.Generation != 2 {
+			t.Errorf("%+v", r)
+		}
+		b.holds(v)
+	})
+}
+
 // What goes for want of disk goes whole: its environments finish, which keep the files open.
 func TestWantOfDisk(t *testing.T) {
 	t.Parallel()

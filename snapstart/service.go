@@ -144,8 +144,8 @@ func (s *Service) Look(now time.Time) {
 		switch asked := s.asked(l.version); {
 		case !ok || at.After(now):
 		case asked && e == snapshot.Idle:
-			if !l.idling {
-				l.idling = true
+			if l.idling == nil {
+				l.idling = make(chan struct{})
 				idle = append(idle, l)
 			}
 		case e == snapshot.Idle:

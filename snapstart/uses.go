@@ -69,34 +69,62 @@ func (s *Service) Serve(deactivate func(ctx context.Context, v *function.Version
 
 // inactive lets go of a version that nobody has invoked for snapshot.InactiveAfter. The API is told first: a version that serves without a snapshot would run Init for
 // its next caller instead of waking. When the server ends between the two, the next invoke wakes a version that has its snapshot still.
+// An invoke that comes between them waits: awaitIdle.
 func (s *Service) inactive(l *life) {
+	if s.idle(l) {
+		s.tidy(s.ctx)
+	}
+}
+
+// idle is inactive without the removal of what no record names any more. It says whether the snapshot went.
+func (s *Service) idle(l *life) bool {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		l.idling = false
+		close(l.idling)
+		l.idling = nil
 	}()
 	s.mu.Lock()
 	deactivate, v := s.deactivate, l.version
 	s.mu.Unlock()
 	if deactivate == nil {
-		return // the API is not there yet: the next tick
+		return false // the API is not there yet: the next tick
 	}
 	if s.o.Pool.Provisioned(v) { // somebody pays for its being ready
 		s.Used(v)
-		return
+		return false
 	}
 	if err := deactivate(s.ctx, v); err != nil {
 		s.o.Log.Error("idle version stays active", "fn", v.Name, "qualifier", v.Number, "error", err)
-		return
+		return false
 	}
 	_, err := s.write(s.ctx, l, moves("", snapshot.Idle))
 	if errors.Is(err, errDeleted) {
-		return
+		return false
 	}
 	if err != nil && !errors.As(err, new(*snapshot.BadMoveError)) {
 		s.o.Log.Error("snapshot record", "fn", v.Name, "qualifier", v.Number, "error", err)
-		return
+		return false
 	}
 	s.o.Log.Info("version is inactive: nobody has invoked it for long", "fn", v.Name, "qualifier", v.Number)
-	s.tidy(s.ctx)
+	return true
+}
+
+// awaitIdle waits while a version is being made Inactive. The API says so a moment before the record does, and whoever
+// wakes it in that moment must not take its snapshot, which goes, for one that is there.
+func (s *Service) awaitIdle(ctx context.Context, l *life) error {
+	s.mu.Lock()
+	idling := l.idling
+	s.mu.Unlock()
+	if idling == nil {
+		return nil
+	}
+	select {
+	case <-idling:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
 }
