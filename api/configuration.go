@@ -35,6 +35,7 @@ type functionConfiguration struct {
 	EphemeralStorage ephemeral
 	SnapStart        snapStart
 	LoggingConfig    logging
+	TenancyConfig    *tenancyConfig `json:",omitempty"`
 
 	State                      string          `json:",omitempty"`
 	StateReason                string          `json:",omitempty"`
@@ -53,6 +54,7 @@ type (
 		Ipv6AllowedForDualStack bool
 	}
 	deadLetter     struct{ TargetArn string }
+	tenancyConfig  struct{ TenantIsolationMode *string }
 	environment    struct{ Variables map[string]string }
 	tracing        struct{ Mode string }
 	ephemeral      struct{ Size int }
@@ -99,6 +101,9 @@ func listed(r *function.Record, v *function.VersionRecord, arn function.ARN) *fu
 			sum := sha256.Sum256([]byte(c.VPC.SubnetIDs[0]))
 			out.VpcConfig.VpcId = "vpc-" + hex.EncodeToString(sum[:])[:17] // invented: there are no VPCs here
 		}
+	}
+	if c.TenantIsolation != "" {
+		out.TenancyConfig = &tenancyConfig{&c.TenantIsolation}
 	}
 	if c.DeadLetterARN != "" {
 		out.DeadLetterConfig = &deadLetter{c.DeadLetterARN}

@@ -18,7 +18,7 @@ type createFunctionInput struct {
 	Tags                 map[string]string
 	CodeSigningConfigArn *string
 	Architectures        []string
-	TenancyConfig        *struct{}
+	TenancyConfig        *tenancyConfig
 	configInput
 }
 
@@ -29,7 +29,19 @@ func (in *createFunctionInput) check(v *violations) {
 	v.architectures(in.Architectures)
 	v.oneOf("packageType", in.PackageType, "Image", "Zip")
 	v.oneOf("publishTo", in.PublishTo, "LATEST_PUBLISHED")
+	if in.TenancyConfig != nil {
+		v.notNull("tenancyConfig.tenantIsolationMode", in.TenancyConfig.TenantIsolationMode == nil)
+		v.oneOf("tenancyConfig.tenantIsolationMode", in.TenancyConfig.TenantIsolationMode, function.PerTenant)
+	}
 	v.tags(in.Tags)
+}
+
+// tenancy is the tenant isolation mode that was sent.
+func (in *createFunctionInput) tenancy() string {
+	if in.TenancyConfig == nil {
+		return ""
+	}
+	return text(in.TenancyConfig.TenantIsolationMode)
 }
 
 // unsupported refuses what cannot be had.
@@ -37,8 +49,6 @@ func (in *createFunctionInput) unsupported() error {
 	switch {
 	case in.PackageType != nil && *in.PackageType == "Image", in.Code.ImageUri != nil:
 		return notImplemented("A function from a container image")
-	case in.TenancyConfig != nil:
-		return notImplemented("TenancyConfig")
 	case in.PublishTo != nil:
 		return publishTo
 	}
@@ -47,9 +57,9 @@ func (in *createFunctionInput) unsupported() error {
 
 // CreateFunction: POST /2015-03-31/functions -> 201.
 //
-// Supported: zip inline, Publish, Tags, everything of config_input.go. Differs: the role is not assumed, any that is
+// Supported: zip inline, Publish, Tags, TenancyConfig, everything of config_input.go. Differs: the role is not assumed, any that is
 // well-formed will do; VpcConfig, KMSKeyArn and DeadLetterConfig are kept and have no effect. Missing (501): container
-// images, file systems, capacity providers, durable and tenancy settings; layers do not exist yet.
+// images, file systems, capacity providers, durable settings.
 func (c *call) createFunction() error {
 	var in createFunctionInput
 	if err := c.decode(&in); err != nil {
@@ -80,7 +90,8 @@ func (c *call) createFunction() error {
 	}
 	e, err := c.s.Plane.Create(c.r.Context(), controlplane.New{
 		Key: t.key, Partition: t.partition, Architecture: first(in.Architectures), Settings: *in.settings(), Tags: in.Tags, Publish: in.Publish, CodeSigningARN: text(in.CodeSigningConfigArn),
-		Code: func(ctx context.Context) (*controlplane.Code, error) { return c.takeCode(ctx, in.Code) },
+		TenantIsolation: in.tenancy(),
+		Code:            func(ctx context.Context) (*controlplane.Code, error) { return c.takeCode(ctx, in.Code) },
 	})
 	if err != nil {
 		return err

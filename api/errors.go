@@ -121,6 +121,7 @@ func answerFor(err error) (answer *Error, ours bool) {
 		absent      *invoke.NotFoundError
 		state       *invoke.StateError
 		notReady    *invoke.NotReadyError
+		tenant      *invoke.TenantError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -129,6 +130,10 @@ func answerFor(err error) (answer *Error, ours bool) {
 		return fail(exceptions[refused.Reason], "%s", refused.Message), false
 	case errors.As(err, &absent):
 		return notFound(absent.ARN), false
+	case errors.As(err, &tenant) && tenant.Missing:
+		return invalidParameter("The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again."), false
+	case errors.As(err, &tenant):
+		return invalidParameter("The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again."), false
 	case errors.As(err, &state):
 		return wrongState(state), false
 	case errors.As(err, &notReady) && notReady.Failed:

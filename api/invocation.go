@@ -32,6 +32,10 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	if logType != "" {
 		v.oneOf("logType", &logType, "None", "Tail")
 	}
+	tenant := first(h["X-Amz-Tenant-Id"])
+	if h["X-Amz-Tenant-Id"] != nil {
+		v.text("tenantId", &tenant, 1, function.MaxTenantID, function.TenantID, function.TenantPattern)
+	}
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -39,13 +43,14 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := c.s.Plane.Invoker().Find(t.key, t.qualifier, t.asNamed(), 1); err != nil {
+	_, found, err := c.s.Plane.Invoker().Find(t.key, t.qualifier, t.asNamed(), 1)
+	if err != nil {
 		return nil, err
 	}
-	switch {
-	case h["X-Amz-Tenant-Id"] != nil:
-		return nil, notImplemented("Tenant isolation")
-	case h["X-Amz-Durable-Execution-Name"] != nil:
+	if err := invoke.CheckTenant(&found.Config, tenant); err != nil {
+		return nil, err
+	}
+	if h["X-Amz-Durable-Execution-Name"] != nil {
 		return nil, notImplemented("Durable execution")
 	}
 	if err := checkEvent(c.body); err != nil {
@@ -59,7 +64,7 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	case "DryRun":
 		return nil, c.empty(http.StatusNoContent)
 	case "Event":
-		return nil, c.accept(t, function.MaxAsyncPayload)
+		return nil, c.accept(t, tenant, function.MaxAsyncPayload)
 	}
 	return &invoke.Request{
 		Function:  t.key,
@@ -73,6 +78,7 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 			Event:         c.body,
 			ClientContext: clientContext,
 			TraceID:       first(h["X-Amzn-Trace-Id"]),
+			TenantID:      tenant,
 			Tail:          logType == "Tail",
 		},
 	}, nil

@@ -10,9 +10,9 @@ import (
 
 // Invoke: POST /2015-03-31/functions/{FunctionName}/invocations?Qualifier= -> 200.
 //
-// Supported: RequestResponse, Event, DryRun, Tail, ClientContext, qualifiers, trace ids.
+// Supported: RequestResponse, Event, DryRun, Tail, ClientContext, qualifiers, trace ids, tenants.
 // Differs: an invocation of a function that is Pending waits for it; JSON is checked without AWS's limit of depth.
-// Missing (501): tenants, durable executions.
+// Missing (501): durable executions.
 func (c *call) invoke() error {
 	q, err := c.invocation(false)
 	if err != nil || q == nil {

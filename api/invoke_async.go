@@ -5,6 +5,7 @@ import (
 
 	"thaw/async"
 	"thaw/function"
+	"thaw/invoke"
 )
 
 // InvokeAsync: POST /2014-11-13/functions/{FunctionName}/invoke-async -> 202.
@@ -20,17 +21,21 @@ func (c *call) invokeAsync() error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.s.Plane.Invoker().Find(t.key, t.qualifier, t.asNamed(), 1); err != nil {
+	_, found, err := c.s.Plane.Invoker().Find(t.key, t.qualifier, t.asNamed(), 1)
+	if err != nil {
+		return err
+	}
+	if err := invoke.CheckTenant(&found.Config, ""); err != nil { // the operation has no word for a tenant
 		return err
 	}
 	if err := checkEvent(c.body); err != nil {
 		return err
 	}
-	return c.accept(t, function.MaxInvokeAsyncPayload)
+	return c.accept(t, "", function.MaxInvokeAsyncPayload)
 }
 
 // accept answers 202 when the event is on disk.
-func (c *call) accept(t target, limit int) error {
+func (c *call) accept(t target, tenant string, limit int) error {
 	if c.s.Events == nil {
 		return notImplemented("Asynchronous invocation (InvocationType Event)")
 	}
@@ -38,7 +43,7 @@ func (c *call) accept(t target, limit int) error {
 		return fail("RequestTooLargeException", "%d byte payload is too large for the Event invocation type (limit %d bytes)", n, limit)
 	}
 	err := c.s.Events.Accept(c.r.Context(), &async.Event{Lane: async.Lane{Key: t.key, Qualifier: t.qualifier}, RequestID: c.id, InvokedARN: t.asNamed(),
-		TraceID: first(c.r.Header["X-Amzn-Trace-Id"]), Payload: c.body})
+		TraceID: first(c.r.Header["X-Amzn-Trace-Id"]), TenantID: tenant, Payload: c.body})
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func TestInvokeRefuses(t *testing.T) { // C-078, C-105
 		{"a context that is no JSON", "{}", "X-Amz-Client-Context", "YQ==", 400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."},
 		{"too long a context", "{}", "X-Amz-Client-Context", strings.Repeat("A", 3584), 400, "InvalidRequestContentException", "Client context must be no more than 3583 bytes."},
 		{"an unknown type", "{}", "X-Amz-Invocation-Type", "Now", 400, "ValidationException", "1 validation error detected: Value 'Now' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]"},
-		{"a tenant", "{}", "X-Amz-Tenant-Id", "t", 501, "NotImplementedException", "Tenant isolation is not implemented by this server yet."},
+		{"a tenant for a function that tells none apart", "{}", "X-Amz-Tenant-Id", "t", 400, "InvalidParameterValueException", "Remove the tenant ID from your request"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -82,7 +82,8 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 		l.q.o.Metrics.Age(l.key, time.Since(e.Accepted))
 	}
 	r, err := l.q.o.Invoker.Invoke(l.q.ctx, &invoke.Request{Function: l.key.Key, Qualifier: l.key.Qualifier,
-		Invocation: function.Invocation{RequestID: e.RequestID, InvokedARN: e.InvokedARN, Event: e.Payload, TraceID: e.TraceID}})
+		Invocation: function.Invocation{RequestID: e.RequestID, InvokedARN: e.InvokedARN, Event: e.Payload, TraceID: e.TraceID,
+			TenantID: e.TenantID}})
 	if now := l.q.o.View.Get(l.key.Key); now != nil {
 		entry = now // the policy of this moment
 	}

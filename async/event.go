@@ -51,6 +51,7 @@ type Event struct {
 	RequestID  string       // UUID; the same for all attempts
 	InvokedARN function.ARN // as the sender named the function
 	TraceID    string       // trace header of the sender; may be empty
+	TenantID   string       // of functions that tell tenants apart
 	Accepted   time.Time
 	// Incarnation of the function that it was accepted for: another one of the same name never gets it.
 	Incarnation uint64

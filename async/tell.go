@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"thaw/function"
+	"thaw/invoke"
 )
 
 // tellFor is how long a destination may be out of reach before an event for it is given up; ours, the service does not
@@ -105,8 +106,12 @@ func (l *lane) send(e *Event, p *Progress, t Target) error {
 // chain accepts an event for a function of this server that is a destination.
 func (q *Queue) chain(ctx context.Context, from *Event, m *Message, to function.Reference) error {
 	k := function.Key{Account: to.Account, Region: to.Region, Name: to.Name}
-	if q.o.View.Get(k) == nil {
+	entry := q.o.View.Get(k)
+	if entry == nil {
 		return fmt.Errorf("function not found: %s", m.Target.ARN)
+	}
+	if err := invoke.CheckTenant(&entry.Record.Latest.Config, ""); err != nil { // what is told is told for nobody
+		return &PermanentError{err}
 	}
 	return q.Accept(ctx, &Event{Lane: Lane{k, to.Qualifier}, RequestID: uuid.NewString(), InvokedARN: function.ARN(m.Target.ARN), TraceID: from.TraceID, Payload: m.Body})
 }

@@ -60,6 +60,9 @@ func (p *Plane) Provision(ctx context.Context, k function.Key, q function.Qualif
 		if err := checkOneProvision(r, q); err != nil {
 			return err
 		}
+		if version.Config.TenantIsolation != "" {
+			return notForTenants("Provisioned Concurrency")
+		}
 		if p.Strict && version.Config.SnapStart {
 			return invalid("Provisioned Concurrency is not supported for SnapStart enabled functions.")
 		}

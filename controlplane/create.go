@@ -14,12 +14,13 @@ import (
 // New is a function to create.
 type New struct {
 	function.Key
-	Partition      string
-	Architecture   string // empty: the default
-	Settings       Settings
-	Tags           map[string]string
-	Publish        bool   // version 1, too
-	CodeSigningARN string // of a code signing configuration; may be empty
+	Partition       string
+	Architecture    string // empty: the default
+	Settings        Settings
+	Tags            map[string]string
+	Publish         bool   // version 1, too
+	CodeSigningARN  string // of a code signing configuration; may be empty
+	TenantIsolation string // PER_TENANT; empty: none
 	// Code of the function, taken in when all else is right. Errors go to the caller as they are.
 	Code func(context.Context) (*Code, error)
 }
@@ -74,7 +75,8 @@ func (p *Plane) newConfig(n *New) (function.Config, error) {
 	c := function.Config{
 		TimeoutSeconds: int(function.DefaultTimeout.Seconds()), MemoryMiB: function.DefaultMemoryMiB, EphemeralMiB: function.DefaultEphemeralMiB,
 		Architecture: function.DefaultArchitecture, Tracing: function.DefaultTracing,
-		Logging: function.Logging{Format: "Text", Group: "/aws/lambda/" + n.Name},
+		Logging:         function.Logging{Format: "Text", Group: "/aws/lambda/" + n.Name},
+		TenantIsolation: n.TenantIsolation,
 	}
 	if n.Architecture != "" {
 		c.Architecture = n.Architecture

@@ -46,6 +46,9 @@ func (p *Plane) changeURL(ctx context.Context, k function.Key, q function.Qualif
 		if q != "" && e.Alias(q) == nil {
 			return refuse(NotFound, "Function does not exist")
 		}
+		if r.Latest.Config.TenantIsolation != "" { // for good, so it is that of every version
+			return notForTenants("Function URL")
+		}
 		was, there := r.URLs[q]
 		if u, err = base(r, was, there); err != nil {
 			return err

@@ -39,6 +39,7 @@ type story struct {
 	created time.Time
 	moves   []Move
 	invokes uint64
+	tenant  string // whom it serves, since its first invoke; empty where nobody tells tenants apart
 	stopWhy string
 	failure error // why it goes without being asked
 }

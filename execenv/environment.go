@@ -101,6 +101,7 @@ type Options struct {
 // Reported is what is counted of an invocation that reached its function. One that failed by the platform's doing did not.
 type Reported struct {
 	InvokedARN function.ARN
+	TenantID   string        // of functions that tell tenants apart
 	Error      bool          // of the function
 	Duration   time.Duration // as in REPORT
 	Extensions time.Duration // what extensions took when the runtime had finished; negative: there are none

@@ -19,6 +19,11 @@ func (d *driver) assign(t *task) {
 		t.reply <- function.Outcome{Err: ErrNotTaken}
 		return
 	}
+	if d.invokes > 0 && t.TenantID != d.tenant { // whoever keeps the environments apart has failed
+		t.reply <- function.Outcome{Err: &SandboxError{Env: d.id, Phase: "assign", Err: errors.New("the environment belongs to another tenant")}}
+		return
+	}
+	d.tenant = t.TenantID
 	t.TraceID = traceHeader(t.TraceID)
 	now := time.Now()
 	d.attempt = &attempt{task: t, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: t.Tail}}
@@ -38,7 +43,8 @@ func (d *driver) sendInvoke() {
 	start := a.start(string(d.o.Version.Number))
 	d.tell(a.started, start) // before what the function says
 	d.send(wire.KindInvoke, wire.Invoke{RequestID: a.RequestID, InvocationID: a.id, DeadlineUnixMs: a.deadline.UnixMilli(),
-		FunctionARN: string(a.InvokedARN), TraceID: a.TraceID, ClientContext: a.ClientContext, ContentType: a.ContentType}, a.Event)
+		FunctionARN: string(a.InvokedARN), TraceID: a.TraceID, ClientContext: a.ClientContext, TenantID: a.TenantID,
+		ContentType: a.ContentType}, a.Event)
 	a.Event = nil // the guest has it
 	d.record(a.started, start)
 }

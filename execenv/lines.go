@@ -122,14 +122,14 @@ func (d *driver) initDone(took time.Duration, status, errType string) {
 }
 
 func (a *attempt) start(version string) platform.Start {
-	return platform.Start{RequestID: a.RequestID, Version: version, Tracing: platform.Traced(a.TraceID)}
+	return platform.Start{RequestID: a.RequestID, Version: version, Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID}
 }
 
 // endRuntime: the runtime called next, or never will.
 func (d *driver) endRuntime() {
 	a := d.attempt
 	a.doneAt = time.Now().Add(-a.lateBy)
-	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID),
+	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID,
 		Metrics: platform.RuntimeMetrics{Duration: platform.Millis(a.doneAt.Sub(a.started)), ProducedBytes: a.produced}}
 	if a.status == statusTimeout {
 		done.Metrics.Duration = platform.Millis(d.o.Version.Timeout)
@@ -163,7 +163,7 @@ func (d *driver) report(took time.Duration) {
 	if a.priming != nil {
 		billed = 0
 	}
-	r := platform.Report{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), Metrics: platform.Metrics{
+	r := platform.Report{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID, Metrics: platform.Metrics{
 		Duration: platform.Millis(took), BilledMs: ceilMs(billed), MemorySizeMB: d.o.Version.MemoryMiB, MaxMemoryUsedMB: d.maxMemory >> 20}}
 	switch { // told once
 	case d.first.init > 0:
@@ -181,7 +181,7 @@ func (d *driver) report(took time.Duration) {
 	}
 	d.emit(r)
 	if d.o.Reported != nil && a.priming == nil && a.status != platform.Failure {
-		d.o.Reported(Reported{InvokedARN: a.InvokedARN, Error: a.erred(), Duration: took, Extensions: extensions})
+		d.o.Reported(Reported{InvokedARN: a.InvokedARN, TenantID: a.TenantID, Error: a.erred(), Duration: took, Extensions: extensions})
 	}
 }
 

@@ -10,7 +10,9 @@ type Invocation struct {
 	// TraceID is the trace header as the sender gave it. Where it names no trace, the environment that takes the
 	// invocation makes one.
 	TraceID string
-	Tail    bool // the outcome carries the last 4 KiB of the invocation's log; the answer waits for REPORT
+	// TenantID is for whom it runs; set exactly where the version is PerTenant. An environment serves one tenant.
+	TenantID string
+	Tail     bool // the outcome carries the last 4 KiB of the invocation's log; the answer waits for REPORT
 	// Stream, when set, receives a streamed answer as it comes; Outcome.Payload is then empty unless the function errs
 	// before its first byte. nil: the answer is collected.
 	Stream StreamSink

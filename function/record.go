@@ -9,22 +9,23 @@ import (
 
 // Config is everything that a customer sets about a function and that a version keeps. It is stored: members may be added, never renamed.
 type Config struct {
-	Runtime        string
-	Role           string
-	Handler        string
-	Description    string
-	TimeoutSeconds int
-	MemoryMiB      int
-	EphemeralMiB   int
-	Architecture   string
-	Vars           map[string]string `json:",omitempty"` // nil: never set; empty: set to nothing
-	VarsSet        bool              // Vars was given, if only empty
-	KMSKeyARN      string            `json:",omitempty"`
-	Tracing        string            // PassThrough, Active
-	DeadLetterARN  string            `json:",omitempty"`
-	VPC            *VPC              `json:",omitempty"` // nil: never set
-	Logging        Logging
-	SnapStart      bool // ApplyOn=PublishedVersions
+	Runtime         string
+	Role            string
+	Handler         string
+	Description     string
+	TimeoutSeconds  int
+	MemoryMiB       int
+	EphemeralMiB    int
+	Architecture    string
+	Vars            map[string]string `json:",omitempty"` // nil: never set; empty: set to nothing
+	VarsSet         bool              // Vars was given, if only empty
+	KMSKeyARN       string            `json:",omitempty"`
+	Tracing         string            // PassThrough, Active
+	DeadLetterARN   string            `json:",omitempty"`
+	VPC             *VPC              `json:",omitempty"` // nil: never set
+	Logging         Logging
+	SnapStart       bool   // ApplyOn=PublishedVersions
+	TenantIsolation string `json:",omitempty"` // PER_TENANT; empty: none. Set at creation, for good
 	Package
 }
 
@@ -196,6 +197,7 @@ func (r *Record) version(number VersionNumber, c *Config, epoch uint64) *Version
 		Package:   c.Package,
 		LogFormat: c.Logging.Format, AppLogLevel: c.Logging.AppLevel, SysLogLevel: c.Logging.SysLevel, LogGroup: c.Logging.Group,
 		SnapStart:        c.SnapStart,
+		PerTenant:        c.TenantIsolation == PerTenant,
 		Tags:             r.Tags,
 		InitWithoutLimit: c.SnapStart && number != Latest,
 	}

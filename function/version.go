@@ -33,6 +33,7 @@ type Version struct {
 	SysLogLevel      string            // JSON only
 	LogGroup         string            // /aws/lambda/NAME unless configured
 	SnapStart        bool              // ApplyOn=PublishedVersions
+	PerTenant        bool              // an environment serves one tenant: that of its first invocation
 	Tags             map[string]string // of the function
 	InitWithoutLimit bool              // SnapStart and provisioned Init get max(130 s, Timeout)
 

@@ -38,6 +38,24 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("the version is %s (%s)", e.State, e.Because)
 }
 
+// TenantError says that an invocation names no tenant and its function wants one, or that it names one for nothing.
+type TenantError struct{ Missing bool }
+
+func (e *TenantError) Error() string {
+	if e.Missing {
+		return "the invocation names no tenant"
+	}
+	return "the function does not tell tenants apart"
+}
+
+// CheckTenant refuses an invocation of a configuration with the wrong idea of tenants. *TenantError.
+func CheckTenant(c *function.Config, tenant string) error {
+	if isolated := c.TenantIsolation != ""; isolated == (tenant != "") {
+		return nil
+	}
+	return &TenantError{Missing: tenant == ""}
+}
+
 // NotReadyError says that a version was Inactive, and that its snapshot is being made again because of this invocation.
 // Source: E-133; spec 5.2.
 type NotReadyError struct {

@@ -2,10 +2,10 @@
 // functions: queues, pollers, triggers. It knows no HTTP.
 //
 //	Invoke -> the version that the qualifier names -> wait while it is Pending, wake it when it is Inactive
-//	       -> the limits of this moment -> pool -> again, when the version was replaced before it could run
+//	       -> its tenant, or none -> the limits of this moment -> pool -> again, when the version was replaced before it could run
 //
 // Nothing of an invocation has run when one of this package's errors comes back: *NotFoundError, *StateError,
-// *NotReadyError, ErrStopping. Errors of the pool come as the pool gives them.
+// *NotReadyError, *TenantError, ErrStopping. Errors of the pool come as the pool gives them.
 package invoke
 
 import (
@@ -128,6 +128,9 @@ func (i *Invoker) serving(ctx context.Context, r *Request, dice float64) (*funct
 	for {
 		e, record, err := i.Find(r.Function, r.Qualifier, r.InvokedARN, dice)
 		if err != nil {
+			return nil, nil, err
+		}
+		if err := CheckTenant(&record.Config, r.TenantID); err != nil {
 			return nil, nil, err
 		}
 		if v := e.Serving(record.Number); v != nil {

@@ -17,21 +17,25 @@ import (
 type perFunction struct {
 	view      atomic.Pointer[function.View] // nil while the functions are not read yet: then all there may be are
 	functions *cloudwatch.Functions
+	tenants   *cloudwatch.Tenants
 	embedded  *cloudwatch.Embedded
 }
 
 func newPerFunction(r *prometheus.Registry, used func() pool.InUse) *perFunction {
 	p := &perFunction{}
 	p.functions = cloudwatch.NewFunctions(func(r function.Resource) bool { v := p.view.Load(); return v == nil || v.Has(r) })
-	p.embedded = cloudwatch.NewEmbedded(func(k function.Key) bool { v := p.view.Load(); return v == nil || v.Get(k) != nil })
-	r.MustRegister(p.functions, p.embedded, cloudwatch.Usage{InUse: used, View: p.view.Load, Functions: p.functions})
+	there := func(k function.Key) bool { v := p.view.Load(); return v == nil || v.Get(k) != nil }
+	p.embedded, p.tenants = cloudwatch.NewEmbedded(there), cloudwatch.NewTenants(there)
+	r.MustRegister(p.functions, p.tenants, p.embedded, cloudwatch.Usage{InUse: used, View: p.view.Load, Functions: p.functions})
 	return p
 }
 
 // reported makes what counts the reports of a version's environments.
 func (p *perFunction) reported(v *function.Version) func(execenv.Reported) {
 	return func(r execenv.Reported) {
-		p.functions.Ended(v.Resource(r.InvokedARN), cloudwatch.Ended{Error: r.Error, Duration: r.Duration, Extensions: r.Extensions})
+		resource, ended := v.Resource(r.InvokedARN), cloudwatch.Ended{Error: r.Error, Duration: r.Duration, Extensions: r.Extensions}
+		p.functions.Ended(resource, ended)
+		p.tenants.Ended(resource.Key, r.TenantID, ended)
 	}
 }
 

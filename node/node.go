@@ -358,7 +358,9 @@ func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, 
 	switch {
 	case errors.As(err, new(*pool.ThrottledError)):
 		outcome = "throttled"
-		t.m.of.functions.Throttled(r.Version.Resource(r.InvokedARN))
+		resource := r.Version.Resource(r.InvokedARN)
+		t.m.of.functions.Throttled(resource)
+		t.m.of.tenants.Throttled(resource.Key, r.TenantID)
 	case err != nil:
 		outcome = "failed"
 	case res.FunctionError != "":

@@ -22,7 +22,7 @@ const answerGrace = 25 * time.Millisecond
 
 // claim returns an environment that nobody else has: an idle one, or the first that comes back or is made.
 func (p *Pool) claim(ctx context.Context, r *Request) (turn, error) {
-	v, key := r.Version, keyOf(r.Version)
+	v, key := r.Version, keyFor(r)
 	p.mu.Lock()
 	if p.supersededLocked(key) {
 		p.mu.Unlock()

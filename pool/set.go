@@ -15,14 +15,23 @@ type versionKey struct {
 
 type setKey struct {
 	versionKey
-	epoch uint64
+	epoch  uint64
+	tenant string // of a version that is PerTenant; else empty
 }
 
+// keyOf is the set whose environments are nobody's: of all versions but those that are PerTenant.
 func keyOf(v *function.Version) setKey {
-	return setKey{versionKey{v.UnqualifiedARN(), v.Number}, v.Epoch}
+	return setKey{versionKey{v.UnqualifiedARN(), v.Number}, v.Epoch, ""}
 }
 
-// set is the environments of one version at one epoch.
+// keyFor is the set whose environments an invocation may have.
+func keyFor(r *Request) setKey {
+	k := keyOf(r.Version)
+	k.tenant = r.TenantID
+	return k
+}
+
+// set is the environments of one version at one epoch, and of one tenant where the version tells them apart.
 type set struct {
 	key         setKey
 	version     *function.Version

@@ -97,7 +97,7 @@ func (p *Pool) makesSpares() bool { return p.o.Spares.Restorer != nil && p.o.Spa
 
 // wantsLocked is how many environments of a set should lie ready as far as demand goes; whether there is a snapshot is not its business.
 func (p *Pool) wantsLocked(s *set, now time.Time) int {
-	if !p.makesSpares() || !s.version.SnapStart || s.retired || p.closed {
+	if !p.makesSpares() || !s.version.SnapStart || s.version.PerTenant || s.retired || p.closed {
 		return 0
 	}
 	return s.spares.use.wants(now, p.o.Spares.Window, p.o.Spares.Most)

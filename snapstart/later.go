@@ -25,14 +25,14 @@ type later struct {
 
 // asked says whether the version's own SnapStart setting gives it snapshots.
 func (s *Service) asked(v *function.Version) bool {
-	return v.SnapStart && v.Number != function.Latest
+	return v.SnapStart && !v.PerTenant && v.Number != function.Latest
 }
 
 // wantedLocked says whether a version gets snapshots without waiting for them. l may be nil. v may be of before a
 // change of tags; what the last invoke found counts then.
 func (s *Service) wantedLocked(v *function.Version, l *life) bool {
 	switch {
-	case s.o.Strict || s.asked(v):
+	case s.o.Strict || v.PerTenant || s.asked(v):
 		return false
 	case s.o.All || v.SnapStartLatest():
 		return true
@@ -53,7 +53,7 @@ func (s *Service) Concerns(v *function.Version) bool {
 // usedLaterLocked notes an invoke; v is what the API says now.
 func (s *Service) usedLaterLocked(l *life, v *function.Version, now time.Time) {
 	later := &l.later
-	later.on = !s.o.Strict && (s.o.All || v.SnapStartLatest())
+	later.on = !s.o.Strict && !v.PerTenant && (s.o.All || v.SnapStartLatest())
 	key, err := s.keyOf(v)
 	if err != nil {
 		return // the invoke says so

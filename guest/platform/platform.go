@@ -140,6 +140,7 @@ type Start struct {
 	RequestID string   `json:"requestId"`
 	Version   string   `json:"version"`
 	Tracing   *Tracing `json:"tracing,omitempty"`
+	TenantID  string   `json:"tenantId,omitempty"`
 }
 
 // RuntimeDone: the runtime called next after an invocation, or never will.
@@ -150,6 +151,7 @@ type RuntimeDone struct {
 	Metrics   RuntimeMetrics `json:"metrics"`
 	Spans     []Span         `json:"spans,omitempty"`
 	Tracing   *Tracing       `json:"tracing,omitempty"`
+	TenantID  string         `json:"tenantId,omitempty"`
 }
 
 // RuntimeMetrics are those of RuntimeDone.
@@ -166,6 +168,7 @@ type Report struct {
 	Metrics   Metrics  `json:"metrics"`
 	Spans     []Span   `json:"spans,omitempty"`
 	Tracing   *Tracing `json:"tracing,omitempty"`
+	TenantID  string   `json:"tenantId,omitempty"`
 }
 
 // Metrics are those of Report.

@@ -34,7 +34,7 @@ func lane(name string, qualifier function.Qualifier) async.Lane {
 }
 
 func event(l async.Lane, id, payload string) *async.Event {
-	return &async.Event{Lane: l, RequestID: id, InvokedARN: "arn", TraceID: "Root=1", Accepted: time.Unix(1, 2), Incarnation: 7, Payload: []byte(payload)}
+	return &async.Event{Lane: l, RequestID: id, InvokedARN: "arn", TraceID: "Root=1", TenantID: "blue", Accepted: time.Unix(1, 2), Incarnation: 7, Payload: []byte(payload)}
 }
 
 func put(t testing.TB, s *Store, e *async.Event) uint64 {
@@ -61,7 +61,7 @@ func TestStore(t *testing.T) {
 	s.Close()
 	s = open(t, dir)
 	got, err := s.Next(t.Context(), f, 1)
-	if want := event(f, "a", "1"); err != nil || got.Seq != a || got.RequestID != "a" || got.Lane != f || got.Incarnation != 7 || got.TraceID != want.TraceID || !got.Accepted.Equal(want.Accepted) || string(got.Payload) != "1" {
+	if want := event(f, "a", "1"); err != nil || got.Seq != a || got.RequestID != "a" || got.Lane != f || got.Incarnation != 7 || got.TraceID != want.TraceID || got.TenantID != want.TenantID || !got.Accepted.Equal(want.Accepted) || string(got.Payload) != "1" {
 		t.Fatalf("first %+v, %v", got, err)
 	}
 	if got, err := s.Next(t.Context(), f, a+1); err != nil || got.Seq != c {
