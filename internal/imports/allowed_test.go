@@ -10,25 +10,26 @@ const everything = "*"
 // judged. A new package gets a row, an import more gets into its row; the failure says what to write.
 var allowed = map[string]row{
 	// Nouns: what the service is about. They run in a test without HTTP, a broker or gVisor.
-	"function":      {"", "what everything else is about: pure, so it imports nothing"},
-	"layer":         {"", "layers and their versions: it speaks to the store that it declares"},
-	"sandbox":       {"", "the contract of the backends, which knows none of them"},
-	"execenv":       {"function guest/platform guest/wire sandbox", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
-	"pool":          {"execenv function", "which environment takes which invocation: without HTTP, a broker or a certain sandbox"},
-	"invoke":        {"function pool", "what everybody calls who has events for functions, with HTTP or without"},
-	"controlplane":  {"blob codepackage function invoke layer pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
-	"async":         {"function invoke pool", "events that nobody waits for, until they are done with: without HTTP, a broker or another service"},
-	"snapshot":      {"function internal/faultfs", "what is stored of snapshots, and when: it makes none, and runs nothing"},
-	"snapstart":     {"admin execenv function internal/faultfs sandbox snapshot", "snapshots of versions are made, verified and lent: whoever hands out environments is told by functions that node gives it"},
-	"codepackage":   {"function internal/treesum", "unpacked code, which anybody may mount"},
-	"runtimes":      {"internal/treesum runtimes/java sandbox", "how a runtime is found, fetched and started: decided before an environment is made"},
-	"runtimes/java": {"", "the client of Java, as files"},
-	"logstore":      {"logpattern", "the lines of functions on disk, whoever writes or asks"},
-	"trigger":       {"", "requests as events and answers as responses: pure, so it imports nothing"},
-	"signing":       {"", "code signing configurations: records"},
-	"logpattern":    {"", "filter patterns: pure, the command line has them too"},
-	"eventpattern":  {"", "patterns that events pass or not: pure, for all who filter events"},
-	"insights":      {"logpattern", "queries of logs: pure"},
+	"function":       {"", "what everything else is about: pure, so it imports nothing"},
+	"layer":          {"", "layers and their versions: it speaks to the store that it declares"},
+	"sandbox":        {"", "the contract of the backends, which knows none of them"},
+	"execenv":        {"function guest/platform guest/wire sandbox", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
+	"pool":           {"execenv function", "which environment takes which invocation: without HTTP, a broker or a certain sandbox"},
+	"invoke":         {"function pool", "what everybody calls who has events for functions, with HTTP or without"},
+	"controlplane":   {"blob codepackage function invoke layer pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
+	"async":          {"function invoke pool", "events that nobody waits for, until they are done with: without HTTP, a broker or another service"},
+	"snapshot":       {"function internal/faultfs", "what is stored of snapshots, and when: it makes none, and runs nothing"},
+	"snapstart":      {"admin execenv function internal/faultfs sandbox snapshot", "snapshots of versions are made, verified and lent: whoever hands out environments is told by functions that node gives it"},
+	"codepackage":    {"function internal/treesum", "unpacked code, which anybody may mount"},
+	"runtimes":       {"internal/treesum runtimes/java sandbox", "how a runtime is found, fetched and started: decided before an environment is made"},
+	"runtimes/java":  {"", "the client of Java, as files"},
+	"logstore":       {"logpattern", "the lines of functions on disk, whoever writes or asks"},
+	"trigger":        {"", "requests as events and answers as responses: pure, so it imports nothing"},
+	"signing":        {"", "code signing configurations: records"},
+	"logpattern":     {"", "filter patterns: pure, the command line has them too"},
+	"eventpattern":   {"", "patterns that events pass or not: pure, for all who filter events"},
+	"schemaregistry": {"", "records that were written with a schema, whoever brings them"},
+	"insights":       {"logpattern", "queries of logs: pure"},
 
 	// What is counted.
 	"cloudwatch":     {"cloudwatch/emf function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
@@ -85,6 +86,7 @@ var allowed = map[string]row{
 	"cmd/thaw-sandbox/internal/statefile": {"", "the form of a saved kernel's state"},
 
 	"bench":            {"admin internal/wholebody", "it measures a server from outside, as a user sees it"},
+	"bench/extension":  {"", "an extension, as anybody writes one"},
 	"bench/daily":      {"", "a function"},
 	"bench/echo":       {"", "a function"},
 	"samples":          {"codepackage", "functions to begin with, packed"},
@@ -116,12 +118,12 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "exactly one package knows the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination internal/awsconfig internal/wholebody logsapi", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination internal/awsconfig internal/wholebody logsapi schemaregistry", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
 }
