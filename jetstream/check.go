@@ -80,7 +80,7 @@ func (s *Store) check(ctx context.Context, used bool) error {
 
 // mend makes broker and journal as the verdict says they are.
 func (s *Store) mend(ctx context.Context, found *journal.Found, v *journal.Verdict, brokerGood, brokerEmpty bool) (err error) {
-	if brokerGood && s.ns != nil {
+	if brokerGood && s.broker != nil {
 		err = s.makeBuckets(ctx, nil)
 	} else {
 		if found.Exists && !brokerEmpty {

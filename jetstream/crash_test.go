@@ -115,17 +115,6 @@ func TestOneServerPerFolder(t *testing.T) {
 	s.Close()
 }
 
-func TestNoListener(t *testing.T) {
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if a := s.ns.Addr(); a != nil {
-		t.Errorf("listens on %v", a)
-	}
-}
-
 func BenchmarkUpdate(b *testing.B) {
 	s, err := Open(b.Context(), Options{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

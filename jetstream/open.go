@@ -1,5 +1,5 @@
 // Package jetstream keeps the server's records in NATS JetStream, embedded: a NATS server inside this process with its files in the
-// data folder and no network listener. It is the only package that imports NATS.
+// data folder and no network listener. This package and those below it alone import NATS.
 //
 // An acknowledged write is on disk, twice: the embedded server syncs every write before it answers, and then the journal does.
 //
@@ -15,11 +15,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
 
+	"thaw/jetstream/broker"
 	"thaw/jetstream/journal"
 )
 
@@ -27,10 +26,8 @@ import (
 var ErrInUse = errors.New("data folder is in use by another server")
 
 const (
-	startLimit   = 60 * time.Second // recovery of a big folder on a slow disk
-	requestLimit = 30 * time.Second // of one write: a sync on a busy disk can take seconds
-	maxMemory    = 32 << 20         // nothing of ours is stored in memory; streams of the server's own are
-	maxStore     = 64 << 30         // an upper bound; nothing is reserved
+	maxMemory = 32 << 20 // nothing of ours is stored in memory; streams of the server's own are
+	maxStore  = 64 << 30 // an upper bound; nothing is reserved
 )
 
 // Options say where the records are. Dir and Log are required.
@@ -50,8 +47,7 @@ type Store struct {
 	patience time.Duration
 	lock     *os.File
 	journal  *journal.Journal
-	ns       *server.Server
-	nc       *nats.Conn
+	broker   *broker.Broker // nil: it does not run
 	js       jetstream.JetStream
 	kv       jetstream.KeyValue // of functions
 	log      *slog.Logger
@@ -89,63 +85,30 @@ const brokerFolder = "nats"
 
 func (s *Store) brokerDir() string { return filepath.Join(s.dir, brokerFolder) }
 
-// start starts the embedded server.
+// start starts the broker.
 func (s *Store) start(ctx context.Context) (err error) {
-	s.ns, err = server.NewServer(&server.Options{
-		ServerName:             "thaw",
-		DontListen:             true,
-		JetStream:              true,
-		StoreDir:               s.brokerDir(),
-		SyncAlways:             true,
-		JetStreamMaxMemory:     maxMemory,
-		JetStreamMaxStore:      maxStore,
-		DisableJetStreamBanner: true,
-		NoSigs:                 true,
-		NoSystemAccount:        true,
+	s.broker, err = broker.Start(ctx, broker.Options{
+		Name:       "thaw",
+		Dir:        s.brokerDir(),
+		Log:        s.log,
+		SyncAlways: true,
+		MaxMemory:  maxMemory,
+		MaxStore:   maxStore,
 	})
+	if errors.Is(err, broker.ErrStuck) {
+		return fmt.Errorf("%w; start again: it is then made anew if the journal allows", err)
+	}
 	if err != nil {
-		return fmt.Errorf("embedded NATS server: %w", err)
+		return err
 	}
-	s.ns.SetLoggerV2(natsLog{s.log}, false, false, false)
-	limit := startLimit
-	if d, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(d))
-	}
-	began := make(chan struct{})
-	go func(ns *server.Server) { // ends with the process when damage keeps it from returning: there is no other end
-		ns.Start()
-		close(began)
-	}(s.ns)
-	select {
-	case <-began:
-	case <-time.After(limit):
-		s.ns = nil
-		return fmt.Errorf("embedded NATS server does not start within %v; start again: it is then made anew if the journal allows", limit)
-	}
-	if !s.ns.ReadyForConnections(limit) {
-		return fmt.Errorf("embedded NATS server is not ready after %v", limit)
-	}
-	s.nc, err = nats.Connect("", nats.InProcessServer(s.ns), nats.Name("thaw"), nats.MaxReconnects(-1), nats.Timeout(requestLimit))
-	if err != nil {
-		return fmt.Errorf("connection to the embedded NATS server: %w", err)
-	}
-	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(requestLimit)); err != nil {
-		return fmt.Errorf("JetStream: %w", err)
-	}
+	s.js = s.broker.JS
 	return nil
 }
 
 // stop ends what start began.
 func (s *Store) stop() {
-	if s.nc != nil {
-		s.nc.Close()
-		s.nc = nil
-	}
-	if s.ns != nil {
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
-		s.ns = nil
-	}
+	s.broker.Stop()
+	s.broker = nil
 }
 
 // Close ends the connection and the server and waits until their files are closed. Stop every Watch before. It may be
@@ -186,13 +149,3 @@ func unlockFolder(f *os.File) {
 	unix.Flock(int(f.Fd()), unix.LOCK_UN) //nolint:errcheck // closing unlocks it at the latest
 	f.Close()
 }
-
-// natsLog gives the embedded server's words to ours. Its notices are for people who run NATS: debug here.
-type natsLog struct{ log *slog.Logger }
-
-func (l natsLog) Noticef(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Warnf(format string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Fatalf(format string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Errorf(format string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Debugf(string, ...any)           {}
-func (l natsLog) Tracef(string, ...any)           {}

@@ -25,21 +25,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
 
 	"thaw/async"
 	"thaw/function"
+	"thaw/jetstream/broker"
 )
 
 const (
 	eventsStream   = "EVENTS"
 	progressStream = "PROGRESS"
-	header         = "Thaw" // JSON: an event without its payload, or a Progress
-	startLimit     = 60 * time.Second
-	requestLimit   = 30 * time.Second
+	header         = "Thaw"  // JSON: an event without its payload, or a Progress
 	maxMessage     = 8 << 20 // a function's answer, 6 MB at most, and what is known of it
 	// reserve is what must be free for an event to be accepted: enough for the records of what happens to those that are
 	// there, and for the rest of the server to go on.
@@ -59,9 +57,8 @@ type Store struct {
 	o    Options
 	sync group
 
-	mu       sync.RWMutex // held for reading by everybody who uses what is below
-	ns       *server.Server
-	nc       *nats.Conn
+	mu       sync.RWMutex   // held for reading by everybody who uses what is below
+	broker   *broker.Broker // nil: it is closed
 	js       jetstream.JetStream
 	events   jetstream.Stream
 	progress jetstream.Stream
@@ -95,23 +92,12 @@ func (s *Store) Close() {
 }
 
 func (s *Store) startLocked(ctx context.Context) (err error) {
-	s.ns, err = server.NewServer(&server.Options{ServerName: "thaw-async", DontListen: true, JetStream: true, StoreDir: s.o.Dir,
-		JetStreamMaxMemory: 1 << 20, JetStreamMaxStore: 1 << 40, MaxPayload: maxMessage, DisableJetStreamBanner: true, NoSigs: true, NoSystemAccount: true})
+	s.broker, err = broker.Start(ctx, broker.Options{Name: "thaw-async", Dir: s.o.Dir, Log: s.o.Log, MaxMemory: 1 << 20, MaxStore: 1 << 40, MaxMessage: maxMessage})
 	if err != nil {
 		return err
 	}
-	s.ns.SetLoggerV2(natsLog{s.o.Log}, false, false, false)
-	s.ns.Start()
-	if !s.ns.ReadyForConnections(startLimit) {
-		return fmt.Errorf("the embedded server is not ready after %v", startLimit)
-	}
-	if s.nc, err = nats.Connect("", nats.InProcessServer(s.ns), nats.Name("thaw"), nats.MaxReconnects(-1), nats.Timeout(requestLimit)); err != nil {
-		return err
-	}
-	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(requestLimit)); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	s.js = s.broker.JS
+	ctx, cancel := context.WithTimeout(ctx, broker.StartLimit)
 	defer cancel()
 	s.events, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: eventsStream, Description: "asynchronous events", Subjects: []string{"e.>"},
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true})
@@ -125,22 +111,15 @@ func (s *Store) startLocked(ctx context.Context) (err error) {
 }
 
 func (s *Store) stopLocked() {
-	if s.nc != nil {
-		s.nc.Close()
-		s.nc = nil
-	}
-	if s.ns != nil {
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
-		s.ns = nil
-	}
+	s.broker.Stop()
+	s.broker = nil
 }
 
 // using calls f with the server up. After a write has failed it is made anew before anything else is done: JetStream
 // gives up for good when the disk is full.
 func (s *Store) using(ctx context.Context, f func() error) error {
 	s.mu.RLock()
-	if s.ns == nil {
+	if s.broker == nil {
 		s.mu.RUnlock()
 		return errors.New("the backlog is closed")
 	}
@@ -161,7 +140,7 @@ func (s *Store) repair(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.broken || s.ns == nil {
+	if !s.broken || s.broker == nil {
 		return nil
 	}
 	s.o.Log.Warn("asynchronous events: the embedded server is made anew, because it could not write")
@@ -404,13 +383,3 @@ func (s *Store) Tried(ctx context.Context, f func(seq uint64, p *async.Progress)
 		}
 	})
 }
-
-// natsLog gives the embedded server's words to ours. Its notices are for people who run NATS: debug here.
-type natsLog struct{ log *slog.Logger }
-
-func (l natsLog) Noticef(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Warnf(format string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Fatalf(format string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Errorf(format string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (l natsLog) Debugf(string, ...any)           {}
-func (l natsLog) Tracef(string, ...any)           {}
