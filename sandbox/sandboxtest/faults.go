@@ -204,7 +204,7 @@ func stalled(t *testing.T, s *suite, f *function) {
 			t.Errorf("stalled %s were restored", stuck)
 			continue
 		}
-		wantStage(t, err, sandbox.StageLoad, sandbox.StageMake, sandbox.StageSource, sandbox.StageHeader)
+		wantStage(t, err, sandbox.StageLoad, sandbox.StageMake, sandbox.StageSource, sandbox.StageHeader, sandbox.StageBind)
 	}
 	late := &lateSource{folder: d, release: make(chan struct{}), parts: len(parts)}
 	short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
