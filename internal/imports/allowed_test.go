@@ -29,7 +29,11 @@ var allowed = map[string]row{
 	"logpattern":     {"", "filter patterns: pure, the command line has them too"},
 	"eventpattern":   {"", "patterns that events pass or not: pure, for all who filter events"},
 	"schemaregistry": {"", "records that were written with a schema, whoever brings them"},
+	"eventsource":    {"eventpattern function", "what a mapping is, what a source has to do, and what becomes of records: pure"},
 	"insights":       {"logpattern", "queries of logs: pure"},
+
+	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
+	"eventsource/poller": {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
 
 	// What is counted.
 	"cloudwatch":     {"cloudwatch/emf function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
@@ -108,6 +112,7 @@ var allowed = map[string]row{
 
 	// Suites and fakes that are tests' own: whoever else imports them ships a test.
 	"function/functiontest":          {"function", "for tests of stores"},
+	"eventsource/eventsourcetest":    {"eventsource eventsource/poller function invoke pool", "for tests of sources"},
 	"snapshot/snapshottest":          {"function snapshot", "for tests of stores"},
 	"sandbox/sandboxtest":            {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
 	"sandbox/sandboxtest/bootstrap":  {"", "a function"},
