@@ -45,8 +45,9 @@ func asyncPurgeCommand(a *app) *cobra.Command {
 		Short: "Forget the events of a function",
 		Long: `Deletes the events that are not done, of all qualifiers of the function unless one is named. Nobody is told of them. An event that is
 running ends as it does.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw async purge hello",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           "thaw async purge hello",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			server, _, err := a.server(cmd)
 			if err != nil {

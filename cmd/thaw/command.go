@@ -7,6 +7,6 @@ type command = func(*app) *cobra.Command
 
 // commands are the subcommands of thaw.
 var commands = []command{
-	asyncCommand, backupCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, invokeCommand, layerCommand, logsCommand, lsCommand, psCommand,
-	restoreCommand, runtimeCommand, serverCommand, snapshotCommand, versionCommand,
+	aliasCommand, asyncCommand, backupCommand, completionCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, fnCommand, invokeCommand,
+	layerCommand, logsCommand, lsCommand, psCommand, restoreCommand, runtimeCommand, serverCommand, snapshotCommand, urlCommand, versionCommand,
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/spf13/cobra"
@@ -22,20 +22,22 @@ import (
 
 // deployment is what one call of thaw deploy was asked for, and what it prints with -o json.
 type deployment struct {
-	Function  string `json:"function"`
-	ARN       string `json:"arn"`
-	Runtime   string `json:"runtime"`
-	Handler   string `json:"handler"`
-	Change    string `json:"change"`            // created, updated, unchanged
-	Version   string `json:"version,omitempty"` // published, with SnapStart
-	CodeSize  int64  `json:"codeSize"`
-	CodeHash  string `json:"codeSha256"`
-	Took      string `json:"took"`
-	dir, role string
-	memory    int32
-	timeout   int32
-	vars      map[string]string
-	snapStart bool
+	Function string `json:"function"`
+	ARN      string `json:"arn"`
+	Runtime  string `json:"runtime"`
+	Handler  string `json:"handler"`
+	Change   string `json:"change"`            // of $LATEST: created, updated, unchanged
+	Version  string `json:"version,omitempty"` // published
+	Alias    string `json:"alias,omitempty"`   // leads to the version
+	URL      string `json:"url,omitempty"`
+	CodeSize int64  `json:"codeSize"`
+	CodeHash string `json:"codeSha256"`
+	Took     string `json:"took"`
+
+	dir    string
+	want   project.Settings  // of the file, and of flags, which win
+	vars   map[string]string // of --env
+	layers []string          // ARNs; nil: they stay
 }
 
 // defaultRole is the role of a function whose deployer names none: thaw grants nothing by it.
@@ -43,38 +45,98 @@ const defaultRole = "arn:aws:iam::000000000000:role/thaw"
 
 func deployCommand(a *app) *cobra.Command {
 	var (
-		t   target
-		d   deployment
-		env []string
+		t     target
+		flags project.Settings
+		url   string
+		env   []string
 	)
 	cmd := &cobra.Command{
 		Use:   "deploy FOLDER",
 		Short: "Create or update a function from a folder",
 		Long: `Creates the function that a folder holds, or updates it, and waits until it can be invoked. Runtime and handler are told by the
 folder's files, the function's name by the folder's name. A Go program is compiled; what needs another build has to be built before.
-Deploying again changes only what is different: variables, memory and timeout stay unless they are given.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw deploy ./hello --env GREETING=hi --memory 256",
+Deploying again changes only what is different: what is not given stays.
+
+A file ` + project.SettingsFile + ` in the folder can say all of this, too; flags win over it:
+
+  name: hello
+  runtime: nodejs22.x              # also handler, role, description
+  memory: 256                      # MiB; also tmp (MiB) and timeout (seconds)
+  environment: {GREETING: hi}      # all variables; --env adds to them
+  layers: [libs, "tools:2"]        # all layers: the newest version, a version, an ARN
+  tags: {team: shop}
+  alias: live                      # or publish: true, snapstart: true
+  url: none                        # or iam, or {auth: none, stream: true, cors: {origins: ["*"]}}
+  concurrency: 10                  # reserved
+  provisioned: 2                   # environments of the alias`,
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aFile),
+		Example:           "thaw deploy ./hello --env GREETING=hi --memory 256 --alias live --url",
 	}
 	f := cmd.Flags()
-	f.StringVar(&d.Function, "name", "", "name of the function (default the folder's)")
-	f.StringVar(&d.Runtime, "runtime", "", "runtime identifier, such as nodejs22.x (default by the folder's files)")
-	f.StringVar(&d.Handler, "handler", "", "handler, such as index.handler (default by the folder's files)")
+	f.StringVar(&flags.Name, "name", "", "name of the function (default the folder's)")
+	f.StringVar(&flags.Runtime, "runtime", "", "runtime identifier, such as nodejs22.x (default by the folder's files)")
+	f.StringVar(&flags.Handler, "handler", "", "handler, such as index.handler (default by the folder's files)")
 	f.StringArrayVar(&env, "env", nil, "environment variable NAME=VALUE; can be given several times")
-	f.Int32Var(&d.memory, "memory", 0, "memory in MiB (default 128, or what the function has)")
-	f.Int32Var(&d.timeout, "timeout", 0, "timeout in seconds (default 30, or what the function has)")
-	f.StringVar(&d.role, "role", defaultRole, "ARN of the function's role")
-	f.BoolVar(&d.snapStart, "snapstart", false, "publish a version that starts from a snapshot")
+	f.Int32Var((*int32)(&flags.Memory), "memory", 0, "memory in MiB (default 128, or what the function has)")
+	f.Int32Var((*int32)(&flags.Timeout), "timeout", 0, "timeout in seconds (default 30, or what the function has)")
+	f.StringVar(&flags.Role, "role", "", "ARN of the function's role (default "+defaultRole+")")
+	f.StringSliceVar(&flags.Layers, "layer", nil, "LAYER, LAYER:VERSION or an ARN; all layers of the function; can be given several times")
+	f.BoolVar(&flags.SnapStart, "snapstart", false, "publish a version that starts from a snapshot")
+	f.BoolVar(&flags.Publish, "publish", false, "publish a version")
+	f.StringVar(&flags.Alias, "alias", "", "publish a version and let this alias lead to it")
+	f.StringVar(&url, "url", "", "give the function, or the alias, a URL that everybody may call; --url=iam: with signed requests")
+	f.Lookup("url").NoOptDefVal = project.Auths[0]
+	for flag, values := range map[string]cobra.CompletionFunc{"url": cobra.FixedCompletions(project.Auths, cobra.ShellCompDirectiveNoFileComp),
+		"layer": a.complete(aLayer), "runtime": cobra.FixedCompletions(slices.Sorted(maps.Values(newest)), cobra.ShellCompDirectiveNoFileComp)} {
+		cmd.RegisterFlagCompletionFunc(flag, values) //nolint:errcheck // the flag is there
+	}
 	t.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, dirs []string) error {
+		d := deployment{dir: dirs[0]}
 		var err error
 		if d.vars, err = variables(env); err != nil {
 			return misuse{err}
 		}
-		d.dir = dirs[0]
+		if url != "" {
+			flags.URL = &project.URL{Auth: url}
+		}
+		if err := d.settings(flags); err != nil {
+			return misuse{err}
+		}
 		return a.deploy(cmd, t, &d)
 	}
 	return cmd
+}
+
+// settings reads the file, and puts what flags say over it.
+func (d *deployment) settings(flags project.Settings) (err error) {
+	if info, err := os.Stat(d.dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is no folder", d.dir)
+	}
+	if d.want, err = project.ReadSettings(d.dir); err != nil {
+		return err
+	}
+	w := &d.want
+	w.Name, w.Runtime, w.Handler, w.Role = cmp.Or(flags.Name, w.Name), cmp.Or(flags.Runtime, w.Runtime), cmp.Or(flags.Handler, w.Handler), cmp.Or(flags.Role, w.Role)
+	w.Memory, w.Timeout, w.Alias = cmp.Or(flags.Memory, w.Memory), cmp.Or(flags.Timeout, w.Timeout), cmp.Or(flags.Alias, w.Alias)
+	w.SnapStart, w.Publish = w.SnapStart || flags.SnapStart, w.Publish || flags.Publish
+	if flags.Layers != nil {
+		w.Layers = flags.Layers
+	}
+	if flags.URL != nil {
+		if w.URL == nil {
+			w.URL = &project.URL{}
+		}
+		w.URL.Auth = flags.URL.Auth
+	}
+	for name := range w.Environment {
+		if !variableName.MatchString(name) {
+			return badVariable(project.SettingsFile, name)
+		}
+	}
+	d.Function, d.Runtime, d.Handler = w.Name, w.Runtime, w.Handler
+	return w.Validate()
 }
 
 // variableName is AWS's pattern of a variable's name. Its own message shows neither the name nor the value.
@@ -88,11 +150,15 @@ func variables(env []string) (map[string]string, error) {
 			return nil, fmt.Errorf("--env %s: not of the form NAME=VALUE", e)
 		}
 		if !variableName.MatchString(name) {
-			return nil, fmt.Errorf("--env %s: a variable's name has at least two letters, digits or underscores, and begins with a letter, as on AWS", name)
+			return nil, badVariable("--env", name)
 		}
 		vars[name] = value
 	}
 	return vars, nil
+}
+
+func badVariable(where, name string) error {
+	return fmt.Errorf("%s: %s: a variable's name has at least two letters, digits or underscores, and begins with a letter, as on AWS", where, name)
 }
 
 func (a *app) deploy(cmd *cobra.Command, t target, d *deployment) error {
@@ -129,6 +195,9 @@ func (a *app) deploy(cmd *cobra.Command, t target, d *deployment) error {
 	if err != nil {
 		return fmt.Errorf("package of %s: %w", d.dir, err)
 	}
+	if d.layers, err = layerARNs(ctx, client, d.want.Layers); err != nil {
+		return plainer(err)
+	}
 	if existing == nil {
 		err = d.create(ctx, client, code)
 	} else {
@@ -140,10 +209,8 @@ func (a *app) deploy(cmd *cobra.Command, t target, d *deployment) error {
 	if err := a.settled(ctx, client, d); err != nil {
 		return err
 	}
-	if d.snapStart {
-		if err := a.publish(ctx, client, d); err != nil {
-			return err
-		}
+	if err := a.release(ctx, client, d); err != nil {
+		return plainer(err)
 	}
 	d.Took = ago(time.Since(began))
 	return a.print(d, func(io.Writer) { a.deployed(d) })
@@ -151,9 +218,6 @@ func (a *app) deploy(cmd *cobra.Command, t target, d *deployment) error {
 
 // read looks at the folder, as far as flags do not say already what it holds.
 func (d *deployment) read() (*project.Function, error) {
-	if info, err := os.Stat(d.dir); err != nil || !info.IsDir() {
-		return nil, misuse{fmt.Errorf("%s is no folder", d.dir)}
-	}
 	read, err := project.Read(d.dir)
 	if unknown := (*project.UnknownError)(nil); errors.As(err, &unknown) && d.Runtime != "" && d.Handler != "" {
 		read, err = &project.Function{Name: project.Name(d.dir)}, nil
@@ -196,150 +260,3 @@ func (a *app) runtimeFor(cmd *cobra.Command, family string, existing *types.Func
 
 // newest is what a family is deployed to where nothing is known of the server's host.
 var newest = map[string]string{"nodejs": "nodejs22.x", "python": "python3.13", "java": "java21", "provided": "provided.al2023"}
-
-func (d *deployment) create(ctx context.Context, client *lambda.Client, code []byte) error {
-	in := &lambda.CreateFunctionInput{FunctionName: &d.Function, Runtime: types.Runtime(d.Runtime), Handler: &d.Handler, Role: &d.role,
-		Code: &types.FunctionCode{ZipFile: code}, Timeout: aws.Int32(30), SnapStart: d.applyOn()}
-	if d.timeout != 0 {
-		in.Timeout = &d.timeout
-	}
-	if d.memory != 0 {
-		in.MemorySize = &d.memory
-	}
-	if len(d.vars) > 0 {
-		in.Environment = &types.Environment{Variables: d.vars}
-	}
-	out, err := client.CreateFunction(ctx, in)
-	if err != nil {
-		return err
-	}
-	d.Change, d.ARN, d.CodeSize, d.CodeHash = "created", aws.ToString(out.FunctionArn), out.CodeSize, aws.ToString(out.CodeSha256)
-	return nil
-}
-
-func (d *deployment) applyOn() *types.SnapStart {
-	if !d.snapStart {
-		return nil
-	}
-	return &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
-}
-
-// update changes what is different, the configuration first: new code may need it.
-func (d *deployment) update(ctx context.Context, client *lambda.Client, was *types.FunctionConfiguration, code []byte) error {
-	d.Change, d.ARN = "unchanged", aws.ToString(was.FunctionArn)
-	if in, differs := d.configuration(was); differs {
-		if _, err := client.UpdateFunctionConfiguration(ctx, in); err != nil {
-			return err
-		}
-		d.Change = "updated"
-		if err := waitUpdated(ctx, client, d.Function); err != nil {
-			return err
-		}
-	}
-	dry, err := client.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &d.Function, ZipFile: code, DryRun: true})
-	if err != nil {
-		return err
-	}
-	d.CodeSize, d.CodeHash = dry.CodeSize, aws.ToString(dry.CodeSha256)
-	if d.CodeHash == aws.ToString(was.CodeSha256) {
-		return nil
-	}
-	if _, err := client.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &d.Function, ZipFile: code}); err != nil {
-		return err
-	}
-	d.Change = "updated"
-	return nil
-}
-
-// configuration is the change that is asked for, and whether there is one.
-func (d *deployment) configuration(was *types.FunctionConfiguration) (*lambda.UpdateFunctionConfigurationInput, bool) {
-	in, differs := &lambda.UpdateFunctionConfigurationInput{FunctionName: &d.Function}, false
-	if d.Runtime != string(was.Runtime) || d.Handler != aws.ToString(was.Handler) {
-		in.Runtime, in.Handler, differs = types.Runtime(d.Runtime), &d.Handler, true
-	}
-	if d.memory != 0 && d.memory != aws.ToInt32(was.MemorySize) {
-		in.MemorySize, differs = &d.memory, true
-	}
-	if d.timeout != 0 && d.timeout != aws.ToInt32(was.Timeout) {
-		in.Timeout, differs = &d.timeout, true
-	}
-	vars := map[string]string{}
-	if was.Environment != nil {
-		maps.Copy(vars, was.Environment.Variables)
-	}
-	before := maps.Clone(vars)
-	if maps.Copy(vars, d.vars); !maps.Equal(before, vars) {
-		in.Environment, differs = &types.Environment{Variables: vars}, true
-	}
-	if d.snapStart && (was.SnapStart == nil || was.SnapStart.ApplyOn != types.SnapStartApplyOnPublishedVersions) {
-		in.SnapStart, differs = d.applyOn(), true
-	}
-	return in, differs
-}
-
-// settleLimit bounds the wait for a function: its runtime may have to be fetched first.
-const settleLimit = 15 * time.Minute
-
-func waitUpdated(ctx context.Context, client *lambda.Client, name string) error {
-	return lambda.NewFunctionUpdatedV2Waiter(client, func(o *lambda.FunctionUpdatedV2WaiterOptions) {
-		o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second
-	}).
-		Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, settleLimit)
-}
-
-// settled waits until the function, or the published version, can be invoked, and tells what it waits for when that
-// takes a while.
-func (a *app) settled(ctx context.Context, client *lambda.Client, d *deployment) error {
-	in := &lambda.GetFunctionInput{FunctionName: &d.Function}
-	if d.Version != "" {
-		in.Qualifier = &d.Version
-	}
-	told, delay := "", 20*time.Millisecond
-	for end := time.Now().Add(settleLimit); ; {
-		out, err := client.GetFunction(ctx, in)
-		if err != nil {
-			return plainer(err)
-		}
-		c := out.Configuration
-		switch {
-		case c.State == types.StateFailed:
-			return fmt.Errorf("%s is Failed: %s", d.Function, aws.ToString(c.StateReason))
-		case c.LastUpdateStatus == types.LastUpdateStatusFailed:
-			return fmt.Errorf("the update of %s failed, and what it was before still serves: %s", d.Function, aws.ToString(c.LastUpdateStatusReason))
-		case c.State != types.StatePending && c.LastUpdateStatus != types.LastUpdateStatusInProgress:
-			return nil
-		case time.Now().After(end):
-			return fmt.Errorf("%s is still %s after %v: %s", d.Function, c.State, settleLimit, aws.ToString(c.StateReason))
-		}
-		if why := aws.ToString(c.StateReason); why != "" && why != told && delay > 200*time.Millisecond {
-			fmt.Fprintf(a.words, "waiting: %s\n", visible(why))
-			told = why
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, 500*time.Millisecond)
-	}
-}
-
-func (a *app) publish(ctx context.Context, client *lambda.Client, d *deployment) error {
-	out, err := client.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: &d.Function})
-	if err != nil {
-		return plainer(err)
-	}
-	d.Version = aws.ToString(out.Version)
-	return a.settled(ctx, client, d)
-}
-
-// deployed says what was done and what to type next.
-func (a *app) deployed(d *deployment) {
-	name := d.Function
-	fmt.Fprintf(a.out, "%s %s in %s\n", name, d.Change, d.Took)
-	if d.Version != "" {
-		name += ":" + d.Version
-		fmt.Fprintf(a.out, "version %s starts from a snapshot\n", d.Version)
-	}
-	fmt.Fprintf(a.words, "\nNext:\n  thaw invoke %s --payload '{}' --tail\n  thaw logs -f %s\n", name, d.Function)
-}

@@ -56,7 +56,8 @@ func TestDeploy(t *testing.T) {
 			t.Fatalf("it answers %q, want %q (exit %d: %s)", r.out, want, r.code, r.words)
 		}
 	}
-	if d := deployed(example...); d.Function != "hello" || d.Change != "created" || d.Runtime != "provided.al2023" || d.Handler != "bootstrap" {
+	if d := deployed(example...); d.Function != "hello" || d.Change != "created" || d.Runtime != "provided.al2023" || d.Handler != "bootstrap" || d.Version != "1" ||
+		d.Alias != "live" || !strings.HasPrefix(d.URL, "http://") {
 		t.Errorf("at first: %+v", d)
 	}
 	says(`"hi"`)
@@ -74,7 +75,7 @@ func TestDeploy(t *testing.T) {
 	says(`"good day again"`)
 	// The process sandbox makes no snapshot: the version is there all the same. The flag is not the server's setting of
 	// that name.
-	if d := deployed("deploy", dir, "--snapstart"); d.Version != "1" {
+	if d := deployed("deploy", dir, "--snapstart"); d.Version != "2" {
 		t.Errorf("with SnapStart: %+v", d)
 	}
 	if r := thaw(t.Context(), "ls"); !strings.Contains(r.out, "hello") || !strings.Contains(r.out, "256 MiB") || !strings.Contains(r.out, "Active") {
@@ -91,6 +92,8 @@ func TestDeploy(t *testing.T) {
 		"a variable of one letter":    {[]string{"deploy", dir, "--env", "A=1"}, "at least two"},
 		"environments of nothing":     {[]string{"ps", "helo"}, "did you mean hello?"},
 		"a log of nothing":            {[]string{"logs", "something-else"}, "there is no function something-else"},
+		"a layer that there is not":   {[]string{"deploy", dir, "--layer", "libs"}, "there is no layer libs"},
+		"a URL for some":              {[]string{"deploy", dir, "--url=some"}, "none or iam"},
 		"a command that there is not": {[]string{"deplyo"}, "did you mean deploy"},
 	} {
 		if r := thaw(t.Context(), c.args...); r.code == exitOK || !strings.Contains(r.words, c.want) {

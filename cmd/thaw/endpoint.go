@@ -32,12 +32,16 @@ func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.region, "region", "", "region of the function (default AWS_REGION, AWS_DEFAULT_REGION, us-east-1)")
 }
 
-// client is an AWS client for the target, and for one function. Where nobody names a region, it is the function's own.
+// client is an AWS client for the target, and for one function. The region is the one that is asked for, else that of the
+// function's ARN; where nobody names one, it is the function's own.
 // The key is a configured one when the configuration tells it, else that of AWS's own variables.
 func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Client, error) {
 	s, err := a.reach(cmd, t)
 	if err != nil {
 		return nil, err
+	}
+	if t.region == "" {
+		_, t.region = nameOf(function)
 	}
 	if s.Client != nil && t.region == "" && !regionIsSet() {
 		t.region = s.regionOf(cmd.Context(), function)

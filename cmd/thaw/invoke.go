@@ -28,7 +28,7 @@ type invokeAnswer struct {
 
 func invokeCommand(a *app) *cobra.Command {
 	var (
-		t                  target
+		event              []byte
 		payload, qualifier string
 		tail, raw          bool
 	)
@@ -47,30 +47,22 @@ terminal; a pipe or a file gets the answer byte for byte.`,
 	cmd.Flags().StringVar(&qualifier, "qualifier", "", "version or alias")
 	cmd.Flags().BoolVar(&tail, "tail", false, "also print the end of the invocation's log")
 	cmd.Flags().BoolVar(&raw, "raw", false, "answer and log byte for byte, on a terminal too")
-	t.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		event, err := a.readPayload(payload)
-		if err != nil {
-			return err
-		}
-		client, err := a.client(cmd, t, names[0])
-		if err != nil {
-			return err
-		}
-		in := &lambda.InvokeInput{FunctionName: &names[0], Payload: event}
-		if qualifier != "" {
-			in.Qualifier = &qualifier
-		}
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		event, err = a.readPayload(payload)
+		return err
+	}
+	cmd.RegisterFlagCompletionFunc("qualifier", a.complete(aFunction, aQualifier)) //nolint:errcheck // the flag is there
+	return calling(a, cmd, []operand{aQualified}, func(c *call) error {
+		in := &lambda.InvokeInput{FunctionName: &c.names[0], Payload: event, Qualifier: orNil(qualifier)}
 		if tail {
 			in.LogType = types.LogTypeTail
 		}
-		out, err := client.Invoke(cmd.Context(), in)
+		out, err := c.client.Invoke(c, in)
 		if err != nil {
-			return plainer(err)
+			return err
 		}
 		return a.printAnswer(out, raw)
-	}
-	return cmd
+	})
 }
 
 // readPayload gives what --payload stands for; nothing at all is an empty event.

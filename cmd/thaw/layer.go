@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -41,23 +42,16 @@ versions of up to five layers, by their ARNs: aws lambda update-function-configu
 }
 
 func layerLsCommand(a *app) *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return calling(a, &cobra.Command{
 		Use:     "ls [LAYER]",
 		Aliases: []string{"list"},
 		Short:   "List the layers with their newest versions, or the versions of one",
 		Args:    args(cobra.MaximumNArgs(1)),
 		Example: "thaw layer ls -o json",
-	}
-	t.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		client, err := a.client(cmd, t, "")
+	}, []operand{aLayer}, func(c *call) error {
+		list, err := layersOf(c, c.client, c.names)
 		if err != nil {
 			return err
-		}
-		list, err := layersOf(cmd, client, names)
-		if err != nil {
-			return plainer(err)
 		}
 		return a.print(list, func(w io.Writer) {
 			rows := [][]string{{"LAYER", "CREATED", "RUNTIMES", "ARCHITECTURES", "DESCRIPTION", "ARN"}}
@@ -66,17 +60,17 @@ func layerLsCommand(a *app) *cobra.Command {
 			}
 			table(w, rows)
 		})
-	}
-	return cmd
+	})
 }
 
 func orAny(words []string) string { return cmp.Or(strings.Join(words, ","), "any") }
 
-func layersOf(cmd *cobra.Command, client *lambda.Client, names []string) ([]layerVersion, error) {
+// layersOf are all layers with their newest versions, or the versions of one.
+func layersOf(ctx context.Context, client *lambda.Client, names []string) ([]layerVersion, error) {
 	list := []layerVersion{}
 	if len(names) == 1 {
 		for p := lambda.NewListLayerVersionsPaginator(client, &lambda.ListLayerVersionsInput{LayerName: &names[0]}); p.HasMorePages(); {
-			page, err := p.NextPage(cmd.Context())
+			page, err := p.NextPage(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -87,7 +81,7 @@ func layersOf(cmd *cobra.Command, client *lambda.Client, names []string) ([]laye
 		return list, nil
 	}
 	for p := lambda.NewListLayersPaginator(client, &lambda.ListLayersInput{}); p.HasMorePages(); {
-		page, err := p.NextPage(cmd.Context())
+		page, err := p.NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -100,20 +94,15 @@ func layersOf(cmd *cobra.Command, client *lambda.Client, names []string) ([]laye
 
 func shownLayer(name string, v *types.LayerVersionsListItem) layerVersion {
 	out := layerVersion{Layer: name, Version: v.Version, ARN: aws.ToString(v.LayerVersionArn), Description: aws.ToString(v.Description), Created: aws.ToString(v.CreatedDate)}
-	for _, r := range v.CompatibleRuntimes {
-		out.Runtimes = append(out.Runtimes, string(r))
-	}
-	for _, a := range v.CompatibleArchitectures {
-		out.Architectures = append(out.Architectures, string(a))
-	}
+	out.Runtimes, out.Architectures = plain(v.CompatibleRuntimes), plain(v.CompatibleArchitectures)
 	return out
 }
 
 func layerPublishCommand(a *app) *cobra.Command {
 	var (
-		t                    target
 		description, license string
 		runtimes, archs      []string
+		code                 []byte
 	)
 	cmd := &cobra.Command{
 		Use:     "publish LAYER FOLDER|FILE.zip",
@@ -125,38 +114,50 @@ func layerPublishCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&license, "license", "", "its license, such as MIT")
 	cmd.Flags().StringSliceVar(&runtimes, "runtime", nil, "runtime that it is for; can be given several times")
 	cmd.Flags().StringSliceVar(&archs, "arch", nil, "architecture that it is for, x86_64 or arm64")
-	t.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		code, err := layerPackage(names[1])
-		if err != nil {
-			return err
-		}
-		client, err := a.client(cmd, t, "")
-		if err != nil {
-			return err
-		}
-		in := &lambda.PublishLayerVersionInput{LayerName: &names[0], Content: &types.LayerVersionContentInput{ZipFile: code}}
-		if description != "" {
-			in.Description = &description
-		}
-		if license != "" {
-			in.LicenseInfo = &license
-		}
-		for _, r := range runtimes {
-			in.CompatibleRuntimes = append(in.CompatibleRuntimes, types.Runtime(r))
-		}
-		for _, arch := range archs {
-			in.CompatibleArchitectures = append(in.CompatibleArchitectures, types.Architecture(arch))
-		}
-		v, err := client.PublishLayerVersion(cmd.Context(), in)
-		if err != nil {
-			return plainer(err)
-		}
-		out := layerVersion{Layer: names[0], Version: v.Version, ARN: aws.ToString(v.LayerVersionArn), Description: description, Created: aws.ToString(v.CreatedDate),
-			Runtimes: runtimes, Architectures: archs, CodeSize: v.Content.CodeSize}
-		return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.ARN) })
+	cmd.PreRunE = func(_ *cobra.Command, names []string) (err error) {
+		code, err = layerPackage(names[1])
+		return err
 	}
-	return cmd
+	return calling(a, cmd, []operand{aLayer, aFile}, func(c *call) error {
+		in := &lambda.PublishLayerVersionInput{LayerName: &c.names[0], Description: orNil(description), LicenseInfo: orNil(license),
+			CompatibleRuntimes: typed[types.Runtime](runtimes), CompatibleArchitectures: typed[types.Architecture](archs)}
+		return c.publishLayer(in, code)
+	})
+}
+
+// publishLayer publishes a version of a layer and prints it.
+func (c *call) publishLayer(in *lambda.PublishLayerVersionInput, code []byte) error {
+	in.Content = &types.LayerVersionContentInput{ZipFile: code}
+	v, err := c.client.PublishLayerVersion(c, in)
+	if err != nil {
+		return err
+	}
+	out := layerVersion{Layer: *in.LayerName, Version: v.Version, ARN: aws.ToString(v.LayerVersionArn), Description: aws.ToString(in.Description), Created: aws.ToString(v.CreatedDate),
+		Runtimes: plain(in.CompatibleRuntimes), Architectures: plain(in.CompatibleArchitectures), CodeSize: v.Content.CodeSize}
+	return c.print(out, func(w io.Writer) { fmt.Fprintln(w, out.ARN) })
+}
+
+// orNil is nil for what was not given.
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// typed gives words the type that the API has for them, and plain takes it away.
+func typed[T ~string](words []string) (out []T) {
+	for _, w := range words {
+		out = append(out, T(w))
+	}
+	return out
+}
+
+func plain[T ~string](words []T) (out []string) {
+	for _, w := range words {
+		out = append(out, string(w))
+	}
+	return out
 }
 
 // layerPackage is the zip that a path names, or one of the folder that it names.
@@ -176,35 +177,35 @@ func layerPackage(path string) ([]byte, error) {
 }
 
 func layerRmCommand(a *app) *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return calling(a, &cobra.Command{
 		Use:     "rm LAYER:VERSION",
 		Aliases: []string{"delete"},
 		Short:   "Delete a version of a layer; functions that have it keep it",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    args(cobra.MatchAll(cobra.ExactArgs(1), func(_ *cobra.Command, names []string) error { _, _, err := layerAndVersion(names[0]); return err })),
 		Example: "thaw layer rm libs:1",
-	}
-	t.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		i := strings.LastIndexByte(names[0], ':')
-		number, err := strconv.ParseInt(names[0][i+1:], 10, 64)
-		if i <= 0 || err != nil || number < 1 {
-			return misuse{fmt.Errorf("%s is not of the form LAYER:VERSION, such as libs:1", names[0])}
-		}
-		client, err := a.client(cmd, t, "")
+	}, []operand{aLayerVersion}, func(c *call) error {
+		name, number, err := layerAndVersion(c.names[0])
 		if err != nil {
 			return err
 		}
-		name := names[0][:i]
-		v, err := client.GetLayerVersion(cmd.Context(), &lambda.GetLayerVersionInput{LayerName: &name, VersionNumber: &number})
+		v, err := c.client.GetLayerVersion(c, &lambda.GetLayerVersionInput{LayerName: &name, VersionNumber: &number})
 		if err != nil {
-			return plainer(err)
+			return err
 		}
-		if _, err := client.DeleteLayerVersion(cmd.Context(), &lambda.DeleteLayerVersionInput{LayerName: &name, VersionNumber: &number}); err != nil {
-			return plainer(err)
+		if _, err := c.client.DeleteLayerVersion(c, &lambda.DeleteLayerVersionInput{LayerName: &name, VersionNumber: &number}); err != nil {
+			return err
 		}
 		out := layerVersion{Layer: name, Version: number, ARN: aws.ToString(v.LayerVersionArn)}
 		return a.print(out, func(w io.Writer) { fmt.Fprintln(w, "deleted", out.name()) })
+	})
+}
+
+// layerAndVersion reads LAYER:VERSION; LAYER may be an ARN.
+func layerAndVersion(text string) (layer string, version int64, err error) {
+	i := strings.LastIndexByte(text, ':')
+	version, err = strconv.ParseInt(text[i+1:], 10, 64)
+	if i <= 0 || err != nil || version < 1 {
+		return "", 0, fmt.Errorf("%s is not of the form LAYER:VERSION, such as libs:1", text)
 	}
-	return cmd
+	return text[:i], version, nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,7 +21,6 @@ const (
 )
 
 func layerInstallCommand(a *app) *cobra.Command {
-	var t target
 	cmd := &cobra.Command{
 		Use:   "install cache",
 		Short: "Publish a layer that comes with thaw: cache, an extension that keeps values for a function",
@@ -33,13 +30,8 @@ answers and files for a function, on the port and paths of AWS's Parameters and 
 		ValidArgs: []string{cacheLayer},
 		Example:   "thaw layer install cache",
 	}
-	t.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+	return calling(a, cmd, nil, func(c *call) error {
 		code, err := cachePackage()
-		if err != nil {
-			return err
-		}
-		client, err := a.client(cmd, t, "")
 		if err != nil {
 			return err
 		}
@@ -47,16 +39,9 @@ answers and files for a function, on the port and paths of AWS's Parameters and 
 		if runtime.GOARCH == "arm64" {
 			arch = types.ArchitectureArm64
 		}
-		v, err := client.PublishLayerVersion(cmd.Context(), &lambda.PublishLayerVersionInput{LayerName: aws.String(names[0]), Description: aws.String(cacheDescription),
-			CompatibleArchitectures: []types.Architecture{arch}, Content: &types.LayerVersionContentInput{ZipFile: code}})
-		if err != nil {
-			return plainer(err)
-		}
-		out := layerVersion{Layer: names[0], Version: v.Version, ARN: aws.ToString(v.LayerVersionArn), Description: cacheDescription, Created: aws.ToString(v.CreatedDate),
-			Architectures: []string{string(arch)}, CodeSize: v.Content.CodeSize}
-		return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.ARN) })
-	}
-	return cmd
+		return c.publishLayer(&lambda.PublishLayerVersionInput{LayerName: &c.names[0], Description: aws.String(cacheDescription),
+			CompatibleArchitectures: []types.Architecture{arch}}, code)
+	})
 }
 
 // cachePackage is the layer's zip: the extension that this executable carries, for its own architecture.

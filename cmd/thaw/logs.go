@@ -39,8 +39,9 @@ name of a log group when it begins with a slash. With -o json each event is one 
 Control characters that a function wrote, escape sequences of colours among them, are shown as marks such as ^[[31m, also in a
 pipe: they could command the terminal that shows them. --raw and -o json give them as they are. On a terminal, errors and
 warnings and the platform's own lines have colours; NO_COLOR=1 turns them off.`,
-		Args:    args(cobra.MinimumNArgs(1)),
-		Example: "thaw logs hello --since 10m --filter REPORT",
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: a.complete(aFunction),
+		Example:           "thaw logs hello --since 10m --filter REPORT",
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes, until interrupted")

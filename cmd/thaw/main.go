@@ -100,7 +100,7 @@ Clients work by setting an endpoint URL.`,
 		Example:           "thaw version",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // completion.go has ours
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return misuse{fmt.Errorf("unknown command %q; %s", args[0], didYouMean(cmd, args[0]))}
@@ -129,6 +129,7 @@ Clients work by setting an endpoint URL.`,
 	root.SetVersionTemplate("thaw {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", "text", "form of what is printed: text or json")
+	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // the flag is there
 	flags.StringVar(&a.dataDir, "data-dir", "", "the server's data folder (default "+defaultDataDir()+", or THAW_DATA_DIR)")
 	flags.StringVar(&a.configFile, "config", "", "config file of NAME = VALUE lines (default DATA-DIR/thaw.conf, or THAW_CONFIG)")
 	for _, c := range commands {

@@ -75,3 +75,16 @@ func size(n int64) string {
 func short(id string) string { return id[:min(len(id), 12)] }
 
 func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// fields writes names and their values, one pair a line; those without a value are left out.
+func fields(w io.Writer, pairs ...string) {
+	width := 0
+	for i := 0; i < len(pairs); i += 2 {
+		width = max(width, len(pairs[i]))
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(w, "%-*s  %s\n", width, pairs[i], visibleLine(pairs[i+1]))
+		}
+	}
+}

@@ -15,10 +15,11 @@ import (
 func psCommand(a *app) *cobra.Command {
 	var moves int
 	cmd := &cobra.Command{
-		Use:     "ps [FUNCTION]",
-		Short:   "List the execution environments",
-		Args:    args(cobra.MaximumNArgs(1)),
-		Example: "thaw ps -o json",
+		Use:               "ps [FUNCTION]",
+		Short:             "List the execution environments",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.complete(aFunction),
+		Example:           "thaw ps -o json",
 	}
 	cmd.Flags().IntVar(&moves, "moves", 0, "how many of the last moves to show, with how long each state lasted")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {

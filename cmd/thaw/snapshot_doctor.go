@@ -21,8 +21,9 @@ values that look drawn and are equal, a clock that stands still, credentials tha
 files, broken connections, and the age of the generation. The handler runs twice, with all its effects.
 
 It sees the answers, the logs and the configuration, not the memory. "unseen" is what it could not judge. The exit code is 1 when a finding is fail.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: `thaw snapshot doctor hello:1 --event '{"name":"world"}'`,
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           `thaw snapshot doctor hello:1 --event '{"name":"world"}'`,
 	}
 	cmd.Flags().StringVarP(&event, "event", "e", "{}", "event: JSON, @FILE, or - for stdin")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {

@@ -16,10 +16,11 @@ import (
 
 func snapshotInspectCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "inspect FUNCTION[:VERSION]",
-		Short:   "Show all that is known of a version's snapshot",
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw snapshot inspect hello:1",
+		Use:               "inspect FUNCTION[:VERSION]",
+		Short:             "Show all that is known of a version's snapshot",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           "thaw snapshot inspect hello:1",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			server, _, err := a.server(cmd)
 			if err != nil {

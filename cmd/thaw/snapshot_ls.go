@@ -22,6 +22,7 @@ func snapshotLsCommand(a *app) *cobra.Command {
 func listCommand[T any](a *app, c *cobra.Command, list func(*admin.Client, context.Context) ([]T, error), function func(T) string,
 	rows func([]T, time.Time) [][]string) *cobra.Command {
 	c.Use, c.Aliases, c.Args = "ls [FUNCTION]", []string{"list"}, args(cobra.MaximumNArgs(1))
+	c.ValidArgsFunction = a.complete(aFunction)
 	c.RunE = func(cmd *cobra.Command, names []string) error {
 		server, _, err := a.server(cmd)
 		if err != nil {

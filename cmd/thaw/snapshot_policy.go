@@ -27,8 +27,9 @@ func snapshotPolicyCommand(a *app) *cobra.Command {
 		Short: "Show or set when a version's snapshot is made anew",
 		Long: `Without flags, shows the policy. With flags, sets the whole policy of the version; it then counts instead of the function's tags
 ` + snapshot.TagRefresh + ` and ` + snapshot.TagPrime + `, which are the way for Terraform and the aws command line. --interval off is a policy, too.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw snapshot policy hello:1 --interval 10m --max-age 1h",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           "thaw snapshot policy hello:1 --interval 10m --max-age 1h",
 	}
 	f := cmd.Flags()
 	f.StringVar(&interval, "interval", "", `a new generation is current before the last is this old: 90s, 10m, 6h, 1d; "off": none`)

@@ -14,8 +14,9 @@ func snapshotRefreshCommand(a *app) *cobra.Command {
 		Short: "Make a new generation now",
 		Long: `Runs Init again, saves and verifies the new generation, and returns when it is the current one. Requests are answered from the old one
 meanwhile. When it fails the old one stays, and the exit code is 1.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw snapshot refresh hello:1",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           "thaw snapshot refresh hello:1",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			server, _, err := a.server(cmd)
 			if err != nil {

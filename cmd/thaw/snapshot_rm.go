@@ -13,8 +13,9 @@ func snapshotRmCommand(a *app) *cobra.Command {
 		Short: "Let a version's snapshot go",
 		Long: `Deletes the current snapshot. The version stays Active: its next cold invoke runs Init, and a new snapshot is made beside it. What runs in
 environments of the old one finishes.`,
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw snapshot rm hello:1",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(aQualified),
+		Example:           "thaw snapshot rm hello:1",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			server, _, err := a.server(cmd)
 			if err != nil {
