@@ -56,6 +56,7 @@ var kinds = map[string]kind{
 	"ProvisionedConcurrencyConfigNotFoundException": {404, "message", user},
 	"RequestTooLargeException":                      {413, "message", user},
 	"InvalidRequestContentException":                {400, "message", user},
+	"RecursiveInvocationException":                  {400, "Message", user},
 	"InvalidRuntimeException":                       {502, "Message", service},
 	"InvalidZipFileException":                       {502, "Message", service},
 
@@ -130,6 +131,8 @@ func answerFor(err error) (answer *Error, ours bool) {
 		return fail(exceptions[refused.Reason], "%s", refused.Message), false
 	case errors.As(err, &absent):
 		return notFound(absent.ARN), false
+	case errors.As(err, new(*invoke.RecursionError)):
+		return fail("RecursiveInvocationException", invoke.LoopMessage), false
 	case errors.As(err, &tenant) && tenant.Missing:
 		return invalidParameter("The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again."), false
 	case errors.As(err, &tenant):

@@ -30,9 +30,8 @@ func (c *call) getFunctionRecursionConfig() error {
 	return c.json(http.StatusOK, recursionConfig{&loop})
 }
 
-// PutFunctionRecursionConfig: PUT /2024-08-31/functions/{FunctionName}/recursion-config -> 200.
-//
-// Differs: it is kept and has no effect, loops are not detected.
+// PutFunctionRecursionConfig: PUT /2024-08-31/functions/{FunctionName}/recursion-config -> 200. Supported: invoke has
+// the guard.
 func (c *call) putFunctionRecursionConfig() error {
 	var in recursionConfig
 	t, err := c.readFunction(writeNames, &in)

@@ -101,6 +101,11 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 		return Decision{Step: Drop}, false
 	case errors.As(err, new(*pool.ThrottledError)):
 		h, it.answer = Throttled, Answer{Refused: "Rate Exceeded.", Code: 429}
+	case errors.As(err, new(*invoke.RecursionError)):
+		h = Looped
+		if p.Attempts == 0 {
+			p.Answer = Answer{Refused: invoke.LoopMessage, Code: 400}
+		}
 	case errors.As(err, &restore): // the function's own hook
 		p.Attempts++
 		h, p.Answer, p.Response = FunctionErred, Answer{Error: "Unhandled", Code: 200}, errorPayload(restore.ErrorType, restore.Message)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"thaw/function"
+	"thaw/invoke"
 )
 
 // Message is what somebody outside is told.
@@ -62,7 +63,11 @@ const (
 
 // message makes what one target of an event gets.
 func message(e *Event, p *Progress, t Target, functionARN function.ARN) (*Message, error) {
-	m := &Message{Target: t, RequestID: e.RequestID, TraceID: e.TraceID, FunctionARN: functionARN, FunctionName: e.Lane.Name,
+	trace := e.TraceID
+	if trace != "" { // the chain goes on: whoever gets the message may be a queue that the function reads
+		trace, _ = invoke.Continue(trace, functionARN)
+	}
+	m := &Message{Target: t, RequestID: e.RequestID, TraceID: trace, FunctionARN: functionARN, FunctionName: e.Lane.Name,
 		Success: p.Ended.Condition == Success, At: p.Ended.At}
 	if t.DeadLetter {
 		m.Body = e.Payload

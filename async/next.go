@@ -18,11 +18,12 @@ const (
 	Throttled                      // no concurrency was free; nothing ran
 	PlatformErred                  // the platform could not run it; nothing of it is the function's doing
 	NoConcurrency                  // the function's reserved concurrency is 0
+	Looped                         // the guard against loops stopped it; nothing ran
 	FunctionGone                   // nothing answers to the name any more
 	numHappenings
 )
 
-var happeningNames = [numHappenings]string{"due", "succeeded", "function-erred", "throttled", "platform-erred", "no-concurrency", "function-gone"}
+var happeningNames = [numHappenings]string{"due", "succeeded", "function-erred", "throttled", "platform-erred", "no-concurrency", "looped", "function-gone"}
 
 func (h Happening) String() string {
 	if h < numHappenings {
@@ -127,6 +128,8 @@ func Next(t Tried, h Happening, p function.AsyncPolicy, d Delays, now time.Time)
 		return Decision{Step: BackOff, At: at, BackOff: wait}
 	case NoConcurrency:
 		return Decision{Step: Fail, Condition: ZeroReservedConcurrency}
+	case Looped: // that it goes to whoever is told of failures is documented, the condition is not
+		return Decision{Step: Fail, Condition: RetriesExhausted}
 	}
 	return Decision{Step: Drop}
 }

@@ -31,16 +31,16 @@ type Functions struct {
 	series map[function.Resource]*series
 	room   int // how many there may be before those are looked for whose function has gone
 
-	invocations, errors, throttles, provisioned, spillover *prometheus.CounterVec
-	received, dropped, deadLetters, destinations           *prometheus.CounterVec
-	duration, extensions, age                              *prometheus.HistogramVec
+	invocations, errors, throttles, provisioned, spillover, looped *prometheus.CounterVec
+	received, dropped, deadLetters, destinations                   *prometheus.CounterVec
+	duration, extensions, age                                      *prometheus.HistogramVec
 }
 
 // series are those of one resource.
 type series struct {
-	invocations, errors, throttles, provisioned, spillover prometheus.Counter
-	received, dropped, deadLetters, destinations           prometheus.Counter
-	duration, extensions, age                              prometheus.Observer
+	invocations, errors, throttles, provisioned, spillover, looped prometheus.Counter
+	received, dropped, deadLetters, destinations                   prometheus.Counter
+	duration, extensions, age                                      prometheus.Observer
 }
 
 // fewSeries is how many resources are kept before anybody looks for those that have gone.
@@ -61,6 +61,7 @@ func NewFunctions(exists func(function.Resource) bool) *Functions {
 		throttles:   counter("throttles_total", "Throttles: requests that were refused with 429; they are no invocations.", ran),
 		provisioned: counter("provisioned_concurrency_invocations_total", "ProvisionedConcurrencyInvocations: those that ran on provisioned concurrency.", ran),
 		spillover:   counter("provisioned_concurrency_spillover_invocations_total", "ProvisionedConcurrencySpilloverInvocations: those that found all of it in use.", ran),
+		looped:      counter("recursive_invocations_dropped_total", "RecursiveInvocationsDropped: those that the guard against loops stopped.", ran),
 		duration:    times("duration_seconds", "Duration: that of the REPORT line.", prometheus.ExponentialBuckets(0.001, 2.5, 16), ran),
 		extensions: times("post_runtime_extensions_duration_seconds", "PostRuntimeExtensionsDuration: what extensions took after the function had finished.",
 			prometheus.ExponentialBuckets(0.0002, 4, 10), ran),
@@ -97,6 +98,9 @@ func (f *Functions) Provisioned(r function.Resource, spilled bool) {
 	}
 	f.of(r).provisioned.Inc()
 }
+
+// Looped counts an invocation that the guard against loops stopped.
+func (f *Functions) Looped(r function.Resource) { f.of(r).looped.Inc() }
 
 // Received counts an asynchronous event. Of events, resources have no version.
 func (f *Functions) Received(r function.Resource) { f.of(r).received.Inc() }
@@ -139,7 +143,7 @@ func (f *Functions) of(r function.Resource) *series {
 			deadLetters: f.deadLetters.WithLabelValues(l...), destinations: f.destinations.WithLabelValues(l...)}
 	} else {
 		s = &series{invocations: f.invocations.WithLabelValues(l...), errors: f.errors.WithLabelValues(l...), throttles: f.throttles.WithLabelValues(l...),
-			provisioned: f.provisioned.WithLabelValues(l...), spillover: f.spillover.WithLabelValues(l...),
+			provisioned: f.provisioned.WithLabelValues(l...), spillover: f.spillover.WithLabelValues(l...), looped: f.looped.WithLabelValues(l...),
 			duration: f.duration.WithLabelValues(l...), extensions: f.extensions.WithLabelValues(l...)}
 	}
 	f.series[r] = s
@@ -174,7 +178,7 @@ type vector interface {
 }
 
 func (f *Functions) vectors() []vector {
-	return []vector{f.invocations, f.errors, f.throttles, f.provisioned, f.spillover, f.received, f.dropped, f.deadLetters, f.destinations, f.duration, f.extensions, f.age}
+	return []vector{f.invocations, f.errors, f.throttles, f.provisioned, f.spillover, f.looped, f.received, f.dropped, f.deadLetters, f.destinations, f.duration, f.extensions, f.age}
 }
 
 // Describe implements prometheus.Collector.

@@ -20,5 +20,11 @@ func traceHeader(given string) string {
 	}
 	var b [12 + 8]byte
 	rand.Read(b[:]) // never fails: crypto/rand
-	return fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", uint32(time.Now().Unix()), hex.EncodeToString(b[:12]), hex.EncodeToString(b[12:]))
+	made := fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", uint32(time.Now().Unix()), hex.EncodeToString(b[:12]), hex.EncodeToString(b[12:]))
+	for part := range strings.SplitSeq(given, ";") { // the guard against loops goes by it: a new root must not lose it
+		if strings.HasPrefix(part, "Lineage=") {
+			made += ";" + part
+		}
+	}
+	return made
 }

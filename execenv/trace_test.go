@@ -3,6 +3,7 @@ package execenv
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,9 @@ func TestTraceHeader(t *testing.T) {
 		if got := traceHeader(given); got != given {
 			t.Errorf("%q became %q", given, got)
 		}
+	}
+	if got := traceHeader("Sampled=1;Lineage=1:037bed70:3"); !strings.HasSuffix(got, ";Lineage=1:037bed70:3") || !strings.HasPrefix(got, "Root=1-") {
+		t.Errorf("a lineage without a root became %q", got)
 	}
 	form := regexp.MustCompile(`^Root=1-([0-9a-f]{8})-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0$`)
 	seen := map[string]bool{}

@@ -28,6 +28,14 @@ func (a ARN) Qualified(q Qualifier) ARN {
 	return a + ":" + ARN(q)
 }
 
+// Unqualified is the ARN of the function itself.
+func (a ARN) Unqualified() ARN {
+	if q := a.Qualifier(); q != "" {
+		return a[:len(a)-len(q)-1]
+	}
+	return a
+}
+
 // Version is an unqualified ARN with a version's number.
 func (a ARN) Version(n VersionNumber) ARN { return a + ":" + ARN(n) }
 

@@ -28,4 +28,5 @@ const (
 	DefaultArchitecture  = "x86_64"
 	DefaultTracing       = "PassThrough"
 	DefaultRecursiveLoop = "Terminate"
+	AllowRecursiveLoop   = "Allow"
 )

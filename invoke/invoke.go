@@ -2,10 +2,10 @@
 // functions: queues, pollers, triggers. It knows no HTTP.
 //
 //	Invoke -> the version that the qualifier names -> wait while it is Pending, wake it when it is Inactive
-//	       -> its tenant, or none -> the limits of this moment -> pool -> again, when the version was replaced before it could run
+//	       -> its tenant, or none -> no loop -> the limits of this moment -> pool -> again, when the version was replaced before it could run
 //
 // Nothing of an invocation has run when one of this package's errors comes back: *NotFoundError, *StateError,
-// *NotReadyError, *TenantError, ErrStopping. Errors of the pool come as the pool gives them.
+// *NotReadyError, *TenantError, *RecursionError, ErrStopping. Errors of the pool come as the pool gives them.
 package invoke
 
 import (
@@ -56,6 +56,8 @@ type Options struct {
 	Provide func(ctx context.Context, v *function.Version, err error) bool
 	// Stopping is closed when nothing is waited for any more.
 	Stopping <-chan struct{}
+	// Looped, when set, is told of an invocation that the guard against loops stopped. It must not block.
+	Looped func(function.Resource)
 }
 
 // Invoker has functions run. It holds nothing but its Options, and needs no end.
@@ -90,6 +92,11 @@ func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		e, v, err := i.serving(ctx, r, dice)
 		if err != nil {
 			return nil, err
+		}
+		if q.Version == nil {
+			if err := i.guard(e, v, &q.Invocation); err != nil {
+				return nil, err
+			}
 		}
 		if q.Version != nil && v.Epoch == q.Version.Epoch && !provided { // the pool knows of the change a moment before the view
 			select {

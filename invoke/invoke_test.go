@@ -23,6 +23,7 @@ type scene struct {
 	got      []*pool.Request
 	answer   func(*pool.Request) error
 	woken    int
+	looped   []function.Resource
 	wakeErr  error
 	stopping chan struct{}
 	fetching string
@@ -34,6 +35,7 @@ func open(t *testing.T) *scene {
 	s := &scene{t: t, view: function.NewView(), stopping: make(chan struct{})}
 	s.view.Loaded()
 	s.invoker = invoke.New(invoke.Options{View: s.view, Pool: s, Concurrency: 100, Pending: time.Minute, Fetch: 10 * time.Minute, Stopping: s.stopping,
+		Looped:   func(r function.Resource) { s.looped = append(s.looped, r) },
 		Wake:     func(context.Context, *function.Entry, *function.VersionRecord) error { s.woken++; return s.wakeErr },
 		Fetching: func(string) string { return s.fetching },
 		Provide:  func(_ context.Context, _ *function.Version, err error) bool { return errors.Is(err, s.provides) }})

@@ -318,7 +318,7 @@ func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blo
 	}
 	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Layers: layers, Objects: &bucket.Reader{}, Pool: timed{n.pool, n.metrics, n.snapshots},
 		Runtimes: n.runtimes, Log: n.log,
-		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency}
+		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency, Looped: n.metrics.of.functions.Looped}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
 	}
