@@ -66,6 +66,8 @@ type generation struct {
 	from       time.Time
 	initError  *initError
 	exit       *wire.Exited
+	overMemory bool   // the limit was reached: whatever ends the processes from now on, that did
+	heldBytes  int64  // by them then
 	heard      string // the end of what the function printed during Init or Restore
 	extensions []wire.Extension
 	listeners  int // subscriptions to telemetry

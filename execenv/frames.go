@@ -70,6 +70,7 @@ func (d *driver) frame(f wire.Frame) {
 	case wire.KindExited:
 		var m wire.Exited
 		if err = f.Decode(&m); err == nil && m.Generation == d.gen.number {
+			d.processExited(&m)
 			d.gen.exit = &m
 			d.happened(ProcessExited)
 			if d.attempt == nil {

@@ -55,6 +55,9 @@ func (d *driver) lost(err error) {
 		}
 	}
 	d.failure = err
+	if errors.Is(err, errSandboxMemory) {
+		d.sayOutOfMemory(0, true)
+	}
 	d.handle(SandboxExited)
 }
 

@@ -1,8 +1,10 @@
 package execenv
 
 import (
+	"syscall"
 	"time"
 
+	"thaw/guest/platform"
 	"thaw/guest/wire"
 )
 
@@ -49,7 +51,41 @@ func (d *driver) lookDue() {
 	}
 }
 
-// killForMemory has the guest kill the runtime, and say why.
+// killForMemory has the guest kill the runtime.
 func (d *driver) killForMemory() {
-	d.send(wire.KindOutOfMemory, wire.OutOfMemory{LimitMiB: d.o.Version.MemoryMiB, HeldBytes: d.look()}, nil)
+	d.overMemory()
+	d.send(wire.KindOutOfMemory, nil, nil)
+}
+
+func (d *driver) overMemory() {
+	d.gen.overMemory, d.gen.heldBytes = true, max(d.gen.heldBytes, d.look())
+}
+
+// processExited makes the end of a runtime that the memory limit has brought what it is at AWS, and says in the log what was
+// there. The kernel's last word to the process may be another one: at the limit it has no page for what is touched
+// (SIGSEGV, SIGBUS) or allocated, and a runtime may give up by itself before the guest has heard of it.
+func (d *driver) processExited(m *wire.Exited) {
+	select {
+	case <-d.memory: // reached before the exit, and read after it
+		d.overMemory()
+	default:
+	}
+	if m.Extension != "" || m.LaunchError != "" || !m.OutOfMemory && !d.gen.overMemory {
+		return
+	}
+	m.OutOfMemory, m.Code, m.Signal = true, -1, int(syscall.SIGKILL)
+	d.sayOutOfMemory(m.Processes, false)
+}
+
+// sayOutOfMemory writes what was there at the limit into the log.
+func (d *driver) sayOutOfMemory(processes int, ended bool) {
+	if d.gen.heldBytes == 0 { // nobody looked before it went
+		d.gen.heldBytes = int64(d.o.Version.MemoryMiB) << 20
+	}
+	e := platform.OutOfMemory{LimitMB: d.o.Version.MemoryMiB, HeldMB: d.gen.heldBytes >> 20, Processes: processes, Ended: ended}
+	now := time.Now()
+	d.record(now, e)
+	for _, line := range platform.Lines(now, e) {
+		d.hear(line)
+	}
 }

@@ -23,13 +23,14 @@ type generation struct {
 	box    *outbox
 	guest  *Guest
 
-	mu      sync.Mutex // also held over forks: none comes after killed is set
-	killed  bool       // asked for: its exit is no news
-	oom     bool
-	waiting *launching // what the runtime is started with, as long as it is not
-	exts    []*child
-	primed  atomic.Bool   // priming may still come: output goes out before answers, because no Ready follows the last one soon
-	gone    chan struct{} // closed when the exit of the runtime was dealt with, or there will be none
+	mu        sync.Mutex // also held over forks: none comes after killed is set
+	killed    bool       // asked for: its exit is no news
+	oom       bool       // the memory limit was reached, and the runtime is killed for it
+	processes int        // that there were then
+	waiting   *launching // what the runtime is started with, as long as it is not
+	exts      []*child
+	primed    atomic.Bool   // priming may still come: output goes out before answers, because no Ready follows the last one soon
+	gone      chan struct{} // closed when the exit of the runtime was dealt with, or there will be none
 }
 
 // launching is what a runtime is started with. Its files are ours until then.
@@ -191,7 +192,7 @@ func (n *generation) launchRuntime() error {
 func (n *generation) exited(status syscall.WaitStatus) {
 	defer close(n.gone)
 	n.mu.Lock()
-	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom}
+	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom, Processes: n.processes}
 	killed := n.killed
 	n.mu.Unlock()
 	if killed {

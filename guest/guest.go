@@ -240,11 +240,7 @@ func (g *Guest) handle(f wire.Frame) error {
 	case wire.KindPlatform:
 		return g.platform(f)
 	case wire.KindOutOfMemory:
-		var m wire.OutOfMemory
-		if err := f.Decode(&m); err != nil {
-			return err
-		}
-		g.outOfMemory(m)
+		g.outOfMemory()
 	case wire.KindPing:
 		var p wire.Ping
 		if err := f.Decode(&p); err != nil {

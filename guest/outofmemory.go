@@ -1,43 +1,26 @@
 package guest
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"syscall"
-
-	"thaw/guest/wire"
 )
 
-// outOfMemory ends the runtime as the kernel would at the limit. The log says what was there: the exit of a runtime
-// that was killed does not.
-func (g *Guest) outOfMemory(m wire.OutOfMemory) {
+// outOfMemory ends the runtime as the kernel would at the limit. Its exit says so, and how many processes there were.
+func (g *Guest) outOfMemory() {
 	g.mu.Lock()
 	gen := g.gen
 	g.mu.Unlock()
 	if gen == nil {
 		return
 	}
+	processes := g.others()
 	gen.mu.Lock()
-	again := gen.oom
-	gen.oom = true
+	if !gen.oom {
+		gen.oom, gen.processes = true, processes
+	}
 	gen.mu.Unlock()
-	if m.LimitMiB > 0 && !again {
-		gen.out.say(outOfMemoryLine(m, g.others())) // its exit takes the line along
-	}
 	g.procs.signalGroup(syscall.SIGKILL)
-}
-
-func outOfMemoryLine(m wire.OutOfMemory, processes int) string {
-	who := "its process"
-	if processes > 1 {
-		who = fmt.Sprintf("its %d processes", processes)
-	}
-	line := fmt.Sprintf("[thaw] Out of memory: the function has %d MB, %s held %d MB, and the runtime was killed.", m.LimitMiB, who, m.HeldBytes>>20)
-	if processes > 1 {
-		line += " A forked child has a copy of each page that it or its parent has written to since."
-	}
-	return line
 }
 
 // others counts the processes that are not the guest's own; 0: it cannot be told.

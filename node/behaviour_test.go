@@ -407,7 +407,7 @@ func TestMemoryLimit(t *testing.T) {
 	f.invoke(`{}`).ok(t)
 	a := f.tail(`{"eat":true}`)
 	a.failed(t, "Runtime.ExitError", "Runtime exited with error: signal: killed")
-	if !strings.Contains(a.log, "Error Type: Runtime.OutOfMemory") {
+	if !strings.Contains(a.log, "Error Type: Runtime.OutOfMemory") || strings.Count(a.log, "[thaw] Out of memory: the function has 128 MB, ") != 1 {
 		t.Errorf("REPORT:\n%s", a.log)
 	}
 	f.invoke(`{}`).ok(t)

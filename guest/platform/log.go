@@ -81,6 +81,8 @@ func Lines(at time.Time, e Event) []string {
 		return []string{"RequestId: " + e.RequestID + " Error: " + e.Message + "\n", e.ErrorType + "\n"}
 	case Priming:
 		return line("PRIMING RequestId: %s\tEvent: %s\tInvoke: %d of %d\n", e.RequestID, e.Event, e.Invoke, e.Of)
+	case OutOfMemory:
+		return []string{e.text() + "\n"}
 	}
 	return nil
 }
@@ -113,6 +115,24 @@ func (e Report) text() string {
 		errorType = ""
 	}
 	return text + unsuccessful("", e.Status, errorType)
+}
+
+func (e OutOfMemory) text() string {
+	who, what := "its processes", "the runtime was killed"
+	switch {
+	case e.Processes == 1:
+		who = "its process"
+	case e.Processes > 1:
+		who = fmt.Sprintf("its %d processes", e.Processes)
+	}
+	if e.Ended {
+		what = "the environment was ended"
+	}
+	text := fmt.Sprintf("[thaw] Out of memory: the function has %d MB, %s held %d MB, and %s.", e.LimitMB, who, e.HeldMB, what)
+	if e.Processes > 1 {
+		text += " A forked child has a copy of each page that it or its parent has written to since."
+	}
+	return text
 }
 
 func titled(words []string) string {
@@ -177,6 +197,7 @@ func (LogsSubscription) level() Level      { return Info }
 func (LogsDropped) level() Level           { return Warn }
 func (Fault) level() Level                 { return Warn }
 func (Priming) level() Level               { return Info }
+func (OutOfMemory) level() Level           { return Warn }
 func (e Extension) level() Level {
 	if e.State != "Ready" {
 		return Warn

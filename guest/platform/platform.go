@@ -243,6 +243,15 @@ type Priming struct {
 	Of        int    `json:"of"`
 }
 
+// OutOfMemory says what was there when the memory limit ended the runtime: the exit of what was killed does not. It is
+// ours; AWS has none.
+type OutOfMemory struct {
+	LimitMB   int   `json:"limitMB"`
+	HeldMB    int64 `json:"heldMB"`
+	Processes int   `json:"processes,omitempty"` // 0: nobody could count them
+	Ended     bool  `json:"ended,omitempty"`     // the environment ended with the runtime
+}
+
 func (InitStart) Type() string             { return "platform.initStart" }
 func (InitRuntimeDone) Type() string       { return "platform.initRuntimeDone" }
 func (InitReport) Type() string            { return "platform.initReport" }
@@ -258,6 +267,7 @@ func (LogsSubscription) Type() string      { return "platform.logsSubscription" 
 func (LogsDropped) Type() string           { return "platform.logsDropped" }
 func (Fault) Type() string                 { return "platform.fault" }
 func (Priming) Type() string               { return "platform.priming" }
+func (OutOfMemory) Type() string           { return "platform.outOfMemory" }
 
 // Decode makes an event of what json.Marshal made of one.
 func Decode(name string, b []byte) (Event, error) {
@@ -292,6 +302,8 @@ func Decode(name string, b []byte) (Event, error) {
 		return decode[Fault](b)
 	case Priming{}.Type():
 		return decode[Priming](b)
+	case OutOfMemory{}.Type():
+		return decode[OutOfMemory](b)
 	}
 	return nil, fmt.Errorf("platform event %q: unknown type", name)
 }

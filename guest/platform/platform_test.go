@@ -48,6 +48,9 @@ func every() []Event {
 		Fault{"id", "Task timed out after 3.00 seconds", "Sandbox.Timedout", true},
 		Fault{"id", "Runtime exited with error: exit status 1", "Runtime.ExitError", false},
 		Priming{"id", "warm", 1, 2},
+		OutOfMemory{128, 139, 1, false},
+		OutOfMemory{128, 171, 7, false},
+		OutOfMemory{128, 201, 0, true},
 	}
 }
 

@@ -23,7 +23,7 @@ func Records(s Schema, at time.Time, e Event) [][]byte {
 		return logsRecords(s, at, e)
 	}
 	switch v := e.(type) {
-	case Fault, Priming, LogsSubscription:
+	case Fault, Priming, OutOfMemory, LogsSubscription:
 		return nil
 	case InitReport:
 		if s == Telemetry2022July {

@@ -65,7 +65,7 @@ const (
 	KindRestored    Kind = 5  // Restored: first frame on a new host end
 	KindCredentials Kind = 6  // Credentials: what the credentials endpoint serves from now on
 	KindCredit      Kind = 7  // Credit: more bytes of a streamed response are welcome
-	KindOutOfMemory Kind = 8  // OutOfMemory: the memory limit is reached, kill the runtime as the kernel would, and say so
+	KindOutOfMemory Kind = 8  // empty: the memory limit is reached, kill the runtime as the kernel would, and say so
 	KindPing        Kind = 9  // Ping: answer Pong (proof of life)
 	KindExit        Kind = 10 // kill everything and exit
 	KindLogCredit   Kind = 11 // LogCredit: more output is welcome
@@ -189,12 +189,6 @@ type Credit struct {
 	Bytes     int64  `json:"n"`
 }
 
-// OutOfMemory says what the limit is and what the function's processes held when it was reached.
-type OutOfMemory struct {
-	LimitMiB  int   `json:"limit"`
-	HeldBytes int64 `json:"held"`
-}
-
 // LogCredit lets the guest send that much more output. The first frame after a restore is worth a whole window.
 type LogCredit struct {
 	Cost int64 `json:"n"`
@@ -312,6 +306,7 @@ type Exited struct {
 	Code        int    `json:"code"`             // -1 when ended by a signal
 	Signal      int    `json:"signal,omitempty"` // signal number
 	OutOfMemory bool   `json:"oom,omitempty"`    // ended by us on KindOutOfMemory
+	Processes   int    `json:"procs,omitempty"`  // that there were then, but for the guest; 0: not known
 	LaunchError string `json:"launch,omitempty"` // it never ran: Runtime.InvalidEntrypoint, Runtime.InvalidWorkingDir
 	LaunchText  string `json:"text,omitempty"`
 	Starved     bool   `json:"starved,omitempty"` // it never ran for want of what the sandbox gives (memory, processes, descriptors), not by the function's doing

@@ -19,16 +19,17 @@ import (
 //
 // # What happens at the limit
 //
-// The kernel's limit is the function's, the baseline, and some room for what gVisor itself needs more as its guest grows. The kernel's
-// own way at the limit is to kill the sandbox, with /tmp and all. AWS kills the runtime and keeps the rest. So it is asked to wait
-// (cgroup v1: oom_control) or to slow down (v2: memory.high), the owner is told, and the limit gives way a little while its guest kills the runtime. Where
-// that does not help, the sandbox is killed, and Exit says OutOfMemory.
+// The limit is the function's, the baseline, and some room for what gVisor itself needs more as its guest grows. The kernel's
+// own way at a limit is to kill the sandbox, with /tmp and all. AWS kills the runtime and keeps the rest. So the kernel is
+// asked to tell (cgroup v1: a threshold) or to slow down (v2: memory.high) there, and has its last word higher up; the owner
+// is told, and the limit gives way while its guest kills the runtime. Where that does not help, the sandbox is killed, and
+// Exit says OutOfMemory.
 const (
 	// overhead is that room, in bytes: page tables, gVisor's heap for open files, threads and connections, and enough file cache to work with.
 	// Measured: a guest that holds 448 MiB costs 3 MiB of kernel memory and 2 MiB of gVisor's. How much many open files cost was not measured.
 	overhead = 16 << 20
-	// giveWay is how far the limit is raised for the kill, in bytes. A guest needs some hundred KB to kill; the function goes on allocating
-	// meanwhile.
+	// giveWay is how far the limit is raised for the kill, in bytes; as much again lies below the kernel's last word. A guest
+	// needs some hundred KB to kill; the function goes on allocating meanwhile, on a busy machine for some 100 ms.
 	giveWay = cgroup.GiveWay
 	// killLimit bounds the time that the owner and its guest have for the kill.
 	killLimit = 10 * time.Second
@@ -65,7 +66,7 @@ func (s *Sandbox) limit() error {
 		return nil
 	}
 	s.memory.limit = int64(s.spec.MemoryMiB)<<20 + s.memory.baseline + overhead
-	events, err := s.group.MemoryEvents()
+	events, err := s.group.MemoryEvents(s.memory.limit)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (s *Sandbox) atLimit() {
 		if held < s.memory.limit-overhead/2 && s.group.LimitMemory(s.memory.limit) == nil {
 			return
 		}
-		if held >= s.memory.limit+giveWay-overhead/2 || time.Now().After(end) {
+		if held >= s.memory.limit+giveWay+cgroup.GiveWay-overhead/2 || time.Now().After(end) {
 			log.Warn("memory limit passed and nobody killed the runtime: the sandbox ends", "held", held, "limit", s.memory.limit)
 			s.memory.killed.Store(true)
 			s.group.Kill()

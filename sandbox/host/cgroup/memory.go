@@ -11,11 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// GiveWay is how far a limit can be raised for a while, for somebody in the group to be killed, in bytes: see LimitMemory.
+// GiveWay is how far above a limit the kernel's last word lies, in bytes: room for somebody in the group to be killed.
 const GiveWay = 64 << 20
 
-// LimitMemory sets the group's limit, in bytes. In v1 it is the kernel's last word, and the group waits there
-// (oom_control); in v2 it is where the kernel begins to slow the group down, and its last word lies GiveWay above.
+// LimitMemory sets the group's limit, in bytes. In v2 it is where the kernel begins to slow the group down. In v1 it is
+// where MemoryEvents has news; it fails where the group holds more that cannot be dropped. The kernel's last word lies
+// GiveWay above. There a group of v1 waits (oom_control), but for its system calls, which get ENOMEM: gVisor's, which
+// are about its functions' pages, so that a function that came so far would see its own memory fail.
 func (g *Group) LimitMemory(limit int64) error {
 	if g.c.onlyV2() {
 		if err := g.write("memory", "memory.max", strconv.FormatInt(limit+GiveWay, 10)); err != nil {
@@ -23,7 +25,11 @@ func (g *Group) LimitMemory(limit int64) error {
 		}
 		return g.write("memory", "memory.high", strconv.FormatInt(limit, 10))
 	}
-	return g.write("memory", "memory.limit_in_bytes", strconv.FormatInt(limit, 10))
+	// The first drops file cache above it.
+	if err := g.write("memory", "memory.limit_in_bytes", strconv.FormatInt(limit, 10)); err != nil {
+		return err
+	}
+	return g.write("memory", "memory.limit_in_bytes", strconv.FormatInt(limit+GiveWay, 10))
 }
 
 // LimitCPU gives the group so many cores' worth of time; 0: no limit.
@@ -101,13 +107,14 @@ func (g *Group) OOMKilled() bool {
 
 // MemoryEvents tells when the group is at its limit.
 type MemoryEvents struct {
-	g *Group
-	f *os.File // v1: an eventfd; v2: memory.events
-	n int64    // v2: the count that was seen
+	g     *Group
+	f     *os.File // v1: an eventfd; v2: memory.events
+	n     int64    // v2: the count that was seen
+	limit int64    // v1, in bytes
 }
 
-// MemoryEvents asks the kernel to wait, or to slow down, at the limit, and to say so.
-func (g *Group) MemoryEvents() (*MemoryEvents, error) {
+// MemoryEvents asks the kernel to say when the group is at its limit, which LimitMemory sets next.
+func (g *Group) MemoryEvents(limit int64) (*MemoryEvents, error) {
 	if g.c.onlyV2() {
 		if err := g.write("memory", "memory.oom.group", "1"); err != nil { // half a sandbox is none
 			return nil, err
@@ -122,21 +129,32 @@ func (g *Group) MemoryEvents() (*MemoryEvents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory events: %w", err)
 	}
-	e := &MemoryEvents{g: g, f: os.NewFile(uintptr(fd), "memory events")}
-	control, err := os.OpenFile(g.file("memory", "memory.oom_control"), os.O_RDWR, 0)
-	if err == nil {
-		defer control.Close()
-		// Source: Documentation/admin-guide/cgroup-v1/memory.rst, "OOM Control".
-		err = g.write("memory", "cgroup.event_control", fmt.Sprintf("%d %d", fd, control.Fd()))
-		if err == nil {
-			_, err = control.WriteString("1")
-		}
+	e := &MemoryEvents{g: g, f: os.NewFile(uintptr(fd), "memory events"), limit: limit}
+	// Source: Documentation/admin-guide/cgroup-v1/memory.rst, "Memory thresholds" and "OOM Control".
+	err = errors.Join(e.ask(fd, "memory.oom_control", ""), g.write("memory", "memory.oom_control", "1"))
+	for _, above := range beyond {
+		err = errors.Join(err, e.ask(fd, "memory.usage_in_bytes", fmt.Sprint(" ", limit+above)))
 	}
 	if err != nil {
 		e.Close()
 		return nil, fmt.Errorf("memory events: %w", err)
 	}
 	return e, nil
+}
+
+// beyond are how far above the limit a group of v1 is looked at, in bytes. The limit alone is not enough: the kernel tells
+// of a crossing when it counts, every some hundred pages, so a group that has dropped a little below in between and comes
+// back has crossed nothing.
+var beyond = []int64{0, 4 << 20, 12 << 20, 28 << 20}
+
+// ask has the kernel of v1 tell what happens to a file of the group.
+func (e *MemoryEvents) ask(fd int, name, argument string) error {
+	f, err := os.Open(e.g.file("memory", name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return e.g.write("memory", "cgroup.event_control", fmt.Sprintf("%d %d%s", fd, f.Fd(), argument))
 }
 
 // Wait returns false when the events were closed.
@@ -164,7 +182,7 @@ func (e *MemoryEvents) Wait() bool {
 	}
 }
 
-// Reached says whether the group is at its limit now.
+// Reached says whether the group is at its limit now, by what cannot be dropped: in v1 file cache is dropped here.
 func (e *MemoryEvents) Reached() bool {
 	if e.g.c.onlyV2() {
 		b, err := os.ReadFile(e.g.file("memory", "memory.events"))
@@ -176,13 +194,22 @@ func (e *MemoryEvents) Reached() bool {
 		e.n = n
 		return news
 	}
-	b, err := os.ReadFile(e.g.file("memory", "memory.oom_control"))
+	b, err := os.ReadFile(e.g.file("memory", "memory.usage_in_bytes"))
 	if err != nil {
 		return false
 	}
-	n, err := sumFields(b, "under_oom")
-	return err == nil && n > 0
+	used, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil || used < e.limit { // the kernel tells of the way down, too
+		return false
+	}
+	if held, err := e.g.MemoryHeld(); err == nil && held < e.limit-dropped {
+		e.g.LimitMemory(e.limit - dropped) //nolint:errcheck // as far as it can
+	}
+	return e.g.LimitMemory(e.limit) != nil
 }
+
+// dropped is how much file cache is dropped at a time when a group comes to its limit by that, in bytes.
+const dropped = 8 << 20
 
 func (e *MemoryEvents) Close() error {
 	err := e.f.Close()
