@@ -41,7 +41,7 @@ func TestInvoke(t *testing.T) { // C-069, C-071, C-073, C-077, C-080, C-081
 	}
 	got := w.do("POST", base+"/orders/invocations", "", "X-Amzn-Trace-Id", "Root=1-2-3", "X-Amz-Client-Context", base64.StdEncoding.EncodeToString([]byte(`{"custom":{}}`)))
 	q := w.runner.last(t)
-	if string(q.Event) != "{}" || q.TraceID != "Root=1-2-3" || q.ClientContext != `{"custom":{}}` || q.RequestID != got.header.Get("x-amzn-RequestId") {
+	if string(q.Event) != "{}" || !strings.HasPrefix(q.TraceID, "Root=1-2-3;Lineage=1:") || q.ClientContext != `{"custom":{}}` || q.RequestID != got.header.Get("x-amzn-RequestId") {
 		t.Errorf("asked %+v", q)
 	}
 	w.runner.answer = func(context.Context, *pool.Request) (*function.Outcome, error) {
