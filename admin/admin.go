@@ -11,6 +11,9 @@
 //	GET  /v1/backup          a backup (package backup); records=only leaves out code packages
 //	GET  /v1/async           []Backlog
 //	POST /v1/async/purge     []Backlog, what was forgotten; function=
+//	GET  /v1/keys            []access.Key; POST adds one -> NewKey; DELETE /v1/keys/ID
+//	GET  /v1/roles           []access.Role; PUT one -> access.Role; DELETE /v1/roles/NAME
+//	POST /v1/session         access.Temporary of the account's root
 //	POST /v1/drain           202; the server finishes what runs and ends
 //	GET  /v1/snapshots       []Snapshot
 //	POST /v1/snapshots/refresh   Snapshot, when the new generation is current; version=, here and below
@@ -34,6 +37,7 @@ import (
 	"strconv"
 	"time"
 
+	"thaw/access"
 	"thaw/execenv"
 	"thaw/logpattern"
 	"thaw/logstore"
@@ -135,6 +139,7 @@ type Options struct {
 	Snapshots    Snapshots // nil: the sandbox makes none
 	Backup       Backup
 	Events       Events
+	Access       *access.Store
 	Log          *slog.Logger
 }
 
@@ -172,6 +177,7 @@ func Open(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	s.snapshotRoutes(mux)
 	s.eventRoutes(mux)
+	s.accessRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },

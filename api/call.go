@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thaw/access"
 	"thaw/function"
 )
 
@@ -27,8 +28,10 @@ type call struct {
 	label   string // of the path, decoded: what the operation is about
 	labels  labels // of the path, decoded, with the first one
 	body    []byte
-	values  url.Values // of the query, parsed on first use
-	service Service    // that the request is for; nil: Lambda
+	values  url.Values     // of the query, parsed on first use
+	service Service        // that the request is for; nil: Lambda
+	verify  bool           // the signature
+	caller  *access.Caller // who asks: the root where no signature is verified
 }
 
 const (
@@ -62,7 +65,7 @@ func newRequestID() string {
 // answer takes the order of checks of the service: authentication, shape of the request, then the operation's own.
 func (c *call) answer() error {
 	c.service = c.s.service(c.r)
-	if c.s.Guard != nil {
+	if c.s.Guard != nil && c.guarded() {
 		if err := c.s.Guard(c.r); err != nil {
 			return fail("AccessDeniedException", "%v", err)
 		}
@@ -78,7 +81,7 @@ func (c *call) answer() error {
 	if c.op == nil {
 		return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
 	}
-	a, err := c.s.auth.begin(c.r, c.s.Verify)
+	a, err := c.begin("lambda")
 	if err != nil {
 		c.swallow()
 		return err
@@ -96,13 +99,10 @@ func (c *call) answer() error {
 		return err
 	}
 	defer release()
-	if c.s.Verify {
+	if c.verify {
 		if err := c.s.auth.verify(c.r, a, c.body); err != nil {
 			return err
 		}
-	}
-	if c.op.serve == nil {
-		return notImplemented(c.op.name)
 	}
 	for i, label := range c.labels {
 		if strings.IndexByte(label, '%') < 0 {
@@ -113,7 +113,26 @@ func (c *call) answer() error {
 		}
 	}
 	c.label = c.labels[0]
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	if c.op.serve == nil {
+		return notImplemented(c.op.name)
+	}
 	return c.op.serve(c)
+}
+
+// guarded says whether the guard is asked. It stands in the place of signatures: where a key has made them needed it
+// does not.
+func (c *call) guarded() bool { return c.s.Verify || !c.verify }
+
+// begin reads the signature and says who asks. Where no signature is verified it is the account's root.
+func (c *call) begin(service string) (signature, error) {
+	sig, err := c.s.auth.begin(c.r, c.verify, service)
+	if c.caller = sig.caller; c.caller == nil && !c.verify {
+		c.caller = &c.s.auth.root
+	}
+	return sig, err
 }
 
 func (c *call) operation() string {

@@ -74,6 +74,7 @@ var kinds = map[string]kind{
 	"IncompleteSignatureException":        {403, "message", ""},
 	"UnrecognizedClientException":         {403, "message", ""},
 	"InvalidSignatureException":           {403, "message", ""},
+	"ExpiredTokenException":               {403, "message", ""},
 
 	"RequestTimeoutException": {408, "message", user},
 

@@ -72,7 +72,7 @@ func (c *call) answerURL(t urlTarget) error {
 		// A page that a function shows in the path form would be one of the API's origin, and the guard (0007) would
 		// take its requests. Sandboxed, it is of no origin at all.
 		c.w.Header()["Content-Security-Policy"] = []string{pageSandbox}
-		if check := c.s.URLDoor.Host; check != nil {
+		if check := c.s.URLDoor.Host; check != nil && c.guarded() {
 			if err := check(c.r); err != nil {
 				return fail("AccessDeniedException", "%v", err)
 			}

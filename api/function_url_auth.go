@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"thaw/access"
 	"thaw/function"
 	"thaw/trigger"
 )
@@ -33,7 +34,7 @@ func (u *urlCall) receive() (caller *trigger.Caller, release func(), err error) 
 		return nil, nil, u.deny()
 	}
 	if u.config.AuthType != function.URLSigned {
-		if !function.AllowsURL(u.entry.Record.Policies[u.to.Qualifier], u.s.Plane.Strict) {
+		if d := access.MayCallURL(&access.Caller{}, u.entry.Record, u.to.Qualifier, u.config.AuthType, u.s.Plane.Strict, u.context()); !d.OK() {
 			u.swallow()
 			return nil, nil, u.deny()
 		}
@@ -44,28 +45,31 @@ func (u *urlCall) receive() (caller *trigger.Caller, release func(), err error) 
 		u.swallow()
 		return nil, nil, u.deny()
 	}
-	if check := u.s.URLDoor.Strangers; check != nil {
+	if check := u.s.URLDoor.Strangers; check != nil && u.guarded() {
 		if err := check(u.r); err != nil {
 			return nil, nil, fail("AccessDeniedException", "%v", err)
 		}
 	}
-	sig, err := u.s.auth.begin(u.r, u.s.Verify)
+	sig, err := u.begin("lambda")
 	if err != nil {
 		u.swallow()
 		return nil, nil, err
 	}
+	who := u.call.caller
+	if !access.MayCallURL(who, u.entry.Record, u.to.Qualifier, u.config.AuthType, true, u.context()).OK() {
+		u.swallow()
+		return nil, nil, u.deny()
+	}
 	if release, err = u.readBody(invokeLimit); err != nil {
 		return nil, nil, err
 	}
-	if u.s.Verify {
+	if u.verify {
 		if err := u.s.auth.verify(u.r, sig, u.body); err != nil {
 			release()
 			return nil, nil, err
 		}
 	}
-	// Keys of this server are its account's own: as on AWS, they need no statement in the function's policy.
-	account := u.to.Account
-	return &trigger.Caller{AccessKey: sig.accessKey, ARN: "arn:" + u.entry.Record.Partition + ":iam::" + account + ":root", UserID: account}, release, nil
+	return &trigger.Caller{AccessKey: sig.accessKey, Account: who.Account, ARN: who.ARN, UserID: who.ID}, release, nil
 }
 
 // preflight reads what the URL says about pages, and answers the browser's question before a request, when it is one.

@@ -82,9 +82,6 @@ func (c *call) foreignLayer(arn string) error {
 		partitionOf(c.region), c.s.AccountID, c.op.action(), arn, c.op.action())
 }
 
-// action is the name of an operation in policies.
-func (op *operation) action() string { return "lambda:" + op.name }
-
 // readLayerVersion is readLayer for operations about one version.
 func (c *call) readLayerVersion(in form) (t layerTarget, err error) {
 	if t, err = c.readLayer(in); err != nil {

@@ -27,8 +27,6 @@ var errStaleLayerPolicy = fail("PreconditionFailedException",
 	"The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id")
 
 // layerStatement is a statement as policies show it.
-//
-// Differs: it is kept and shown, and decides nothing: there is one account.
 type layerStatement struct {
 	Sid, Effect string
 	Principal   any

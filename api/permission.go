@@ -82,8 +82,6 @@ func text(s *string) string {
 }
 
 // AddPermission: POST /2015-03-31/functions/{FunctionName}/policy?Qualifier= -> 201. Supported.
-//
-// Differs: policies decide at function URLs alone.
 func (c *call) addPermission() error {
 	var in addPermissionInput
 	t, err := c.read(readNames, &in)

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"net/http"
 
+	"thaw/access"
 	"thaw/async"
 	"thaw/controlplane"
 	"thaw/function"
@@ -36,11 +37,14 @@ type Options struct {
 
 	AccountID   string       // 12 digits
 	Region      string       // of requests that name none; empty: us-east-1
-	Credentials []Credential // who may sign
-	// Verify refuses requests that none of Credentials signed. Otherwise any credential, or none, will do, and only its region is read.
+	Credentials []Credential // of the account's root, who may do everything
+	// Access knows the keys of others, roles and sessions; nil: there are none.
+	Access *access.Store
+	// Verify refuses requests that nobody signed whom Credentials or Access knows. Otherwise, and while Access has no keys,
+	// any credential, or none, will do, and only its region is read.
 	Verify bool
 	// Guard refuses requests before anything else is looked at; its error is told to the sender. nil: none. It is for a
-	// server that does not Verify.
+	// server that does not Verify, and asked as long as Access has no keys.
 	Guard func(*http.Request) error
 	// URLDoor is what stands before function URLs instead of Guard.
 	URLDoor URLDoor
@@ -72,7 +76,7 @@ func New(o Options) (*Server, error) {
 		o.Region = "us-east-1"
 	}
 	s := &Server{
-		Options: o, view: o.Plane.View(), router: newRouter(), auth: newVerifier(o.Credentials, o.Plane.Now),
+		Options: o, view: o.Plane.View(), router: newRouter(), auth: newVerifier(&o, o.Plane.Now),
 		uploads: make(chan struct{}, maxUploads), bigBodies: make(chan struct{}, maxBigBodies),
 	}
 	if err := sweepUploads(o.Uploads); err != nil {
@@ -85,7 +89,16 @@ func New(o Options) (*Server, error) {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{s: s, w: w, r: r, id: newRequestID()}
+	s.serve(w, r, s.Verify || s.Access != nil && s.Access.Signed())
+}
+
+// Signed answers requests that must be signed, whatever Verify says: on a listener that others than its user reach.
+func (s *Server) Signed() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, true) })
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, verify bool) {
+	c := &call{s: s, w: w, r: r, id: newRequestID(), verify: verify}
 	w.Header()["X-Amzn-Requestid"] = []string{c.id}
 	var err error
 	if u, ok := s.urlOf(r); ok {

@@ -15,6 +15,7 @@ import (
 	signer "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"thaw/api"
+	"thaw/iam"
 )
 
 // other is a service that says what it was given.
@@ -25,6 +26,7 @@ func (other) Target() string { return "Logs_20140328." }
 func (other) Serve(w http.ResponseWriter, _ *http.Request, operation, region string, body []byte) {
 	fmt.Fprintf(w, "%s %s %s", operation, region, body)
 }
+func (other) Needs(*http.Request, string, string, []byte) []iam.Ask { return nil }
 func (other) Refuse(w http.ResponseWriter, code, message string) {
 	http.Error(w, code+": "+message, http.StatusTeapot)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"thaw/access"
 )
 
 // AWS Signature Version 4, as a server checks it. Source: AWS IAM User Guide, "Create a signed AWS API request", and the vectors of
@@ -36,23 +39,28 @@ type signature struct {
 	query                            bool   // presigned
 	expires                          time.Duration
 	token                            string
+	secret                           string         // of the access key, when begin has found it
+	caller                           *access.Caller // whose the access key is, too
 	// payload is the hash of the body that the client stated, when begin has found the signature to be valid for it.
 	// Empty: the signature is checked when the body is known.
 	payload string
 }
 
-// verifier checks signatures against a fixed set of credentials.
+// verifier checks signatures against a fixed set of credentials, which are the root's, and those that others know of.
 type verifier struct {
 	credentials map[string]Credential
+	root        access.Caller
+	others      *access.Store // nil: there are none
 	now         func() time.Time
 	keys        atomic.Pointer[map[scope][]byte] // signing keys; deriving one costs four MACs
 	mu          sync.Mutex                       // writers of keys
 }
 
-type scope struct{ accessKey, date, region, service string }
+type scope struct{ secret, date, region, service string }
 
-func newVerifier(credentials []Credential, now func() time.Time) *verifier {
-	v := &verifier{credentials: make(map[string]Credential, len(credentials)), now: now}
+func newVerifier(o *Options, now func() time.Time) *verifier {
+	credentials := o.Credentials
+	v := &verifier{credentials: make(map[string]Credential, len(credentials)), root: access.RootOf(o.AccountID), others: o.Access, now: now}
 	for _, c := range credentials {
 		v.credentials[c.AccessKeyID] = c
 	}
@@ -60,15 +68,10 @@ func newVerifier(credentials []Credential, now func() time.Time) *verifier {
 	return v
 }
 
-// begin reads the signature of a request. With strict it refuses everything that can be refused before the body is
-// read: with a stated hash of the body that is every signature that is not valid. Without strict it takes the region if
-// there is one and asks for nothing.
-func (v *verifier) begin(r *http.Request, strict bool) (signature, error) {
-	return v.beginFor(r, strict, "lambda")
-}
-
-// beginFor is begin for requests to another service.
-func (v *verifier) beginFor(r *http.Request, strict bool, service string) (signature, error) {
+// begin reads the signature of a request to a service. With strict it refuses everything that can be refused before the
+// body is read: with a stated hash of the body that is every signature that is not valid. Without strict it takes the
+// region if there is one and asks for nothing.
+func (v *verifier) begin(r *http.Request, strict bool, service string) (signature, error) {
 	sig, err := readSignature(r)
 	if !strict {
 		if !validRegion(sig.region) {
@@ -196,9 +199,8 @@ func badSignature(format string, v ...any) error {
 }
 
 func (v *verifier) precheck(sig *signature, service string) error {
-	credential, ok := v.credentials[sig.accessKey]
-	if !ok || credential.SessionToken != "" && subtle.ConstantTimeCompare([]byte(credential.SessionToken), []byte(sig.token)) != 1 {
-		return fail("UnrecognizedClientException", "The security token included in the request is invalid.")
+	if err := v.find(sig); err != nil {
+		return err
 	}
 	if sig.service != service {
 		return badSignature("Credential should be scoped to correct service: '%s'.", service)
@@ -226,6 +228,30 @@ func (v *verifier) precheck(sig *signature, service string) error {
 	if earliest := now.Add(-maxSkew); t.Before(earliest) {
 		return badSignature("Signature expired: %s is now earlier than %s (%s - 5 min.)", sig.time, earliest.Format(amzTime), now.Format(amzTime))
 	}
+	return nil
+}
+
+// find gives a signature the secret of its access key, and whose it is.
+func (v *verifier) find(sig *signature) error {
+	unknown := fail("UnrecognizedClientException", "The security token included in the request is invalid.")
+	if c, ok := v.credentials[sig.accessKey]; ok {
+		if c.SessionToken != "" && subtle.ConstantTimeCompare([]byte(c.SessionToken), []byte(sig.token)) != 1 {
+			return unknown
+		}
+		sig.secret, sig.caller = c.SecretAccessKey, &v.root
+		return nil
+	}
+	if v.others == nil {
+		return unknown
+	}
+	secret, who, err := v.others.Find(sig.accessKey, sig.token)
+	switch {
+	case errors.Is(err, access.ErrExpired):
+		return fail("ExpiredTokenException", "The security token included in the request is expired")
+	case err != nil:
+		return unknown
+	}
+	sig.secret, sig.caller = secret, &who
 	return nil
 }
 
@@ -322,11 +348,11 @@ func mac(key, data []byte) []byte {
 }
 
 func (v *verifier) signingKey(sig *signature) []byte {
-	sc := scope{sig.accessKey, sig.date, sig.region, sig.service}
+	sc := scope{sig.secret, sig.date, sig.region, sig.service}
 	if key := (*v.keys.Load())[sc]; key != nil {
 		return key
 	}
-	key := mac([]byte("AWS4"+v.credentials[sig.accessKey].SecretAccessKey), []byte(sig.date))
+	key := mac([]byte("AWS4"+sig.secret), []byte(sig.date))
 	key = mac(key, []byte(sig.region))
 	key = mac(key, []byte(sig.service))
 	key = mac(key, []byte("aws4_request"))

@@ -25,7 +25,7 @@ const (
 var exampleTime = time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)
 
 func exampleVerifier(now time.Time) *verifier {
-	return newVerifier([]Credential{{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret}}, func() time.Time { return now })
+	return newVerifier(&Options{Credentials: []Credential{{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret}}}, func() time.Time { return now })
 }
 
 // received is how a request looks to a server.
@@ -115,7 +115,7 @@ func arrive(t testing.TB, r *http.Request, body string) *http.Request {
 }
 
 func authenticate(v *verifier, r *http.Request, body string) error {
-	sig, err := v.begin(r, true)
+	sig, err := v.begin(r, true, "lambda")
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func TestStatedHashes(t *testing.T) {
 	const target, body = "/2015-03-31/functions", `{"a":1}`
 	v := exampleVerifier(exampleTime)
 	r := signed(t, "POST", target, body, state(hashOf([]byte(body))))
-	sig, err := v.begin(r, true)
+	sig, err := v.begin(r, true, "lambda")
 	if err != nil || sig.payload == "" {
 		t.Errorf("a good signature: %+v, %v", sig, err)
 	}
@@ -237,11 +237,11 @@ func TestStatedHashes(t *testing.T) {
 	wantCode(t, v.verify(r, sig, nil), "InvalidSignatureException", mismatch)
 
 	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Signature=", "Signature=0", 1))
-	_, err = v.begin(r, true)
+	_, err = v.begin(r, true, "lambda")
 	wantCode(t, err, "InvalidSignatureException", mismatch)
 
 	r = signed(t, "POST", target, body)
-	if sig, err := v.begin(r, true); err != nil || sig.payload != "" {
+	if sig, err := v.begin(r, true, "lambda"); err != nil || sig.payload != "" {
 		t.Errorf("without a hash the body decides: %+v, %v", sig, err)
 	}
 }
@@ -297,7 +297,7 @@ func TestPresigned(t *testing.T) { // C-132
 }
 
 func TestSessionTokens(t *testing.T) {
-	v := newVerifier([]Credential{{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret, SessionToken: "t"}}, func() time.Time { return exampleTime })
+	v := newVerifier(&Options{Credentials: []Credential{{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret, SessionToken: "t"}}}, func() time.Time { return exampleTime })
 	wantCode(t, authenticate(v, signed(t, "GET", "/", ""), ""), "UnrecognizedClientException", "The security token included in the request is invalid.")
 	if err := authenticate(v, signed(t, "GET", "/", "", func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "t") }), ""); err != nil {
 		t.Error(err)
@@ -305,7 +305,7 @@ func TestSessionTokens(t *testing.T) {
 }
 
 func TestWithoutVerificationOnlyTheRegionIsRead(t *testing.T) {
-	v := newVerifier(nil, time.Now)
+	v := newVerifier(&Options{}, time.Now)
 	cases := []struct {
 		name   string
 		edit   func(*http.Request)
@@ -330,7 +330,7 @@ func TestWithoutVerificationOnlyTheRegionIsRead(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", "/", nil)
 			c.edit(r)
-			if sig, err := v.begin(r, false); err != nil || sig.region != c.region {
+			if sig, err := v.begin(r, false, "lambda"); err != nil || sig.region != c.region {
 				t.Errorf("region %q, %v; want %q", sig.region, err, c.region)
 			}
 		})
@@ -372,7 +372,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				sig, err := v.begin(r, true)
+				sig, err := v.begin(r, true, "lambda")
 				if err == nil {
 					err = v.verify(r, sig, bytesBody)
 				}

@@ -2,7 +2,6 @@ package function
 
 import (
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -72,18 +71,4 @@ func (next *viewSnapshot) moveURLs(was, is *Record, inPlace bool) {
 	for q, u := range is.URLs {
 		next.urls[u.ID] = OfURL{is.Key, q}
 	}
-}
-
-// AllowsURL says whether a policy lets anybody at all call a URL without authorization. both asks for the second
-// permission, too: AWS wants it of URLs made since October 2025. Source: Lambda Developer Guide, "Control access to
-// Lambda function URLs".
-func AllowsURL(policy []Permission, both bool) bool {
-	allows := func(action string) bool {
-		return slices.ContainsFunc(policy, func(p Permission) bool {
-			return p.Anybody && (p.Action == action || p.Action == "lambda:*" || p.Action == "*") &&
-				(p.URLAuthType == "" || p.URLAuthType == URLOpen) && (p.ViaURL == nil || *p.ViaURL) &&
-				p.SourceARN == "" && p.SourceAccount == "" && p.EventToken == "" && p.Organisation == "" // an anonymous sender has none of them
-		})
-	}
-	return allows("lambda:InvokeFunctionUrl") && (!both || allows("lambda:InvokeFunction"))
 }

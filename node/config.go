@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"thaw/access"
 	"thaw/async"
 	"thaw/sandbox/host/network"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Credentials     string `knob:"credentials" help:"file of access keys, in the form of ~/.aws/credentials; requests must then be signed with one of them"`
 	AccessKeyID     string `knob:"access-key-id" noflag:"yes" help:"one access key, with secret-access-key, instead of a credentials file"`
 	SecretAccessKey string `knob:"secret-access-key" noflag:"yes" secret:"yes" help:"the secret of access-key-id"`
+	Access          string `knob:"access" help:"folder of access keys, roles and what temporary credentials are made with; several servers may share it; access in the data folder unless given"`
 	Unsigned        string `knob:"unsigned" default:"same-user" one:"same-user,everyone" help:"who of this host may send requests when there are no credentials: same-user, processes of the server's user, of root, and of the user that called sudo; everyone, all users"`
 	AllowedHosts    string `knob:"allowed-hosts" help:"names of this host, separated by commas, that requests without a signature may be addressed to, beside localhost and its addresses; .example.test stands for all names below it"`
 
@@ -267,11 +269,19 @@ func (c *Config) Validate() error {
 	switch loopback, err := c.loopback(); {
 	case err != nil:
 		errs = append(errs, fmt.Errorf("listen: %w", err))
-	case !loopback && c.Credentials == "" && c.AccessKeyID == "":
+	case !loopback && c.Credentials == "" && c.AccessKeyID == "" && !access.HasKeys(c.AccessDir()):
 		errs = append(errs, fmt.Errorf("listen: %s can be reached from other hosts, and without credentials anybody there could run code here: "+
-			"give --credentials FILE (or THAW_ACCESS_KEY_ID and THAW_SECRET_ACCESS_KEY), or listen on 127.0.0.1", c.Listen))
+			"give --credentials FILE (or THAW_ACCESS_KEY_ID and THAW_SECRET_ACCESS_KEY), make keys with thaw key add, or listen on 127.0.0.1", c.Listen))
 	}
 	return errors.Join(errs...)
+}
+
+// AccessDir is the folder of access keys and roles.
+func (c *Config) AccessDir() string {
+	if c.Access == "" {
+		return filepath.Join(c.DataDir, "access")
+	}
+	return c.Access
 }
 
 // loopback says whether only this host can reach Listen.

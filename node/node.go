@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"thaw/access"
 	"thaw/admin"
 	"thaw/api"
 	"thaw/async"
@@ -68,6 +69,7 @@ type Node struct {
 	starter   *starter
 	snapshots *snapstart.Service // nil where the sandbox has none
 	backlog   *backlog.Store
+	access    *access.Store
 	events    *async.Queue
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
@@ -108,6 +110,9 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	n.undo.Add(func() error { store.Close(); return nil })
 	n.complete = store.Complete
+	if n.access, err = access.Open(access.Options{Dir: cfg.AccessDir(), Account: cfg.AccountID, Log: n.log, Now: cfg.now}); err != nil {
+		return err
+	}
 	if n.backlog, err = backlog.Open(ctx, backlog.Options{Dir: dir("async"), Log: n.log}); err != nil {
 		return err
 	}
@@ -296,7 +301,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store) error {
 	if err != nil {
 		return err
 	}
-	o := api.Options{Plane: n.plane, Signing: configs, AccountID: n.cfg.AccountID, Credentials: who, Verify: len(who) > 0 || !loopback,
+	o := api.Options{Plane: n.plane, Signing: configs, AccountID: n.cfg.AccountID, Credentials: who, Access: n.access, Verify: len(who) > 0 || !loopback,
 		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
@@ -392,7 +397,7 @@ func (n *Node) listen(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
-		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}}
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}, Access: n.access}
 	if n.snapshots != nil {
 		private.Snapshots = n.snapshots
 	}
@@ -446,7 +451,12 @@ func (n *Node) Health() admin.Health {
 	default:
 	}
 	return admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates,
-		Started: n.started, Account: n.cfg.AccountID, Signed: n.cfg.AccessKeyID != "" || n.cfg.Credentials != "", Draining: draining}
+		Started: n.started, Account: n.cfg.AccountID, Signed: n.signed(), Draining: draining}
+}
+
+// signed says whether requests must be signed.
+func (n *Node) signed() bool {
+	return n.cfg.AccessKeyID != "" || n.cfg.Credentials != "" || n.access.Signed()
 }
 
 // AskDrain asks for the end of the server; whoever runs it sees Drained and calls Close.

@@ -41,7 +41,7 @@ type Request struct {
 }
 
 // Caller is who signed a request.
-type Caller struct{ AccessKey, ARN, UserID string }
+type Caller struct{ AccessKey, Account, ARN, UserID string }
 
 // The event. The order of the members is that of AWS's samples.
 type (
@@ -108,7 +108,7 @@ func (r *Request) Event() ([]byte, error) {
 	}
 	if c := r.Caller; c != nil {
 		e.RequestContext.AccountID = r.Account
-		e.RequestContext.Authorizer = &authorizer{iam{AccessKey: c.AccessKey, AccountID: r.Account, CallerID: c.UserID, UserARN: c.ARN, UserID: c.UserID}}
+		e.RequestContext.Authorizer = &authorizer{iam{AccessKey: c.AccessKey, AccountID: c.Account, CallerID: c.UserID, UserARN: c.ARN, UserID: c.UserID}}
 	}
 	if len(r.Body) > 0 {
 		body := string(r.Body)

@@ -47,7 +47,7 @@ func TestEvents(t *testing.T) {
 		{"a form is binary", text("application/x-www-form-urlencoded", "a=b")},
 		{"a body without a type is binary", text("", "abc")},
 		{"signed: the function learns who, and not how to be them", func(r *Request) {
-			r.Caller = &Caller{"AKIA", "arn:aws:iam::123456789012:root", "123456789012"}
+			r.Caller = &Caller{"AKIA", "123456789012", "arn:aws:iam::123456789012:root", "123456789012"}
 			r.Header = map[string][]string{"Authorization": {"AWS4-HMAC-SHA256 secret"}, "X-Amz-Security-Token": {"secret"}, "X-Amz-Date": {"20261120T090000Z"}}
 		}},
 	} {

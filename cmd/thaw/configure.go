@@ -51,6 +51,11 @@ boto3 1.28, and the SDKs of 2023; older ones need --endpoint-url.`,
 		if err != nil {
 			return err
 		}
+		if keys, err := server.config.Keys(); err == nil && len(keys) == 0 && server.Client != nil {
+			if h, err := server.Health(cmd.Context()); err == nil && h.Signed {
+				return misuse{errors.New("the server has keys of its own: thaw key add USER --policy FILE makes one, and prints a profile for ~/.aws/credentials")}
+			}
+		}
 		out, err := writeProfile(profile, server.endpoint, cmp.Or(t.region, region()), server.config)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 
@@ -103,7 +104,7 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 	if err != nil {
 		return err
 	}
-	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), id, secret)
+	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")})
 	d.snapshots, d.strict = health.Sandbox == "gvisor", c.Strict
 	if !d.snapshots {
 		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor, they are shown\n", health.Sandbox)

@@ -46,11 +46,24 @@ func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Cli
 	if s.Client != nil && t.region == "" && !regionIsSet() {
 		t.region = s.regionOf(cmd.Context(), function)
 	}
-	id, secret, err := accessKey(s.config)
+	key, err := s.signer(cmd.Context())
 	if err != nil {
 		return nil, err
 	}
-	return newClient(s.endpoint, cmp.Or(t.region, region()), id, secret), nil
+	return newClient(s.endpoint, cmp.Or(t.region, region()), key), nil
+}
+
+// signer is what requests to a server are signed with. On this host a server that wants signatures, and was given no key by
+// its configuration, gives credentials of its own for an hour.
+func (s found) signer(ctx context.Context) (aws.Credentials, error) {
+	if keys, err := s.config.Keys(); err == nil && len(keys) == 0 && s.Client != nil && s.closed == nil {
+		if h, err := s.Health(ctx); err == nil && h.Signed {
+			t, err := s.Session(ctx)
+			return aws.Credentials{AccessKeyID: t.AccessKeyID, SecretAccessKey: t.SecretAccessKey, SessionToken: t.SessionToken}, err
+		}
+	}
+	id, secret, err := accessKey(s.config)
+	return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")}, err
 }
 
 // reach finds the server of a target. One that is named by its URL has no admin socket here.
@@ -148,11 +161,11 @@ func region() string {
 }
 
 // newClient makes a client that asks once and waits as long as a function may run.
-func newClient(endpoint, region, id, secret string) *lambda.Client {
+func newClient(endpoint, region string, key aws.Credentials) *lambda.Client {
 	return lambda.New(lambda.Options{
 		BaseEndpoint: &endpoint,
 		Region:       region,
-		Credentials:  credentials.NewStaticCredentialsProvider(id, secret, os.Getenv("AWS_SESSION_TOKEN")),
+		Credentials:  credentials.StaticCredentialsProvider{Value: key},
 		Retryer:      aws.NopRetryer{},
 		HTTPClient:   wholebody.Client(nil),
 	})

@@ -25,6 +25,8 @@ var allowed = map[string]row{
 	"runtimes/java":  {"", "the client of Java, as files"},
 	"logstore":       {"logpattern", "the lines of functions on disk, whoever writes or asks"},
 	"trigger":        {"", "requests as events and answers as responses: pure, so it imports nothing"},
+	"iam":            {"", "policies and their evaluation: pure, so it imports nothing"},
+	"access":         {"function iam", "who may ask, for whoever is asked: without HTTP"},
 	"signing":        {"", "code signing configurations: records"},
 	"logpattern":     {"", "filter patterns: pure, the command line has them too"},
 	"eventpattern":   {"", "patterns that events pass or not: pure, for all who filter events"},
@@ -48,9 +50,9 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	// Adapters: each knows one technology, and none of the others.
-	"api":                   {"async blob codepackage controlplane function internal/door invoke layer pool runtimes signing trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
-	"logsapi":               {"insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
-	"admin":                 {"execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
+	"api":                   {"access async blob codepackage controlplane function iam internal/door invoke layer pool runtimes signing trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
+	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
