@@ -95,7 +95,7 @@ func published(t *testing.T, dir, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(health.Endpoint, region(), "test", "test").PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: &name}); err != nil {
+	if _, err := newClient(health.Endpoint, region(), testKey).PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: &name}); err != nil {
 		t.Fatal(err)
 	}
 }

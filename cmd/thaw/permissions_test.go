@@ -57,8 +57,8 @@ func indented(t *testing.T, page, heading string) []string {
 	return blocks
 }
 
-// typed runs commands of a page in a shell whose bin/thaw is this program, with a server's data folder.
-func typed(t *testing.T, data, commands string) string {
+// shell runs commands of a page in a shell whose bin/thaw is this program, with a server's data folder.
+func shell(t *testing.T, data, commands string) string {
 	t.Helper()
 	health, err := admin.Dial(data).Health(t.Context())
 	if err != nil {
@@ -98,7 +98,7 @@ func TestPermissionsPage(t *testing.T) {
 	}
 	dir := serving(t)
 	deploy(t, dir, "hello")
-	out := typed(t, dir, strings.Join(indented(t, "../../docs/permissions.md", "Access keys"), ""))
+	out := shell(t, dir, strings.Join(indented(t, "../../docs/permissions.md", "Access keys"), ""))
 	page, err := os.ReadFile("../../docs/permissions.md")
 	if err != nil {
 		t.Fatal(err)
