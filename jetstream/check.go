@@ -19,7 +19,7 @@ import (
 )
 
 // buckets are all that a folder has.
-var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket}
+var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket, mappingsBucket, checkpointsBucket}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
@@ -391,6 +391,15 @@ func describe(bucket, key string) string {
 	if bucket == signingBucket.Bucket {
 		if arn, err := noPadding.DecodeString(strings.ToUpper(key)); err == nil {
 			return "code signing configuration " + string(arn)
+		}
+	}
+	if bucket == mappingsBucket.Bucket {
+		return "event source mapping " + key
+	}
+	if bucket == checkpointsBucket.Bucket {
+		id, shard, _ := strings.Cut(key, ".")
+		if name, err := noPadding.DecodeString(strings.ToUpper(shard)); err == nil {
+			return fmt.Sprintf("checkpoint of event source mapping %s in %s", id, name)
 		}
 	}
 	if k, _, number, ok := parseKey(key); ok && bucket == functionsBucket.Bucket {

@@ -56,7 +56,7 @@ var allowed = map[string]row{
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
-	"jetstream":             {"function jetstream/broker jetstream/journal layer signing snapshot", "records in the broker; adapters never import each other"},
+	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
 	"jetstream/backlog":     {"async function jetstream/broker", "the accepted events on disk; adapters never import each other"},
