@@ -25,6 +25,7 @@ type Message struct {
 	FunctionName string
 	Success      bool
 	At           time.Time // when the event ended
+	Object       string    // the name of an object that a bucket gets; empty: one for asynchronous events
 }
 
 // envelope is what destinations get; members in the order that was recorded. Source: C-092.

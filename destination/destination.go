@@ -185,8 +185,10 @@ func (c *clients) toBus(ctx context.Context, m *async.Message) error {
 }
 
 func (c *clients) toBucket(ctx context.Context, to arn.ARN, m *async.Message) error {
-	at := m.At.UTC()
-	key := "aws/lambda/async/" + m.FunctionName + at.Format("/2006/01/02/2006-01-02T15.04.05-") + uuid.NewString()
+	key := m.Object
+	if key == "" {
+		key = "aws/lambda/async/" + m.FunctionName + m.At.UTC().Format("/2006/01/02/2006-01-02T15.04.05-") + uuid.NewString()
+	}
 	_, err := c.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &to.Resource, Key: &key, Body: bytes.NewReader(m.Body), ContentType: aws.String("application/json")})
 	return err
 }

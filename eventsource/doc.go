@@ -47,7 +47,7 @@
 // Roots of TLS are those of the host, and those of the secret that SERVER_ROOT_CA_CERTIFICATE names.
 //
 // Addresses. Services of AWS are found as every client of AWS finds them (internal/awsconfig). Sources whose ARN does
-// not say where they are (MSK, Amazon MQ, DocumentDB) are found by Endpoints: thaw server --source ARN=URL.
+// not say where they are (MSK, Amazon MQ, DocumentDB) are found by Endpoints: thaw server --sources "ARN=URL ...".
 //
 // Idle sources cost next to nothing: a thousand mappings without records may take 2 % of a core. Poll long, not often;
 // where a protocol has no long poll, poll the less often the longer nothing came, and keep one clock for all mappings.

@@ -19,6 +19,7 @@ type perFunction struct {
 	functions *cloudwatch.Functions
 	tenants   *cloudwatch.Tenants
 	embedded  *cloudwatch.Embedded
+	sources   *cloudwatch.Sources
 }
 
 func newPerFunction(r *prometheus.Registry, used func() pool.InUse) *perFunction {
@@ -26,7 +27,8 @@ func newPerFunction(r *prometheus.Registry, used func() pool.InUse) *perFunction
 	p.functions = cloudwatch.NewFunctions(func(r function.Resource) bool { v := p.view.Load(); return v == nil || v.Has(r) })
 	there := func(k function.Key) bool { v := p.view.Load(); return v == nil || v.Get(k) != nil }
 	p.embedded, p.tenants = cloudwatch.NewEmbedded(there), cloudwatch.NewTenants(there)
-	r.MustRegister(p.functions, p.tenants, p.embedded, cloudwatch.Usage{InUse: used, View: p.view.Load, Functions: p.functions})
+	p.sources = cloudwatch.NewSources()
+	r.MustRegister(p.sources, p.functions, p.tenants, p.embedded, cloudwatch.Usage{InUse: used, View: p.view.Load, Functions: p.functions})
 	return p
 }
 

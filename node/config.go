@@ -42,6 +42,8 @@ type Config struct {
 
 	URLDomain string `knob:"url-domain" default:"localhost" help:"function URLs are ID.lambda-url.REGION.DOMAIN, at the port of listen; https://DOMAIN[:PORT] or http://DOMAIN[:PORT] says how they are called when something stands in front of this server"`
 
+	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), stomp+ssl://HOST:61614 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
+
 	Concurrency      int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
 	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
 	ColdStarts       int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`

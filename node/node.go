@@ -29,6 +29,7 @@ import (
 	"thaw/bucket"
 	"thaw/codepackage"
 	"thaw/controlplane"
+	"thaw/eventsource/poller"
 	"thaw/execenv"
 	"thaw/function"
 	"thaw/internal/cleanup"
@@ -71,6 +72,7 @@ type Node struct {
 	backlog   *backlog.Store
 	access    *access.Store
 	events    *async.Queue
+	sources   *poller.Service
 	metrics   *metrics
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
@@ -154,7 +156,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openAPI(ctx, store); err != nil {
 		return err
 	}
-	return n.listen(ctx)
+	return n.listen(ctx, store)
 }
 
 // holdsFiles says whether there is a file in one of the folders, at any depth.
@@ -375,13 +377,17 @@ func (t timed) Invoke(ctx context.Context, r *pool.Request) (*function.Outcome, 
 	return res, err
 }
 
-func (n *Node) listen(ctx context.Context) error {
+func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 	l, err := net.Listen("tcp", n.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	n.listener = l
 	if err := n.openEvents(ctx); err != nil { // not before it is certain that this server serves
+		l.Close()
+		return err
+	}
+	if err := n.openSources(ctx, store); err != nil {
 		l.Close()
 		return err
 	}
@@ -470,12 +476,16 @@ func (n *Node) Close(ctx context.Context) error {
 	n.AskDrain()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
-	shut := make(chan error, 1)
+	shut, read := make(chan error, 1), make(chan error, 1)
 	n.events.Leave()
+	go func() { read <- n.sources.Close(ctx) }()
 	go func() { shut <- n.http.Shutdown(ctx) }()
 	err := n.pool.Close(ctx)
 	if e := <-shut; e != nil {
 		err = errors.Join(err, fmt.Errorf("requests: %w", e))
+	}
+	if e := <-read; e != nil {
+		err = errors.Join(err, fmt.Errorf("event source mappings: %w", e))
 	}
 	return errors.Join(err, n.events.Close(ctx), n.undo.Run())
 }

@@ -242,5 +242,6 @@ func (h *harness) Deleted(_ *eventsource.Mapping, n int)           { h.count("de
 func (h *harness) Dropped(_ *eventsource.Mapping, n int)           { h.count("dropped", n) }
 func (h *harness) Delivered(_ *eventsource.Mapping, n int)         { h.count("delivered", n) }
 func (h *harness) IteratorAge(*eventsource.Mapping, time.Duration) {}
+func (h *harness) Gone(*eventsource.Mapping)                       {}
 
 var errThrottled = &pool.ThrottledError{}

@@ -97,6 +97,7 @@ func (o *owner) loop() {
 		}
 		if o.mapping().State == eventsource.Gone {
 			o.s.forget(o.mapping().ID)
+			o.s.o.Metrics.Gone(o.mapping())
 			return
 		}
 	}

@@ -34,6 +34,7 @@ type Metrics interface {
 	Dropped(m *eventsource.Mapping, n int) // given up, with or without a destination
 	Delivered(m *eventsource.Mapping, n int)
 	IteratorAge(m *eventsource.Mapping, age time.Duration)
+	Gone(m *eventsource.Mapping) // it was deleted
 }
 
 // Options of a Service. Members without a stated default are required.
