@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"thaw/internal/treesum"
 )
@@ -98,6 +100,42 @@ func (r *Registry) sound(dir string) (same, known bool) {
 		r.log.Error("a folder of runtimes is damaged, changed or not whole yet: if it stays so, it is made or installed again", "folder", filepath.Base(dir))
 	}
 	return same, true
+}
+
+// restsFor is how long nothing has changed in a folder without a sum that is not being copied any more.
+const restsFor = 10 * time.Second
+
+// whole says whether a folder can be used. One without a sum is of a release that wrote none, or somebody copies it here
+// and has not come to the sum, which cp may leave for the end. That shows in the times of change, which no cp -a sets.
+func (r *Registry) whole(dir string) bool {
+	if same, known := r.sound(dir); known {
+		return same
+	}
+	return isFolder(dir) && !r.copied(dir)
+}
+
+// copied says whether a folder without a sum may be on its way here.
+func (r *Registry) copied(dir string) bool {
+	if _, known := r.sound(dir); known || !isFolder(dir) {
+		return false
+	}
+	last, err := treesum.Changed(dir, changing(dir)...)
+	return err != nil || time.Since(last) < r.restsFor
+}
+
+// awaitCopy waits for the end of a copy: nothing is fetched for what is about to be here.
+func (r *Registry) awaitCopy(ctx context.Context, dir string, progress func(string)) error {
+	for told := false; r.copied(dir); told = true {
+		if !told {
+			progress(filepath.Base(dir) + ": waiting for the end of a copy")
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // read reads a whole folder that looks as it should, and lets it be made again when it is not: the next plan finds

@@ -60,7 +60,10 @@ func (r *Registry) installComponent(ctx context.Context, name string, progress f
 	}
 	dir := filepath.Join(r.dir, c.folder())
 	return dir, r.locked(ctx, c.folder(), progress, func() error {
-		if same, known := r.sound(dir); same || isFolder(dir) && !known { // of a release that wrote no sums
+		if err := r.awaitCopy(ctx, dir, progress); err != nil {
+			return err
+		}
+		if r.whole(dir) {
 			progress(filepath.Base(dir) + ": here already")
 			return nil
 		}

@@ -303,6 +303,75 @@ func TestInterruptedInstallLeavesNothing(t *testing.T) {
 	}
 }
 
+// A folder that is copied here beside a running server is not used before its sum has come, or it has been at rest for a
+// while, which one of a release that wrote no sums has been. Nothing is fetched in its place meanwhile.
+func TestAFolderWithoutItsSumIsNotTakenYet(t *testing.T) {
+	p := registryOfTest(t)
+	r := openTest(t)
+	dir, err := r.installComponent(t.Context(), "mixed", func(string) {}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := os.ReadFile(dir + treesum.Suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir + treesum.Suffix); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(Options{Dir: r.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.restsFor = time.Hour
+	if _, _, ok := again.installed("mixed"); ok {
+		t.Error("one that was written a moment ago, without a sum, is taken for installed")
+	}
+	asked := p.requests.Load()
+	waits := make(chan string, 1)
+	done := make(chan error, 1)
+	go func() {
+		_, err := again.installComponent(t.Context(), "mixed", func(step string) {
+			select {
+			case waits <- step:
+			default:
+			}
+		}, nil)
+		done <- err
+	}()
+	if step := <-waits; !strings.Contains(step, "waiting for the end of a copy") {
+		t.Errorf("installing says %q", step)
+	}
+	if err := os.WriteFile(dir+treesum.Suffix, nil, 0o644); err != nil { // the sum is half-written at first
+		t.Fatal(err)
+	}
+	if _, _, ok := again.installed("mixed"); ok {
+		t.Error("one with half a sum is taken for installed")
+	}
+	if err := os.WriteFile(dir+treesum.Suffix, sum, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, _, ok := again.installed("mixed"); !ok {
+		t.Error("one whose sum has come is not taken for installed")
+	}
+	if n := p.requests.Load() - asked; n != 0 {
+		t.Errorf("%d requests fetched what was being copied here", n)
+	}
+	if err := os.Remove(dir + treesum.Suffix); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = Open(Options{Dir: r.dir}); err != nil {
+		t.Fatal(err)
+	}
+	again.restsFor = 0
+	if _, _, ok := again.installed("mixed"); !ok {
+		t.Error("one at rest, of a release that wrote no sums, is not taken for installed")
+	}
+}
+
 // oneFile is a file with contents in a folder.
 func oneFile(t *testing.T, dir string) (files []string) {
 	t.Helper()

@@ -26,6 +26,7 @@ type Registry struct {
 	log            *slog.Logger
 	offline        bool
 	installCommand string
+	restsFor       time.Duration // the constant, but in tests
 
 	reading sync.Mutex // who reads a folder in the background
 	making  sync.Map   // folder -> *sync.Mutex: one makes it at a time
@@ -63,7 +64,7 @@ func Open(o Options) (*Registry, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{dir: dir, log: log, offline: o.Offline, installCommand: firstOf(o.InstallCommand, "thaw runtime install"),
+	return &Registry{dir: dir, log: log, offline: o.Offline, installCommand: firstOf(o.InstallCommand, "thaw runtime install"), restsFor: restsFor,
 		plans: map[string]plannedAt{}, probes: map[string]probed{}, fetches: map[string]*fetch{}, failures: map[string]failure{}}, nil
 }
 
@@ -248,11 +249,5 @@ func (r *Registry) installed(name string) (dir string, c component, ok bool) {
 		return "", c, false
 	}
 	dir = filepath.Join(r.dir, c.folder())
-	if _, err := os.Stat(dir); err != nil {
-		return dir, c, false
-	}
-	if same, known := r.sound(dir); known && !same {
-		return dir, c, false
-	}
-	return dir, c, true
+	return dir, c, r.whole(dir)
 }

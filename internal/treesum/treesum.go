@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -68,7 +70,7 @@ func read(path string) (sum, look string, known bool) {
 		return "", "", false
 	}
 	sum, look, _ = strings.Cut(string(b), "\n")
-	return sum, strings.TrimSuffix(look, "\n"), true
+	return sum, strings.TrimSuffix(look, "\n"), len(sum) == hex.EncodedLen(sha256.Size) // or it is not written yet
 }
 
 // walk gives everything in a folder with its name in it, without folders of a name to skip.
@@ -106,6 +108,19 @@ func Look(dir string, skip ...string) (sum string, bytes int64, err error) {
 		return nil
 	})
 	return hex.EncodeToString(h.Sum(nil)), bytes, err
+}
+
+// Changed is when something in a folder was last written, made, removed or given another mode or time.
+func Changed(dir string, skip ...string) (last time.Time, err error) {
+	err = walk(dir, skip, func(_, _ string, info fs.FileInfo) error {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			if at := time.Unix(st.Ctim.Unix()); at.After(last) {
+				last = at
+			}
+		}
+		return nil
+	})
+	return last, err
 }
 
 // Of is a sum of the names, modes and contents of everything in a folder, without folders of a name to skip. It reads
