@@ -20,13 +20,20 @@ type group struct {
 
 	flush  sync.Mutex // who syncs
 	synced map[string]state
-	done   uint64 // of asked: those whose messages are on disk
+	done   uint64 // of those who asked: whose messages are on disk
 	syncs  uint64 // that were made for them
 
 	coming atomic.Int64 // events on their way to the files, which will ask
 
-	mu    sync.Mutex
-	asked uint64
+	mu   sync.Mutex
+	next *round // whom the next sync is for; nil: nobody has asked yet
+}
+
+// round is a sync that several wait for. Its first makes it.
+type round struct {
+	n    uint64
+	over chan struct{} // closed when err is known
+	err  error
 }
 
 // state tells whether a file has changed.
@@ -36,17 +43,24 @@ type state struct {
 	modified time.Time
 }
 
-// do returns when everything that was written before the call is on disk.
+// do returns when everything that was written before the call is on disk. A sync that fails has failed for all who
+// shared it: the kernel tells of an error once, and the next sync would seem to succeed.
 func (g *group) do() error {
 	g.mu.Lock()
-	g.asked++
-	mine := g.asked
+	r := g.next
+	if r != nil {
+		r.n++
+		g.mu.Unlock()
+		<-r.over
+		return r.err
+	}
+	r = &round{n: 1, over: make(chan struct{})}
+	g.next = r
 	g.mu.Unlock()
+	defer close(r.over)
+
 	g.flush.Lock()
 	defer g.flush.Unlock()
-	if g.done >= mine { // with another's
-		return nil
-	}
 	// Those that are about to ask share this sync instead of waiting for it and then for another one. When many senders
 	// go on in step, as they do after a sync, that is all of them.
 	for range gatherLooks {
@@ -56,14 +70,13 @@ func (g *group) do() error {
 		time.Sleep(gatherLook)
 	}
 	g.mu.Lock()
-	upTo := g.asked
+	g.next = nil // whoever asks now needs another sync
 	g.mu.Unlock()
-	if err := g.all(); err != nil {
-		return err
+	if r.err = g.all(); r.err == nil {
+		g.done += r.n
+		g.syncs++
 	}
-	g.done = upTo
-	g.syncs++
-	return nil
+	return r.err
 }
 
 // A sync waits for those that are about to ask for at most gatherLooks times gatherLook: less than it takes itself.
