@@ -1,7 +1,6 @@
 package execenv
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -261,17 +260,17 @@ func (d *driver) logFrame(m wire.LogHead, body []byte) {
 		d.appLine(at, ended(string(body)), m.Level)
 		return
 	}
-	for len(body) > 0 {
-		n := bytes.IndexByte(body, '\n') + 1
-		if n == 0 {
-			n = len(body)
+	text := ended(string(body))
+	switch {
+	case m.Source == wire.LogExtension: // levels are the function's
+		d.writeLines(at, text)
+	case leveled(d.o.Version):
+		for line := range strings.Lines(text) {
+			d.appLine(at, line, "")
 		}
-		if m.Source == wire.LogExtension { // levels are the function's
-			d.write(at, ended(string(body[:n])))
-		} else {
-			d.appLine(at, ended(string(body[:n])), "")
-		}
-		body = body[n:]
+	default:
+		d.writeLines(at, text)
+		d.hear(text)
 	}
 }
 

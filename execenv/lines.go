@@ -6,13 +6,16 @@ import (
 	"strings"
 	"time"
 
+	"thaw/function"
 	"thaw/guest/platform"
 	"thaw/guest/wire"
 )
 
-// LogSink takes what ends up in the environment's log stream; message keeps its trailing newline. It must not block.
+// LogSink takes what ends up in the environment's log stream; messages keep their trailing newline. It must not block.
 type LogSink interface {
 	Append(at time.Time, message string)
+	// AppendLines takes a text whose lines are a message each.
+	AppendLines(at time.Time, text string)
 	// Room returns a channel that is closed when there is room for wire.LogWindow more, or soon afterwards where there
 	// is no hope of it.
 	Room() <-chan struct{}
@@ -70,6 +73,17 @@ func (d *driver) tell(at time.Time, e platform.Event) {
 
 func (d *driver) write(at time.Time, text string) {
 	d.o.Sink.Append(at, text)
+	d.keep(text)
+}
+
+// writeLines is write of each line of a text.
+func (d *driver) writeLines(at time.Time, text string) {
+	d.o.Sink.AppendLines(at, text)
+	d.keep(text)
+}
+
+// keep adds what was written to the tail of whoever gets it.
+func (d *driver) keep(text string) {
 	if d.attempt != nil { // also what an Init inside the invoke says before START: why it failed, for one
 		d.attempt.tail.add(text)
 		return
@@ -77,10 +91,12 @@ func (d *driver) write(at time.Time, text string) {
 	d.early.add(text)
 }
 
+// leveled says whether lines are filtered by the level that they name.
+func leveled(v *function.Version) bool { return v.LogFormat == "JSON" && v.AppLogLevel != "" }
+
 // appLine writes what the function printed, unless its level is filtered. Source: spec 4.8, E-119.
 func (d *driver) appLine(at time.Time, text, level string) {
-	v := d.o.Version
-	if v.LogFormat == "JSON" && v.AppLogLevel != "" {
+	if v := d.o.Version; leveled(v) {
 		if level == "" && strings.HasPrefix(text, "{") {
 			var probe struct {
 				Level string `json:"level"`

@@ -12,8 +12,9 @@ import (
 
 type lines []string
 
-func (l *lines) Append(_ time.Time, text string) { *l = append(*l, text) }
-func (l *lines) Room() <-chan struct{}           { return nil }
+func (l *lines) Append(_ time.Time, text string)      { *l = append(*l, text) }
+func (l *lines) AppendLines(_ time.Time, text string) { *l = append(*l, text) }
+func (l *lines) Room() <-chan struct{}                { return nil }
 
 // At the memory limit it is the limit that ended the runtime, and the log says what was there, whatever the kernel's last
 // word to the process was and whoever was heard first. What dies below the limit dies by itself. E-073

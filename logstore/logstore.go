@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -75,6 +76,8 @@ type Store struct {
 	disk    sync.Mutex
 	groups  map[string]*group
 	failing bool // the last write went wrong
+	buf     []byte
+	runs    []run // in buf
 
 	mu      sync.Mutex
 	queue   []queued
@@ -98,9 +101,13 @@ type Store struct {
 	delay func()
 }
 
+// queued is an event on its way to the disk, or several that were appended at once: the lines of the text.
 type queued struct {
-	to    *Stream
-	event Event
+	to            *Stream
+	id            uint64 // of the first; the others follow
+	time, arrived int64  // Unix milliseconds
+	text          string
+	lines         int // 1: the text is one message, whatever is in it
 }
 
 // Stream is one stream of a group, as its writer holds it.
@@ -163,10 +170,21 @@ func (s *Store) Stream(group, stream string) *Stream {
 func (st *Stream) Append(at time.Time, message string) {
 	for len(message) > maxMessage {
 		n := cut(message)
-		st.append(at, message[:n])
+		st.append(at, message[:n], 1)
 		message = message[n:]
 	}
-	st.append(at, message)
+	st.append(at, message, 1)
+}
+
+// AppendLines is Append of each line of a text. What many lines have in common is done once.
+func (st *Stream) AppendLines(at time.Time, text string) {
+	n := strings.Count(text, "\n")
+	if n > 1 && len(text) <= maxMessage && strings.HasSuffix(text, "\n") && st.append(at, text, n) {
+		return
+	}
+	for line := range strings.Lines(text) { // or as many of them as have room
+		st.Append(at, line)
+	}
 }
 
 // cut is the largest border between characters that is not past maxMessage.
@@ -179,34 +197,40 @@ func cut(message string) int {
 	return maxMessage // no UTF-8 at all
 }
 
-func (st *Stream) append(at time.Time, message string) {
-	s, cost := st.s, int64(len(message)+eventCost)
+// append puts a message into the queue, or several that are lines. Of several without room for all it takes none, and
+// says so.
+func (st *Stream) append(at time.Time, text string, lines int) bool {
+	s, cost := st.s, int64(len(text)+lines*eventCost)
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || st.closed {
-		return
+		return true
 	}
 	if s.bytes+cost > queueBytes || st.bytes+cost > streamBytes {
+		if lines > 1 {
+			return false
+		}
 		if st.dropped == 0 {
 			s.lossy = append(s.lossy, st)
 		}
 		st.dropped++
-		return
+		return true
 	}
-	s.enqueueLocked(st, Event{Time: at.UnixMilli(), Message: message, Stream: st.name, Arrived: now.UnixMilli()}, now)
+	s.enqueueLocked(queued{to: st, time: at.UnixMilli(), arrived: now.UnixMilli(), text: text, lines: lines}, now)
 	s.bytes += cost
 	st.bytes += cost
 	if len(s.queue) == 1 {
 		signal(s.wake)
 	}
+	return true
 }
 
-// enqueueLocked gives the event its ID: the time in nanoseconds, or the last ID and one, so that IDs also grow over a restart. s.mu is held.
-func (s *Store) enqueueLocked(st *Stream, e Event, now time.Time) {
-	s.lastID = max(s.lastID+1, uint64(now.UnixNano()))
-	e.ID = s.lastID
-	s.queue = append(s.queue, queued{st, e})
+// enqueueLocked gives the events their IDs: the time in nanoseconds, or the last ID and one, so that IDs also grow over a restart. s.mu is held.
+func (s *Store) enqueueLocked(q queued, now time.Time) {
+	q.id = max(s.lastID+1, uint64(now.UnixNano()))
+	s.lastID = q.id + uint64(q.lines-1)
+	s.queue = append(s.queue, q)
 }
 
 // Close ends the stream: what comes later is ignored. What was appended stays and is written.

@@ -288,6 +288,70 @@ func TestFollowEnds(t *testing.T) {
 	})
 }
 
+// TestAppendLines: lines that come at once are events like others, also where a segment ends among them, where a long line
+// is with them, and where only some have room.
+func TestAppendLines(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20)
+	st := s.Stream(hello, "a")
+	var want []string
+	var text strings.Builder
+	for i := range 3000 {
+		line := fmt.Sprintf("%d %s\t\"\n", i, strings.Repeat("é", i%40))
+		want = append(want, line)
+		text.WriteString(line)
+	}
+	st.AppendLines(noon, text.String())
+	st.Append(noon, "one\nmessage\n")
+	long := strings.Repeat("x", maxMessage-1) + "\n"
+	st.AppendLines(noon, "\n"+long+"no end")
+	want = append(want, "one\nmessage\n", "\n", long, "no end")
+	check := func(s *Store) {
+		t.Helper()
+		events, err := s.Filter(t.Context(), Query{Group: hello, Limit: len(want) + 1})
+		if err != nil || len(events) != len(want) {
+			t.Fatalf("%d events, want %d, %v", len(events), len(want), err)
+		}
+		for i, e := range events {
+			if e.Message != want[i] || e.Time != noon.UnixMilli() || i > 0 && e.ID <= events[i-1].ID {
+				t.Fatalf("event %d is %.80q with ID %d, want %.80q", i, e.Message, e.ID, want[i])
+			}
+		}
+		rest, err := s.Filter(t.Context(), Query{Group: hello, After: events[1500].ID})
+		if err != nil || len(rest) != len(want)-1501 {
+			t.Errorf("%d events come after the 1501st, %v", len(rest), err)
+		}
+		streams, err := s.Streams(t.Context(), hello)
+		if err != nil || len(streams) != 1 || streams[0].Events != len(want) {
+			t.Errorf("streams %+v, %v", streams, err)
+		}
+	}
+	check(s)
+	if files, _ := filepath.Glob(filepath.Join(dir, "*", "*.log")); len(files) < 3 {
+		t.Fatalf("segments %q: no one ended among lines", files)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, 1<<20)
+	check(s)
+
+	s.disk.Lock() // nothing gets to the disk
+	st = s.Stream(hello, "b")
+	for range streamBytes / (1 << 19) {
+		st.AppendLines(noon, strings.Repeat(strings.Repeat("y", 1<<12)+"\n", 60))
+	}
+	const few = 1000
+	st.AppendLines(noon, strings.Repeat("z\n", 100*few))
+	s.mu.Lock()
+	held, dropped := s.bytes, st.dropped
+	s.mu.Unlock()
+	s.disk.Unlock()
+	if dropped == 0 || dropped > 100*few || held > streamBytes || held < streamBytes-2*eventCost {
+		t.Errorf("%d are dropped, %d bytes are queued", dropped, held)
+	}
+}
+
 // TestSlowDisk holds the promise of Append: it returns while the disk does nothing, memory stays bounded, and the loss is told.
 func TestSlowDisk(t *testing.T) {
 	s := open(t, t.TempDir(), 0)

@@ -232,7 +232,7 @@ func (g *group) without(seg *segment, stream string) error {
 		if string(l.stream) == stream {
 			return nil
 		}
-		next.see(l, names.of(l.stream), int64(len(l.message)), next.size, n)
+		next.see(l, names.of(l.stream), 1, int64(len(l.message)), next.size, n)
 		next.size += n
 		_, err := out.Write(raw)
 		return err

@@ -39,8 +39,9 @@ type streamPart struct {
 	block int // the last one that names it
 }
 
-// see notes an event with a message of so many bytes, whose line of n bytes begins at offset.
-func (seg *segment) see(l *line, stream string, message, offset, n int64) {
+// see notes events of one stream and time, of which l is the last, with messages of so many bytes, whose lines of n bytes
+// begin at offset.
+func (seg *segment) see(l *line, stream string, events int, message, offset, n int64) {
 	if len(seg.blocks) == 0 {
 		seg.first, seg.last = l.time, l.time
 	}
@@ -61,7 +62,7 @@ func (seg *segment) see(l *line, stream string, message, offset, n int64) {
 		}
 		seg.streams[stream] = part
 	}
-	part.info.add(StreamInfo{Created: l.arrived, First: l.time, Last: l.time, LastArrived: l.arrived, Events: 1, Bytes: message})
+	part.info.add(StreamInfo{Created: l.arrived, First: l.time, Last: l.time, LastArrived: l.arrived, Events: events, Bytes: message})
 	if part.block != at {
 		b.streams = append(b.streams, part.info.Name)
 		part.block = at
@@ -124,7 +125,7 @@ func scanned(path string, num uint64, size int64) (*segment, error) {
 	seg := &segment{num: num, size: size, scanned: true}
 	names := interned{}
 	err := scan(path, size, func(l *line, offset, n int64, _ []byte) error {
-		seg.see(l, names.of(l.stream), int64(len(l.message)), offset, n)
+		seg.see(l, names.of(l.stream), 1, int64(len(l.message)), offset, n)
 		return nil
 	})
 	return seg, err

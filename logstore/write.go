@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -53,9 +55,9 @@ func (s *Store) flush() {
 	s.mu.Lock()
 	for _, st := range s.lossy {
 		now := time.Now()
-		s.enqueueLocked(st, Event{
-			Time: now.UnixMilli(), Arrived: now.UnixMilli(), Stream: st.name,
-			Message: fmt.Sprintf("[thaw] %d events dropped: the log folder was slower than the function", st.dropped),
+		s.enqueueLocked(queued{
+			to: st, time: now.UnixMilli(), arrived: now.UnixMilli(), lines: 1,
+			text: fmt.Sprintf("[thaw] %d events dropped: the log folder was slower than the function", st.dropped),
 		}, now)
 		st.dropped = 0
 	}
@@ -73,7 +75,7 @@ func (s *Store) flush() {
 		group := part[0].to.group
 		if left, err := s.writeGroup(group, part); err != nil {
 			if !s.failing { // once, not twenty times a second
-				s.log.Warn("function logs are dropped", "group", group, "events", len(left), "err", err)
+				s.log.Warn("function logs are dropped", "group", group, "events", events(left), "err", err)
 			}
 			s.failing = true
 			s.lose(left)
@@ -97,7 +99,7 @@ func (s *Store) lose(part []queued) {
 		if q.to.dropped == 0 {
 			s.lossy = append(s.lossy, q.to)
 		}
-		q.to.dropped++
+		q.to.dropped += q.lines
 	}
 }
 
@@ -117,6 +119,14 @@ func byGroup(batch []queued) [][]queued {
 	return parts
 }
 
+// events counts what is queued.
+func events(part []queued) (n int) {
+	for _, q := range part {
+		n += q.lines
+	}
+	return n
+}
+
 // writeGroup appends events to the group's newest segment, turning to a new one where they fill it. With an error it
 // returns those that are not written. s.disk is held.
 func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
@@ -124,42 +134,79 @@ func (s *Store) writeGroup(name string, part []queued) ([]queued, error) {
 	if err != nil {
 		return part, err
 	}
-	var buf []byte
-	var ends []int // of the lines in buf
+	buf, runs := s.buf, s.runs
+	defer func() {
+		clear(runs[:cap(runs)])
+		if cap(buf) <= 2*writeBytes { // one write's worth is kept for the next
+			s.buf, s.runs = buf[:0], runs[:0]
+		}
+	}()
 	for len(part) > 0 {
 		seg := g.newest()
 		if seg == nil || seg.size >= s.segmentBytes() || g.Retention > 0 && time.Since(seg.began) > g.segmentAge() {
 			seg = g.begin()
 		}
-		buf, ends = buf[:0], ends[:0]
-		rest := part
-		for len(rest) > 0 && len(buf) < writeBytes && seg.size+int64(len(buf)) < s.segmentBytes() {
-			e := rest[0].event
-			buf = append(appendRecord(buf, recordOf(e)), '\n')
-			ends = append(ends, len(buf))
-			rest = rest[1:]
+		limit := int(min(writeBytes, s.segmentBytes()-seg.size))
+		buf, runs = buf[:0], runs[:0]
+		next, head := 0, part[0]
+		for len(buf) < limit {
+			r := run{queued: head, begin: len(buf)}
+			buf, head = head.take(buf, limit)
+			r.lines, r.end = r.lines-head.lines, len(buf)
+			r.text = r.text[:len(r.text)-len(head.text)]
+			runs = append(runs, r)
+			if head.lines > 0 {
+				break
+			}
+			if next++; next == len(part) {
+				break
+			}
+			head = part[next]
 		}
 		if err := appendTo(g.path(seg.num), seg.size, buf); err != nil {
 			return part, err
 		}
 		if seg.scanned {
-			seg.seeAll(part, ends)
+			seg.seeAll(runs)
 		}
 		seg.size += int64(len(buf))
-		part = rest
+		if part = part[next:]; len(part) > 0 {
+			part[0] = head
+		}
 		s.progressed()
 	}
 	return nil, g.trim(s.maxBytes, s.log)
 }
 
+// run is what is written of one queued, and where in the buffer that is.
+type run struct {
+	queued
+	begin, end int
+}
+
+// take appends the events as they stand in a segment, until b has so many bytes, and returns those that are left.
+func (q queued) take(b []byte, limit int) ([]byte, queued) {
+	place := appendPlace(make([]byte, 0, 256), q.time, q.arrived, q.to.name)
+	for q.lines > 0 {
+		message := q.text
+		if q.lines > 1 {
+			message = message[:strings.IndexByte(message, '\n')+1]
+		}
+		b = append(strconv.AppendUint(append(b, recordBegin...), q.id, 10), place...)
+		b = append(escape(b, message), recordEnd+"\n"...)
+		q.id, q.text, q.lines = q.id+1, q.text[len(message):], q.lines-1
+		if len(b) >= limit {
+			break
+		}
+	}
+	return b, q
+}
+
 // seeAll notes events that were written at the segment's end.
-func (seg *segment) seeAll(part []queued, ends []int) {
-	begin := 0
-	for i, end := range ends {
-		e := &part[i].event
-		l := line{id: e.ID, time: e.Time, arrived: e.Arrived}
-		seg.see(&l, e.Stream, int64(len(e.Message)), seg.size+int64(begin), int64(end-begin))
-		begin = end
+func (seg *segment) seeAll(runs []run) {
+	for _, r := range runs {
+		l := line{id: r.id + uint64(r.lines-1), time: r.time, arrived: r.arrived}
+		seg.see(&l, r.to.name, r.lines, int64(len(r.text)), seg.size+int64(r.begin), int64(r.end-r.begin))
 	}
 }
 

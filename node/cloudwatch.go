@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -52,4 +53,15 @@ type metered struct {
 func (m metered) Append(at time.Time, message string) {
 	m.Stream.Append(at, message)
 	m.to.Line(m.function, message)
+}
+
+// AppendLines implements execenv.LogSink.
+func (m metered) AppendLines(at time.Time, text string) {
+	m.Stream.AppendLines(at, text)
+	if !strings.Contains(text, `"_aws"`) { // Line looks at each: this is for all at once
+		return
+	}
+	for line := range strings.Lines(text) {
+		m.to.Line(m.function, line)
+	}
 }

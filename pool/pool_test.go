@@ -122,7 +122,8 @@ func (*starter) restore(v *function.Version, owner execenv.Owner) *execenv.Envir
 
 type discard struct{}
 
-func (discard) Append(time.Time, string) {}
+func (discard) Append(time.Time, string)      {}
+func (discard) AppendLines(time.Time, string) {}
 
 // Room never comes.
 func (discard) Room() <-chan struct{} { return nil }
