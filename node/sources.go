@@ -10,6 +10,7 @@ import (
 	"thaw/async"
 	"thaw/destination"
 	"thaw/eventsource"
+	"thaw/eventsource/mongodb"
 	"thaw/eventsource/poller"
 	"thaw/eventsource/secret"
 	"thaw/jetstream"
@@ -17,7 +18,9 @@ import (
 
 // drivers are the sources that this server can read, by the kind of their mappings. A new source gets its line here.
 func drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driver {
-	return map[eventsource.Kind]eventsource.Driver{}
+	return map[eventsource.Kind]eventsource.Driver{
+		eventsource.DocumentDB: mongodb.New(shared.Secrets, shared.Endpoints),
+	}
 }
 
 // sourceParts are what sources share.

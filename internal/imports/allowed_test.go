@@ -35,8 +35,9 @@ var allowed = map[string]row{
 	"insights":       {"logpattern", "queries of logs: pure"},
 
 	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
-	"eventsource/poller": {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
-	"eventsource/secret": {"eventsource internal/awsconfig", "what sources log in with"},
+	"eventsource/poller":  {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
+	"eventsource/mongodb": {"eventsource", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/secret":  {"eventsource internal/awsconfig", "what sources log in with"},
 
 	// What is counted.
 	"cloudwatch":     {"cloudwatch/emf eventsource function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
@@ -114,15 +115,16 @@ var allowed = map[string]row{
 	"internal/wholebody": {"", "a mechanism of clients"},
 
 	// Suites and fakes that are tests' own: whoever else imports them ships a test.
-	"function/functiontest":          {"function", "for tests of stores"},
-	"eventsource/eventsourcetest":    {"eventsource eventsource/poller function invoke pool", "for tests of sources"},
-	"snapshot/snapshottest":          {"function snapshot", "for tests of stores"},
-	"sandbox/sandboxtest":            {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
-	"sandbox/sandboxtest/bootstrap":  {"", "a function"},
-	"sandbox/sandboxtest/snapshotfn": {"", "a function"},
-	"runtimes/uniquetest":            {"", "tests alone"},
-	"docs":                           {"", "tests alone"},
-	"docs/spec":                      {"", "tests alone"},
+	"function/functiontest":                 {"function", "for tests of stores"},
+	"eventsource/eventsourcetest/mongotest": {"", "a server for tests and the sample"},
+	"eventsource/eventsourcetest":           {"eventsource eventsource/poller function invoke pool", "for tests of sources"},
+	"snapshot/snapshottest":                 {"function snapshot", "for tests of stores"},
+	"sandbox/sandboxtest":                   {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
+	"sandbox/sandboxtest/bootstrap":         {"", "a function"},
+	"sandbox/sandboxtest/snapshotfn":        {"", "a function"},
+	"runtimes/uniquetest":                   {"", "tests alone"},
+	"docs":                                  {"", "tests alone"},
+	"docs/spec":                             {"", "tests alone"},
 }
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
