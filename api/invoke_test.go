@@ -110,6 +110,8 @@ func TestWhatTheRunnerSays(t *testing.T) {
 	}{
 		{"throttled by the reservation, C-105", &pool.ThrottledError{Reason: pool.ReservedConcurrency}, 429, "TooManyRequestsException", `{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","Type":"User","message":"Rate Exceeded."}`, "1"},
 		{"throttled by the account", &pool.ThrottledError{Reason: pool.AccountConcurrency, Message: "full"}, 429, "TooManyRequestsException", `{"Reason":"ConcurrentInvocationLimitExceeded","Type":"User","message":"full"}`, "1"},
+		{"too often for the account", &pool.ThrottledError{Reason: pool.FunctionRate}, 429, "TooManyRequestsException", `{"Reason":"FunctionInvocationRateLimitExceeded","Type":"User","message":"Rate Exceeded."}`, "1"},
+		{"too often for the reservation", &pool.ThrottledError{Reason: pool.ReservedRate}, 429, "TooManyRequestsException", `{"Reason":"ReservedFunctionInvocationRateLimitExceeded","Type":"User","message":"Rate Exceeded."}`, "1"},
 		{"no sandbox", &pool.UnavailableError{Phase: "sandbox", Env: "e1", Err: errors.New("no memory")}, 500, "ServiceException", `{"Message":"The function could not be run: sandbox of environment e1: no memory","Type":"Service"}`, ""},
 		{"something else", errors.New("secret"), 500, "ServiceException", `{"Message":"Service encountered an internal error. The server's log has the reason under this request ID.","Type":"Service"}`, ""},
 	}

@@ -243,7 +243,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
 		Starter: n.starter, Provider: n.starter, Spares: spares, Now: n.cfg.now,
-		Provisioned: n.metrics.of.functions.Provisioned})
+		Provisioned: n.metrics.of.functions.Provisioned, RequestRate: n.requestRate()})
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -346,6 +346,15 @@ func (n *Node) openLogsAPI() *logsapi.Server {
 	s := logsapi.New(logsapi.Options{Logs: n.logs, AccountID: n.cfg.AccountID, Log: n.log, Stopping: n.drain})
 	n.undo.Add(func() error { s.Close(); return nil })
 	return s
+}
+
+// requestRate is what a function may be asked for each unit of its concurrency. That is no limit of this host, so it holds
+// where AWS's limits are wanted.
+func (n *Node) requestRate() int {
+	if n.cfg.Strict {
+		return pool.RequestRate
+	}
+	return 0
 }
 
 // timed measures invocations on their way to the pool.

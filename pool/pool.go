@@ -41,6 +41,8 @@ type Options struct {
 	// Provisioned is told of each invocation of a version with provisioned concurrency, and whether all of that was in use. It
 	// must not block; nil: nobody asks.
 	Provisioned func(r function.Resource, spilled bool)
+	// RequestRate is how many requests a second a function takes for each unit of its concurrency; 0: any number.
+	RequestRate int
 }
 
 // Pool hands environments to invocations. The lock and what it guards: see the package comment.
@@ -57,6 +59,7 @@ type Pool struct {
 	in       tally                 // of all members
 	floor    map[versionKey]uint64 // versions below this epoch are superseded; with no number: all versions of the function
 	flight   concurrency
+	rates    rates
 	yielding time.Time // no spare is made before
 	closed   bool
 	drained  chan struct{} // closed when closed and nothing is left
@@ -96,7 +99,7 @@ func Open(o Options) *Pool {
 	if o.Cores == nil {
 		o.Cores = &hostCores{}
 	}
-	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, flight: newConcurrency(), drained: make(chan struct{}),
+	p := &Pool{o: o, sets: map[setKey]*set{}, members: map[*member]bool{}, floor: map[versionKey]uint64{}, flight: newConcurrency(), rates: newRates(o.RequestRate), drained: make(chan struct{}),
 		provision: make(chan struct{}, 1), nudged: make(chan struct{}, 1)}
 	p.tasks.ctx, p.tasks.stop = context.WithCancel(context.Background())
 	p.admission = newAdmission(o.ColdStarts, o.Cores)
@@ -191,6 +194,12 @@ func (p *Pool) admit(r *Request) (release func(), err error) {
 		return nil, ErrClosed
 	}
 	s, full := p.flight.take(r)
+	if full == "" && !s.owned && !p.rates.request(s.version.function, r.Limits.own(), p.o.Now()) {
+		p.flight.give(s)
+		if full = FunctionRate; !s.unreserved {
+			full = ReservedRate
+		}
+	}
 	if full != "" {
 		p.totals.throttles.Add(1)
 		return nil, &ThrottledError{Reason: full}

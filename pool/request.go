@@ -14,6 +14,14 @@ type Limits struct {
 	Provisioned, ProvisionedAll int
 }
 
+// own is the concurrency that a function's requests go by, provisioned concurrency apart.
+func (l Limits) own() int {
+	if l.Reserved >= 0 {
+		return l.Reserved - l.ProvisionedAll
+	}
+	return l.Unreserved
+}
+
 // Request asks for one invocation of a version.
 type Request struct {
 	function.Invocation
@@ -28,6 +36,8 @@ type Reason string
 const (
 	ReservedConcurrency Reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
 	AccountConcurrency  Reason = "ConcurrentInvocationLimitExceeded"
+	FunctionRate        Reason = "FunctionInvocationRateLimitExceeded"         // of a function without a reservation
+	ReservedRate        Reason = "ReservedFunctionInvocationRateLimitExceeded" // of one with
 )
 
 // ThrottledError refuses an invocation; nothing was run. HTTP 429 TooManyRequestsException.

@@ -91,9 +91,14 @@ func (p *Pool) dropEmptyLocked(s *set) {
 	}
 }
 
-// wantLocked starts an environment unless enough are on their way for those who wait.
+// wantLocked starts an environment unless enough are on their way for those who wait. Beyond the function's scaling rate
+// whoever waits longest is refused instead.
 func (p *Pool) wantLocked(s *set) {
 	if s.wanted() >= len(s.waiters) || s.retired || p.closed {
+		return
+	}
+	if !p.rates.start(s.key.function, p.o.Now()) {
+		p.failOldestLocked(s, &ThrottledError{Reason: AccountConcurrency})
 		return
 	}
 	p.totals.colds.Add(1)

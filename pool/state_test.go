@@ -129,7 +129,7 @@ func TestRandomLivesKeepTheInvariants(t *testing.T) {
 func TestCountsAndListsFollowFromStates(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		p := &Pool{o: Options{Now: time.Now, Log: slog.New(slog.DiscardHandler)}, sets: map[setKey]*set{}, members: map[*member]bool{}, flight: newConcurrency(),
+		p := &Pool{o: Options{Now: time.Now, Log: slog.New(slog.DiscardHandler)}, sets: map[setKey]*set{}, members: map[*member]bool{}, flight: newConcurrency(), rates: newRates(0),
 			drained: make(chan struct{}), provision: make(chan struct{}, 1), memory: &budget{pending: map[*member]int64{}}}
 		var all []*member
 		for step := range 400 {
