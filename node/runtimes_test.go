@@ -103,6 +103,9 @@ export const handler = async () => [typeof SQSClient, process.version.split('.')
 			t.Errorf("%s answers %s, want %s", name, got, answer)
 		}
 	}
+	t.Run("powertools", func(t *testing.T) {
+		powertoolsParameters(t, &server{t: t, node: s.node, client: s.client, kind: kind}, runtime)
+	})
 	closed(s)
 
 	// No network, and the folder of runtimes from elsewhere.

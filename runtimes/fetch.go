@@ -354,3 +354,41 @@ func FetchJars(ctx context.Context, list, dir string) error {
 	}
 	return nil
 }
+
+// FetchPackages unpacks the packages that a list in the form of lock.txt names, for those who try what others have
+// published: the component C becomes the folder dir/C, whole or not at all. One that is there is taken for right, so dir
+// is named after the list.
+func FetchPackages(ctx context.Context, list, dir string) error {
+	f := newFetcher()
+	var names []string
+	pins := map[string][]pin{}
+	for _, p := range parseLock(list) {
+		if pins[p.Component] == nil {
+			names = append(names, p.Component)
+		}
+		pins[p.Component] = append(pins[p.Component], p)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		to := filepath.Join(dir, name)
+		if isFolder(to) {
+			continue
+		}
+		tmp, err := os.MkdirTemp(dir, ".tmp-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		for _, p := range pins[name] {
+			if err := f.into(ctx, p, tmp); err != nil {
+				return fmt.Errorf("%s %s: %w", p.Package, p.File, err)
+			}
+		}
+		if err := os.Rename(tmp, to); err != nil && !isFolder(to) { // or another process was first
+			return err
+		}
+	}
+	return nil
+}
