@@ -65,10 +65,12 @@ func (r *Registry) makeFolder(dir string, fill func(tmp string) error) error {
 // waiting.
 const readAtOnce = 8 << 20
 
-// verdict says whether a folder was as its sum says, and if not, what it looked like then (treesum.Look).
+// verdict says whether a folder was as its sum says, and if not, what it looked like then (treesum.Look), and whether the
+// log has it.
 type verdict struct {
 	same bool
 	look string
+	told bool
 }
 
 // sound says whether a folder is as makeFolder has left it; known is false when there is none, or no sum of it. It looks
@@ -89,39 +91,42 @@ func (r *Registry) sound(dir string) (same, known bool) {
 		}
 	}
 	look, _, err := treesum.Look(dir, changing(dir)...)
-	if judged && err == nil && was.(verdict).look == look {
-		return false, true
+	v, _ := was.(verdict)
+	if !judged || err != nil || v.look != look {
+		if same, known = treesum.Check(dir, changing(dir)...); !known {
+			return false, false
+		}
+		v = verdict{same: same, look: look}
 	}
-	if same, known = treesum.Check(dir, changing(dir)...); !known {
-		return false, false
+	if !v.same && !v.told && !r.fresh(dir) {
+		r.log.Error("a folder of runtimes is damaged or changed: it is made or installed again when it is next needed", "folder", filepath.Base(dir))
+		v.told = true
 	}
-	r.sums.Store(dir, verdict{same, look})
-	if !same {
-		r.log.Error("a folder of runtimes is damaged, changed or not whole yet: if it stays so, it is made or installed again", "folder", filepath.Base(dir))
-	}
-	return same, true
+	r.sums.Store(dir, v)
+	return v.same, true
 }
 
-// restsFor is how long nothing has changed in a folder without a sum that is not being copied any more.
+// restsFor is how long nothing has changed in a folder that is not being copied any more.
 const restsFor = 10 * time.Second
 
-// whole says whether a folder can be used. One without a sum is of a release that wrote none, or somebody copies it here
-// and has not come to the sum, which cp may leave for the end. That shows in the times of change, which no cp -a sets.
+// fresh says that a folder may be on its way here: somebody copies it. That shows in the times of change, which no cp -a
+// sets.
+func (r *Registry) fresh(dir string) bool {
+	last, err := treesum.Changed(dir, changing(dir)...)
+	return err != nil || time.Since(last) < r.restsFor
+}
+
+// whole says whether a folder can be used. One without a sum is of a release that wrote none, or of a copy that has not come
+// to the sum, which cp may leave for the end.
 func (r *Registry) whole(dir string) bool {
 	if same, known := r.sound(dir); known {
 		return same
 	}
-	return isFolder(dir) && !r.copied(dir)
+	return isFolder(dir) && !r.fresh(dir)
 }
 
-// copied says whether a folder without a sum may be on its way here.
-func (r *Registry) copied(dir string) bool {
-	if _, known := r.sound(dir); known || !isFolder(dir) {
-		return false
-	}
-	last, err := treesum.Changed(dir, changing(dir)...)
-	return err != nil || time.Since(last) < r.restsFor
-}
+// copied says whether a folder that cannot be used yet may be on its way here.
+func (r *Registry) copied(dir string) bool { return isFolder(dir) && !r.whole(dir) && r.fresh(dir) }
 
 // awaitCopy waits for the end of a copy: nothing is fetched for what is about to be here.
 func (r *Registry) awaitCopy(ctx context.Context, dir string, progress func(string)) error {
