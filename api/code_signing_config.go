@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"thaw/controlplane"
 	"thaw/function"
 	"thaw/signing"
 )
@@ -94,19 +95,26 @@ type oneSigningConfig struct{ CodeSigningConfig codeSigningConfig }
 
 // CreateCodeSigningConfig: POST /2020-04-22/code-signing-configs -> 201.
 //
-// Differs: it is kept, and nothing is verified. Missing: tags.
+// Differs: it is kept, and nothing is verified.
 func (c *call) createCodeSigningConfig() error {
-	var in codeSigningInput
+	var in struct {
+		codeSigningInput
+		Tags map[string]string
+	}
 	if err := c.decode(&in); err != nil {
 		return err
 	}
 	var v violations
 	v.notNull("allowedPublishers", in.AllowedPublishers == nil)
 	in.check(&v)
+	v.tags(in.Tags)
 	if err := v.err(); err != nil {
 		return err
 	}
-	config := &signing.Config{ARN: c.signingARN(signing.NewID()), Policy: "Warn", Modified: c.s.Plane.Now()}
+	if err := controlplane.CheckTagCount(len(in.Tags)); err != nil {
+		return err
+	}
+	config := &signing.Config{ARN: c.signingARN(signing.NewID()), Policy: "Warn", Tags: in.Tags, Modified: c.s.Plane.Now()}
 	in.apply(config)
 	if err := c.s.Signing.Create(c.r.Context(), config); err != nil {
 		return err
@@ -129,9 +137,10 @@ func (c *call) updateCodeSigningConfig() error {
 	if _, err := c.readSigning(&in); err != nil {
 		return err
 	}
-	config, err := c.s.Signing.Update(c.r.Context(), c.label, func(next *signing.Config) {
+	config, err := c.s.Signing.Update(c.r.Context(), c.label, func(next *signing.Config) error {
 		in.apply(next)
 		next.Modified = c.s.Plane.Now()
+		return nil
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,7 +36,16 @@ func TestConfigurationsThatAreOnlyKept(t *testing.T) {
 	w.want(w.do("GET", management, ""), 200, `{"UpdateRuntimeOn":"Auto","FunctionArn":"`+ordersARN+`"}`)
 }
 
-// C-124: code signing configurations, and functions that have one.
+// manyTags are n tags as members of an object.
+func manyTags(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf(`"k%d":"v"`, i))
+	}
+	return strings.Join(list, ",")
+}
+
+// C-124: code signing configurations with their tags, and functions that have one.
 func TestCodeSigningConfigurations(t *testing.T) {
 	t.Parallel()
 	w := quickWorld(t)
@@ -45,7 +55,8 @@ func TestCodeSigningConfigurations(t *testing.T) {
 	w.want(w.do("GET", binding, ""), 200, `{}`)
 	w.want(w.do("DELETE", binding, ""), 204, "")
 	profile := "arn:aws:signer:eu-west-1:000000000000:/signing-profiles/p/1"
-	made, err := w.client.CreateCodeSigningConfig(ctx, &lambda.CreateCodeSigningConfigInput{Description: aws.String("d"), AllowedPublishers: &types.AllowedPublishers{SigningProfileVersionArns: []string{profile}}})
+	made, err := w.client.CreateCodeSigningConfig(ctx, &lambda.CreateCodeSigningConfigInput{Description: aws.String("d"), AllowedPublishers: &types.AllowedPublishers{SigningProfileVersionArns: []string{profile}},
+		Tags: map[string]string{"team": "shop", "cost": "low"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +67,21 @@ func TestCodeSigningConfigurations(t *testing.T) {
 	w.want(w.do("GET", path, ""), 200, fmt.Sprintf(shown, "Warn"))
 	w.want(w.do("PUT", path, `{"CodeSigningPolicies":{"UntrustedArtifactOnDeployment":"Enforce"}}`), 200, fmt.Sprintf(shown, "Enforce"))
 	w.want(w.do("PUT", binding, `{"CodeSigningConfigArn":"`+arn+`"}`), 200, `{"CodeSigningConfigArn":"`+arn+`","FunctionName":"orders"}`)
+	tags := "/2017-03-31/tags/" + url.PathEscape(arn)
+	w.want(w.do("GET", tags, ""), 200, `{"Tags":{"cost":"low","team":"shop"}}`)
+	w.want(w.do("POST", tags, `{"Tags":{"cost":"high","more":""}}`), 204, "")
+	w.want(w.do("DELETE", tags+"?tagKeys=team&tagKeys=none", ""), 204, "")
+	w.want(w.do("POST", tags, `{"Tags":{}}`), 400, `{"Type":"User","message":"An error occurred and the request cannot be processed."}`)
+	w.want(w.do("POST", tags, `{"Tags":{`+manyTags(50)+`}}`), 400, `{"Type":"User","message":"Number of tags exceeds resource tag limit."}`)
 	w.reopen()
+	w.want(w.do("GET", tags, ""), 200, `{"Tags":{"cost":"high","more":""}}`)
 	w.want(w.do("GET", binding, ""), 200, `{"CodeSigningConfigArn":"`+arn+`","FunctionName":"orders"}`)
 	w.want(w.do("GET", path+"/functions", ""), 200, `{"FunctionArns":["`+ordersARN+`"]}`)
 	w.want(w.do("GET", "/2020-04-22/code-signing-configs", ""), 200, `{"CodeSigningConfigs":["*"]}`)
 	w.want(w.do("DELETE", path, ""), 409, `{"message":"*","Type":"User"}`)
 	w.want(w.do("DELETE", binding, ""), 204, "")
 	w.want(w.do("DELETE", path, ""), 204, "")
+	w.want(w.do("GET", tags, ""), 404, `{"Message":"*","Type":"User"}`)
 	w.want(w.do("GET", path, ""), 404, `{"Message":"The Lambda code signing configuration `+arn+` can not be found.","Type":"User"}`)
 	w.want(w.do("PUT", binding, `{"CodeSigningConfigArn":"`+arn+`"}`), 404,
 		`{"Message":"The code signing configuration cannot be found. Check that the provided configuration is not deleted: `+arn+`.","Type":"User"}`)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -8,10 +9,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"thaw/controlplane"
 	"thaw/function"
+	"thaw/signing"
 )
 
-// TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions; nothing else that can have tags exists yet.
+// TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions and code signing
+// configurations.
 func (c *call) tagResource() error {
 	var in struct{ Tags map[string]string }
 	if err := c.decode(&in); err != nil {
@@ -24,8 +28,8 @@ func (c *call) tagResource() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.Plane.Tag(c.r.Context(), t.key, in.Tags); err != nil {
-		return absent(err, t.arn())
+	if err := t.add(in.Tags); err != nil {
+		return err
 	}
 	return c.empty(http.StatusNoContent)
 }
@@ -46,8 +50,8 @@ func (c *call) untagResource() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.Plane.Untag(c.r.Context(), t.key, keys); err != nil {
-		return absent(err, t.arn())
+	if err := t.remove(keys); err != nil {
+		return err
 	}
 	return c.empty(http.StatusNoContent)
 }
@@ -59,47 +63,99 @@ func (c *call) listTags() error {
 	if err != nil {
 		return err
 	}
-	e, err := c.entry(t)
+	tags, err := t.list()
 	if err != nil {
 		return err
 	}
-	tags := e.Record.Tags
 	if tags == nil {
 		tags = map[string]string{}
 	}
 	return c.json(http.StatusOK, struct{ Tags map[string]string }{tags})
 }
 
+// tagged is a resource that can have tags.
+type tagged struct {
+	list   func() (map[string]string, error)
+	add    func(tags map[string]string) error
+	remove func(keys []string) error
+}
+
 // tagTarget reads the ARN of the path. Violations collected before are reported with its own.
-func (c *call) tagTarget(v *violations) (target, error) {
+func (c *call) tagTarget(v *violations) (tagged, error) {
 	if !tagARNRE.MatchString(c.label) {
 		v.add(quoted(c.label), "resource", patternRule(tagARNPattern))
 	} else if len(c.label) > 256 {
 		v.add(quoted(c.label), "resource", "Member must have length less than or equal to 256")
 	}
 	if err := v.err(); err != nil {
-		return target{}, err
+		return tagged{}, err
 	}
 	switch kind := strings.SplitN(c.label, ":", 7)[5]; kind {
 	case "function":
 	case "event-source-mapping":
-		return target{}, fail("ResourceNotFoundException", "Event source mapping not found: %s", c.label)
+		return tagged{}, fail("ResourceNotFoundException", "Event source mapping not found: %s", c.label)
 	case "capacity-provider":
-		return target{}, fail("ResourceNotFoundException", "Capacity provider not found: %s", c.label)
+		return tagged{}, fail("ResourceNotFoundException", "Capacity provider not found: %s", c.label)
 	case "code-signing-config":
-		return target{}, fail("CodeSigningConfigNotFoundException", "The Lambda code signing configuration %s can not be found.", c.label)
+		return c.taggedSigning()
 	default:
-		return target{}, fail("ResourceNotFoundException", "The resource you requested does not exist.")
+		return tagged{}, fail("ResourceNotFoundException", "The resource you requested does not exist.")
 	}
+	return c.taggedFunction()
+}
+
+func (c *call) taggedFunction() (tagged, error) {
 	ref, err := function.ParseRead(c.label)
 	if err != nil {
-		return target{}, fmt.Errorf("tags of %q: %w", c.label, err)
+		return tagged{}, fmt.Errorf("tags of %q: %w", c.label, err)
 	}
 	t, err := c.resolve(ref, "")
 	if err == nil && t.qualifier != "" {
 		err = invalidParameter("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 	}
-	return t, err
+	return tagged{
+		list: func() (map[string]string, error) {
+			e, err := c.entry(t)
+			if err != nil {
+				return nil, err
+			}
+			return e.Record.Tags, nil
+		},
+		add:    func(tags map[string]string) error { return absent(c.s.Plane.Tag(c.r.Context(), t.key, tags), t.arn()) },
+		remove: func(keys []string) error { return absent(c.s.Plane.Untag(c.r.Context(), t.key, keys), t.arn()) },
+	}, err
+}
+
+func (c *call) taggedSigning() (tagged, error) {
+	gone := fail("CodeSigningConfigNotFoundException", "The Lambda code signing configuration %s can not be found.", c.label)
+	config := c.s.Signing.Get(c.label)
+	if config == nil {
+		return tagged{}, gone
+	}
+	change := func(f func(map[string]string)) error {
+		_, err := c.s.Signing.Update(c.r.Context(), c.label, func(next *signing.Config) error {
+			f(next.Tags)
+			return controlplane.CheckTagCount(len(next.Tags))
+		})
+		if errors.Is(err, signing.ErrNotFound) {
+			return gone
+		}
+		return err
+	}
+	return tagged{
+		list: func() (map[string]string, error) { return config.Tags, nil },
+		add: func(tags map[string]string) error {
+			if len(tags) == 0 {
+				return invalidParameter("An error occurred and the request cannot be processed.")
+			}
+			return change(func(has map[string]string) { maps.Copy(has, tags) })
+		},
+		remove: func(keys []string) error {
+			return change(func(has map[string]string) {
+				maps.DeleteFunc(has, func(k, _ string) bool { return slices.Contains(keys, k) })
+			})
+		},
+	}, nil
 }
 
 // tags checks the sizes of keys and values. Source: the model's TagKey and TagValue.

@@ -84,7 +84,7 @@ func (p *Plane) newConfig(n *New) (function.Config, error) {
 	if n.Settings.Runtime == nil || n.Settings.Handler == nil {
 		return c, invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
-	if err := checkTagCount(len(n.Tags)); err != nil {
+	if err := CheckTagCount(len(n.Tags)); err != nil {
 		return c, err
 	}
 	if err := p.checkSnapshotTags(slices.Collect(maps.Keys(n.Tags)), n.Tags); err != nil {

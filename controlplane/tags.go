@@ -17,7 +17,7 @@ func (p *Plane) Tag(ctx context.Context, k function.Key, add map[string]string) 
 	}
 	return p.changeTags(ctx, k, func(tags map[string]string) error {
 		maps.Copy(tags, add)
-		if err := checkTagCount(len(tags)); err != nil {
+		if err := CheckTagCount(len(tags)); err != nil {
 			return err
 		}
 		return p.checkSnapshotTags(slices.Collect(maps.Keys(add)), tags)
@@ -51,7 +51,8 @@ func (p *Plane) changeTags(ctx context.Context, k function.Key, f func(map[strin
 	})
 }
 
-func checkTagCount(n int) error {
+// CheckTagCount refuses more tags than a resource may have.
+func CheckTagCount(n int) error {
 	if n > function.MaxTags {
 		return invalid("Number of tags exceeds resource tag limit.")
 	}

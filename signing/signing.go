@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ var (
 type Config struct {
 	ARN         string // arn:aws:lambda:REGION:ACCOUNT:code-signing-config:csc-...
 	Description string
-	Publishers  []string // ARNs of versions of signing profiles
-	Policy      string   // Warn, Enforce
+	Publishers  []string          // ARNs of versions of signing profiles
+	Policy      string            // Warn, Enforce
+	Tags        map[string]string `json:",omitempty"`
 	Modified    time.Time
 	Revision    uint64 `json:"-"` // the store's, for its optimistic lock
 }
@@ -91,8 +93,8 @@ func (s *Configs) Create(ctx context.Context, c *Config) error {
 	return s.put(ctx, c)
 }
 
-// Update changes a configuration: f changes a copy of it. ErrNotFound.
-func (s *Configs) Update(ctx context.Context, arn string, f func(*Config)) (*Config, error) {
+// Update changes a configuration: f changes a copy of it, or refuses to. ErrNotFound.
+func (s *Configs) Update(ctx context.Context, arn string, f func(*Config) error) (*Config, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.all[arn]
@@ -100,8 +102,13 @@ func (s *Configs) Update(ctx context.Context, arn string, f func(*Config)) (*Con
 		return nil, ErrNotFound
 	}
 	c := *was
-	c.Publishers = slices.Clone(was.Publishers)
-	f(&c)
+	c.Publishers, c.Tags = slices.Clone(was.Publishers), maps.Clone(was.Tags)
+	if c.Tags == nil {
+		c.Tags = map[string]string{}
+	}
+	if err := f(&c); err != nil {
+		return nil, err
+	}
 	return &c, s.put(ctx, &c)
 }
 
