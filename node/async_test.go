@@ -262,19 +262,7 @@ func TestKillsLoseNoEvent(t *testing.T) {
 func moto(t *testing.T) (endpoint string) {
 	t.Helper()
 	const version = "5.2.1"
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("no place for moto: %v", err)
-	}
-	dir := filepath.Join(cache, "thaw-tests", "moto-"+version)
-	program := filepath.Join(dir, "bin", "moto_server")
-	if _, err := os.Stat(program); err != nil {
-		for _, args := range [][]string{{"python3", "-m", "venv", dir}, {filepath.Join(dir, "bin", "pip"), "install", "-q", "moto[server]==" + version}} {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				t.Skipf("moto %s cannot be had: %v: %s", version, err, out)
-			}
-		}
-	}
+	program := filepath.Join(venv(t, "moto", "moto[server]=="+version), "bin", "moto_server")
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
 	lines, err := cmd.StderrPipe()
 	if err != nil {
