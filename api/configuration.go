@@ -97,7 +97,10 @@ func listed(r *function.Record, v *function.VersionRecord, arn function.ARN) *fu
 	}
 	if c.VPC != nil {
 		out.VpcConfig = &vpcConfig{SubnetIds: notNil(c.VPC.SubnetIDs), SecurityGroupIds: notNil(c.VPC.SecurityGroupIDs), Ipv6AllowedForDualStack: c.VPC.IPv6}
-		if len(c.VPC.SubnetIDs) > 0 {
+		switch {
+		case c.VPC.ID != "":
+			out.VpcConfig.VpcId = c.VPC.ID
+		case len(c.VPC.SubnetIDs) > 0:
 			sum := sha256.Sum256([]byte(c.VPC.SubnetIDs[0]))
 			out.VpcConfig.VpcId = "vpc-" + hex.EncodeToString(sum[:])[:17] // invented: there are no VPCs here
 		}

@@ -22,6 +22,20 @@ type Pool interface {
 	Provisioned(v *function.Version) pool.Allocation
 }
 
+// Networks knows which subnets and security groups there are; *vpc.Lookup does.
+type Networks interface {
+	// Find returns the VPC of the subnets; empty: nobody can say. Errors: *NetworkError.
+	Find(ctx context.Context, region string, subnets, groups []string) (vpcID string, err error)
+}
+
+// NetworkError is what EC2 says of subnets or security groups that a function cannot have.
+type NetworkError struct {
+	Operation     string // DescribeSubnets
+	Code, Message string
+}
+
+func (e *NetworkError) Error() string { return e.Operation + ": " + e.Code + ": " + e.Message }
+
 // Runtimes knows which runtime identifiers there are, and makes them ready; *runtimes.Registry does.
 type Runtimes interface {
 	// Check says whether functions can run now: nil, *runtimes.UnknownError or *runtimes.NotInstalledError.

@@ -32,6 +32,9 @@ func (p *Plane) Create(ctx context.Context, n New) (*function.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.findNetwork(ctx, n.Region, config.VPC); err != nil {
+		return nil, err
+	}
 	code, err := n.Code(ctx)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type Options struct {
 	Layers    *layer.Library
 	Pool      Pool
 	Runtimes  Runtimes
+	Networks  Networks  // nil: any name will do
 	Snapshots Snapshots // nil: this server has none, and versions with SnapStart are ordinary ones
 	Log       *slog.Logger
 

@@ -2,7 +2,9 @@ package controlplane
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -162,4 +164,18 @@ func compact(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// findNetwork notes the VPC of a function's subnets, and refuses subnets and security groups that are none. It may take
+// a while: no lock is held.
+func (p *Plane) findNetwork(ctx context.Context, region string, v *function.VPC) error {
+	if p.Networks == nil || v == nil || len(v.SubnetIDs)+len(v.SecurityGroupIDs) == 0 {
+		return nil
+	}
+	id, err := p.Networks.Find(ctx, region, v.SubnetIDs, v.SecurityGroupIDs)
+	if refused := (*NetworkError)(nil); errors.As(err, &refused) {
+		return invalid("Error occurred while %s. EC2 Error Code: %s. EC2 Error Message: %s", refused.Operation, refused.Code, refused.Message)
+	}
+	v.ID = id
+	return err
 }

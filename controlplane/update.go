@@ -30,6 +30,11 @@ func (p *Plane) UpdateCode(ctx context.Context, k function.Key, u Update, code *
 // UpdateSettings changes what is set about a function.
 func (p *Plane) UpdateSettings(ctx context.Context, k function.Key, u Update, s *Settings) (*function.Entry, *function.VersionRecord, error) {
 	defer p.usingLayers(s)()
+	if e := p.view.Get(k); e != nil && CheckRevision(u.RevisionID, e.Record.Latest.RevisionID) == nil { // else that is what is refused
+		if err := p.findNetwork(ctx, k.Region, s.VPC); err != nil {
+			return nil, nil, err
+		}
+	}
 	u.Edit = func(c *function.Config) error {
 		if err := p.apply(k, s, c); err != nil || s.Layers == nil {
 			return err

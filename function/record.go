@@ -31,6 +31,7 @@ type Config struct {
 
 // VPC is kept for the customer's tools; it has no effect on a sandbox's network.
 type VPC struct {
+	ID               string `json:",omitempty"` // empty: nobody could say
 	SubnetIDs        []string
 	SecurityGroupIDs []string
 	IPv6             bool

@@ -48,6 +48,7 @@ import (
 	"thaw/sandbox/process"
 	"thaw/signing"
 	"thaw/snapstart"
+	"thaw/vpc"
 )
 
 // Node is a running server.
@@ -243,7 +244,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	}
 	n.pool = pool.Open(pool.Options{Log: n.log, ColdStarts: n.cfg.ColdStarts, IdleExpiry: n.cfg.IdleExpiry, MaxEnvironments: n.cfg.Concurrency, Memory: memory,
 		Starter: n.starter, Provider: n.starter, Spares: spares, Now: n.cfg.now,
-		Provisioned: n.metrics.of.functions.Provisioned, RequestRate: n.requestRate()})
+		Provisioned: n.metrics.of.functions.Provisioned, RequestRate: map[bool]int{true: pool.RequestRate}[n.cfg.Strict]}) // no limit of this host
 	n.undo.Add(func() error { // only when opening fails; Close drains first
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -323,7 +324,7 @@ func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blo
 	if err != nil {
 		return err
 	}
-	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Layers: layers, Objects: &bucket.Reader{}, Pool: timed{n.pool, n.metrics, n.snapshots},
+	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Layers: layers, Objects: &bucket.Reader{}, Networks: &vpc.Lookup{Log: n.log}, Pool: timed{n.pool, n.metrics, n.snapshots},
 		Runtimes: n.runtimes, Log: n.log,
 		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency, Looped: n.metrics.of.functions.Looped}
 	if n.snapshots != nil {
@@ -346,15 +347,6 @@ func (n *Node) openLogsAPI() *logsapi.Server {
 	s := logsapi.New(logsapi.Options{Logs: n.logs, AccountID: n.cfg.AccountID, Log: n.log, Stopping: n.drain})
 	n.undo.Add(func() error { s.Close(); return nil })
 	return s
-}
-
-// requestRate is what a function may be asked for each unit of its concurrency. That is no limit of this host, so it holds
-// where AWS's limits are wanted.
-func (n *Node) requestRate() int {
-	if n.cfg.Strict {
-		return pool.RequestRate
-	}
-	return 0
 }
 
 // timed measures invocations on their way to the pool.

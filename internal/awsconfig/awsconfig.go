@@ -35,3 +35,29 @@ func S3(cfg aws.Config) *s3.Client {
 		o.DisableLogOutputChecksumValidationSkipped = true // of each object that has none
 	})
 }
+
+// Endpoint is the endpoint of one's own that a service has by the SDK's rules; empty: none. It is for services that no
+// client of the SDK is asked for.
+func Endpoint(ctx context.Context, cfg aws.Config, service string) string {
+	for _, source := range cfg.ConfigSources {
+		if s, ok := source.(interface {
+			GetIgnoreConfiguredEndpoints(context.Context) (bool, bool, error)
+		}); ok {
+			if ignored, found, err := s.GetIgnoreConfiguredEndpoints(ctx); err == nil && found && ignored {
+				return ""
+			}
+		}
+	}
+	for _, source := range cfg.ConfigSources {
+		s, ok := source.(interface {
+			GetServiceBaseEndpoint(context.Context, string) (string, bool, error)
+		})
+		if !ok {
+			continue
+		}
+		if endpoint, found, err := s.GetServiceBaseEndpoint(ctx, service); err == nil && found && endpoint != "" {
+			return endpoint
+		}
+	}
+	return aws.ToString(cfg.BaseEndpoint)
+}

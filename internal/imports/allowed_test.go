@@ -57,6 +57,7 @@ var allowed = map[string]row{
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
+	"vpc":                   {"controlplane internal/awsconfig", "subnets and security groups of EC2, for the contract that the control plane declares; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
 	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
@@ -129,12 +130,12 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/secret internal/awsconfig internal/wholebody logsapi schemaregistry", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/secret internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
 }
