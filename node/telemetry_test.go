@@ -69,6 +69,30 @@ func TestLogsAPI(t *testing.T) {
 	})
 }
 
+// TestTelemetrySubscribedTwice: the second subscription takes the first one's place, so each event comes once. What an
+// extension sends besides that no API knows is refused, and disturbs nobody.
+func TestTelemetrySubscribedTwice(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		f := s.js(quickFunction, withExtensions(t, map[string]string{
+			"x": "events=INVOKE works=100ms garbage twice " + subscribed("2022-12-13", "platform+function", "HTTP"), "y": "events=INVOKE"}))
+		f.invoke(`{}`).ok(t)
+		f.logs("REPORT RequestId: ")
+		f.invoke(`{}`).ok(t)
+		f.told(`"platform.report"`)
+		log := f.logs("TELEMETRY\tName: x\tState: Already subscribed\tTypes: [Platform, Function]\n", "[x] garbage 400 400 403 404 400\n")
+		order(t, log, "[x] subscribed 200 \"OK\"\n", "[x] subscribed 200 \"OK\"\n")
+		for _, event := range []string{`"platform.initStart"`, `"platform.initReport"`, `\tloaded\n"`} {
+			n := 0
+			for _, e := range f.told(event) {
+				n += strings.Count(e, event)
+			}
+			if n != 1 {
+				t.Errorf("the extension heard %d times of %s", n, event)
+			}
+		}
+	})
+}
+
 // TestTelemetryThatNobodyTakes holds E-112: a subscriber that does not answer, or does not listen at all, delays nobody.
 func TestTelemetryThatNobodyTakes(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {

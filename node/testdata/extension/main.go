@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -86,8 +87,14 @@ func main() {
 		slices.Sort(names)
 		say("vars %s args %d", strings.Join(names, ","), len(os.Args)-1)
 	}
+	if has("garbage") {
+		garbage()
+	}
 	if v, ok := word("telemetry"); ok {
 		subscribe(v)
+		if has("twice") {
+			subscribe(v)
+		}
 	}
 	exit("exits-in-init")
 	if has("init-error") {
@@ -119,6 +126,10 @@ func main() {
 			say("INVOKE %s", e.RequestID)
 		}
 		exit("exits-in-invoke")
+		if has("crashes") {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
 		if has("exit-error") {
 			call("POST", "/2020-01-01/extension/exit/error", "{}", "Lambda-Extension-Function-Error-Type", "Extension.Bar")
 			os.Exit(1)
@@ -134,6 +145,28 @@ func main() {
 		}
 	}
 }
+
+// garbage sends what no API knows, on connections that it leaves open, and says what the answers were.
+func garbage() {
+	for _, text := range []string{"\x00\x01\x02 \xff\xfe\r\n\r\n", "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf a ",
+		"GET / HTTP/9.9\r\n" + strings.Repeat("X: y\r\n", 10000)} {
+		c, err := net.Dial("tcp", os.Getenv("AWS_LAMBDA_RUNTIME_API"))
+		if err != nil {
+			panic(err)
+		}
+		kept = append(kept, c)
+		io.WriteString(c, text)
+	}
+	var answers []string
+	for _, ask := range [][3]string{{"PUT", "/2022-07-01/telemetry", "{"}, {"PUT", "/2020-08-15/logs", "\xff"}, {"POST", "/2020-01-01/extension/register", strings.Repeat("[", 1<<20)},
+		{"POST", "/2020-01-01/extension/none", "{}"}, {"POST", "/2018-06-01/runtime/invocation/none/response", "x"}} {
+		status, _, _ := call(ask[0], ask[1], ask[2], "Lambda-Extension-Name", name)
+		answers = append(answers, strconv.Itoa(status))
+	}
+	say("garbage %s", strings.Join(answers, " "))
+}
+
+var kept []net.Conn
 
 // lean asks for events on one connection from one goroutine, and does nothing with them.
 func lean() {
