@@ -1,16 +1,14 @@
 package api
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
 
 	"thaw/function"
 	"thaw/invoke"
+	"thaw/trace"
 	"thaw/trigger"
 )
 
@@ -108,13 +106,11 @@ const pageSandbox = "sandbox allow-scripts allow-forms allow-modals allow-popups
 
 // run has the function called.
 func (u *urlCall) run(caller *trigger.Caller) error {
-	trace := first(u.r.Header["X-Amzn-Trace-Id"])
-	if !strings.Contains(trace, "Root=") {
-		var b [12]byte
-		rand.Read(b[:]) //nolint:errcheck // never fails: documented
-		trace = fmt.Sprintf("Root=1-%08x-%s", uint32(u.s.Plane.Now().Unix()), hex.EncodeToString(b[:]))
+	header, state := traceOf(u.r.Header)
+	if trace.ParseHeader(header).Root == "" {
+		header = trace.Header{Root: trace.NewRoot()}.String()
 	}
-	event, err := u.request(caller, trace).Event()
+	event, err := u.request(caller, header).Event()
 	if err != nil {
 		return err
 	}
@@ -122,8 +118,8 @@ func (u *urlCall) run(caller *trigger.Caller) error {
 		return u.refuseWith(http.StatusRequestEntityTooLarge, "RequestTooLargeException", "Request Entity Too Large")
 	}
 	q := &invoke.Request{Function: u.to.Key, Qualifier: u.to.Qualifier, Invocation: function.Invocation{
-		RequestID: u.id, InvokedARN: u.entry.Record.ARN().Qualified(u.to.Qualifier), Event: event, TraceID: trace}}
-	u.w.Header()["X-Amzn-Trace-Id"] = []string{trace}
+		RequestID: u.id, InvokedARN: u.entry.Record.ARN().Qualified(u.to.Qualifier), Event: event, TraceID: header, TraceState: state}}
+	u.w.Header()["X-Amzn-Trace-Id"] = []string{header}
 	if u.config.InvokeMode == function.URLStream {
 		return u.stream(q)
 	}
@@ -148,10 +144,10 @@ func (u *urlCall) run(caller *trigger.Caller) error {
 }
 
 // request is the request as trigger wants it.
-func (u *urlCall) request(caller *trigger.Caller, trace string) *trigger.Request {
+func (u *urlCall) request(caller *trigger.Caller, header string) *trigger.Request {
 	r := u.r
 	out := &trigger.Request{ID: u.id, Time: u.s.Plane.Now(), Method: r.Method, Path: u.target.path, Query: r.URL.RawQuery, Protocol: r.Proto, Scheme: "http",
-		Host: r.Host, Header: r.Header, Body: u.body, TraceID: trace, URLID: u.target.id, Domain: u.s.URLs.host(u.target.id, u.to.Region),
+		Host: r.Host, Header: r.Header, Body: u.body, TraceID: header, URLID: u.target.id, Domain: u.s.URLs.host(u.target.id, u.to.Region),
 		Account: u.to.Account, Caller: caller}
 	if r.TLS != nil {
 		out.Scheme = "https"

@@ -6,6 +6,7 @@ import (
 
 	"thaw/function"
 	"thaw/invoke"
+	"thaw/trace"
 )
 
 // invocation reads what Invoke and InvokeWithResponseStream have in common. A nil request without an error was answered
@@ -66,6 +67,7 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 	case "Event":
 		return nil, c.accept(t, tenant, function.MaxAsyncPayload)
 	}
+	header, state := traceOf(h)
 	return &invoke.Request{
 		Function:  t.key,
 		Qualifier: t.qualifier,
@@ -77,11 +79,17 @@ func (c *call) invocation(stream bool) (*invoke.Request, error) {
 			// bytes.
 			Event:         c.body,
 			ClientContext: clientContext,
-			TraceID:       first(h["X-Amzn-Trace-Id"]),
+			TraceID:       header,
+			TraceState:    state,
 			TenantID:      tenant,
 			Tail:          logType == "Tail",
 		},
 	}, nil
+}
+
+// traceOf is the trace that a request belongs to, by X-Ray's header or by W3C's.
+func traceOf(h http.Header) (header, state string) {
+	return trace.FromHTTP(first(h["X-Amzn-Trace-Id"]), first(h["Traceparent"]), h["Tracestate"])
 }
 
 func first(values []string) string {

@@ -42,8 +42,9 @@ func (c *call) accept(t target, tenant string, limit int) error {
 	if n := len(c.body); n > limit {
 		return fail("RequestTooLargeException", "%d byte payload is too large for the Event invocation type (limit %d bytes)", n, limit)
 	}
+	header, state := traceOf(c.r.Header)
 	err := c.s.Events.Accept(c.r.Context(), &async.Event{Lane: async.Lane{Key: t.key, Qualifier: t.qualifier}, RequestID: c.id, InvokedARN: t.asNamed(),
-		TraceID: first(c.r.Header["X-Amzn-Trace-Id"]), TenantID: tenant, Payload: c.body})
+		TraceID: header, TraceState: state, TenantID: tenant, Payload: c.body})
 	if err != nil {
 		return err
 	}

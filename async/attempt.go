@@ -33,6 +33,9 @@ func (l *lane) try(it *item, e *Event) {
 	if left {
 		return
 	}
+	if l.q.o.Tracer != nil && d.Step != BackOff {
+		l.q.o.Tracer.Tried(e, p.Tries, d.Step != Again)
+	}
 	switch d.Step {
 	case BackOff:
 		l.pause(it, d)
@@ -81,8 +84,9 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 		it.aged = true
 		l.q.o.Metrics.Age(l.key, time.Since(e.Accepted))
 	}
-	r, err := l.q.o.Invoker.Invoke(l.q.ctx, &invoke.Request{Function: l.key.Key, Qualifier: l.key.Qualifier,
-		Invocation: function.Invocation{RequestID: e.RequestID, InvokedARN: e.InvokedARN, Event: e.Payload, TraceID: e.TraceID,
+	began := time.Now()
+	r, err := l.q.o.Invoker.Invoke(l.q.ctx, &invoke.Request{Function: l.key.Key, Qualifier: l.key.Qualifier, Attempt: p.Attempts + 1, Arrived: e.Accepted,
+		Invocation: function.Invocation{RequestID: e.RequestID, InvokedARN: e.InvokedARN, Event: e.Payload, TraceID: e.TraceID, TraceState: e.TraceState,
 			TenantID: e.TenantID}})
 	if now := l.q.o.View.Get(l.key.Key); now != nil {
 		entry = now // the policy of this moment
@@ -113,6 +117,9 @@ func (l *lane) attempt(e *Event, it *item, p *Progress) (d Decision, left bool) 
 		h, it.answer = PlatformErred, Answer{Refused: "The function could not be run.", Code: 500}
 	}
 	if h == Succeeded || h == FunctionErred {
+		if l.q.o.Tracer != nil {
+			p.Tries = append(p.Tries, Try{began, time.Now(), p.Answer})
+		}
 		l.reached()
 	}
 	return next(h, entry), false

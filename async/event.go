@@ -50,7 +50,8 @@ type Event struct {
 	Lane       Lane
 	RequestID  string       // UUID; the same for all attempts
 	InvokedARN function.ARN // as the sender named the function
-	TraceID    string       // trace header of the sender; may be empty
+	TraceID    string       // trace header: the sender's, with what Accept's tracer added to it
+	TraceState string       // the sender's
 	TenantID   string       // of functions that tell tenants apart
 	Accepted   time.Time
 	// Incarnation of the function that it was accepted for: another one of the same name never gets it.
@@ -65,6 +66,7 @@ type Progress struct {
 	Due      time.Time // not before; zero: now
 	Ended    *Ending   `json:",omitempty"` // it will not be tried again: only Targets are left to do
 	Answer   Answer
+	Tries    []Try    `json:",omitempty"` // attempts that reached the function, where somebody records them
 	Targets  []Target `json:",omitempty"` // that were not told yet
 	Response []byte   `json:"-"`          // of the last attempt that reached the function
 }
@@ -75,6 +77,12 @@ type Answer struct {
 	Error   string                 `json:",omitempty"` // Unhandled
 	Refused string                 `json:",omitempty"` // why nothing ran, for people
 	Code    int                    `json:",omitempty"` // HTTP status that a synchronous caller would have seen
+}
+
+// Try is one attempt.
+type Try struct {
+	From, To time.Time
+	Answer   Answer
 }
 
 // Ending is how an event ended.

@@ -29,6 +29,14 @@ type Metrics interface {
 	Undelivered(l Lane, deadLetter bool) // a destination or dead-letter queue was given up
 }
 
+// Tracer records what becomes of events. It must not block.
+type Tracer interface {
+	// Accepted returns the trace header that all attempts of an event have in common.
+	Accepted(e *Event) string
+	// Tried is told after each attempt, and once more when none follows.
+	Tried(e *Event, tries []Try, ended bool)
+}
+
 // Options of a Queue. Members without a stated default are required.
 type Options struct {
 	Store       Store
@@ -36,6 +44,7 @@ type Options struct {
 	View        *function.View
 	Sender      Sender
 	Metrics     Metrics
+	Tracer      Tracer // nil: there is none
 	Log         *slog.Logger
 	Concurrency int    // events of one lane that run at a time; 0: 16
 	Delays      Delays // zero: AWSDelays
@@ -119,6 +128,9 @@ func (q *Queue) Accept(ctx context.Context, e *Event) error {
 		e.Incarnation = entry.Record.Incarnation
 	}
 	e.Accepted = time.Now()
+	if q.o.Tracer != nil {
+		e.TraceID = q.o.Tracer.Accepted(e)
+	}
 	// The lane is held while the event is on its way, so that it is not over when the event comes to it.
 	l := q.hold(e.Lane)
 	err := q.o.Store.Put(ctx, e)

@@ -113,7 +113,7 @@ func (q *Queue) chain(ctx context.Context, from *Event, m *Message, to function.
 	if err := invoke.CheckTenant(&entry.Record.Latest.Config, ""); err != nil { // what is told is told for nobody
 		return &PermanentError{err}
 	}
-	return q.Accept(ctx, &Event{Lane: Lane{k, to.Qualifier}, RequestID: uuid.NewString(), InvokedARN: function.ARN(m.Target.ARN), TraceID: m.TraceID, Payload: m.Body})
+	return q.Accept(ctx, &Event{Lane: Lane{k, to.Qualifier}, RequestID: uuid.NewString(), InvokedARN: function.ARN(m.Target.ARN), TraceID: m.TraceID, TraceState: from.TraceState, Payload: m.Body})
 }
 
 // functionARN is what the envelope names: the qualified function.

@@ -51,6 +51,7 @@ type Options struct {
 	Now      func() time.Time // nil: time.Now
 	// Looped is told of invocations that the guard against loops stopped; nil: nobody is.
 	Looped func(function.Resource)
+	Tracer invoke.Tracer // of invocations; nil: there is none
 }
 
 func (o *Options) defaults() {
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (*Plane, error) {
 	p := &Plane{Options: o, view: function.NewView(), settling: map[function.Key]bool{}, pins: map[string]int{}, fetching: make(chan struct{}, fetches)}
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	p.invoker = invoke.New(invoke.Options{View: p.view, Pool: o.Pool, Concurrency: o.Concurrency, Pending: o.PendingInvoke, Fetch: o.FetchInvoke,
-		Wake: p.wake, Fetching: o.Runtimes.Fetching, Provide: p.provide, Stopping: p.ctx.Done(), Looped: o.Looped})
+		Wake: p.wake, Fetching: o.Runtimes.Fetching, Provide: p.provide, Stopping: p.ctx.Done(), Looped: o.Looped, Tracer: o.Tracer})
 	var err error
 	if p.unwatch, err = o.Store.Watch(ctx, p.view.Apply); err != nil {
 		p.cancel(err)

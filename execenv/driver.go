@@ -75,8 +75,9 @@ type generation struct {
 
 // first is what the first REPORT of an environment tells once.
 type first struct {
-	init                   time.Duration // of a successful Init in phase init
-	restore, restoreBilled time.Duration // of a successful restore: all of it, and from the word to the runtime's next
+	init                   time.Duration   // of a successful Init in phase init
+	restore, restoreBilled time.Duration   // of a successful restore: all of it, and from the word to the runtime's next
+	initial, restored      function.Period // the same for a trace, also what failed and what was inside an invocation
 }
 
 // making is the making of a snapshot.

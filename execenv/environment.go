@@ -87,6 +87,10 @@ type Options struct {
 	CPUs        float64                                // 0: no limit
 	Observe     func(stage string, took time.Duration) // one call per stage of a cold start; may be nil
 	Reported    func(Reported)                         // one call per invocation of the function; must not block; may be nil
+	// Segments is given each datagram that the function or an extension sends to the daemon of X-Ray, as it came: nobody
+	// has looked at it. dropped is how many the guest has not let through since the last one. It must not block; nil:
+	// nobody is there, and the guest lets none through.
+	Segments func(datagram []byte, dropped int64)
 	// Credentials of the function's role, for the environment variables.
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// Make, when set: the environment makes a snapshot instead of serving invokes. Restore, when set: it begins from one instead of with Init. At

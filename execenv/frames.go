@@ -49,6 +49,7 @@ func (d *driver) frame(f wire.Frame) {
 		if err = f.Decode(&m); err == nil && d.current(m.RequestID) {
 			o := function.Outcome{Payload: f.Body, ContentType: m.ContentType, FunctionError: unhandled}
 			d.endStreamInto(&o, m.ErrorType)
+			d.attempt.thrown = thrown{m.ErrorType, []byte(m.XRayCause)}
 			d.answered(o, m.ErrorType)
 		}
 	case wire.KindStreamHead:
@@ -96,6 +97,11 @@ func (d *driver) frame(f wire.Frame) {
 		if err = f.Decode(&m); err == nil {
 			d.logFrame(m, f.Body)
 			d.owe(wire.LogCost(f.Body))
+		}
+	case wire.KindSegment:
+		var m wire.Segment
+		if err = f.Decode(&m); err == nil && d.o.Segments != nil {
+			d.o.Segments(f.Body, m.Dropped)
 		}
 	case wire.KindQuiesced:
 		d.quiesced()

@@ -59,6 +59,23 @@ type attempt struct {
 	collect  []byte // streamed response to a caller that wants it in one piece, as long as it is not too large
 	produced int64  // bytes of the answer
 	priming  *Prime // set: nobody waits for it
+	thrown   thrown // by the handler
+}
+
+// thrown is what the runtime says of an error of the handler, for a trace.
+type thrown struct {
+	errType string
+	cause   []byte // JSON
+}
+
+// timings are the attempt's. ended is when the extensions were done, too.
+func (a *attempt) timings(ended time.Time, env ID, first first) *function.Timings {
+	t := &function.Timings{Taken: a.assigned, Started: a.started, Responding: a.headAt, Responded: a.endAt, RuntimeDone: a.doneAt, Ended: ended,
+		Init: first.initial, Restore: first.restored, Status: a.status, ErrorType: a.errType, Cause: a.thrown.cause, Environment: string(env)}
+	if a.status == statusSuccess && a.erred() { // to the platform an error of the handler is an answer
+		t.Status, t.ErrorType = statusError, a.thrown.errType
+	}
+	return t
 }
 
 // stage is how far an attempt is on its way back to its caller.

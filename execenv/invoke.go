@@ -9,6 +9,7 @@ import (
 	"thaw/function"
 	"thaw/guest/platform"
 	"thaw/guest/wire"
+	"thaw/trace"
 )
 
 // errTimedOut is the outward name of a timeout. Source: recordings of the real service; spec Appendix B3.
@@ -24,7 +25,9 @@ func (d *driver) assign(t *task) {
 		return
 	}
 	d.tenant = t.TenantID
-	t.TraceID = traceHeader(t.TraceID)
+	if t.TraceID == "" {
+		t.TraceID = trace.Complete("") // nobody decided about it
+	}
 	now := time.Now()
 	d.attempt = &attempt{task: t, assigned: now, deadline: now.Add(d.o.Version.Timeout), tail: tailBuffer{on: t.Tail}}
 	if d.early.on && t.Tail {

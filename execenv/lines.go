@@ -9,6 +9,7 @@ import (
 	"thaw/function"
 	"thaw/guest/platform"
 	"thaw/guest/wire"
+	"thaw/trace"
 )
 
 // LogSink takes what ends up in the environment's log stream; messages keep their trailing newline. It must not block.
@@ -130,6 +131,7 @@ func (d *driver) initDone(took time.Duration, status, errType string) {
 		errType = "Runtime.Unknown" // a pure timeout. Source: spec 1.5
 	}
 	how := d.initType()
+	d.first.initial = function.Period{From: d.gen.from, To: time.Now(), Failed: status != statusSuccess}
 	d.emit(platform.InitRuntimeDone{InitializationType: how, Phase: d.gen.phase, Status: status, ErrorType: errType})
 	for _, x := range d.gen.extensions {
 		d.emit(platform.Extension{Name: x.Name, State: x.State, Events: x.Events, ErrorType: x.ErrorType})
@@ -138,14 +140,27 @@ func (d *driver) initDone(took time.Duration, status, errType string) {
 }
 
 func (a *attempt) start(version string) platform.Start {
-	return platform.Start{RequestID: a.RequestID, Version: version, Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID}
+	return platform.Start{RequestID: a.RequestID, Version: version, Tracing: a.tracing(a.Segments.Function, a.Segments.Service), TenantID: a.TenantID}
+}
+
+// tracing is what an event says of the trace: nothing, unless that is sampled. span and parent are segments where the
+// invocation is recorded; otherwise the event has the header. Source: spec 4.4, 4.5.
+func (a *attempt) tracing(span, parent string) *platform.Tracing {
+	if !strings.Contains(a.TraceID, "Sampled=1") {
+		return nil
+	}
+	if span == "" {
+		return platform.Traced("", a.TraceID)
+	}
+	h := trace.ParseHeader(a.TraceID)
+	return platform.Traced(span, trace.Header{Root: h.Root, Parent: parent, Sampled: h.Sampled}.String())
 }
 
 // endRuntime: the runtime called next, or never will.
 func (d *driver) endRuntime() {
 	a := d.attempt
 	a.doneAt = time.Now().Add(-a.lateBy)
-	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID,
+	done := platform.RuntimeDone{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: a.tracing(a.Segments.Invocation, a.Segments.Function), TenantID: a.TenantID,
 		Metrics: platform.RuntimeMetrics{Duration: platform.Millis(a.doneAt.Sub(a.started)), ProducedBytes: a.produced}}
 	if a.status == statusTimeout {
 		done.Metrics.Duration = platform.Millis(d.o.Version.Timeout)
@@ -179,7 +194,7 @@ func (d *driver) report(took time.Duration) {
 	if a.priming != nil {
 		billed = 0
 	}
-	r := platform.Report{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: platform.Traced(a.TraceID), TenantID: a.TenantID, Metrics: platform.Metrics{
+	r := platform.Report{RequestID: a.RequestID, Status: a.status, ErrorType: a.errorType(), Tracing: a.tracing(a.Segments.Invocation, a.Segments.Function), TenantID: a.TenantID, Metrics: platform.Metrics{
 		Duration: platform.Millis(took), BilledMs: ceilMs(billed), MemorySizeMB: d.o.Version.MemoryMiB, MaxMemoryUsedMB: d.maxMemory >> 20}}
 	switch { // told once
 	case d.first.init > 0:
@@ -189,13 +204,20 @@ func (d *driver) report(took time.Duration) {
 		restore := platform.Millis(d.first.restore)
 		r.Metrics.RestoreDuration, r.Metrics.BilledRestoreMs = &restore, ceilMs(d.first.restoreBilled)
 	}
+	once := d.first
 	d.first = first{}
 	extensions := time.Duration(-1)
-	if now := time.Now(); len(d.gen.extensions) > 0 {
+	now := time.Now()
+	if len(d.gen.extensions) > 0 {
 		r.Spans = []platform.Span{span("extensionOverhead", a.doneAt, now)}
 		extensions = max(0, now.Sub(a.doneAt))
 	}
 	d.emit(r)
+	if a.Timed != nil {
+		times := a.timings(now, d.id, once)
+		times.Extensions = len(d.gen.extensions) > 0
+		a.Timed(times)
+	}
 	if d.o.Reported != nil && a.priming == nil && a.status != platform.Failure {
 		d.o.Reported(Reported{InvokedARN: a.InvokedARN, TenantID: a.TenantID, Error: a.erred(), Duration: took, Extensions: extensions})
 	}

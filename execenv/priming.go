@@ -10,6 +10,7 @@ import (
 	"thaw/function"
 	"thaw/guest/platform"
 	"thaw/guest/wire"
+	"thaw/trace"
 )
 
 // Prime is one event that is invoked while a snapshot is made.
@@ -53,7 +54,7 @@ func (d *driver) prime() {
 	}
 	now := time.Now()
 	d.attempt = &attempt{task: newTask(&function.Invocation{RequestID: uuid.NewString(), InvokedARN: d.o.Version.ARN(), ClientContext: string(mark),
-		TraceID: traceHeader("")}), assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
+		TraceID: trace.Complete("")}), assigned: now, started: now, deadline: now.Add(d.o.Version.Timeout), priming: &p}
 	d.limit.Reset(d.o.Version.Timeout)
 	d.looks.Reset(longInvoke)
 	a := d.attempt

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"thaw/function"
 	"thaw/guest/platform"
 	"thaw/guest/wire"
 	"thaw/sandbox"
@@ -232,7 +233,7 @@ func (d *driver) sendRestored() {
 	rand.Read(entropy) // never fails: crypto/rand
 	d.restoring.released = time.Now()
 	d.limit.Reset(restoreLimit - d.restoring.released.Sub(d.restoring.from))
-	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.restoring.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Credentials: d.o.credentials()}, nil)
+	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.restoring.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Segments: d.o.Segments != nil, Credentials: d.o.credentials()}, nil)
 	d.tell(d.restoring.from, platform.RestoreStart{Place: d.place()})
 	if d.o.Observe != nil {
 		d.o.Observe("load snapshot", d.restoring.released.Sub(d.restoring.from))
@@ -242,6 +243,7 @@ func (d *driver) sendRestored() {
 func (d *driver) endRestore() {
 	now := time.Now()
 	d.first.restore, d.first.restoreBilled = now.Sub(d.restoring.from), now.Sub(d.restoring.released)
+	d.first.restored = function.Period{From: d.restoring.from, To: now}
 	if d.o.Observe != nil {
 		d.o.Observe("hooks", d.first.restoreBilled)
 	}

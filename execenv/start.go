@@ -17,6 +17,8 @@ const (
 	runtimeDir = "/var/runtime"
 	localeDir  = "/usr/lib/locale"
 	apiAddress = "127.0.0.1:9001"
+	// xrayAddress is an address of the sandbox's own loopback, so that a collector in the sandbox may have 127.0.0.1:2000.
+	xrayAddress = "169.254.100.1:2000"
 )
 
 // Limits of the runtime's processes. Source: Lambda quotas; recordings; spec 6.5.
@@ -34,7 +36,7 @@ func (d *driver) start() wire.Start {
 		at = func(p string) string { return sandbox.Translate(mounts, p) }
 	}
 	m := wire.Start{Generation: d.gen.number, Dir: at(taskRoot), UID: caps.UID, GID: caps.GID, NoFile: openFiles, TmpBytes: int64(v.EphemeralMiB) << 20,
-		LogWindow: wire.LogWindow, LogFrames: l.LogFrames, APISocket: l.APISocket, LogsJSON: v.LogFormat == "JSON",
+		LogWindow: wire.LogWindow, Segments: d.o.Segments != nil, LogFrames: l.LogFrames, APISocket: l.APISocket, LogsJSON: v.LogFormat == "JSON",
 		Function: wire.Function{Name: v.Name, Version: string(v.Number), Handler: v.Handler, AccountID: v.Account}}
 	if opt := at(optDir); caps.Mounts || opt != optDir { // without a layer of its own the host's /opt is nobody's
 		m.Opt = opt
@@ -47,7 +49,7 @@ func (d *driver) start() wire.Start {
 		m.NProc = processes // on a shared host the limit would count other people's processes
 	}
 	if !caps.ManyPerHost {
-		m.APIHost = apiAddress
+		m.APIHost, m.XRayHost = apiAddress, xrayAddress
 	}
 	for _, a := range l.Argv {
 		m.Argv = append(m.Argv, paths(a, at))
@@ -92,13 +94,13 @@ func (d *driver) vars(at func(string) string) map[string]string {
 		}
 	}
 	for k, val := range map[string]string{
-		"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
-		"_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1", "_AWS_XRAY_DAEMON_PORT": "2000",
-		"AWS_ACCESS_KEY_ID": d.o.AccessKeyID, "AWS_SECRET_ACCESS_KEY": d.o.SecretAccessKey, "AWS_SESSION_TOKEN": d.o.SessionToken,
+		"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", // where the daemon is, the guest knows
+		"AWS_ACCESS_KEY_ID":        d.o.AccessKeyID, "AWS_SECRET_ACCESS_KEY": d.o.SecretAccessKey, "AWS_SESSION_TOKEN": d.o.SessionToken,
 	} {
 		out[k] = val
 	}
 	maps.Copy(out, l.Reserved)
+	delete(out, "AWS_XRAY_DAEMON_ADDRESS") // not the customer's to say, though it is not documented as reserved. Source: spec 6.1
 	for k, val := range map[string]string{
 		"_HANDLER": v.Handler, "AWS_REGION": v.Region, "AWS_DEFAULT_REGION": v.Region,
 		"AWS_LAMBDA_FUNCTION_NAME": v.Name, "AWS_LAMBDA_FUNCTION_VERSION": string(v.Number), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMiB),

@@ -200,6 +200,6 @@ func (r *Record) version(number VersionNumber, c *Config, epoch uint64) *Version
 		SnapStart:        c.SnapStart,
 		PerTenant:        c.TenantIsolation == PerTenant,
 		Tags:             r.Tags,
-		InitWithoutLimit: c.SnapStart && number != Latest,
+		InitWithoutLimit: c.SnapStart && number != Latest, Tracing: c.Tracing,
 	}
 }

@@ -36,6 +36,7 @@ type Version struct {
 	PerTenant        bool              // an environment serves one tenant: that of its first invocation
 	Tags             map[string]string // of the function
 	InitWithoutLimit bool              // SnapStart and provisioned Init get max(130 s, Timeout)
+	Tracing          string            // Active, PassThrough; invocations go by it, environments do not
 
 	Package // what its environments find on their disk: the same value as in the record
 }

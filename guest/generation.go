@@ -75,6 +75,9 @@ func (g *Guest) start(s *wire.Start) error {
 	if err := g.listenLocked(s.APIHost); err != nil {
 		return err
 	}
+	if err := g.takeSegmentsLocked(s); err != nil {
+		return err
+	}
 	marked := g.asPID1 && s.SnapStart
 	var misused *launchError
 	if marked {
@@ -125,7 +128,7 @@ func (g *Guest) start(s *wire.Start) error {
 	g.gen = gen
 	g.api.begin(gen.api)
 	out.start()
-	l.vars = environment(s, g.api.addr.String(), token)
+	l.vars = append(environment(s, g.api.addr.String(), token), g.segs.vars()...)
 	if marked {
 		l.vars = append(l.vars, restoreFileVar+"="+restoreFile)
 	}
@@ -230,6 +233,7 @@ func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
 // SendReady is runtimeapi.Host: output first.
 func (n *generation) SendReady(r wire.Ready) error {
 	n.out.drain(nil)
+	n.guest.segs.drain()
 	n.hub.Pause() // before the server can begin another phase
 	err := n.box.send(wire.KindReady, r, nil)
 	n.guest.giveBack()
@@ -239,5 +243,6 @@ func (n *generation) SendReady(r wire.Ready) error {
 // SendRuntimeDone is runtimeapi.Host: output first.
 func (n *generation) SendRuntimeDone(r wire.RuntimeDone) error {
 	n.out.drain(nil)
+	n.guest.segs.drain()
 	return n.box.send(wire.KindRuntimeDone, r, nil)
 }

@@ -5,10 +5,10 @@
 //
 //	reader    Run itself: reads the stream and never waits for a runtime. Start is done here; Kill is not, because it waits
 //	accept    one per listener; a goroutine per connection of the runtime (runtimeapi)
-//	pumps     one per output pipe; they sleep while drain does their work before each Ready
+//	pumps     one per output pipe, and one for datagrams where they are wanted; they sleep while drain does their work before each Ready
 //	reaper    collects whatever ends
 //
-// Lock order: Guest.mu, processes.mu, output.mu, outbox.mu; window.mu is taken last, and nobody waits for the window
+// Lock order: Guest.mu, processes.mu, output.mu or segments.mu, outbox.mu; window.mu is taken last, and nobody waits for the window
 // with a lock held. What is said to the server goes through outbox, which holds everybody back while the sandbox is
 // being snapshotted.
 //
@@ -51,6 +51,7 @@ type Guest struct {
 	mu   sync.Mutex
 	gen  *generation
 	api  *listener
+	segs *segments
 	tmp  int64 // size of the mounted /tmp; 0: not mounted
 	mark restoreMark
 	work sync.WaitGroup
@@ -188,6 +189,9 @@ func (g *Guest) Close() (left int) {
 		g.api.change(nil)
 		g.api.close()
 	}
+	if g.segs != nil {
+		g.segs.close()
+	}
 	g.mu.Unlock()
 	g.procs.close()
 	g.stdin.Close()
@@ -319,14 +323,28 @@ func (g *Guest) listenLocked(host string) error {
 	return err
 }
 
+// takeSegmentsLocked makes the address for datagrams, or keeps the one that is there.
+func (g *Guest) takeSegmentsLocked(s *wire.Start) (err error) {
+	if g.segs == nil {
+		if g.segs, err = listenSegments(s.XRayHost, g.box); err != nil {
+			return err
+		}
+	}
+	g.segs.want(s.Segments)
+	return nil
+}
+
 // restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.
 func (g *Guest) restored(r *wire.Restored) error {
 	mixEntropy(r.Entropy)
 	g.mu.Lock()
-	gen := g.gen
+	gen, segs := g.gen, g.segs
 	told := g.mark.tell(g.procs)
 	g.mu.Unlock()
 	g.box.resume()
+	if segs != nil {
+		segs.want(r.Segments)
+	}
 	g.win.renew()
 	if told != nil {
 		return told // rather no copy than one that believes it is the original

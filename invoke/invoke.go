@@ -26,6 +26,17 @@ type Request struct {
 	// Chosen, when set, is told which version runs, before anything of it does. It is told again when another one has
 	// to be chosen.
 	Chosen func(*function.Version)
+	// Attempt, from 1 on, is that of an event whose sender does not wait; 0: somebody waits. Arrived is when it was
+	// accepted; zero: now.
+	Attempt int
+	Arrived time.Time
+}
+
+// Tracer decides about the trace of each invocation.
+type Tracer interface {
+	// Begin is called before anything of an invocation runs. It may change its trace and what is recorded of it. ended,
+	// unless it is nil, is told how it ended, once.
+	Begin(v *function.Version, r *Request, i *function.Invocation) (ended func(*function.Outcome, error))
 }
 
 // Result is how an invocation ended that reached the function.
@@ -58,6 +69,7 @@ type Options struct {
 	Stopping <-chan struct{}
 	// Looped, when set, is told of an invocation that the guard against loops stopped. It must not block.
 	Looped func(function.Resource)
+	Tracer Tracer // nil: there is none
 }
 
 // Invoker has functions run. It holds nothing but its Options, and needs no end.
@@ -83,7 +95,29 @@ func (i *Invoker) Find(k function.Key, qualifier function.Qualifier, invokedARN 
 // Invoke runs one invocation and returns how it ended. When ctx ends, an invocation that has reached the function goes
 // on without its sender.
 func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
+	var t traced
+	result, err := i.invoke(ctx, r, &t)
+	if t.ended != nil {
+		if err != nil {
+			t.ended(nil, err)
+		} else {
+			t.ended(result.Outcome, nil)
+		}
+	}
+	return result, err
+}
+
+// traced is what is known of an invocation's trace.
+type traced struct {
+	begun bool
+	ended func(*function.Outcome, error)
+}
+
+func (i *Invoker) invoke(ctx context.Context, r *Request, t *traced) (*Result, error) {
 	q := &pool.Request{Invocation: r.Invocation}
+	if i.o.Tracer != nil && r.Arrived.IsZero() {
+		r.Arrived = time.Now()
+	}
 	if len(q.Event) == 0 {
 		q.Event = []byte("{}")
 	}
@@ -109,6 +143,9 @@ func (i *Invoker) Invoke(ctx context.Context, r *Request) (*Result, error) {
 		q.Version, q.Limits = v, i.limits(e, v.Number)
 		if r.Chosen != nil {
 			r.Chosen(v)
+		}
+		if i.o.Tracer != nil && !t.begun {
+			t.begun, t.ended = true, i.o.Tracer.Begin(v, r, &q.Invocation)
 		}
 		result, err := i.o.Pool.Invoke(ctx, q)
 		if err == nil {

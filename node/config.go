@@ -16,6 +16,7 @@ import (
 	"thaw/access"
 	"thaw/async"
 	"thaw/sandbox/host/network"
+	"thaw/trace/otlp"
 )
 
 // Config is everything that can be set about a server. A field's tags are its name (flag --NAME, variable THAW_NAME, line NAME = VALUE
@@ -44,6 +45,10 @@ type Config struct {
 
 	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), stomp+ssl://HOST:61614 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
 
+	XRayDaemon   string `knob:"xray-daemon" help:"HOST:PORT of a daemon of X-Ray, or of a collector that takes its UDP datagrams: it gets segments of functions that trace actively, and what functions send to AWS_XRAY_DAEMON_ADDRESS"`
+	OTLPEndpoint string `knob:"otlp-endpoint" help:"URL of a collector of OpenTelemetry, http://HOST:4318 for one, that gets the same invocations as spans; OTEL_EXPORTER_OTLP_ENDPOINT says it, too, and the other variables OTEL_EXPORTER_OTLP_... say the rest"`
+	OTLPProtocol string `knob:"otlp-protocol" one:",grpc,http/protobuf" help:"how spans are sent; empty: what OTEL_EXPORTER_OTLP_PROTOCOL says, else http/protobuf"`
+
 	Concurrency      int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
 	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
 	ColdStarts       int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
@@ -60,6 +65,8 @@ type Config struct {
 
 	from map[string]Origin // by knob; a missing one is the default
 	file string            // that was read
+
+	variables func(string) (string, bool) // of the environment; nil: there are none
 
 	delays async.Delays // between attempts of asynchronous events; zero: AWS's
 
@@ -139,6 +146,7 @@ func Load(src Sources) (Config, error) {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
+	c.variables = env
 	// The data folder decides which file is read, so it is known first.
 	for _, k := range knobs(&c) {
 		if k.name() == "data-dir" {
@@ -264,6 +272,16 @@ func (c *Config) Validate() error {
 	}
 	if _, err := network.ParseHostAccess(c.HostAccess); err != nil {
 		errs = append(errs, fmt.Errorf("host-access: %w", err))
+	}
+	if c.XRayDaemon != "" {
+		if _, port, err := net.SplitHostPort(c.XRayDaemon); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("xray-daemon: %q is not of the form HOST:PORT", c.XRayDaemon))
+		}
+	}
+	if c.OTLPEndpoint != "" {
+		if err := otlp.CheckEndpoint(c.OTLPEndpoint); err != nil {
+			errs = append(errs, fmt.Errorf("otlp-endpoint: %w", err))
+		}
 	}
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
 		errs = append(errs, errors.New("access-key-id and secret-access-key go together"))

@@ -75,6 +75,7 @@ type Node struct {
 	events    *async.Queue
 	sources   *poller.Service
 	metrics   *metrics
+	traces    *traces
 	drain     chan struct{} // closed when somebody asks for the end
 	drainOnce sync.Once
 	undo      cleanup.Stack // what Open has opened, closed in reverse
@@ -148,6 +149,14 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.undo.Add(n.backend.Close)
+	if n.traces, err = openTraces(ctx, cfg, n.log); err != nil {
+		return err
+	}
+	n.undo.Add(func() error { // when opening fails; Close has waited already
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		return n.traces.Close(ctx)
+	})
 	if err := n.openPool(ctx, store, codes, dir("snapshots")); err != nil {
 		return err
 	}
@@ -222,7 +231,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
-	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, log: n.log, strict: n.cfg.Strict}
+	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, segments: n.traces.sandboxes(), log: n.log, strict: n.cfg.Strict}
 	if n.backend.Capabilities().Snapshots && n.cfg.SnapStart != "none" {
 		records, err := store.SnapshotRecords(ctx)
 		if err != nil {
@@ -326,7 +335,7 @@ func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blo
 	}
 	o := controlplane.Options{Store: store, Blobs: blobs, Codes: codes, Layers: layers, Objects: &bucket.Reader{}, Networks: &vpc.Lookup{Log: n.log}, Pool: timed{n.pool, n.metrics, n.snapshots},
 		Runtimes: n.runtimes, Log: n.log,
-		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency, Looped: n.metrics.of.functions.Looped}
+		Strict: n.cfg.Strict, Concurrency: n.cfg.Concurrency, Looped: n.metrics.of.functions.Looped, Tracer: n.traces}
 	if n.snapshots != nil {
 		o.Snapshots = n.snapshots
 	}
@@ -335,6 +344,7 @@ func (n *Node) openPlane(ctx context.Context, store *jetstream.Store, blobs *blo
 	}
 	n.undo.Add(func() error { n.plane.Close(); return nil })
 	n.metrics.of.view.Store(n.plane.View())
+	n.metrics.registry.MustRegister(n.traces)
 	if n.snapshots != nil {
 		n.snapshots.Serve(n.plane.Deactivate)
 		n.plane.SnapStarted(n.snapshots.Known)
@@ -488,5 +498,5 @@ func (n *Node) Close(ctx context.Context) error {
 	if e := <-read; e != nil {
 		err = errors.Join(err, fmt.Errorf("event source mappings: %w", e))
 	}
-	return errors.Join(err, n.events.Close(ctx), n.undo.Run())
+	return errors.Join(err, n.events.Close(ctx), n.traces.Close(ctx), n.undo.Run())
 }

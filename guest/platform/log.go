@@ -114,7 +114,23 @@ func (e Report) text() string {
 	if e.Status == Failure {
 		errorType = ""
 	}
-	return text + unsuccessful("", e.Status, errorType)
+	return text + unsuccessful("", e.Status, errorType) + e.Tracing.text()
+}
+
+// text is what REPORT ends in where the invocation is recorded in a trace. It is part of the same log event.
+func (t *Tracing) text() string {
+	if t == nil || t.SpanID == "" {
+		return ""
+	}
+	var root, parent string
+	for member := range strings.SplitSeq(t.Value, ";") {
+		if v, ok := strings.CutPrefix(member, "Root="); ok {
+			root = v
+		} else if v, ok := strings.CutPrefix(member, "Parent="); ok {
+			parent = v
+		}
+	}
+	return fmt.Sprintf("\nXRAY TraceId: %s\tSegmentId: %s\tSampled: true\t", root, parent)
 }
 
 func (e OutOfMemory) text() string {

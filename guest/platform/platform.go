@@ -77,16 +77,14 @@ func (s *Stamp) UnmarshalJSON(b []byte) error {
 
 // Tracing is the trace context of an invocation.
 type Tracing struct {
-	Type  string `json:"type"`
-	Value string `json:"value"`
+	SpanID string `json:"spanId,omitempty"` // of the segment that the event is about, where there is one
+	Type   string `json:"type"`
+	Value  string `json:"value"`
 }
 
-// Traced makes a trace context of a header, nil of none.
-func Traced(header string) *Tracing {
-	if header == "" {
-		return nil
-	}
-	return &Tracing{"X-Amzn-Trace-Id", header}
+// Traced makes a trace context of a header; span may be empty.
+func Traced(span, header string) *Tracing {
+	return &Tracing{span, "X-Amzn-Trace-Id", header}
 }
 
 // Span is a part of an invocation. Names: responseLatency, responseDuration, runtimeOverhead, extensionOverhead.

@@ -22,7 +22,7 @@
 //
 //	host -> guest   Start Invoke Kill Quiesce Restored Credentials Credit OutOfMemory Ping Exit LogCredit Platform
 //	guest -> host   Hello Started Ready InitError RestoreError Response Error StreamHead StreamChunk StreamEnd
-//	                Exited Log Killed Quiesced Pong Fault SnapshotNote RuntimeDone Extension Subscribed
+//	                Exited Log Killed Quiesced Pong Fault SnapshotNote RuntimeDone Extension Subscribed Segment
 //
 // Messages about a generation of processes (everything between a Start and its Killed) carry that generation, so that
 // what an earlier one said late is recognised and dropped.
@@ -94,6 +94,7 @@ const (
 	KindRuntimeDone  Kind = 81 // RuntimeDone: the runtime called next, extensions have not
 	KindExtension    Kind = 82 // Extension: one was launched, registered, or moved otherwise
 	KindSubscribed   Kind = 83 // Subscribed: an extension wants telemetry
+	KindSegment      Kind = 84 // Segment + datagram: something sent it to the daemon of X-Ray; an empty one only says what was dropped
 )
 
 // Start asks for a new generation of processes.
@@ -114,6 +115,8 @@ type Start struct {
 	APISocket  bool     `json:"apisock,omitempty"` // give the runtime a connection to the API besides (_THAW_RUNTIME_API_FD)
 	LogWindow  int64    `json:"logwin,omitempty"`  // LogWindow: what is written waits in its pipe until the log has room for it; 0: it never waits
 	APIHost    string   `json:"api,omitempty"`     // host:port to listen on; empty: 127.0.0.1 and any free port (process sandbox)
+	XRayHost   string   `json:"xray,omitempty"`    // host:port where datagrams for the daemon of X-Ray are taken; empty: as APIHost
+	Segments   bool     `json:"segs,omitempty"`    // those datagrams are wanted; otherwise they are taken and forgotten
 	Layout     []byte   `json:"layout,omitempty"`  // LayoutBytes of a secret from which the sandbox's kernel places memory; empty: by chance
 	Opt        string   `json:"opt,omitempty"`     // folder of layers: external extensions are the files of its extensions folder; empty: there is none
 	Function   Function `json:"fn"`                // for those who register
@@ -177,11 +180,20 @@ type Platform struct {
 
 // Restored is the first frame a restored guest reads.
 type Restored struct {
-	UnixNanos int64  `json:"now"`     // the host's wall clock
-	Entropy   []byte `json:"entropy"` // 64 bytes of the host's randomness, different for every restore
-	EnvID     string `json:"env"`     // of the environment that this copy is from now on
+	UnixNanos int64  `json:"now"`            // the host's wall clock
+	Entropy   []byte `json:"entropy"`        // 64 bytes of the host's randomness, different for every restore
+	EnvID     string `json:"env"`            // of the environment that this copy is from now on
+	Segments  bool   `json:"segs,omitempty"` // as Start's: the snapshot may be another server's
 	Credentials
 }
+
+// Segment goes with a datagram. Dropped is how many came since the last frame for which there was no room.
+type Segment struct {
+	Dropped int64 `json:"drop,omitempty"`
+}
+
+// MaxSegment is the largest datagram that UDP over IPv4 carries.
+const MaxSegment = 65_507
 
 // Credit lets the guest send Bytes more of the streamed response of RequestID.
 type Credit struct {

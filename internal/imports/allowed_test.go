@@ -13,7 +13,8 @@ var allowed = map[string]row{
 	"function":       {"", "what everything else is about: pure, so it imports nothing"},
 	"layer":          {"", "layers and their versions: it speaks to the store that it declares"},
 	"sandbox":        {"", "the contract of the backends, which knows none of them"},
-	"execenv":        {"function guest/platform guest/wire sandbox", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
+	"trace":          {"function", "which trace an invocation belongs to, and what is recorded of it: pure, whoever asks and wherever it is sent"},
+	"execenv":        {"function guest/platform guest/wire sandbox trace", "one environment, on any sandbox, whoever hands it out and however its runtime was found"},
 	"pool":           {"execenv function", "which environment takes which invocation: without HTTP, a broker or a certain sandbox"},
 	"invoke":         {"function pool", "what everybody calls who has events for functions, with HTTP or without"},
 	"controlplane":   {"blob codepackage function invoke layer pool runtimes snapshot", "creating, changing, settling and deleting functions, for whoever asks, with HTTP or without: it speaks to the store that function declares, and to the pool, not to environments"},
@@ -52,12 +53,14 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	// Adapters: each knows one technology, and none of the others.
-	"api":                   {"access async blob codepackage controlplane function iam internal/door invoke layer pool runtimes signing trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"api":                   {"access async blob codepackage controlplane function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
 	"vpc":                   {"controlplane internal/awsconfig", "subnets and security groups of EC2, for the contract that the control plane declares; adapters never import each other"},
+	"trace/xray":            {"trace", "segments to a daemon of X-Ray; adapters never import each other"},
+	"trace/otlp":            {"trace", "the only package that knows OpenTelemetry; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
 	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
@@ -137,5 +140,6 @@ var outside = []struct{ path, may, why string }{
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
 	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/secret internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
+	{"go.opentelemetry.io/", "trace/otlp", "exactly one package knows OpenTelemetry"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
 }

@@ -186,6 +186,7 @@ type stored struct {
 	InvokedARN  function.ARN `json:"arn"`
 	TraceID     string       `json:"trace,omitempty"`
 	TenantID    string       `json:"tenant,omitempty"`
+	TraceState  string       `json:"state,omitempty"`
 	AcceptedNs  int64        `json:"at"` // Unix time
 	Incarnation uint64       `json:"inc"`
 }
@@ -209,7 +210,7 @@ func (s *Store) Put(ctx context.Context, e *async.Event) error {
 	if err := s.room(); err != nil {
 		return err
 	}
-	h, err := json.Marshal(stored{e.RequestID, e.InvokedARN, e.TraceID, e.TenantID, e.Accepted.UnixNano(), e.Incarnation})
+	h, err := json.Marshal(stored{e.RequestID, e.InvokedARN, e.TraceID, e.TenantID, e.TraceState, e.Accepted.UnixNano(), e.Incarnation})
 	if err != nil {
 		return err
 	}
@@ -244,7 +245,7 @@ func (s *Store) Next(ctx context.Context, l async.Lane, from uint64) (e *async.E
 		if err := json.Unmarshal([]byte(m.Header.Get(header)), &h); err != nil {
 			return fmt.Errorf("asynchronous event %d: %w", m.Sequence, err)
 		}
-		e = &async.Event{Seq: m.Sequence, Lane: l, RequestID: h.RequestID, InvokedARN: h.InvokedARN, TraceID: h.TraceID, TenantID: h.TenantID,
+		e = &async.Event{Seq: m.Sequence, Lane: l, RequestID: h.RequestID, InvokedARN: h.InvokedARN, TraceID: h.TraceID, TenantID: h.TenantID, TraceState: h.TraceState,
 			Accepted: time.Unix(0, h.AcceptedNs), Incarnation: h.Incarnation, Payload: m.Data}
 		return nil
 	})

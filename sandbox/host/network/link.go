@@ -90,9 +90,11 @@ func (w *Network) makeLink() error {
 	if err != nil {
 		return fmt.Errorf("eth0 inside: %w", err)
 	}
+	platform := net.IPNet{IP: Platform.AsSlice(), Mask: net.CIDRMask(32, 32)}
 	ip := net.IPNet{IP: Inside.Addr().AsSlice(), Mask: net.CIDRMask(Inside.Bits(), 32)}
 	for _, do := range []func() error{
 		func() error { return in.LinkSetUp(lo) },
+		func() error { return in.AddrAdd(lo, &netlink.Addr{IPNet: &platform}) },
 		func() error { return in.AddrAdd(eth, &netlink.Addr{IPNet: &ip}) },
 		func() error { return in.LinkSetUp(eth) },
 		func() error {

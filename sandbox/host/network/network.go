@@ -36,6 +36,7 @@ import (
 var (
 	Inside      = netip.MustParsePrefix("198.19.255.2/30")
 	Gateway     = netip.MustParseAddr("198.19.255.1")
+	Platform    = netip.MustParseAddr("169.254.100.1") // of the loopback inside, as on the service: for what the platform serves in the sandbox
 	insideMAC   = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x02}
 	gatewayMAC  = net.HardwareAddr{0x02, 0x74, 0x68, 0x61, 0x77, 0x01}
 	outsideBase = netip.MustParseAddr("198.18.0.0")
