@@ -12,6 +12,7 @@ import (
 	"thaw/eventsource"
 	"thaw/eventsource/mongodb"
 	"thaw/eventsource/poller"
+	"thaw/eventsource/rabbitmq"
 	"thaw/eventsource/secret"
 	"thaw/jetstream"
 )
@@ -19,6 +20,7 @@ import (
 // drivers are the sources that this server can read, by the kind of their mappings. A new source gets its line here.
 func drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driver {
 	return map[eventsource.Kind]eventsource.Driver{
+		eventsource.RabbitMQ:   rabbitmq.New(shared.Secrets, shared.Endpoints),
 		eventsource.DocumentDB: mongodb.New(shared.Secrets, shared.Endpoints),
 	}
 }

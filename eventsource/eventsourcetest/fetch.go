@@ -1,6 +1,7 @@
 package eventsourcetest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -58,7 +59,11 @@ func fetched(t testing.TB, kind string, names []string, command func(dir string)
 	if err != nil {
 		t.Skipf("no place for %v: %v", names, err)
 	}
-	safe := strings.NewReplacer("/", "_", ":", "_", "[", "-", "]", "", "=", "").Replace(strings.Join(names, "+"))
+	joined := strings.Join(names, "+")
+	if len(joined) > 100 { // a name of a folder may not be longer than 255
+		joined = fmt.Sprintf("%s-and-%d-more-%x", names[0], len(names)-1, sha256.Sum256([]byte(joined)))
+	}
+	safe := strings.NewReplacer("/", "_", ":", "_", "[", "-", "]", "", "=", "").Replace(joined)
 	dir := filepath.Join(cache, "thaw-tests", kind+"-"+safe)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -85,4 +90,17 @@ func fetched(t testing.TB, kind string, names []string, command func(dir string)
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// Debian unpacks packages of the distribution, without installing them or starting what they start, and returns the folder
+// that stands for the root: usr/lib/erlang is below it. Dependencies have to be named.
+func Debian(t testing.TB, packages ...string) (dir string) {
+	t.Helper()
+	return fetched(t, "debian", packages, func(dir string) *exec.Cmd {
+		c := exec.Command("sh", append([]string{"-ec", `apt-get download -q "$@" || { apt-get update -q && apt-get download -q "$@"; }
+			for p in *.deb; do dpkg -x "$p" .; done
+			rm -f -- *.deb`, "sh"}, packages...)...)
+		c.Dir = dir
+		return c
+	})
 }

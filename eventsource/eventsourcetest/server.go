@@ -32,8 +32,9 @@ type Process struct {
 }
 
 var processes struct {
-	mu  sync.Mutex
-	all []*Process
+	mu   sync.Mutex
+	all  []*Process
+	dirs []string
 }
 
 // Main runs the tests of a package and then ends the servers that they have started:
@@ -45,8 +46,24 @@ func Main(m *testing.M) {
 	for _, p := range processes.all {
 		p.Kill()
 	}
+	for _, dir := range processes.dirs {
+		os.RemoveAll(dir) //nolint:errcheck // in the folder for such things
+	}
 	processes.mu.Unlock()
 	os.Exit(code)
+}
+
+// Dir makes a folder for a server that outlives the test. Main removes it.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "thaw-server-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	processes.mu.Lock()
+	defer processes.mu.Unlock()
+	processes.dirs = append(processes.dirs, dir)
+	return dir
 }
 
 // Launch starts a server and waits until it is ready. A package has one of each kind: keep it in a sync.OnceValue, and

@@ -7,8 +7,6 @@ package mongodb
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 
 	"thaw/eventsource"
+	"thaw/eventsource/secret"
 )
 
 // Driver is the eventsource.Driver of DocumentDB.
@@ -34,7 +33,10 @@ type Driver struct {
 
 // access is how one is let into a cluster. Mappings that are let in the same way share a client, and so the connections
 // by which it watches the cluster's members.
-type access struct{ uri, user, password, roots string }
+type access struct {
+	uri string
+	secret.Login
+}
 
 type shared struct {
 	*mongo.Client
@@ -88,33 +90,8 @@ func (d *Driver) access(ctx context.Context, m *eventsource.Mapping) (access, er
 			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --source %s=mongodb://HOST:PORT.", m.Source.ARN, m.Source.ARN),
 		}
 	}
-	a := access{uri: uri}
-	if secret := m.Secret("BASIC_AUTH"); secret != "" {
-		var s struct{ Username, Password string }
-		if err := d.secret(ctx, secret, &s); err != nil {
-			return a, err
-		}
-		a.user, a.password = s.Username, s.Password
-	}
-	if secret := m.Secret("SERVER_ROOT_CA_CERTIFICATE"); secret != "" {
-		var s struct{ Certificate string }
-		if err := d.secret(ctx, secret, &s); err != nil {
-			return a, err
-		}
-		a.roots = s.Certificate
-	}
-	return a, nil
-}
-
-func (d *Driver) secret(ctx context.Context, uri string, into any) error {
-	b, err := d.secrets.Secret(ctx, uri)
-	if err != nil {
-		return err
-	}
-	if json.Unmarshal(b, into) != nil { // its error may quote the secret
-		return &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "The secret " + uri + " is not a JSON object of strings."}
-	}
-	return nil
+	login, err := secret.LoginOf(ctx, d.secrets, m)
+	return access{uri, login}, err
 }
 
 // take gives a client that is used by this mapping, too.
@@ -127,18 +104,18 @@ func (d *Driver) take(a access) (*shared, error) {
 	}
 	o := options.Client().ApplyURI(a.uri).SetAppName("thaw").SetServerSelectionTimeout(reach).
 		SetMaxPoolSize(0) // each stream has a connection for itself
-	if a.user != "" {
-		credential := options.Credential{Username: a.user, Password: a.password}
+	if a.User != "" {
+		credential := options.Credential{Username: a.User, Password: a.Password}
 		if o.Auth != nil { // the URI may name a mechanism and where users are
 			credential.AuthMechanism, credential.AuthSource = o.Auth.AuthMechanism, o.Auth.AuthSource
 		}
 		o.SetAuth(credential)
 	}
-	if a.roots != "" {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM([]byte(a.roots)) {
-			return nil, errors.New("the secret of the root certificates holds none")
-		}
+	pool, err := a.Pool()
+	if err != nil {
+		return nil, err
+	}
+	if pool != nil {
 		c := o.TLSConfig
 		if c == nil {
 			c = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -388,8 +388,8 @@ func TestCredentialsAndTLS(t *testing.T) {
 	rootJSON, _ := json.Marshal(map[string]string{"certificate": root})
 	for _, c := range []struct{ login, ca, code, text string }{
 		{"", "", "", "The secret db is not there."},
-		{`nonsense`, "", "ESM_CONFIG_NOT_VALID", "is not a JSON object"},
-		{`{"username":"reader","password":"s3cret"}`, `{"certificate":"x"}`, "ESM_CONFIG_NOT_VALID", "cannot be used"},
+		{`nonsense`, "", "ESM_CONFIG_NOT_VALID", "is not the JSON object"},
+		{`{"username":"reader","password":"s3cret"}`, `{"certificate":"x"}`, "ESM_CONFIG_NOT_VALID", "holds no certificate"},
 		{`{"username":"reader","password":"wrong"}`, string(rootJSON), "EVENT_SOURCE_AUTHN_ERROR", "refuses the user name or the password"},
 		{`{"username":"nobody","password":"s3cret"}`, string(rootJSON), "EVENT_SOURCE_AUTHN_ERROR", "refuses the user name or the password"},
 	} {

@@ -36,9 +36,10 @@ var allowed = map[string]row{
 	"insights":       {"logpattern", "queries of logs: pure"},
 
 	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
-	"eventsource/poller":  {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
-	"eventsource/mongodb": {"eventsource", "a source: it knows its protocol, and nothing of invoking"},
-	"eventsource/secret":  {"eventsource internal/awsconfig", "what sources log in with"},
+	"eventsource/poller":   {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
+	"eventsource/rabbitmq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/mongodb":  {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/secret":   {"eventsource internal/awsconfig", "what sources log in with"},
 
 	// What is counted.
 	"cloudwatch":     {"cloudwatch/emf eventsource function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
