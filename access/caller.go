@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"maps"
 
 	"thaw/iam"
 )
@@ -16,6 +17,9 @@ type Caller struct {
 	// Organization is o-..., where the key has one. SourceFunction is the ARN of the function that was given the
 	// credentials.
 	Organization, SourceFunction string
+	Key                          string // ID of the lasting key that was signed with; empty: a session's, or root's
+	// Request is what is known of the request, where the caller is handed on.
+	Request iam.Context
 }
 
 // RootOf is the root of an account.
@@ -31,14 +35,18 @@ func ServiceOf(name string) Caller {
 // May decides whether the caller may do something with what belongs to owner and has the policy resource; nil: it has
 // none.
 func (c *Caller) May(ask iam.Ask, owner string, resource *iam.Policy) iam.Decision {
+	ask.Context = c.in(ask.Context)
+	return iam.Decide(c.Principal, ask, iam.Policies{Identity: c.Identity, Session: c.Session, Resource: resource, Owner: owner})
+}
+
+// in adds what is known of the caller to what is known of a request.
+func (c *Caller) in(given iam.Context) iam.Context {
 	in := iam.Context{}
-	for k, v := range ask.Context {
-		in[k] = v
-	}
+	maps.Copy(in, c.Request)
+	maps.Copy(in, given)
 	in.Set("aws:PrincipalOrgID", c.Organization)
 	in.Set("lambda:SourceFunctionArn", c.SourceFunction)
-	ask.Context = in
-	return iam.Decide(c.Principal, ask, iam.Policies{Identity: c.Identity, Session: c.Session, Resource: resource, Owner: owner})
+	return in
 }
 
 type callerKey struct{}

@@ -126,7 +126,7 @@ func (s *Store) open(token string) (c claims, err error) {
 func (k *key) caller() Caller {
 	return Caller{
 		Principal: iam.Principal{Kind: iam.User, Account: k.Account, ARN: "arn:aws:iam::" + k.Account + ":user/" + k.User, ID: "AIDA" + k.ID[4:], Name: k.User},
-		Identity:  []*iam.Policy{k.policy}, Organization: k.Organization,
+		Identity:  []*iam.Policy{k.policy}, Organization: k.Organization, Key: k.ID,
 	}
 }
 
@@ -141,6 +141,7 @@ func (s *Store) callerOf(c claims) (who Caller, err error) {
 			return who, ErrUnknown
 		}
 		who = k.caller()
+		who.Key = "" // a session gives no other
 	default:
 		account, name, ok := splitRole(c.Role)
 		if !ok {
@@ -184,12 +185,14 @@ func roleID(arn string) string {
 	return "AROA" + strings.ToUpper(fmt.Sprintf("%x", sum[:9]))[:17]
 }
 
-// Assume decides whether a caller may have a session of a role, by its own policies and by the role's trust.
-func (s *Store) Assume(who *Caller, ask iam.Ask) (d iam.Decision, there bool) {
+// Assume decides whether a caller may have a session of a role, by its own policies and by the role's trust. Nobody may
+// have one of a role that is not there.
+func (s *Store) Assume(who *Caller, ask iam.Ask) iam.Decision {
+	ask.Context = who.in(ask.Context)
 	account, name, ok := splitRole(ask.Resource)
 	r := s.now().roles[name]
 	if !ok || r == nil || account != s.o.Account {
-		return iam.Decide(who.Principal, ask, iam.Policies{Owner: account, Trust: true}), false
+		return iam.Decide(who.Principal, ask, iam.Policies{Owner: account, Trust: true})
 	}
-	return iam.Decide(who.Principal, ask, iam.Policies{Identity: who.Identity, Session: who.Session, Resource: r.trust, Owner: account, Trust: true}), true
+	return iam.Decide(who.Principal, ask, iam.Policies{Identity: who.Identity, Session: who.Session, Resource: r.trust, Owner: account, Trust: true})
 }

@@ -76,6 +76,8 @@ func (c *call) answerAs(o Service) error {
 			}
 		}
 	}
-	o.Serve(c.w, c.r.WithContext(access.WithCaller(c.r.Context(), c.caller)), operation, region, c.body)
+	who := *c.caller
+	who.Request = c.context()
+	o.Serve(c.w, c.r.WithContext(access.WithCaller(c.r.Context(), &who)), operation, region, c.body)
 	return nil
 }

@@ -191,7 +191,7 @@ func (r *Record) version(number VersionNumber, c *Config, epoch uint64) *Version
 	return &Version{
 		Partition: r.Partition, Region: r.Region, Account: r.Account, Name: r.Name,
 		Number: number, Incarnation: r.Incarnation, Epoch: epoch,
-		Runtime: c.Runtime, Handler: c.Handler, Architecture: c.Architecture,
+		Role: c.Role, Runtime: c.Runtime, Handler: c.Handler, Architecture: c.Architecture,
 		Timeout:   time.Duration(c.TimeoutSeconds) * time.Second,
 		MemoryMiB: c.MemoryMiB, EphemeralMiB: c.EphemeralMiB,
 		Vars:      c.Vars,

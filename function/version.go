@@ -21,6 +21,7 @@ type Version struct {
 	// the same Epoch are the same to an environment.
 	Epoch uint64
 
+	Role             string // ARN of what its credentials are of
 	Runtime          string // nodejs22.x
 	Handler          string
 	Architecture     string // x86_64, arm64

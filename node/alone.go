@@ -17,7 +17,7 @@ type alone struct{ n *Node }
 
 // Identity implements snapstart.Environments.
 func (a alone) Identity(v *function.Version) (runtime, sandbox string, err error) {
-	plan, err := a.n.runtimes.Plan(v.Runtime, v.Architecture)
+	plan, err := a.n.starter.plan(v)
 	if err != nil {
 		return "", "", err
 	}
@@ -32,7 +32,7 @@ func (a alone) Code(ctx context.Context, v *function.Version) (dir string, relea
 
 // Save implements snapstart.Environments.
 func (a alone) Save(ctx context.Context, v *function.Version, m execenv.Make, secret []byte) (made execenv.Made, err error) {
-	plan, err := a.n.runtimes.Plan(v.Runtime, v.Architecture)
+	plan, err := a.n.starter.plan(v)
 	if err != nil {
 		return made, err
 	}

@@ -24,15 +24,16 @@ import (
 //
 // Default gives the defaults, Load the effective values; a Config made by Load also knows where each value came from (Values).
 type Config struct {
-	DataDir    string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
-	Listen     string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
-	AccountID  string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
-	Sandbox    string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
-	HostAccess string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
-	Offline    bool   `knob:"offline" default:"false" help:"fetch nothing from package registries: runtimes are the host's, or put into the data folder by thaw runtime install"`
-	Strict     bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
-	LogLevel   string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
-	LogFormat  string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
+	DataDir     string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
+	Listen      string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
+	AccountID   string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
+	Sandbox     string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
+	HostAccess  string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
+	FunctionAPI int    `knob:"function-api" default:"0" min:"0" help:"port of the loopback at which functions call this server's Lambda API and STS, as their role; 0: they do not"`
+	Offline     bool   `knob:"offline" default:"false" help:"fetch nothing from package registries: runtimes are the host's, or put into the data folder by thaw runtime install"`
+	Strict      bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
+	LogLevel    string `knob:"log-level" default:"info" one:"debug,info,warn,error" help:"what the server's own log on stderr holds"`
+	LogFormat   string `knob:"log-format" default:"text" one:"text,json" help:"form of the server's own log"`
 
 	Credentials     string `knob:"credentials" help:"file of access keys, in the form of ~/.aws/credentials; requests must then be signed with one of them"`
 	AccessKeyID     string `knob:"access-key-id" noflag:"yes" help:"one access key, with secret-access-key, instead of a credentials file"`
@@ -270,7 +271,9 @@ func (c *Config) Validate() error {
 	if _, err := c.urlNames(""); err != nil {
 		errs = append(errs, fmt.Errorf("url-domain: %w", err))
 	}
-	if _, err := network.ParseHostAccess(c.HostAccess); err != nil {
+	if c.FunctionAPI > 65535 {
+		errs = append(errs, fmt.Errorf("function-api: %d is no port", c.FunctionAPI))
+	} else if _, err := network.ParseHostAccess(c.hostAccess()); err != nil {
 		errs = append(errs, fmt.Errorf("host-access: %w", err))
 	}
 	if c.XRayDaemon != "" {
@@ -294,6 +297,14 @@ func (c *Config) Validate() error {
 			"give --credentials FILE (or THAW_ACCESS_KEY_ID and THAW_SECRET_ACCESS_KEY), make keys with thaw key add, or listen on 127.0.0.1", c.Listen))
 	}
 	return errors.Join(errs...)
+}
+
+// hostAccess is what sandboxes reach of this host.
+func (c *Config) hostAccess() string {
+	if c.FunctionAPI == 0 {
+		return c.HostAccess
+	}
+	return c.HostAccess + "," + strconv.Itoa(c.FunctionAPI)
 }
 
 // AccessDir is the folder of access keys and roles.

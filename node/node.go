@@ -48,6 +48,7 @@ import (
 	"thaw/sandbox/process"
 	"thaw/signing"
 	"thaw/snapstart"
+	"thaw/sts"
 	"thaw/vpc"
 )
 
@@ -208,7 +209,7 @@ func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *
 	if blank == 0 {
 		blank = -1
 	}
-	access, err := network.ParseHostAccess(cfg.HostAccess)
+	access, err := network.ParseHostAccess(cfg.hostAccess())
 	if err != nil {
 		return nil, fmt.Errorf("host-access: %w", err)
 	}
@@ -231,7 +232,8 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
-	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, segments: n.traces.sandboxes(), log: n.log, strict: n.cfg.Strict}
+	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, segments: n.traces.sandboxes(), log: n.log, strict: n.cfg.Strict,
+		access: n.access, api: n.functionAPI()}
 	if n.backend.Capabilities().Snapshots && n.cfg.SnapStart != "none" {
 		records, err := store.SnapshotRecords(ctx)
 		if err != nil {
@@ -314,7 +316,7 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store) error {
 		return err
 	}
 	o := api.Options{Plane: n.plane, Signing: configs, AccountID: n.cfg.AccountID, Credentials: who, Access: n.access, Verify: len(who) > 0 || !loopback,
-		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI()}}
+		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI(), &sts.Server{Access: n.access}}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
 		o.URLDoor = n.cfg.urlDoor()
@@ -413,6 +415,9 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 	n.http = door.Serve(l, n.public, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
+	if err := n.listenToFunctions(); err != nil {
+		return err
+	}
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
 		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}, Access: n.access}
 	if n.snapshots != nil {
@@ -491,7 +496,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.events.Leave()
 	go func() { read <- n.sources.Close(ctx) }()
 	go func() { shut <- n.http.Shutdown(ctx) }()
-	err := n.pool.Close(ctx)
+	err := n.pool.Close(ctx) // functions may call the API to their end
 	if e := <-shut; e != nil {
 		err = errors.Join(err, fmt.Errorf("requests: %w", e))
 	}

@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
+	"thaw/access"
 	"thaw/execenv"
 	"thaw/function"
 	"thaw/logstore"
@@ -44,6 +45,8 @@ type starter struct {
 	log       *slog.Logger
 	strict    bool
 	snapshots *snapstart.Service // nil: none
+	access    *access.Store
+	api       map[string]string // where functions reach this server's API, as variables; nil: they do not
 }
 
 // optOf mounts what a version has at /opt; nil: nothing has.
@@ -148,7 +151,7 @@ func (r *restoring) Gone(e *execenv.Environment, err error) {
 // open makes an environment; more changes its options.
 func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.Owner, more func(*execenv.Options)) (*execenv.Environment, error) {
 	began := time.Now()
-	plan, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	plan, err := s.plan(v)
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +170,17 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	id := execenv.NewID()
 	stream := s.logs.Stream(v.LogGroup, streamName(began, v.Number, id))
 	s.metrics.stage("place", time.Since(began))
-	cred := newRoleKeys()
+	cred, err := s.credentials(v)
+	if err != nil {
+		release()
+		releaseOpt()
+		stream.Close()
+		return nil, err
+	}
 	o := execenv.Options{
 		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded}, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
 		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments,
-		AccessKeyID: cred.id, SecretAccessKey: cred.secret, SessionToken: cred.token,
+		AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.SecretAccessKey, SessionToken: cred.SessionToken,
 		OnExit: func() {
 			release()
 			releaseOpt()
@@ -223,11 +232,25 @@ func launchOf(p runtimes.Plan, v *function.Version, codeDir, optDir string, moun
 		ReleaseHash: hex.EncodeToString(sum[:]), LogFrames: p.LogFrames, APISocket: p.APISocket, PathLists: runtimes.PathLists}
 }
 
-// roleKeys stand where the service puts the credentials of the function's role. They open nothing: this server has no roles; code that only checks
-// for their presence works, and a function that needs real ones sets its own variables under other names.
-type roleKeys struct{ id, secret, token string }
-
-func newRoleKeys() roleKeys {
-	draw := func() string { return strings.ToUpper(string(execenv.NewID())) }
-	return roleKeys{id: "ASIA" + draw()[:16], secret: draw() + draw()[:8], token: draw() + draw()}
+// plan is how a version's runtime is started. Where functions reach the API they are told so by a default, which the
+// function's own variables change. It is part of the runtime's identity: snapshots hold it.
+func (s *starter) plan(v *function.Version) (runtimes.Plan, error) {
+	p, err := s.runtimes.Plan(v.Runtime, v.Architecture)
+	if err != nil || s.api == nil {
+		return p, err
+	}
+	p.Vars = maps.Clone(p.Vars)
+	for _, name := range slices.Sorted(maps.Keys(s.api)) {
+		p.Vars[name] = s.api[name]
+		p.Identity += " " + name + "=" + s.api[name]
+	}
+	return p, nil
 }
+
+// credentials are those of the function's role. They are good for a little longer than its environment is told, and
+// longer than the pool keeps one, so that none sees them end.
+func (s *starter) credentials(v *function.Version) (access.Temporary, error) {
+	return s.access.Issue(access.Session{Role: v.Role, Name: v.Name, Source: string(v.UnqualifiedARN()), Life: execenv.CredentialsLife + credentialsMargin})
+}
+
+const credentialsMargin = 10 * time.Minute

@@ -80,3 +80,22 @@ func TestASparePastItsCredentialsServesNobody(t *testing.T) {
 		return true
 	})
 }
+
+// An environment that ran Init has its credentials in variables, for six hours: busy or idle, no invoke begins in it that
+// could see them end. The next one gets a new environment.
+func TestAnEnvironmentPastItsCredentialsServesNobody(t *testing.T) {
+	s, c := &provider{}, &clock{}
+	p, _ := open(t, pool.Options{Starter: s, Now: c.now, IdleExpiry: 100 * time.Hour})
+	v := numbered("long")
+	for n := 1; n <= 2; n++ {
+		if got := invoke(t, p, v, `{}`); !strings.Contains(got, fmt.Sprintf(`"N":%d`, n)) {
+			t.Fatal(got)
+		}
+		until(t, "it is idle", func() bool { return p.Counts().Idle == 1 })
+	}
+	c.move(execenv.CredentialsLife - v.Timeout)
+	if got := invoke(t, p, v, `{}`); !strings.Contains(got, `"N":1`) {
+		t.Errorf("after the credentials' life: %s", got)
+	}
+	until(t, "the old one has gone", func() bool { return len(p.Environments()) == 1 })
+}

@@ -203,13 +203,13 @@ func (p *Pool) verdictLocked(m *member, now time.Time) (Event, error) {
 }
 
 // past says why no invoke may start in a member any more: what it was restored from has come to its end, or its
-// credentials would within the invoke. Empty: one may.
+// credentials would within the invoke. They are never renewed in place: variables of a process cannot be. Empty: one may.
 func (m *member) past(now time.Time) string {
-	id, end := m.env.Snapshot()
+	_, end := m.env.Snapshot()
 	switch {
 	case !end.IsZero() && (!now.Round(0).Before(end) || !m.ends.IsZero() && !now.Before(m.ends)):
 		return "snapshot expired"
-	case (id != "" || m.purpose == asSpare) && age(m.made, now) >= execenv.CredentialsLife-m.set.version.Timeout:
+	case age(m.made, now) >= execenv.CredentialsLife-m.set.version.Timeout:
 		return "credentials expired"
 	}
 	return ""

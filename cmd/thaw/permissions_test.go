@@ -91,14 +91,15 @@ func shell(t *testing.T, data, commands string) string {
 	return string(out)
 }
 
-// TestPermissionsPage types what docs/permissions.md tells of access keys, with AWS's command line.
+// TestPermissionsPage types what docs/permissions.md tells of access keys and sessions, with AWS's command line.
 func TestPermissionsPage(t *testing.T) {
 	if len(awsClients()) == 0 {
 		t.Skip("AWS's command line is not here")
 	}
 	dir := serving(t)
 	deploy(t, dir, "hello")
-	out := shell(t, dir, strings.Join(indented(t, "../../docs/permissions.md", "Access keys"), ""))
+	commands := strings.Join(indented(t, "../../docs/permissions.md", "Access keys"), "") + strings.Join(indented(t, "../../docs/permissions.md", "Roles and sessions"), "")
+	out := shell(t, dir, commands)
 	page, err := os.ReadFile("../../docs/permissions.md")
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +108,11 @@ func TestPermissionsPage(t *testing.T) {
 	said, _, _ = strings.Cut(said, "`")
 	if want := "An error occurred" + strings.Join(strings.Fields(said), " "); !strings.Contains(out, strings.Replace(want, "occurred(", "occurred (", 1)) {
 		t.Errorf("%s\ndoes not say\n%s", out, want)
+	}
+	for _, want := range []string{"arn:aws:iam::000000000000:user/anna", "arn:aws:sts::000000000000:assumed-role/deployer/anna", "SessionToken"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s\ndoes not say\n%s", out, want)
+		}
 	}
 }
 
