@@ -105,6 +105,7 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 		return err
 	}
 	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")})
+	d.endpoint, d.awsEnv = health.Endpoint, awsEnvironment(id, secret)
 	d.snapshots, d.strict = health.Sandbox == "gvisor", c.Strict
 	if !d.snapshots {
 		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor, they are shown\n", health.Sandbox)
@@ -241,6 +242,9 @@ type demonstration struct {
 	made   []string                          // functions, to be removed
 	layers []*lambda.DeleteLayerVersionInput // to be removed, too
 	steps  []step
+
+	endpoint string   // for AWS's command line
+	awsEnv   []string // for it, too
 
 	snapshots bool // the server makes them
 	strict    bool // and only for the runtimes for which AWS does

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +68,57 @@ func (d *demonstration) listen(ctx context.Context, name, identifier string) err
 	if n := len(st.Told); n == 0 || st.Told[n-1] != "platform.report" {
 		return fmt.Errorf("%s: the extension wrote no platform.report within %v", st.Step, toldAtMost)
 	}
-	st.ClientMs, st.Answer = milliseconds(time.Since(began)), fmt.Sprintf("%d events, %s to %s", len(st.Told), st.Told[0], st.Told[len(st.Told)-1])
+	st.ReadBy = "thaw logs"
+	if told, err := d.tail(ctx, "/aws/lambda/"+name, mark); err == nil {
+		st.ReadBy, st.Told = "aws logs tail", told
+	} else if ctx.Err() == nil {
+		fmt.Fprintf(d.app.words, "aws          aws logs tail is left out: %v\n", err)
+	}
+	st.ClientMs = milliseconds(time.Since(began))
+	st.Answer = fmt.Sprintf("%s: %d events, %s to %s", st.ReadBy, len(st.Told), st.Told[0], st.Told[len(st.Told)-1])
 	d.steps = append(d.steps, st)
 	return nil
+}
+
+// awsPrograms are where AWS's command line is looked for. Version 1 has no logs tail.
+var awsPrograms = []string{"aws", "/usr/bin/aws"}
+
+// tail reads a log group by AWS's command line, and returns the first word of what stands behind the mark in each line.
+func (d *demonstration) tail(ctx context.Context, group, mark string) (words []string, err error) {
+	program := ""
+	for _, p := range awsPrograms {
+		if out, err := exec.CommandContext(ctx, p, "--version").CombinedOutput(); err == nil && strings.HasPrefix(string(out), "aws-cli/") && !strings.HasPrefix(string(out), "aws-cli/1.") {
+			program = p
+			break
+		}
+	}
+	if program == "" {
+		return nil, errors.New("AWS's command line, version 2, is not here")
+	}
+	cmd := exec.CommandContext(ctx, program, "--endpoint-url", d.endpoint, "logs", "tail", group, "--since", "1h", "--format", "short")
+	cmd.Env = d.awsEnv
+	out, err := cmd.Output()
+	if err != nil {
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+		}
+		return nil, err
+	}
+	for line := range strings.Lines(string(out)) {
+		if _, event, ok := strings.Cut(strings.TrimSpace(line), mark); ok {
+			word, _, _ := strings.Cut(event, " ")
+			words = append(words, word)
+		}
+	}
+	if len(words) == 0 {
+		return nil, fmt.Errorf("%s has no line with %q", group, mark)
+	}
+	return words, nil
+}
+
+// awsEnvironment is ours with these keys, and without what the user has set up for AWS's clients.
+func awsEnvironment(id, secret string) []string {
+	vars := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
+	return append(vars, "AWS_DEFAULT_REGION="+region(), "AWS_ACCESS_KEY_ID="+id, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_PAGER=",
+		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "NO_PROXY=*")
 }

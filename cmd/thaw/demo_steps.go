@@ -84,6 +84,7 @@ type step struct {
 	ColdMs      float64      `json:"coldMs,omitempty"`      // what the caller of a cold start of the same function saw
 	Ratio       float64      `json:"ratio,omitempty"`       // of coldMs to clientMs
 	Generations []generation `json:"generations,omitempty"` // that answered under load
+	ReadBy      string       `json:"readBy,omitempty"`      // aws logs tail, or thaw logs where AWS's command line is not here
 	Told        []string     `json:"told,omitempty"`        // what an extension heard by the Telemetry API, from the function's log
 }
 

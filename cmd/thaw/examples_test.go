@@ -354,7 +354,11 @@ func heard(t *testing.T, seen map[string]step, words string) {
 	if strings.Contains(words, "nodejs-extension is left out") {
 		return
 	}
-	told := seen["demo-nodejs-extension telemetry, in the log"].Told
+	st := seen["demo-nodejs-extension telemetry, in the log"]
+	told := st.Told
+	if out := strings.Contains(words, "aws logs tail is left out: AWS's command line, version 2, is not here"); st.ReadBy != map[bool]string{true: "thaw logs", false: "aws logs tail"}[out] {
+		t.Errorf("the log was read by %q: %s", st.ReadBy, words)
+	}
 	at := 0
 	for _, want := range []string{"platform.initStart", "platform.telemetrySubscription", "platform.initRuntimeDone", "platform.start", "platform.runtimeDone", "platform.report"} {
 		i := slices.Index(told[at:], want)
@@ -378,6 +382,8 @@ func TestDemoOfSnapshots(t *testing.T) {
 	}
 	t.Setenv("THAW_DATA_DIR", t.TempDir())
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Cleanup(func(found []string) func() { return func() { awsPrograms = found } }(awsPrograms))
+	awsPrograms = nil // TestDemoExample has it
 	r := thaw(t.Context(), "demo", "--sandbox", "gvisor", "-o", "json")
 	var steps []step
 	if err := json.Unmarshal([]byte(r.out), &steps); err != nil || r.code != exitOK {
