@@ -135,11 +135,15 @@ func TestEveryFileOfADataFolder(t *testing.T) {
 	if len(files) < 12 {
 		t.Fatalf("only %q", files)
 	}
-	for _, file := range files {
+	for n, file := range files {
 		if strings.HasPrefix(file, "thaw.") {
 			continue
 		}
-		for _, way := range ways {
+		for w, way := range ways {
+			// Streams have the same files: those that the function is in are damaged in each way, those of the others in two, in turn.
+			if strings.Contains(file, "/streams/") && !strings.Contains(file, "/KV_functions/") && w%2 != n/4%2 {
+				continue
+			}
 			t.Run(file+" "+way.name, func(t *testing.T) {
 				path := filepath.Join(dir, file)
 				whole, err := os.ReadFile(path)

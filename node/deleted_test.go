@@ -21,8 +21,8 @@ import (
 )
 
 // slowToMake takes a second for Init, long enough for its checkpoint to be met, and a second and a half for each of its
-// restores.
-const slowToMake = `require('fs').writeSync(1, 'initialised\n'); const end = Date.now() + 1000; while (Date.now() < end); const heap = require('crypto').randomBytes(64 << 20)
+// restores. It takes no processor meanwhile.
+const slowToMake = `require('fs').writeSync(1, 'initialised\n'); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); const heap = require('crypto').randomBytes(32 << 20)
 	const born = Math.random(), at = Date.now()
 	awslambda.snapStart.afterRestore(async () => { require('fs').writeSync(1, 'restored\n'); if (Date.now() - at < 20000) await new Promise(r => setTimeout(r, 1500)) })
 	exports.handler = async () => ({ born, n: heap.length })`
