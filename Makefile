@@ -49,7 +49,8 @@ bench: need-demo build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
 
-soak: need-demo build ## restores one version 1,000 times (RESTORES=10000), beside environments that lie idle, and looks for what is left
+soak: need-demo build ## kills of all parts under load, and 1,000 restores (RESTORES=10000) beside environments that lie idle: what is left?
+	$(STATIC) THAW_TEST_KILLS=20 go test ./node -run 'TestKills' -count=1 -v
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
 
