@@ -47,6 +47,7 @@ var kinds = map[string]kind{
 	"InvalidParameterValueException":                {400, "message", user},
 	"ResourceNotFoundException":                     {404, "Message", user},
 	"ResourceConflictException":                     {409, "message", user},
+	"ResourceInUseException":                        {400, "Message", user},
 	"PreconditionFailedException":                   {412, "message", user},
 	"TooManyRequestsException":                      {429, "message", user},
 	"ServiceException":                              {500, "Message", service},

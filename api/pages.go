@@ -28,22 +28,27 @@ type page struct {
 // readPage reads MaxItems and Marker, the last that a list checks of its request. What v holds by then goes before what is
 // wrong with a marker.
 func (c *call) readPage(v *violations, list string) (page, error) {
-	p, err := c.page(v, list)
+	return c.readPageOf(v, list, maxPage)
+}
+
+// readPageOf is readPage for a list whose pages hold another number of items at most.
+func (c *call) readPageOf(v *violations, list string, most int) (page, error) {
+	p, err := c.page(v, list, most)
 	if bad := v.err(); bad != nil {
 		return p, bad
 	}
 	return p, err
 }
 
-func (c *call) page(v *violations, list string) (page, error) {
-	p := page{list: list, size: maxPage}
+func (c *call) page(v *violations, list string, most int) (page, error) {
+	p := page{list: list, size: most}
 	if s, ok := c.query("MaxItems"); ok {
 		n, bad := strconv.Atoi(s)
 		if bad != nil {
 			return p, fail("SerializationException", "%q can not be converted to an Integer", s)
 		}
 		v.number("maxItems", &n, 1, 10000)
-		p.size = min(max(n, 1), maxPage)
+		p.size = min(max(n, 1), most)
 	}
 	if s, ok := c.query("Marker"); ok && s != "" {
 		var m marker

@@ -32,6 +32,9 @@ type Options struct {
 	// Events takes events whose senders do not wait; nil: they are refused. It is set before the first request comes.
 	Events Events
 
+	// Sources runs event source mappings; nil: there are none. It is set before the first request comes.
+	Sources Sources
+
 	// URLs say how function URLs are called. It is set before the first request comes.
 	URLs URLNames
 

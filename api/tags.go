@@ -14,8 +14,8 @@ import (
 	"thaw/signing"
 )
 
-// TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions and code signing
-// configurations.
+// TagResource: POST /2017-03-31/tags/{Resource} -> 204. Supported for functions, code signing
+// configurations and event source mappings.
 func (c *call) tagResource() error {
 	var in struct{ Tags map[string]string }
 	if err := c.decode(&in); err != nil {
@@ -93,7 +93,7 @@ func (c *call) tagTarget(v *violations) (tagged, error) {
 	switch kind := strings.SplitN(c.label, ":", 7)[5]; kind {
 	case "function":
 	case "event-source-mapping":
-		return tagged{}, fail("ResourceNotFoundException", "Event source mapping not found: %s", c.label)
+		return c.taggedMapping()
 	case "capacity-provider":
 		return tagged{}, fail("ResourceNotFoundException", "Capacity provider not found: %s", c.label)
 	case "code-signing-config":
@@ -124,6 +124,27 @@ func (c *call) taggedFunction() (tagged, error) {
 		add:    func(tags map[string]string) error { return absent(c.s.Plane.Tag(c.r.Context(), t.key, tags), t.arn()) },
 		remove: func(keys []string) error { return absent(c.s.Plane.Untag(c.r.Context(), t.key, keys), t.arn()) },
 	}, err
+}
+
+func (c *call) taggedMapping() (tagged, error) {
+	m, err := c.mappingOf(mappingID(c.label))
+	if err != nil || m.ARN() != c.label {
+		return tagged{}, fail("ResourceNotFoundException", "Event source mapping not found: %s", c.label)
+	}
+	change := func(f func(tags map[string]string)) error {
+		return mappingError(c.s.Sources.Tag(c.r.Context(), m.ID, f))
+	}
+	return tagged{
+		list: func() (map[string]string, error) { return m.Tags, nil },
+		add: func(tags map[string]string) error {
+			return change(func(all map[string]string) { maps.Copy(all, tags) })
+		},
+		remove: func(keys []string) error {
+			return change(func(all map[string]string) {
+				maps.DeleteFunc(all, func(k, _ string) bool { return slices.Contains(keys, k) })
+			})
+		},
+	}, nil
 }
 
 func (c *call) taggedSigning() (tagged, error) {

@@ -53,11 +53,12 @@ const (
 	DrainFinished              // no invoke is in flight, and positions are stored
 	DeleteAsked                // DeleteEventSourceMapping
 	Removed                    // checkpoints and record are removed
+	TagAsked                   // TagResource, UntagResource
 	NumEvents
 )
 
 var eventNames = [NumEvents]string{"started", "opened", "source-failed", "function-gone", "function-back", "update-asked", "enable-asked",
-	"disable-asked", "settled", "drain-finished", "delete-asked", "removed"}
+	"disable-asked", "settled", "drain-finished", "delete-asked", "removed", "tag-asked"}
 
 func (e Event) String() string {
 	if e < NumEvents {
@@ -117,6 +118,10 @@ func Next(s State, e Event) (State, []Action, error) {
 		case Deleting:
 			return Deleting, []Action{Remove}, nil
 		}
+	case TagAsked:
+		if s != Deleting && s != Gone {
+			return s, []Action{Save}, nil
+		}
 	case Removed:
 		if s == Deleting {
 			return Gone, nil, nil
@@ -140,6 +145,24 @@ func Next(s State, e Event) (State, []Action, error) {
 		return running(s, e)
 	}
 	return s, nil, &BadMoveError{s, e}
+}
+
+// Asked is the event of UpdateEventSourceMapping in a state. enabled is its member Enabled; nil: it has none.
+func Asked(s State, enabled *bool) Event {
+	if enabled == nil {
+		return UpdateAsked
+	}
+	switch s {
+	case Disabled, Retuning:
+		if *enabled {
+			return EnableAsked
+		}
+	case Creating, Enabling, Enabled, Updating:
+		if !*enabled {
+			return DisableAsked
+		}
+	}
+	return UpdateAsked
 }
 
 // started takes up what a server before has left.

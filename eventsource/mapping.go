@@ -40,7 +40,6 @@ type Mapping struct {
 	Source   Origin
 	Options  Options
 	Filters  []string // patterns, each a JSON text; a record passes that one of them lets pass
-	KMSKey   string   // kept for clients
 	Metrics  []string // MetricsConfig of clients
 	Tags     map[string]string
 	State    State

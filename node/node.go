@@ -404,6 +404,7 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 		l.Close()
 		return err
 	}
+	n.api.Sources = n.sources
 	if n.api.URLs, err = n.cfg.urlNames(l.Addr().String()); err != nil {
 		return err
 	}

@@ -14,12 +14,17 @@ import (
 	"thaw/eventsource/poller"
 	"thaw/eventsource/rabbitmq"
 	"thaw/eventsource/secret"
+	"thaw/eventsource/sqs"
 	"thaw/jetstream"
 )
 
-// drivers are the sources that this server can read, by the kind of their mappings. A new source gets its line here.
-func drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driver {
+// drivers are the sources that this server can read, by the kind of their mappings. A new source gets its line here; one
+// that has an end gets it in n.undo.
+func (n *Node) drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driver {
+	queues := sqs.New()
+	n.undo.Add(func() error { queues.Close(); return nil })
 	return map[eventsource.Kind]eventsource.Driver{
+		eventsource.SQS:        queues,
 		eventsource.RabbitMQ:   rabbitmq.New(shared.Secrets, shared.Endpoints),
 		eventsource.DocumentDB: mongodb.New(shared.Secrets, shared.Endpoints),
 	}
@@ -47,7 +52,7 @@ func (n *Node) openSources(ctx context.Context, store *jetstream.Store) error {
 		return err
 	}
 	parts := sourceParts{Secrets: &secret.Finder{Dir: filepath.Join(n.cfg.DataDir, "secrets")}, Endpoints: addresses}
-	n.sources, err = poller.Open(ctx, poller.Options{Records: records, Checkpoints: records, Leases: leases, Drivers: drivers(parts), Invoker: n.plane.Invoker(),
+	n.sources, err = poller.Open(ctx, poller.Options{Records: records, Checkpoints: records, Leases: leases, Drivers: n.drivers(parts), Endpoints: addresses, Invoker: n.plane.Invoker(),
 		View: n.plane.View(), Sender: failures{&destination.Sender{}}, Metrics: n.metrics.of.sources, Log: n.log})
 	if err != nil {
 		return err

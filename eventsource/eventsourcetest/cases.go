@@ -153,8 +153,8 @@ func testFilters(t *testing.T, f Fixture) {
 	if got := h.seen(); len(got) != 3 {
 		t.Errorf("seen: %v", got)
 	}
-	h.update(m, eventsource.DisableAsked, eventsource.Disabled)
-	h.update(m, eventsource.EnableAsked, eventsource.Enabled)
+	h.update(m, false, eventsource.Disabled)
+	h.update(m, true, eventsource.Enabled)
 	f.Put(t, m, "a", body(9))
 	want["a"] = append(want["a"], body(9))
 	h.wantOnce(want)
@@ -325,13 +325,13 @@ func testDisabled(t *testing.T, f Fixture) {
 	m := h.create(h.mapping(nil))
 	put := h.putAll(m, 0, 2)
 	h.wantAll(put)
-	h.update(m, eventsource.DisableAsked, eventsource.Disabled)
+	h.update(m, false, eventsource.Disabled)
 	invokes := len(h.batches())
 	later := h.putAll(m, 100, 2)
 	if time.Sleep(300 * time.Millisecond); len(h.batches()) != invokes { // S-001
 		t.Errorf("%d invokes of a mapping that is disabled", len(h.batches())-invokes)
 	}
-	h.update(m, eventsource.EnableAsked, eventsource.Enabled)
+	h.update(m, true, eventsource.Enabled)
 	h.wantOnce(later)
 	h.wantOnce(put)
 }

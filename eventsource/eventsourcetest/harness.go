@@ -153,9 +153,9 @@ func (h *harness) state(m *eventsource.Mapping, want eventsource.State) {
 }
 
 // update changes a mapping, which then comes to the state.
-func (h *harness) update(m *eventsource.Mapping, e eventsource.Event, want eventsource.State) {
+func (h *harness) update(m *eventsource.Mapping, enabled bool, want eventsource.State) {
 	h.t.Helper()
-	if _, err := h.service.Update(h.t.Context(), m.ID, e, func(*eventsource.Mapping) {}); err != nil {
+	if _, err := h.service.Update(h.t.Context(), m.ID, &enabled, nil); err != nil {
 		h.t.Fatal(err)
 	}
 	h.state(m, want)
@@ -245,3 +245,17 @@ func (h *harness) IteratorAge(*eventsource.Mapping, time.Duration) {}
 func (h *harness) Gone(*eventsource.Mapping)                       {}
 
 var errThrottled = &pool.ThrottledError{}
+
+// NoMetrics implements poller.Metrics for tests that count nothing.
+type NoMetrics struct{}
+
+// Polled implements poller.Metrics, and so do the others.
+func (NoMetrics) Polled(*eventsource.Mapping, int)                {}
+func (NoMetrics) FilteredOut(*eventsource.Mapping, int)           {}
+func (NoMetrics) Invoked(*eventsource.Mapping, int)               {}
+func (NoMetrics) FailedInvoke(*eventsource.Mapping, int)          {}
+func (NoMetrics) Deleted(*eventsource.Mapping, int)               {}
+func (NoMetrics) Dropped(*eventsource.Mapping, int)               {}
+func (NoMetrics) Delivered(*eventsource.Mapping, int)             {}
+func (NoMetrics) IteratorAge(*eventsource.Mapping, time.Duration) {}
+func (NoMetrics) Gone(*eventsource.Mapping)                       {}

@@ -47,29 +47,43 @@ type Seen struct {
 	ID   json.RawMessage // itemIdentifier
 }
 
-// Run holds a source to the contract.
+// cases are what every source passes. The last ones have the source to themselves.
+var cases = []struct {
+	name  string
+	test  func(t *testing.T, f Fixture)
+	alone bool
+}{
+	{name: "what is put is seen once and in order, from the creation of the mapping to its deletion", test: testStory},
+	{name: "what no filter lets pass is not seen, and is done with", test: testFilters},
+	{name: "a partial answer has the named records come again", test: testPartial},
+	{name: "a poisoned record keeps no other from being seen", test: testPoison},
+	{name: "a function that is throttled gets everything later, in order", test: testThrottled},
+	{name: "disabled means not one more invoke, and enabled goes on behind what was seen", test: testDisabled},
+	{name: "a server that is killed between an invoke and its checkpoint loses nothing", test: testKilled},
+	{name: "a mapping whose function is gone rests until it is back", test: testFunctionGone},
+	{name: "a batch has no more records than it may", test: testBatchSize},
+	{name: "the source's server dies and comes back", test: testServerDies, alone: true},
+}
+
+// Run holds a source to the contract. Cases that need not be alone run side by side.
 func Run(t *testing.T, f Fixture) {
-	for _, c := range []struct {
-		name string
-		test func(t *testing.T, f Fixture)
-	}{
-		{"what is put is seen once and in order, from the creation of the mapping to its deletion", testStory},
-		{"what no filter lets pass is not seen, and is done with", testFilters},
-		{"a partial answer has the named records come again", testPartial},
-		{"a poisoned record keeps no other from being seen", testPoison},
-		{"the source's server dies and comes back", testServerDies},
-		{"a function that is throttled gets everything later, in order", testThrottled},
-		{"disabled means not one more invoke, and enabled goes on behind what was seen", testDisabled},
-		{"a server that is killed between an invoke and its checkpoint loses nothing", testKilled},
-		{"a mapping whose function is gone rests until it is back", testFunctionGone},
-		{"a batch has no more records than it may", testBatchSize},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if f.Virtual {
-				synctest.Test(t, func(t *testing.T) { c.test(t, f) })
-				return
+	for _, alone := range []bool{false, true} {
+		t.Run(map[bool]string{false: "side by side", true: "alone"}[alone], func(t *testing.T) {
+			for _, c := range cases {
+				if c.alone != alone {
+					continue
+				}
+				t.Run(c.name, func(t *testing.T) {
+					if f.Virtual {
+						synctest.Test(t, func(t *testing.T) { c.test(t, f) })
+						return
+					}
+					if !alone {
+						t.Parallel()
+					}
+					c.test(t, f)
+				})
 			}
-			c.test(t, f)
 		})
 	}
 }

@@ -26,8 +26,9 @@ type owner struct {
 // news is an event with what belongs to it.
 type news struct {
 	event  eventsource.Event
-	err    error                      // of SourceFailed
-	change func(*eventsource.Mapping) // of what a user asked
+	err    error                                     // of SourceFailed
+	asked  func(eventsource.State) eventsource.Event // what a user asked, instead of event
+	change func(*eventsource.Mapping) error          // of it; nil: none
 	answer chan<- answer
 }
 
@@ -55,10 +56,10 @@ func (o *owner) tell(e eventsource.Event, err error) {
 }
 
 // ask gives the owner what a user wants and waits until it is stored.
-func (o *owner) ask(ctx context.Context, e eventsource.Event, change func(*eventsource.Mapping)) (*eventsource.Mapping, error) {
+func (o *owner) ask(ctx context.Context, asked func(eventsource.State) eventsource.Event, change func(*eventsource.Mapping) error) (*eventsource.Mapping, error) {
 	back := make(chan answer, 1)
 	select {
-	case o.events <- news{event: e, change: change, answer: back}:
+	case o.events <- news{asked: asked, change: change, answer: back}:
 	case <-o.gone:
 		return nil, ErrNotFound
 	case <-ctx.Done():
@@ -109,7 +110,14 @@ func (o *owner) next(e eventsource.Event) { o.move(news{event: e}) }
 // move asks what an event means, and does it.
 func (o *owner) move(n news) {
 	was := o.mapping()
+	if n.asked != nil {
+		n.event = n.asked(was.State)
+	}
 	to, actions, err := eventsource.Next(was.State, n.event)
+	m := *was
+	if err == nil && n.change != nil {
+		err = n.change(&m)
+	}
 	if err != nil {
 		if n.answer != nil {
 			n.answer <- answer{err: err}
@@ -118,7 +126,6 @@ func (o *owner) move(n news) {
 		}
 		return
 	}
-	m := *was
 	m.State = to
 	switch n.event {
 	case eventsource.Opened:
@@ -128,16 +135,19 @@ func (o *owner) move(n news) {
 	case eventsource.SourceFailed:
 		o.failed(&m, n.err)
 	}
-	if n.change != nil {
-		n.change(&m)
+	user := n.asked != nil && n.event != eventsource.TagAsked
+	if user {
 		m.Reason = eventsource.TraitsOf(m.Kind).Reason
 	}
-	if n.change != nil || to != was.State {
+	if user || to != was.State {
 		m.Modified = time.Now()
 		o.s.o.Log.Info("event source mapping", "mapping", m.ID, "from", was.State.Name(), "to", to.Name(), "event", n.event)
 	}
 	o.published.Store(&m)
 	for _, a := range actions {
+		if a == eventsource.Report && m.Result == was.Result {
+			continue // said before
+		}
 		if err := o.do(a, n); err != nil {
 			o.published.Store(was)
 			if n.answer != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type Options struct {
 	Checkpoints eventsource.Checkpoints
 	Leases      eventsource.Leases
 	Drivers     map[eventsource.Kind]eventsource.Driver
+	Endpoints   eventsource.Endpoints // nil: none
 	Invoker     Invoker
 	View        *function.View
 	Sender      Sender
@@ -61,6 +63,8 @@ type Service struct {
 	resume chan struct{}
 	work   sync.WaitGroup
 	left   chan struct{} // closed when Close begins
+
+	creating sync.Mutex
 
 	mu     sync.Mutex
 	owners map[eventsource.ID]*owner
@@ -200,7 +204,43 @@ func (s *Service) List() []*eventsource.Mapping {
 	return all
 }
 
-// Create stores a mapping and runs it: it is Creating, or Disabled where m says so.
+// ConflictError refuses a mapping because there is one that excludes it.
+type ConflictError struct{ Message string }
+
+func (e *ConflictError) Error() string { return e.Message }
+
+// checkLimit bounds the look at a source that a client waits for.
+const checkLimit = 15 * time.Second
+
+// check looks at the source. What cannot be found out now refuses nothing: the mapping will say what is wrong.
+func (s *Service) check(ctx context.Context, m *eventsource.Mapping) error {
+	d := s.o.Drivers[m.Kind]
+	if d == nil {
+		return &eventsource.InvalidError{Message: "This server cannot read event sources of the kind " + string(m.Kind) + " yet."}
+	}
+	facts := s.facts(m)
+	if err := m.CheckTimeout(facts); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	err := d.Check(ctx, m, facts)
+	if errors.As(err, new(*eventsource.InvalidError)) {
+		return err
+	}
+	if err != nil {
+		s.o.Log.Warn("event source mapping: its source cannot be looked at yet", "mapping", m.ID, "error", err)
+	}
+	return nil
+}
+
+// Kind says what a source is. *eventsource.InvalidError.
+func (s *Service) Kind(arn string, brokers []string) (eventsource.Kind, error) {
+	return eventsource.KindOf(arn, brokers, s.o.Endpoints)
+}
+
+// Create stores a mapping and runs it: it is Creating, or Disabled where m says so. *eventsource.InvalidError,
+// *ConflictError.
 func (s *Service) Create(ctx context.Context, m *eventsource.Mapping) (*eventsource.Mapping, error) {
 	s.mu.Lock()
 	closed := s.closed
@@ -210,28 +250,58 @@ func (s *Service) Create(ctx context.Context, m *eventsource.Mapping) (*eventsou
 	}
 	n := *m
 	n.Created, n.Modified = time.Now(), time.Now()
+	if err := s.check(ctx, &n); err != nil {
+		return nil, err
+	}
+	s.creating.Lock() // of two that exclude each other one comes to be
+	defer s.creating.Unlock()
+	for _, other := range s.List() {
+		if text := n.Conflict(other); text != "" && other.State != eventsource.Deleting {
+			return nil, &ConflictError{text}
+		}
+	}
+	if n.Source.Topics != nil && n.Source.GroupID == "" { // S-084
+		n.Source.GroupID = string(n.ID)
+	}
 	var err error
 	if n.Revision, err = s.o.Records.Put(ctx, &n); err != nil {
 		return nil, err
 	}
-	o := s.adopt(&n)
-	o.tell(eventsource.Started, nil)
-	return o.mapping(), nil
+	s.adopt(&n).tell(eventsource.Started, nil)
+	return &n, nil
 }
 
-// Update changes what change changes. The event says whether it enables or disables as well. *eventsource.BadMoveError,
-// ErrNotFound.
-func (s *Service) Update(ctx context.Context, id eventsource.ID, e eventsource.Event, change func(*eventsource.Mapping)) (*eventsource.Mapping, error) {
+// Update changes what change changes, and enables or disables; enabled nil: neither. *eventsource.BadMoveError,
+// ErrNotFound, the errors of change.
+func (s *Service) Update(ctx context.Context, id eventsource.ID, enabled *bool, change func(*eventsource.Mapping) error) (*eventsource.Mapping, error) {
+	return s.ask(ctx, id, func(st eventsource.State) eventsource.Event { return eventsource.Asked(st, enabled) }, change)
+}
+
+// Tag changes the tags of a mapping, which goes on as it is.
+func (s *Service) Tag(ctx context.Context, id eventsource.ID, change func(tags map[string]string)) error {
+	_, err := s.ask(ctx, id, func(eventsource.State) eventsource.Event { return eventsource.TagAsked }, func(m *eventsource.Mapping) error {
+		tags := maps.Clone(m.Tags)
+		if tags == nil {
+			tags = map[string]string{}
+		}
+		change(tags)
+		m.Tags = tags
+		return nil
+	})
+	return err
+}
+
+func (s *Service) ask(ctx context.Context, id eventsource.ID, event func(eventsource.State) eventsource.Event, change func(*eventsource.Mapping) error) (*eventsource.Mapping, error) {
 	o, err := s.owner(id)
 	if err != nil {
 		return nil, err
 	}
-	return o.ask(ctx, e, change)
+	return o.ask(ctx, event, change)
 }
 
 // Delete begins to delete a mapping, and returns it as it is then.
 func (s *Service) Delete(ctx context.Context, id eventsource.ID) (*eventsource.Mapping, error) {
-	return s.Update(ctx, id, eventsource.DeleteAsked, func(*eventsource.Mapping) {})
+	return s.ask(ctx, id, func(eventsource.State) eventsource.Event { return eventsource.DeleteAsked }, nil)
 }
 
 // forget ends the ownership of a mapping that is gone.

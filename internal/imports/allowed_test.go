@@ -39,6 +39,7 @@ var allowed = map[string]row{
 	"eventsource/poller":   {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
 	"eventsource/rabbitmq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/mongodb":  {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/sqs":      {"eventsource internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/secret":   {"eventsource internal/awsconfig", "what sources log in with"},
 
 	// What is counted.
@@ -54,7 +55,7 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	// Adapters: each knows one technology, and none of the others.
-	"api":                   {"access async blob codepackage controlplane function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
@@ -135,12 +136,12 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventsource/sqs internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/secret internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"go.opentelemetry.io/", "trace/otlp", "exactly one package knows OpenTelemetry"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},

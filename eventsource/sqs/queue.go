@@ -1,0 +1,146 @@
+package sqs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"thaw/eventsource"
+)
+
+// queue implements eventsource.Queue.
+type queue struct {
+	strays     *stray
+	client     *sqs.Client
+	url        string
+	arn        arn.ARN
+	visibility time.Duration // of what is received
+	hide       int32         // seconds, where it is not the queue's own
+}
+
+// Source: API reference of ReceiveMessage, DeleteMessageBatch and ChangeMessageVisibilityBatch.
+const (
+	longPoll = 20 * time.Second
+	perCall  = 10
+)
+
+// Receive implements eventsource.Queue.
+func (q *queue) Receive(ctx context.Context, limit int) ([]*eventsource.Record, error) {
+	poll := longPoll
+	if deadline, ok := ctx.Deadline(); ok {
+		poll = min(poll, time.Until(deadline).Truncate(time.Second))
+	}
+	all, err := q.receive(ctx, limit, max(poll, 0))
+	if len(all) > 0 || err != nil || poll >= time.Second {
+		return all, err
+	}
+	<-ctx.Done() // less than a second is left of the window: there is no shorter poll
+	return nil, nil
+}
+
+// received is what a poll has brought.
+type received struct {
+	all []*eventsource.Record
+	err error
+}
+
+// receive polls once. When ctx is cancelled, the poll becomes a stray one. A deadline is no reason: poll ends before it.
+func (q *queue) receive(ctx context.Context, limit int, poll time.Duration) ([]*eventsource.Record, error) {
+	came := make(chan received) // unbuffered: what nobody takes is given back
+	cancelled := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			close(cancelled)
+		}
+	})
+	defer stop()
+	q.strays.polls.Add(1)
+	go func() {
+		defer q.strays.polls.Done()
+		r := q.poll(limit, poll)
+		select {
+		case came <- r:
+		case <-cancelled:
+			if len(r.all) > 0 {
+				q.GiveBack(q.strays.ctx, r.all, eventsource.Released) //nolint:errcheck // they come when their visibility ends
+			}
+		}
+	}()
+	select {
+	case r := <-came:
+		return r.all, r.err
+	case <-cancelled:
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (q *queue) poll(limit int, poll time.Duration) received {
+	at := time.Now()
+	out, err := q.client.ReceiveMessage(q.strays.ctx, &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: int32(min(limit, perCall)), //nolint:gosec // at most 10
+		WaitTimeSeconds: int32(poll / time.Second), VisibilityTimeout: q.hide, //nolint:gosec // at most 20
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"}})
+	if err != nil {
+		return received{err: problem(err)}
+	}
+	all := make([]*eventsource.Record, 0, len(out.Messages))
+	for i := range out.Messages {
+		all = append(all, q.record(&out.Messages[i], at.Add(q.visibility)))
+	}
+	return received{all: all}
+}
+
+// Acknowledge implements eventsource.Queue.
+func (q *queue) Acknowledge(ctx context.Context, messages []*eventsource.Record) error {
+	return batches(messages, func(part []*eventsource.Record) (failed []types.BatchResultErrorEntry, err error) {
+		in := &sqs.DeleteMessageBatchInput{QueueUrl: &q.url}
+		for i, r := range part {
+			in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{Id: entry(i), ReceiptHandle: aws.String(r.Handle.(string))})
+		}
+		out, err := q.client.DeleteMessageBatch(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return out.Failed, nil
+	})
+}
+
+// GiveBack implements eventsource.Queue. What has failed, or could not be run in time, comes again when its visibility
+// ends: earlier would only count up its receives.
+func (q *queue) GiveBack(ctx context.Context, messages []*eventsource.Record, why eventsource.Why) error {
+	if why != eventsource.Released {
+		return nil
+	}
+	return batches(messages, func(part []*eventsource.Record) (failed []types.BatchResultErrorEntry, err error) {
+		in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url}
+		for i, r := range part {
+			in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: entry(i), ReceiptHandle: aws.String(r.Handle.(string))})
+		}
+		out, err := q.client.ChangeMessageVisibilityBatch(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return out.Failed, nil
+	})
+}
+
+func entry(i int) *string { return aws.String(strconv.Itoa(i)) }
+
+// batches calls f with ten messages at a time, in order, and joins what went wrong.
+func batches(messages []*eventsource.Record, f func([]*eventsource.Record) ([]types.BatchResultErrorEntry, error)) (err error) {
+	for part := range slices.Chunk(messages, perCall) {
+		failed, bad := f(part)
+		err = errors.Join(err, bad)
+		for _, e := range failed {
+			err = errors.Join(err, fmt.Errorf("%s: %s", aws.ToString(e.Code), aws.ToString(e.Message)))
+		}
+	}
+	return err
+}

@@ -1,0 +1,264 @@
+package sqs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
+
+	"thaw/eventsource"
+	"thaw/eventsource/eventsourcetest"
+)
+
+func TestMain(m *testing.M) { eventsourcetest.Main(m) }
+
+// service is a server of SQS, and a client of it.
+type service struct {
+	process *eventsourcetest.Process
+	client  *sqs.Client
+	driver  *Driver
+}
+
+var elastic struct {
+	sync.Mutex
+	s *service
+}
+
+// elasticMQ starts ElasticMQ, once for all tests. Queues survive its end, messages too.
+func elasticMQ(t testing.TB) *service {
+	t.Helper()
+	elastic.Lock()
+	defer elastic.Unlock()
+	if elastic.s == nil {
+		jars := eventsourcetest.Maven(t, "org.elasticmq:elasticmq-server_2.13:1.6.14")
+		port := eventsourcetest.Port(t)
+		dir := eventsourcetest.Dir(t)
+		conf := filepath.Join(dir, "elasticmq.conf")
+		text := fmt.Sprintf(`include classpath("application.conf")
+node-address { host = "127.0.0.1", port = %d }
+rest-sqs { enabled = true, bind-port = %d, bind-hostname = "127.0.0.1" }
+rest-stats { enabled = false }
+aws { region = "eu-west-1", accountId = "123456789012" }
+queues-storage { enabled = true, path = %q }
+messages-storage { enabled = true, uri = %q }
+`, port, port, filepath.Join(dir, "queues.conf"), "jdbc:h2:"+filepath.Join(dir, "messages")+";WRITE_DELAY=0")
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		elastic.s = start(t, port, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dconfig.file="+conf, "-cp", filepath.Join(jars, "*"), "org.elasticmq.server.Main")
+	}
+	return elastic.s
+}
+
+var moto struct {
+	sync.Mutex
+	s *service
+}
+
+// motoServer starts moto, once for all tests.
+func motoServer(t testing.TB) *service {
+	t.Helper()
+	moto.Lock()
+	defer moto.Unlock()
+	if moto.s == nil {
+		port := eventsourcetest.Port(t)
+		moto.s = start(t, port, filepath.Join(eventsourcetest.Python(t, "moto[server]==5.2.5"), "bin", "moto_server"), "-H", "127.0.0.1", "-p", strconv.Itoa(port))
+	}
+	return moto.s
+}
+
+func start(t testing.TB, port int, args ...string) *service {
+	t.Helper()
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	s := &service{driver: New()}
+	// The client goes to this server, whatever the environment says.
+	s.client = sqs.New(sqs.Options{BaseEndpoint: aws.String("http://" + address), Region: "eu-west-1",
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
+		})})
+	s.driver.clients["eu-west-1"] = s.client
+	s.process = eventsourcetest.Launch(t, eventsourcetest.Program{Args: args, Ready: func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_, err := s.client.ListQueues(ctx, &sqs.ListQueuesInput{}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+		return err == nil
+	}})
+	return s
+}
+
+// queue makes a queue and returns its ARN.
+func (s *service) queue(t testing.TB, fifo bool, attributes map[string]string) string {
+	t.Helper()
+	name := "q" + uuid.NewString()[:8]
+	all := map[string]string{"VisibilityTimeout": "2"}
+	for k, v := range attributes {
+		all[k] = v
+	}
+	if fifo {
+		name += ".fifo"
+		all["FifoQueue"] = "true"
+	}
+	if _, err := s.client.CreateQueue(context.Background(), &sqs.CreateQueueInput{QueueName: &name, Attributes: all}); err != nil {
+		t.Fatal(err)
+	}
+	return "arn:aws:sqs:eu-west-1:123456789012:" + name
+}
+
+func (s *service) url(t testing.TB, arn string) *string {
+	t.Helper()
+	out, err := s.client.GetQueueUrl(context.Background(), &sqs.GetQueueUrlInput{QueueName: aws.String(arn[strings.LastIndex(arn, ":")+1:])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.QueueUrl
+}
+
+// put sends messages, in that order.
+func (s *service) put(t testing.TB, arn, key string, bodies ...string) {
+	t.Helper()
+	url := s.url(t, arn)
+	for _, b := range bodies {
+		in := &sqs.SendMessageInput{QueueUrl: url, MessageBody: &b}
+		if strings.HasSuffix(arn, ".fifo") {
+			in.MessageGroupId, in.MessageDeduplicationId = &key, aws.String(uuid.NewString())
+		}
+		if _, err := s.client.SendMessage(context.Background(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// left is how many messages a queue has.
+func (s *service) left(t testing.TB, arn string) (n int) {
+	t.Helper()
+	out, err := s.client.GetQueueAttributes(context.Background(), &sqs.GetQueueAttributesInput{QueueUrl: s.url(t, arn), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"} {
+		one, err := strconv.Atoi(out.Attributes[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += one
+	}
+	return n
+}
+
+func seen(t testing.TB, event []byte) (all []eventsourcetest.Seen) {
+	t.Helper()
+	var e struct {
+		Records []struct {
+			MessageID json.RawMessage `json:"messageId"`
+			Body      string
+		}
+	}
+	if err := json.Unmarshal(event, &e); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range e.Records {
+		all = append(all, eventsourcetest.Seen{Body: r.Body, ID: r.MessageID})
+	}
+	return all
+}
+
+func (s *service) fixture(fifo bool) eventsourcetest.Fixture {
+	f := eventsourcetest.Fixture{Driver: s.driver, Seen: seen, Pattern: `{"body":{"pass":[true]}}`, Unordered: !fifo,
+		New: func(t testing.TB) *eventsource.Mapping {
+			return &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: s.queue(t, fifo, nil)}}
+		},
+		Put: func(t testing.TB, m *eventsource.Mapping, key string, bodies ...string) {
+			s.put(t, m.Source.ARN, key, bodies...)
+		},
+		Left: func(t testing.TB, m *eventsource.Mapping) int { return s.left(t, m.Source.ARN) }}
+	return f
+}
+
+// S-001, S-002, S-012, S-026, S-034 to S-037, S-041, S-045, S-050: the story, and what goes wrong in it.
+func TestStandardQueuesOfElasticMQ(t *testing.T) {
+	s := elasticMQ(t)
+	f := s.fixture(false)
+	f.Stop, f.Start = func(testing.TB) { s.process.Kill() }, s.process.Start
+	eventsourcetest.Run(t, f)
+}
+
+func TestFIFOQueuesOfElasticMQ(t *testing.T) { eventsourcetest.Run(t, elasticMQ(t).fixture(true)) }
+
+func TestStandardQueuesOfMoto(t *testing.T) { eventsourcetest.Run(t, motoServer(t).fixture(false)) }
+
+func TestFIFOQueuesOfMoto(t *testing.T) { eventsourcetest.Run(t, motoServer(t).fixture(true)) }
+
+// S-048, and what is said of a queue that is not there.
+func TestCheck(t *testing.T) {
+	s := elasticMQ(t)
+	of := func(arn string) *eventsource.Mapping {
+		return &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: arn}}
+	}
+	there := s.queue(t, false, map[string]string{"VisibilityTimeout": "30"})
+	if err := s.driver.Check(t.Context(), of(there), eventsource.Facts{Timeout: 30 * time.Second}); err != nil {
+		t.Error(err)
+	}
+	for want, err := range map[string]error{
+		"Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds": s.driver.Check(t.Context(), of(there), eventsource.Facts{Timeout: time.Minute}),
+		"Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist.": s.driver.Check(t.Context(),
+			of("arn:aws:sqs:eu-west-1:123456789012:none"), eventsource.Facts{}),
+	} {
+		if !errors.As(err, new(*eventsource.InvalidError)) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// S-032, S-033: members, order and types of a record; the receipt and what counts are made equal.
+func TestRecords(t *testing.T) {
+	s := elasticMQ(t)
+	for _, fifo := range []bool{false, true} {
+		arn := s.queue(t, fifo, nil)
+		in := &sqs.SendMessageInput{QueueUrl: s.url(t, arn), MessageBody: aws.String(`{"k":"<&>"}`), MessageAttributes: map[string]types.MessageAttributeValue{
+			"n": {DataType: aws.String("Number"), StringValue: aws.String("6")}, "b": {DataType: aws.String("Binary"), BinaryValue: []byte{0, 255}}}}
+		if fifo {
+			in.MessageGroupId, in.MessageDeduplicationId = aws.String("g"), aws.String("d")
+		}
+		if _, err := s.client.SendMessage(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+		src, err := s.driver.Open(t.Context(), &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: arn}}, eventsource.Facts{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := src.Queue.Receive(t.Context(), 10)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d records, %v", len(all), err)
+		}
+		got := string(all[0].Event)
+		for _, r := range []struct{ what, with string }{
+			{`"messageId":"[^"]+"`, `"messageId":"M"`}, {`"receiptHandle":"[^"]+"`, `"receiptHandle":"R"`}, {`Timestamp":"\d{13}"`, `Timestamp":"T"`},
+			{`"SenderId":"[^"]+"`, `"SenderId":"S"`}, {`"SequenceNumber":"\d+"`, `"SequenceNumber":"N"`}, {`"md5Of([A-Za-z]+)":"[0-9a-f]{32}"`, `"md5Of$1":"X"`}, {arn, "ARN"},
+		} {
+			got = regexp.MustCompile(r.what).ReplaceAllString(got, r.with)
+		}
+		attributes := `"ApproximateReceiveCount":"1","SentTimestamp":"T","SenderId":"S","ApproximateFirstReceiveTimestamp":"T"`
+		if fifo {
+			attributes = `"ApproximateReceiveCount":"1","SentTimestamp":"T","SequenceNumber":"N","MessageGroupId":"g","SenderId":"S","MessageDeduplicationId":"d","ApproximateFirstReceiveTimestamp":"T"`
+		}
+		want := `{"messageId":"M","receiptHandle":"R","body":"{\"k\":\"<&>\"}","attributes":{` + attributes + `},"messageAttributes":{` +
+			`"b":{"binaryValue":"AP8=","stringListValues":[],"binaryListValues":[],"dataType":"Binary"},"n":{"stringValue":"6","stringListValues":[],"binaryListValues":[],"dataType":"Number"}},` +
+			`"md5OfMessageAttributes":"X","md5OfBody":"X","eventSource":"aws:sqs","eventSourceARN":"ARN","awsRegion":"eu-west-1"}`
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
