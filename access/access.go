@@ -116,7 +116,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	var err error
-	if s.session, err = sessionKey(filepath.Join(o.Dir, "session.key")); err != nil {
+	if s.session, err = sessionKey(filepath.Join(o.Dir, "session.key"), o.Log); err != nil {
 		return nil, err
 	}
 	p, err := s.readFolder()
@@ -127,16 +127,21 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// sessionKey reads the key of temporary credentials, or makes it. Two servers that make it at one time agree on one.
-func sessionKey(path string) ([]byte, error) {
+// sessionKey reads the key of temporary credentials, or makes it. Two servers that make it at one time agree on one. A
+// damaged one is set aside: all that is lost are the temporary credentials that it made.
+func sessionKey(path string, log *slog.Logger) ([]byte, error) {
 	for {
 		text, err := os.ReadFile(path)
 		if err == nil {
 			key, err := hex.DecodeString(strings.TrimSpace(string(text)))
-			if err != nil || len(key) != 32 {
-				return nil, fmt.Errorf("%s: not the key that was written there; without it temporary credentials are made anew: delete it", path)
+			if err == nil && len(key) == 32 {
+				return key, nil
 			}
-			return key, nil
+			log.Error("the key of temporary credentials is damaged: those that it made are good no more, and another key is made", "file", path)
+			if err := os.Rename(path, path+".damaged"); err != nil {
+				return nil, fmt.Errorf("access: %w", err)
+			}
+			continue
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("access: %w", err)

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -225,6 +226,33 @@ func TestOpenURLs(t *testing.T) {
 		r := &function.Record{Key: function.Key{Account: "000000000000", Region: "eu-west-1", Name: "one"}, Policies: map[function.Qualifier][]function.Permission{"": c.list}}
 		if d := MayCallURL(&Caller{}, r, "", "NONE", c.both, nil); d.OK() != c.want {
 			t.Errorf("%s: %v", name, d.OK())
+		}
+	}
+}
+
+// A damaged key of temporary credentials is no reason not to start: another is made, and the damaged one stays beside it.
+func TestDamagedSessionKey(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Dir: dir, Account: "000000000000", Log: slog.New(slog.DiscardHandler)}
+	before, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range []string{"", "00", strings.Repeat("x", 64)} {
+		path := filepath.Join(dir, "session.key")
+		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(o)
+		if err != nil {
+			t.Fatalf("%q: %v", damaged, err)
+		}
+		again, err := Open(o)
+		if err != nil || len(s.session) != 32 || bytes.Equal(s.session, before.session) || !bytes.Equal(s.session, again.session) {
+			t.Errorf("%q: another key was not made, or not kept: %v", damaged, err)
+		}
+		if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != damaged {
+			t.Errorf("the damaged one is %q, %v", kept, err)
 		}
 	}
 }
