@@ -33,30 +33,42 @@ func optOfTests(v *function.Version) []sandbox.Mount {
 	return nil
 }
 
-var extensionProgram struct {
-	once sync.Once
-	code []byte
-	err  error
+var goPrograms struct {
+	sync.Mutex
+	of map[string][]byte
+}
+
+// goProgram builds a program of testdata, once.
+func goProgram(t testing.TB, name string) []byte {
+	t.Helper()
+	p := &goPrograms
+	p.Lock()
+	defer p.Unlock()
+	if p.of[name] != nil {
+		return p.of[name]
+	}
+	out := filepath.Join(os.TempDir(), fmt.Sprintf("thaw-test-%s-%d", name, os.Getpid()))
+	defer os.Remove(out)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	code, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.of == nil {
+		p.of = map[string][]byte{}
+	}
+	p.of[name] = code
+	return code
 }
 
 // optWith makes a folder for /opt that holds the test's extension under each of the names.
 func optWith(t testing.TB, names ...string) string {
 	t.Helper()
-	p := &extensionProgram
-	p.once.Do(func() {
-		out := filepath.Join(os.TempDir(), fmt.Sprintf("thaw-test-extension-%d", os.Getpid()))
-		defer os.Remove(out)
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/extension")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			p.err = fmt.Errorf("%w: %s", err, text)
-			return
-		}
-		p.code, p.err = os.ReadFile(out)
-	})
-	if p.err != nil {
-		t.Fatal(p.err)
-	}
+	code := goProgram(t, "extension")
 	opt := t.TempDir()
 	for dir := opt; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
 		os.Chmod(dir, 0o755) // the function's user comes through
@@ -65,7 +77,7 @@ func optWith(t testing.TB, names ...string) string {
 		t.Fatal(err)
 	}
 	for _, n := range names {
-		if err := os.WriteFile(filepath.Join(opt, "extensions", n), p.code, 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(opt, "extensions", n), code, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

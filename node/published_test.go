@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,53 @@ func TestServerlessOTelExtension(t *testing.T) {
 	// The first invocation's span, then its numbers as platform.report had them.
 	order(t, f.logs(`"name":"faas.duration"`), `[{"resourceSpans":[`, `"name":"@opentelemetry/instrumentation-aws-lambda"`, `{"key":"faas.execution","value":{"stringValue":"`+report[1]+`"}}`,
 		`"name":"faas.duration"`, `"sum":`+report[2])
+}
+
+// Extensions of the construction of AWS's samples in Go and Python (the one in Node is what the OpenTelemetry extension is
+// made on), two at once, cold, in a copy, and at the end: nothing in them knows where they run.
+func TestExtensionsBuiltAsAWSsSamples(t *testing.T) {
+	t.Parallel()
+	s := shared(t, "gvisor")
+	runtime := ready(t, s, "python3.12", "python3.11", "python3.13")
+	script, err := os.ReadFile("testdata/sample-python/extension.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.layer("as-samples", map[string]string{"extensions/go-sample": string(goProgram(t, "sample-go")), "python-sample/extension.py": string(script),
+		"extensions/python-sample": "#!/bin/bash\nset -euo pipefail\nexec \"/opt/$(basename $0)/extension.py\" \"$(basename $0)\"\n"})
+	f := s.deploy(runtime, map[string]string{"index.py": "def handler(e, c):\n    print('at work')\n    return e\n"}, snapStart, withLayers(l))
+	if c := f.publish(); c.State != types.StateActive {
+		t.Fatalf("version is %s: %s", c.State, aws.ToString(c.StateReason))
+	}
+	for _, version := range []string{"$LATEST", "1"} {
+		for range 2 {
+			if got := f.invokeVersion(version, `{"a":1}`).ok(t); got != `{"a": 1}` {
+				t.Errorf("%s answers %s", version, got)
+			}
+			f.logs("REPORT RequestId: ")
+		}
+	}
+	if _, err := f.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
+		t.Fatal(err)
+	}
+	f.logs("[go] registered beside "+f.name+" 1 index.handler\n", "[python] registered beside "+f.name+" $LATEST index.handler\n", "RESTORE_REPORT")
+	for _, who := range []string{"[go] ", "[python] "} { // most of it with the SHUTDOWN: the environment is frozen before
+		f.logs(who+"ends: SPINDOWN\n", who+"INVOKE dispatches", who+"SHUTDOWN dispatches")
+		until(t, time.Minute, who+"heard of everything", func() bool {
+			var heard []string
+			for _, l := range f.logs() {
+				if _, types, ok := strings.Cut(l, "dispatches"); ok && strings.HasPrefix(l, who) {
+					heard = append(heard, strings.Fields(types)...)
+				}
+			}
+			for _, want := range []string{"platform.initStart", "platform.initReport", "platform.start", "function", "platform.runtimeDone", "platform.report", "platform.restoreReport"} {
+				if !slices.Contains(heard, want) {
+					return false
+				}
+			}
+			return true
+		})
+	}
 }
 
 // powertools are functions with Powertools for AWS Lambda. They log, and write metrics; the one in Python reads a parameter, too.
