@@ -101,6 +101,7 @@ var tables = []table{
 	{name: "idle", measure: measureIdle}, // first: nothing has run in the server yet
 	{name: "warm", measure: measureWarm},
 	{name: "extensions", measure: measureExtensions},
+	{name: "traces", measure: measureTraces},
 	{name: "control plane", measure: measureControlPlane},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},

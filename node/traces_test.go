@@ -382,6 +382,7 @@ func TestTraces(t *testing.T) {
 			})
 		})
 		t.Run("not under PassThrough", func(t *testing.T) { passThrough(t, s, l) })
+		sdksSend(t, s, l)
 		if s.kind == "gvisor" {
 			t.Run("after a restore", func(t *testing.T) {
 				f := s.js(sends, activeTracing, snapStart)

@@ -121,7 +121,7 @@ func (d *document) fated(f Fate) {
 			Type string `json:"type"`
 		}
 		// Two strings: this cannot fail.
-		d.Cause, _ = json.Marshal(map[string][]exception{"exceptions": {{deriveID(d.ID, "exception", 0), f.ErrorType}}}) //nolint:errchkjson // above
+		d.Cause, _ = json.Marshal(map[string][]exception{"exceptions": {{partID(d.ID, "exception"), f.ErrorType}}}) //nolint:errchkjson // above
 	}
 }
 

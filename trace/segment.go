@@ -90,11 +90,11 @@ type Attempt struct {
 func (r *Recorded) Tried(attempts []Attempt, ended bool) *Segment {
 	s := r.Answered(attempts[len(attempts)-1].To, Fate{Status: 202})
 	s.Open = !ended
-	s.Parts = append(s.Parts, Part{Name: "Dwell Time", Span: "dwell time", ID: deriveID(r.RequestID, "dwell", 0), Begin: r.Arrived, End: attempts[0].From})
+	s.Parts = append(s.Parts, Part{Name: "Dwell Time", Span: "dwell time", ID: partID(r.IDs.Service, "dwell time"), Begin: r.Arrived, End: attempts[0].From})
 	for i, a := range attempts {
 		n := i + 1
 		f := Fate{Status: a.Status, Error: a.ErrorType != "" || a.Status == 429, ErrorType: a.ErrorType, Throttled: a.Status == 429, Fault: a.Status >= 500}
-		s.Parts = append(s.Parts, Part{Name: fmt.Sprintf("Attempt #%d", n), Span: fmt.Sprintf("attempt %d", n), ID: attemptID(r.RequestID, n), Begin: a.From, End: a.To, Fate: f})
+		s.Parts = append(s.Parts, Part{Name: fmt.Sprintf("Attempt #%d", n), Span: fmt.Sprintf("attempt %d", n), ID: attemptIDs(r.RequestID, n).Service, Begin: a.From, End: a.To, Fate: f})
 		if ended && i == len(attempts)-1 {
 			s.Fate.Error, s.Fate.Fault, s.Fate.Throttled = f.Error, f.Fault, f.Throttled
 		}
@@ -110,7 +110,7 @@ func (r *Recorded) Executed(t *function.Timings) *Segment {
 		if p.Begin.IsZero() || p.End.IsZero() || p.End.Before(p.Begin) {
 			return
 		}
-		p.ID = deriveID(r.IDs.Function, name, 0)
+		p.ID = partID(r.IDs.Function, name)
 		s.Parts = append(s.Parts, p)
 	}
 	if !r.Async { // of an asynchronous one it is part of the attempt

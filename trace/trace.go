@@ -26,6 +26,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
 
 	"thaw/function"
@@ -49,25 +50,23 @@ func NewID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// deriveID is the id of a part of a request's trace.
-func deriveID(requestID, part string, attempt int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", requestID, part, attempt))
-	return hex.EncodeToString(sum[:8])
+// attemptIDs are the ids of an attempt, from 1 on, of an asynchronous invocation; 0: of a synchronous one. Service is the
+// attempt's then.
+func attemptIDs(requestID string, attempt int) function.Segments {
+	b := make([]byte, 0, 64)
+	b = strconv.AppendInt(append(append(b, requestID...), ' '), int64(attempt), 10)
+	sum := sha256.Sum256(b)
+	all := hex.EncodeToString(sum[:24])
+	return function.Segments{Service: all[:16], Function: all[16:32], Invocation: all[32:]}
 }
 
 // ServiceID is the id of the segment of a request as its sender sees it.
-func ServiceID(requestID string) string { return deriveID(requestID, "service", 0) }
+func ServiceID(requestID string) string { return attemptIDs(requestID, 0).Service }
 
-// attemptID is the id of the subsegment of an asynchronous attempt, from 1 on.
-func attemptID(requestID string, attempt int) string { return deriveID(requestID, "attempt", attempt) }
-
-// segmentsOf are the ids of an attempt; 0: it is no asynchronous one.
-func segmentsOf(requestID string, attempt int) function.Segments {
-	s := function.Segments{Service: ServiceID(requestID), Function: deriveID(requestID, "function", attempt), Invocation: deriveID(requestID, "invocation", attempt)}
-	if attempt > 0 {
-		s.Service = attemptID(requestID, attempt)
-	}
-	return s
+// partID is the id of a part of a segment.
+func partID(segment, part string) string {
+	sum := sha256.Sum256([]byte(segment + " " + part))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Complete gives a header what it lacks: a trace, a parent, a decision. That the service does so whatever TracingConfig
@@ -94,10 +93,13 @@ func Admit(tracing, given, requestID string, attempt int, sample func() bool) (h
 	}
 	h := Decide(given, sample)
 	if h.Sampled == Sampled {
-		segments = segmentsOf(requestID, attempt)
+		segments = attemptIDs(requestID, attempt)
 		h.Parent = segments.Invocation
 	}
-	return Complete(h.String()), segments
+	if h.Parent == "" {
+		h.Parent = NewID()
+	}
+	return h.String(), segments
 }
 
 // Decide is the header of an invocation of a function that traces actively, with its trace and with the decision about it.
