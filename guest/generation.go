@@ -230,6 +230,17 @@ func (n *generation) Send(kind wire.Kind, head any, body []byte) error {
 	return n.box.send(kind, head, body)
 }
 
+// Queue is runtimeapi.Host.
+func (n *generation) Queue(kind wire.Kind, head any, body []byte) error {
+	if n.primed.Load() { // output first
+		return n.Send(kind, head, body)
+	}
+	return n.box.queue(kind, head, body)
+}
+
+// Flush is runtimeapi.Host.
+func (n *generation) Flush() error { return n.box.flush() }
+
 // SendReady is runtimeapi.Host: output first.
 func (n *generation) SendReady(r wire.Ready) error {
 	n.out.drain(nil)

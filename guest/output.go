@@ -170,7 +170,11 @@ func (o *output) flushLocked(s *source) {
 // call finds out that they hold nothing, which is the usual case. A process that goes on writing cannot keep it busy:
 // of each pipe it reads what was there when it looked.
 func (o *output) drain(limit <-chan struct{}) {
-	for i, held := range o.held() {
+	all := o.held()
+	if all != nil {
+		o.box.flush() //nolint:errcheck // an answer does not wait for the output behind it
+	}
+	for i, held := range all {
 		for held > 0 {
 			o.win.wait(o.end, limit)
 			o.mu.Lock()

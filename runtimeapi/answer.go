@@ -110,7 +110,7 @@ func (a *API) buffered(c *conn, q *request, in *invocation) error {
 			Generation: a.generation, RequestID: in.RequestID, ErrorType: FilterErrorType(errorType), ContentType: "application/json",
 		}, trailerBody(q))
 	} else {
-		err = a.send(wire.KindResponse, wire.ResponseHead{
+		err = a.sendWithNext(c, wire.KindResponse, wire.ResponseHead{
 			Generation: a.generation, RequestID: in.RequestID, ContentType: q.header("content-type"),
 		}, body)
 	}

@@ -35,6 +35,9 @@ import (
 type Host interface {
 	// Send passes a message on; it may block. An error means that the host is gone.
 	Send(kind wire.Kind, head any, body []byte) error
+	// Queue passes a small message on together with what is sent next, or at Flush.
+	Queue(kind wire.Kind, head any, body []byte) error
+	Flush() error
 	// SendReady passes Ready on, behind all output that the runtime's processes have written so far. SendRuntimeDone does the
 	// same with RuntimeDone.
 	SendReady(wire.Ready) error
@@ -294,4 +297,28 @@ func (a *API) send(kind wire.Kind, head any, body []byte) error {
 		return nil
 	}
 	return a.host.Send(kind, head, body)
+}
+
+// sendWithNext is send, or Queue where the client's call of next has come along: then the host hears of both at once.
+func (a *API) sendWithNext(c *conn, kind wire.Kind, head any, body []byte) error {
+	if len(body) > renderLimit || !c.in.nextFollows() {
+		return a.send(kind, head, body)
+	}
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return nil
+	}
+	c.queued = true
+	return a.host.Queue(kind, head, body)
+}
+
+// flush sends what sendWithNext has left, if the call of next has not sent it.
+func (a *API) flush(c *conn) error {
+	if !c.queued {
+		return nil
+	}
+	c.queued = false
+	return a.host.Flush()
 }

@@ -14,10 +14,12 @@ import (
 // instantHost answers each Ready with an event.
 type instantHost struct{ api *API }
 
-func (h *instantHost) Send(wire.Kind, any, []byte) error      { return nil }
-func (h *instantHost) SendRuntimeDone(wire.RuntimeDone) error { return nil }
-func (h *instantHost) AllRegistered()                         {}
-func (h *instantHost) Condemned(string)                       {}
+func (h *instantHost) Send(wire.Kind, any, []byte) error           { return nil }
+func (h *instantHost) Queue(k wire.Kind, head any, b []byte) error { return h.Send(k, head, b) }
+func (h *instantHost) Flush() error                                { return nil }
+func (h *instantHost) SendRuntimeDone(wire.RuntimeDone) error      { return nil }
+func (h *instantHost) AllRegistered()                              {}
+func (h *instantHost) Condemned(string)                            {}
 func (h *instantHost) SendReady(wire.Ready) error {
 	go h.api.Deliver(wire.Invoke{RequestID: "id", FunctionARN: "arn"}, []byte(`{"an":"event"}`))
 	return nil

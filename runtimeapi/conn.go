@@ -24,6 +24,7 @@ type conn struct {
 	// request that a client sent ahead.
 	answered chan struct{}
 	parked   bool // the connection's goroutine only
+	queued   bool // so is this: a message to the host waits for the next one
 }
 
 // Serve answers the calls that come over one connection, in order, until it ends. It closes it.
@@ -64,13 +65,19 @@ func (a *API) serve(c *conn) {
 	for {
 		q, err := c.in.request()
 		if err != nil {
+			a.flush(c) //nolint:errcheck // the host is gone, and its guest hears of it
 			a.complain(c, err)
 			return
 		}
 		if c.parked && !a.awaitAnswer(c) {
 			return
 		}
-		if err := a.route(c, q); err != nil || q.close && !c.parked {
+		queued := c.queued
+		err = a.route(c, q)
+		if queued {
+			err = errors.Join(err, a.flush(c))
+		}
+		if err != nil || q.close && !c.parked {
 			return
 		}
 		if q.close { // parked: the answer is the last thing on this connection

@@ -40,6 +40,34 @@ func TestTransport(t *testing.T) {
 			t.Errorf("third: %q", body)
 		}
 	})
+	t.Run("a response goes to the host with Ready when next has come along, and never waits longer", func(t *testing.T) {
+		for what, next := range map[string]struct {
+			text    string
+			ready   bool
+			flushes int
+		}{
+			"with next":             {"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n", true, 0},
+			"with the half of next": {"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n", false, 0},
+			"with a bad next":       {"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nho st: x\r\n\r\n", false, 1},
+			"with nothing":          {"", false, 0},
+		} {
+			s := serve(t, Options{})
+			c := s.dial()
+			s.running(c, "1")
+			c.send("POST /2018-06-01" + responsePath("1") + " HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\nThaw-Answer: later\r\n\r\nr" + next.text)
+			if m := s.said(wire.KindResponse); m.body != "r" {
+				t.Errorf("%s: response %q", what, m.body)
+			}
+			if next.ready {
+				s.said(wire.KindReady)
+			}
+			s.mu.Lock()
+			if s.flushes != next.flushes {
+				t.Errorf("%s: %d flushes", what, s.flushes)
+			}
+			s.mu.Unlock()
+		}
+	})
 	t.Run("an answer that may come later goes out in one write with the next", func(t *testing.T) {
 		s := serve(t, Options{})
 		c := s.dial()

@@ -39,6 +39,8 @@ type server struct {
 	messages chan message
 	err      error // that Send answers
 	mu       sync.Mutex
+	queued   []message
+	flushes  int // that sent something
 
 	registered atomic.Bool  // the runtime may be started
 	condemned  atomic.Value // name of the extension that reported an error
@@ -46,13 +48,38 @@ type server struct {
 
 func (s *server) Send(kind wire.Kind, head any, body []byte) error {
 	s.mu.Lock()
-	err := s.err
-	s.mu.Unlock()
-	if err != nil {
-		return err
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
 	}
+	s.flushLocked()
 	s.messages <- message{kind, head, string(body)}
 	return nil
+}
+
+// Queue keeps a message back, as the guest does.
+func (s *server) Queue(kind wire.Kind, head any, body []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = append(s.queued, message{kind, head, string(body)})
+	return s.err
+}
+
+func (s *server) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queued) > 0 {
+		s.flushes++
+	}
+	s.flushLocked()
+	return s.err
+}
+
+func (s *server) flushLocked() {
+	for _, m := range s.queued {
+		s.messages <- m
+	}
+	s.queued = nil
 }
 
 func (s *server) SendReady(r wire.Ready) error { return s.Send(wire.KindReady, r, nil) }

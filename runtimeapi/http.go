@@ -91,6 +91,12 @@ type reader struct {
 
 func (r *reader) buffered() int { return r.tail - r.head }
 
+// nextFollows says whether what was read holds a call of next, and all of it.
+func (r *reader) nextFollows() bool {
+	b := r.buf[r.head:r.tail]
+	return bytes.HasPrefix(b, []byte("GET "+invocations+"next ")) && endOfBlock(b, 0) > 0
+}
+
 // fill reads once more; more says how much more room is wanted at least.
 func (r *reader) fill() error {
 	if r.err != nil {
