@@ -327,10 +327,20 @@ func (d *driver) perform(a Action, ev Event) {
 
 // send writes one frame; a broken stream is noticed by the reader.
 func (d *driver) send(kind wire.Kind, head any, body []byte) {
-	if d.out == nil {
-		return
+	if d.out != nil {
+		d.sent(kind, d.out.Send(kind, head, body))
 	}
-	if err := d.out.Send(kind, head, body); err != nil {
+}
+
+// queue has a frame written together with the next one that is sent.
+func (d *driver) queue(kind wire.Kind, head any, body []byte) {
+	if d.out != nil {
+		d.sent(kind, d.out.Queue(kind, head, body))
+	}
+}
+
+func (d *driver) sent(kind wire.Kind, err error) {
+	if err != nil {
 		d.o.Log.Debug("message not sent", "env", d.id, "kind", kind, "error", err)
 	}
 }

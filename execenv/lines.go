@@ -56,7 +56,8 @@ func (d *driver) record(at time.Time, e platform.Event) {
 }
 
 // tell hands an event to the guest, for telemetry. Until the first Ready nobody has subscribed yet who may, so that is when
-// what matters to a later subscriber is told, too.
+// what matters to a later subscriber is told, too. It goes with the next frame where that follows at once, and where the
+// phase is over: until the next one nobody hears anything.
 func (d *driver) tell(at time.Time, e platform.Event) {
 	switch d.state {
 	case Initializing, Reinitializing, Restoring:
@@ -69,7 +70,11 @@ func (d *driver) tell(at time.Time, e platform.Event) {
 	if err != nil {
 		panic(err) // our own types
 	}
-	d.send(wire.KindPlatform, wire.Platform{UnixMicros: at.UnixMicro(), Type: e.Type()}, body)
+	send := d.send
+	if _, start := e.(platform.Start); start && d.state == Invoking || d.state == Parked {
+		send = d.queue
+	}
+	send(wire.KindPlatform, wire.Platform{UnixMicros: at.UnixMicro(), Type: e.Type()}, body)
 }
 
 func (d *driver) write(at time.Time, text string) {

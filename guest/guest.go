@@ -299,12 +299,8 @@ func (g *Guest) platform(f wire.Frame) error {
 	if err := f.Decode(&p); err != nil {
 		return err
 	}
-	e, err := platform.Decode(p.Type, f.Body)
-	if err != nil {
-		return err
-	}
 	if gen := g.generation(); gen != nil {
-		gen.hub.Event(time.UnixMicro(p.UnixMicros), e)
+		gen.hub.Event(time.UnixMicro(p.UnixMicros), platform.Encoded{Name: p.Type, JSON: f.Body})
 	}
 	return nil
 }

@@ -93,6 +93,12 @@ func TestAnEventTravels(t *testing.T) {
 		if err != nil || string(again) != string(b) || reflect.TypeOf(back) != reflect.TypeOf(e) {
 			t.Errorf("%s came back as %s %v", b, again, err)
 		}
+		packed := Encoded{e.Type(), b}
+		for _, s := range []Schema{Telemetry2022July, Telemetry2022December, Telemetry2025, Logs2020, Logs2021} {
+			if got, want := Records(s, at, packed), Records(s, at, e); !reflect.DeepEqual(got, want) || packed.level() != e.level() {
+				t.Errorf("%s, packed: %q, want %q", s, got, want)
+			}
+		}
 	}
 	if _, err := Decode("platform.none", nil); err == nil {
 		t.Error("an unknown type was decoded")

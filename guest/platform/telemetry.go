@@ -17,19 +17,23 @@ const (
 	Logs2021              Schema = "2021-03-18"
 )
 
+// notTelemetry are the events that no schema of the Telemetry API has.
+var notTelemetry = map[string]bool{Fault{}.Type(): true, Priming{}.Type(): true, OutOfMemory{}.Type(): true, LogsSubscription{}.Type(): true}
+
 // Records renders an event for a subscriber of the schema: no record, one or two, each a JSON object.
 func Records(s Schema, at time.Time, e Event) [][]byte {
+	if x, ok := e.(Encoded); ok {
+		return x.records(s, at)
+	}
 	if s == Logs2020 || s == Logs2021 {
 		return logsRecords(s, at, e)
 	}
-	switch v := e.(type) {
-	case Fault, Priming, OutOfMemory, LogsSubscription:
+	if notTelemetry[e.Type()] {
 		return nil
-	case InitReport:
-		if s == Telemetry2022July {
-			v.Status, v.ErrorType = "", ""
-			e = v
-		}
+	}
+	if v, ok := e.(InitReport); ok && s == Telemetry2022July {
+		v.Status, v.ErrorType = "", ""
+		e = v
 	}
 	return [][]byte{envelope(at, e.Type(), e)}
 }

@@ -144,8 +144,7 @@ func (h *Hub) Resume() {
 func (h *Hub) phaseLocked(running bool) {
 	h.running = running
 	for _, s := range h.subs {
-		s.limitLocked()
-		s.nudge()
+		s.phaseLocked()
 	}
 }
 

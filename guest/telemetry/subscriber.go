@@ -34,6 +34,8 @@ type subscriber struct {
 	since   time.Time // when the first of the queue came
 	dropped platform.LogsDropped
 	conn    Conn // in use; nil: none
+	sending bool // a batch is on its way
+	held    bool // a batch is due, and no phase runs
 }
 
 func (s *subscriber) nudge() {
@@ -92,6 +94,17 @@ func (s *subscriber) recordLocked(r []byte) {
 }
 
 func (s *subscriber) fullLocked() bool { return len(s.queue) >= s.w.maxItems || s.size >= s.w.maxBytes }
+
+// phaseLocked: a phase has begun or ended. Every invocation comes here twice, mostly for nothing.
+func (s *subscriber) phaseLocked() {
+	if s.sending {
+		s.limitLocked()
+	}
+	if s.held && s.h.running {
+		s.held = false
+		s.nudge()
+	}
+}
 
 // limitLocked gives what is on its way its time, or all time while no phase runs.
 func (s *subscriber) limitLocked() {
@@ -157,12 +170,15 @@ func (s *subscriber) next() (batch [][]byte, w *wish, wait time.Duration, closed
 	switch {
 	case s.h.closed:
 		return nil, nil, 0, true
-	case !s.h.running || len(s.queue) == 0:
+	case len(s.queue) == 0:
 		return nil, nil, time.Hour, false
 	case !s.h.hurry && !s.fullLocked():
 		if left := s.w.timeout - time.Since(s.since); left > 0 {
 			return nil, nil, left, false
 		}
+	}
+	if s.held = !s.h.running; s.held {
+		return nil, nil, time.Hour, false
 	}
 	n, size := 0, 0
 	for n < len(s.queue) && n < s.w.maxItems && (n == 0 || size+len(s.queue[n]) <= s.w.maxBytes) {
@@ -176,6 +192,7 @@ func (s *subscriber) next() (batch [][]byte, w *wish, wait time.Duration, closed
 func (s *subscriber) took(n int) {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
+	s.sending = false
 	for _, r := range s.queue[:n] {
 		s.size -= len(r)
 	}
@@ -203,7 +220,7 @@ func (s *subscriber) dial(port int) (Conn, error) {
 		c.Close()
 		return nil, errors.New("closed")
 	}
-	s.conn = c
+	s.conn, s.sending = c, true
 	s.limitLocked()
 	return c, nil
 }
@@ -211,7 +228,7 @@ func (s *subscriber) dial(port int) (Conn, error) {
 func (s *subscriber) hangUp() {
 	s.h.mu.Lock()
 	c := s.conn
-	s.conn = nil
+	s.conn, s.sending = nil, false
 	s.h.mu.Unlock()
 	if c != nil {
 		c.Close()
