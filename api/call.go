@@ -30,6 +30,7 @@ type call struct {
 	body    []byte
 	values  url.Values     // of the query, parsed on first use
 	service Service        // that the request is for; nil: Lambda
+	asXML   bool           // the answer to an error: the client speaks the Query protocol
 	verify  bool           // the signature
 	caller  *access.Caller // who asks: the root where no signature is verified
 }
@@ -65,6 +66,7 @@ func newRequestID() string {
 // answer takes the order of checks of the service: authentication, shape of the request, then the operation's own.
 func (c *call) answer() error {
 	c.service = c.s.service(c.r)
+	c.asXML = c.service == nil && speaksQuery(c.r)
 	if c.s.Guard != nil && c.guarded() {
 		if err := c.s.Guard(c.r); err != nil {
 			return fail("AccessDeniedException", "%v", err)
@@ -79,7 +81,7 @@ func (c *call) answer() error {
 	}
 	c.op, c.labels = c.s.router.find(c.r.Method, path, c.r.URL.RawQuery)
 	if c.op == nil {
-		return fail("UnknownOperationException", "There is no operation %s %s.", c.r.Method, path)
+		return c.notServed(path)
 	}
 	a, err := c.begin("lambda")
 	if err != nil {

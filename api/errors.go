@@ -206,6 +206,10 @@ func (c *call) writeError(err error) {
 	if !ok {
 		k = kind{http.StatusInternalServerError, "message", service}
 	}
+	if c.asXML {
+		c.writeQueryError(k.status, e.Code, e.Message)
+		return
+	}
 	body := map[string]any{k.key: e.Message}
 	if e.Null {
 		body[k.key] = nil

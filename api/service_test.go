@@ -53,6 +53,9 @@ func TestOtherServices(t *testing.T) {
 		if target != "" {
 			r.Header.Set("X-Amz-Target", target)
 		}
+		if strings.HasPrefix(body, "Action=") {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		}
 		if service != "" {
 			sum := sha256.Sum256([]byte(body))
 			if err := signer.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: "test", SecretAccessKey: secret}, r, hex.EncodeToString(sum[:]), service, "eu-west-3", time.Now()); err != nil {
@@ -81,7 +84,9 @@ func TestOtherServices(t *testing.T) {
 		"too large":                      {get, "logs", "secret", strings.Repeat("a", 6<<20+1), `418 RequestEntityTooLargeException: Request must be smaller than 6291456 bytes`},
 		"for Lambda, which has no /":     {"", "lambda", "secret", `{}`, `404 {"message":"There is no operation POST /."}`},
 		"the target of nobody":           {"Other.Thing", "lambda", "secret", `{}`, `404 {"message":"There is no operation POST /."}`},
-		"another service that is nobody": {"", "sts", "secret", `{}`, `404 {"message":"There is no operation POST /."}`},
+		"another service that is nobody": {"", "dynamodb", "secret", `{}`, `501 {"Type":"Service","message":"This server does not speak for the service \"dynamodb\"."}`},
+		"another one of the Query protocol": {"", "cloudformation", "secret", `Action=DescribeStacks&Version=2010-05-15`,
+			`501 <ErrorResponse><Error><Type>Receiver</Type><Code>NotImplementedException</Code><Message>This server does not speak for the service &#34;cloudformation&#34;.</Message></Error><RequestId>`},
 	} {
 		if got := ask(c.target, c.service, c.secret, c.body); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
