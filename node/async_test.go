@@ -29,6 +29,7 @@ import (
 
 	"thaw/admin"
 	"thaw/async"
+	"thaw/eventsource/eventsourcetest"
 )
 
 // send has a function run for an event without waiting for it.
@@ -261,8 +262,7 @@ func TestKillsLoseNoEvent(t *testing.T) {
 // moto is a server that stands for SQS, SNS, EventBridge and S3.
 func moto(t *testing.T) (endpoint string) {
 	t.Helper()
-	const version = "5.2.1"
-	program := filepath.Join(venv(t, "moto", "moto[server]=="+version), "bin", "moto_server")
+	program := filepath.Join(eventsourcetest.Python(t, "moto[server]==5.2.5"), "bin", "moto_server")
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", "0")
 	lines, err := cmd.StderrPipe()
 	if err != nil {

@@ -71,7 +71,7 @@ func TestClientTerraform(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tf := terraformIn(t, dir, append(env, "TF_VAR_endpoint="+s.node.Endpoint(), "TF_VAR_zip="+shopFile(t), "TF_VAR_layer="+layer))
+	tf := terraformIn(t, dir, append(env, "TF_VAR_endpoint="+s.node.Endpoint(), "TF_VAR_zip="+shopFile(t), "TF_VAR_runtime="+nodejs(t, s), "TF_VAR_layer="+layer))
 	apply := []string{"apply", "-auto-approve", "-no-color", "-input=false"}
 	tf.do(apply...)
 	var out struct {

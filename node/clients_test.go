@@ -3,15 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"thaw/eventsource/eventsourcetest"
 	"thaw/internal/wholebody"
 )
 
@@ -52,6 +49,12 @@ func clientEnv(s *server) []string {
 		"PYTHONUNBUFFERED=1", "AWS_ENDPOINT_URL="+s.node.Endpoint(), "TF_CLI_CONFIG_FILE=/dev/null", "CHECKPOINT_DISABLE=1")
 }
 
+// nodejs is the identifier of a Node.js that the server has.
+func nodejs(t *testing.T, s *server) string {
+	t.Helper()
+	return installed(t, s, "nodejs")
+}
+
 // shop is the package that every client deploys.
 func shop(t *testing.T) []byte {
 	t.Helper()
@@ -79,6 +82,8 @@ type tool struct {
 	dir  string
 	path string
 	args []string // before all others
+
+	stdin string
 }
 
 // try runs the program. Its answer and its words are apart.
@@ -88,7 +93,7 @@ func (p tool) try(args ...string) (out, words string, err error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.path, append(slices.Clone(p.args), args...)...)
 	var b, w bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, &b, &w
+	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.dir, p.env, strings.NewReader(p.stdin), &b, &w
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it has children
 	cmd.WaitDelay = 10 * time.Second
 	err = cmd.Run()
@@ -105,76 +110,9 @@ func (p tool) do(args ...string) string {
 	return out
 }
 
-var fetching sync.Mutex
-
-// fetched is a folder of the user's cache that make has filled, now or in an earlier run. key is all that its content depends
-// on. Other processes that want it wait.
-func fetched(t *testing.T, name, key string, fill func(dir string) error) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("no place for %s: %v", name, err)
-	}
-	fetching.Lock()
-	defer fetching.Unlock()
-	dir := filepath.Join(cache, "thaw-tests", fmt.Sprintf("%s-%x", name, sha256.Sum256([]byte(key)))[:len(name)+17])
-	whole := dir + ".whole"
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(whole); err == nil {
-		return dir
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := fill(dir); err != nil {
-		t.Skipf("%s cannot be had: %v", name, err)
-	}
-	if err := os.WriteFile(whole, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// venv is a Python environment with what pip makes of these arguments; the programs are in its folder bin.
-func venv(t *testing.T, name string, install ...string) string {
-	t.Helper()
-	key := strings.Join(install, "\n")
-	for _, word := range install {
-		if text, err := os.ReadFile(word); err == nil { // a file of requirements
-			key += "\n" + string(text)
-		}
-	}
-	return fetched(t, name, key, func(dir string) error {
-		if err := command("", "python3", "-m", "venv", dir); err != nil {
-			return err
-		}
-		return command("", filepath.Join(dir, "bin", "pip"), append([]string{"install", "-q", "--disable-pip-version-check"}, install...)...)
-	})
-}
-
-// command runs what fetches something. The error has what it said.
-func command(dir, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return nil
-}
-
 // python is a program of the environment that has AWS's Python clients.
 func python(t *testing.T, env []string, program string) tool {
 	t.Helper()
-	dir := venv(t, "aws-clients", "-r", filepath.Join("testdata", "clients", "requirements.txt"))
+	dir := eventsourcetest.Python(t, "boto3==1.44.8", "awscli==1.46.3", "aws-sam-cli==1.148.0", "chalice==1.34.0")
 	return tool{t: t, env: env, dir: t.TempDir(), path: filepath.Join(dir, "bin", program)}
 }

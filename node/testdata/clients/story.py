@@ -1,4 +1,4 @@
-"""A function's life with boto3, from create to delete: sys.argv[1] is a zip, sys.argv[2] a name of its own."""
+"""A function's life with boto3, from create to delete: the arguments are a zip, a name of its own and a runtime."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import urllib.request
 import boto3
 from botocore.exceptions import ClientError
 
-code, name = open(sys.argv[1], "rb").read(), sys.argv[2]
+code, name, runtime = open(sys.argv[1], "rb").read(), sys.argv[2], sys.argv[3]
 lambda_, logs = boto3.client("lambda"), boto3.client("logs")
 
 
@@ -39,11 +39,11 @@ with urllib.request.urlopen(lambda_.get_layer_version(LayerName=name + "-libs", 
     assert r.read() == code
 
 # The function, and what waits for it.
-made = lambda_.create_function(FunctionName=name, Runtime="nodejs20.x", Handler="index.handler", Role="arn:aws:iam::000000000000:role/any",
+made = lambda_.create_function(FunctionName=name, Runtime=runtime, Handler="index.handler", Role="arn:aws:iam::000000000000:role/any",
                                Code={"ZipFile": code}, Environment={"Variables": {"GREETING": "hello"}}, Layers=[layer["LayerVersionArn"]], Tags={"team": "shop"},
                                LoggingConfig={"LogFormat": "JSON"}, Description="sells")
 assert made["State"] == "Pending" and made["ResponseMetadata"]["HTTPStatusCode"] == 201, made
-refused("ResourceConflictException", lambda_.create_function, FunctionName=name, Runtime="nodejs20.x", Handler="index.handler",
+refused("ResourceConflictException", lambda_.create_function, FunctionName=name, Runtime=runtime, Handler="index.handler",
         Role="arn:aws:iam::000000000000:role/any", Code={"ZipFile": code})
 for waiter in "function_exists", "function_active", "function_active_v2":
     lambda_.get_waiter(waiter).wait(FunctionName=name, WaiterConfig={"Delay": 1})

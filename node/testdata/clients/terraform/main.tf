@@ -5,6 +5,7 @@ terraform {
 }
 variable "endpoint" { type = string }
 variable "zip" { type = string }
+variable "runtime" { type = string }
 variable "layer" { type = string }
 variable "memory" {
   type    = number
@@ -56,7 +57,7 @@ resource "aws_lambda_function" "shop" {
   function_name                  = "tf-shop"
   description                    = "sells"
   role                           = "arn:aws:iam::000000000000:role/any"
-  runtime                        = "nodejs20.x"
+  runtime                        = var.runtime
   handler                        = "index.handler"
   filename                       = var.zip
   source_code_hash               = filebase64sha256(var.zip)
