@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/execenv"
 	"thaw/runtimes"
 )
 
@@ -139,6 +140,36 @@ func TestServerlessOTelExtension(t *testing.T) {
 	// The first invocation's span, then its numbers as platform.report had them.
 	order(t, f.logs(`"name":"faas.duration"`), `[{"resourceSpans":[`, `"name":"@opentelemetry/instrumentation-aws-lambda"`, `{"key":"faas.execution","value":{"stringValue":"`+report[1]+`"}}`,
 		`"name":"faas.duration"`, `"sum":`+report[2])
+}
+
+// An internal extension from PyPI, which exists so that its function hears SIGTERM before it ends.
+func TestPublishedInternalExtension(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *server) {
+		runtime := ready(t, s, "python3.12", "python3.11", "python3.13")
+		l := s.layer("sigterm-"+s.kind, below(t, published(t, "sigterm"), "", map[string]string{}))
+		for attempt := 1; ; attempt++ { // on a busy machine half a second may not be enough for a Python to come to its handler
+			f := s.deploy(runtime, map[string]string{"index.py": `import lambda_sigterm, signal, sys
+lambda_sigterm.register()
+def end(*_):
+    print('cleaned up', flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+def handler(e, c): return e
+`}, withLayers(l))
+			if got := f.invoke(`{"a":1}`).ok(t); got != `{"a": 1}` {
+				t.Errorf("answer %s", got)
+			}
+			f.logs("EXTENSION\tName: lambda-sigterm\tState: Ready\tEvents: []\n", "REPORT RequestId: ")
+			f.delete("")
+			f.once("its environment has gone", func() bool {
+				return !slices.ContainsFunc(s.node.pool.Environments(), func(e execenv.Status) bool { return e.Function == f.name })
+			})
+			if attempt == 5 || strings.Contains(strings.Join(f.logs(), ""), "cleaned up\n") {
+				f.logs("cleaned up\n")
+				return
+			}
+		}
+	})
 }
 
 // Extensions of the construction of AWS's samples in Go and Python (the one in Node is what the OpenTelemetry extension is
