@@ -266,7 +266,7 @@ func eachTracing(t *testing.T, test func(t *testing.T, s *server, l *listener)) 
 }
 
 // TestTraces: what is recorded of invocations reaches the daemon of X-Ray and the collector of OpenTelemetry that the
-// server was told of, under the same ids, and with it what functions send themselves. E-086.
+// server was told of, under the same ids, and with it what functions send themselves.
 func TestTraces(t *testing.T) {
 	eachTracing(t, func(t *testing.T, s *server, l *listener) {
 		const caller = "53995c3f42cd8ad8"

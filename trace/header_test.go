@@ -15,7 +15,7 @@ const (
 	parent = "53995c3f42cd8ad8"
 )
 
-// Every invocation has a trace header: the sender's, with what it lacks. E-086 is about where extensions see it.
+// Every invocation has a trace header: the sender's, with what it lacks.
 func TestComplete(t *testing.T) {
 	t.Parallel()
 	made := regexp.MustCompile(`^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0$`)

@@ -5,8 +5,10 @@ package otlp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -113,12 +115,14 @@ func (s *Sender) Send(ctx context.Context, batch []trace.Item) error {
 	return s.exporter.ExportSpans(ctx, s.ended)
 }
 
+// closeLimit bounds the closing of connections.
+const closeLimit = time.Second
+
 // Close implements trace.Sender.
 func (s *Sender) Close(ctx context.Context) error {
-	if err := s.provider.Shutdown(ctx); err != nil {
-		return err
-	}
-	return s.exporter.Shutdown(context.WithoutCancel(ctx)) // closes connections; what was to be sent has been
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit) // nothing is left to send, whatever became of it
+	defer cancel()
+	return errors.Join(s.provider.Shutdown(ctx), s.exporter.Shutdown(ctx))
 }
 
 // gathering gathers the spans that Send makes. All calls come from there.
