@@ -35,7 +35,7 @@ const overdraw = 2 * 16 << 10 * 14
 // TestWindow: output stays in its pipe until the server has credited what came before, and no end of a process depends on it.
 func TestWindow(t *testing.T) {
 	write := func(then string) *running {
-		r := create(t, script(t, `seq 100000000 100199999; echo written >&2; `+then)) // 2 MB in 200,000 lines
+		r := create(t, script(t, `seq 100000000 100039999; echo written >&2; `+then)) // 400 KB in 40,000 lines: twenty windows
 		s := r.start(1)
 		s.LogWindow = wire.LogWindow
 		r.Start(s)
@@ -81,7 +81,7 @@ func TestWindow(t *testing.T) {
 				t.Fatalf("line %d is %q", i, l)
 			}
 		}
-		if len(lines) != 200000 {
+		if len(lines) != 40000 {
 			t.Errorf("%d lines arrived before Ready", len(lines))
 		}
 	})
