@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -43,22 +41,9 @@ func elasticMQ(t testing.TB) *service {
 	elastic.Lock()
 	defer elastic.Unlock()
 	if elastic.s == nil {
-		jars := eventsourcetest.Maven(t, "org.elasticmq:elasticmq-server_2.13:1.6.14")
-		port := eventsourcetest.Port(t)
-		dir := eventsourcetest.Dir(t)
-		conf := filepath.Join(dir, "elasticmq.conf")
-		text := fmt.Sprintf(`include classpath("application.conf")
-node-address { host = "127.0.0.1", port = %d }
-rest-sqs { enabled = true, bind-port = %d, bind-hostname = "127.0.0.1" }
-rest-stats { enabled = false }
-aws { region = "eu-west-1", accountId = "123456789012" }
-queues-storage { enabled = true, path = %q }
-messages-storage { enabled = true, uri = %q }
-`, port, port, filepath.Join(dir, "queues.conf"), "jdbc:h2:"+filepath.Join(dir, "messages")+";WRITE_DELAY=0")
-		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		elastic.s = start(t, port, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dconfig.file="+conf, "-cp", filepath.Join(jars, "*"), "org.elasticmq.server.Main")
+		endpoint, process := eventsourcetest.ElasticMQ(t)
+		elastic.s = at(endpoint)
+		elastic.s.process = process
 	}
 	return elastic.s
 }
@@ -74,28 +59,22 @@ func motoServer(t testing.TB) *service {
 	moto.Lock()
 	defer moto.Unlock()
 	if moto.s == nil {
-		port := eventsourcetest.Port(t)
-		moto.s = start(t, port, filepath.Join(eventsourcetest.Python(t, "moto[server]==5.2.5"), "bin", "moto_server"), "-H", "127.0.0.1", "-p", strconv.Itoa(port))
+		port := strconv.Itoa(eventsourcetest.Port(t))
+		moto.s = at("http://127.0.0.1:" + port)
+		moto.s.process = eventsourcetest.Launch(t, eventsourcetest.Program{Ready: eventsourcetest.Listens("127.0.0.1:" + port),
+			Args: []string{filepath.Join(eventsourcetest.Python(t, "moto[server]==5.2.5"), "bin", "moto_server"), "-H", "127.0.0.1", "-p", port}})
 	}
 	return moto.s
 }
 
-func start(t testing.TB, port int, args ...string) *service {
-	t.Helper()
-	address := "127.0.0.1:" + strconv.Itoa(port)
+// at makes a client and a driver that go to this server, whatever the environment says.
+func at(endpoint string) *service {
 	s := &service{driver: New()}
-	// The client goes to this server, whatever the environment says.
-	s.client = sqs.New(sqs.Options{BaseEndpoint: aws.String("http://" + address), Region: "eu-west-1",
+	s.client = sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "eu-west-1",
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
 		})})
 	s.driver.clients["eu-west-1"] = s.client
-	s.process = eventsourcetest.Launch(t, eventsourcetest.Program{Args: args, Ready: func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := s.client.ListQueues(ctx, &sqs.ListQueuesInput{}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
-		return err == nil
-	}})
 	return s
 }
 
