@@ -223,7 +223,7 @@ public class Looks {
 	}
 }
 
-// A hook's own words reach the platform: E-125, E-127 and the issue's own demand.
+// A hook's own words reach the platform: E-125, E-126, E-127 and the issue's own demand.
 func TestHookMessages(t *testing.T) {
 	javaHook := func(before, after string) string {
 		return `package example;

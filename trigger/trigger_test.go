@@ -105,7 +105,7 @@ func TestResponses(t *testing.T) {
 	golden.Equal(t, "testdata/responses.golden", out.String())
 }
 
-// C-089: a prelude is found wherever its stream is cut.
+// C-089, E-057: a prelude is found wherever its stream is cut.
 func TestPreludes(t *testing.T) {
 	t.Parallel()
 	stream := []byte(`{"statusCode":404,"headers":{"X-A":"b"},"cookies":["c=d"]}` + "\x00\x00\x00\x00\x00\x00\x00\x00\x00body\x00")

@@ -141,7 +141,7 @@ type function struct {
 }
 
 // TestClonesDrawDifferentValues takes snapshots of functions that draw from every generator of their language, and compares what the copies draw: in
-// the function's first after-restore hook, and in the first event. Before the checkpoint the function has drawn from all of them, or from none.
+// the function's first after-restore hook, and in the first event. Before the checkpoint the function has drawn from all of them, or from none. E-130
 func TestClonesDrawDifferentValues(t *testing.T) {
 	for _, r := range []struct {
 		identifier, handler string
