@@ -48,6 +48,7 @@ test: need-test ## all tests, with the race detector where it pays
 bench: need-demo build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
+	$(STATIC) THAW_TEST_FUNCTIONS=1000 go test ./node -run 'TestManyFunctions' -count=1 -v | grep 'functions with'
 
 soak: need-demo build ## kills of all parts under load, and 1,000 restores (RESTORES=10000) beside environments that lie idle: what is left?
 	$(STATIC) THAW_TEST_KILLS=20 go test ./node -run 'TestKills' -count=1 -v
