@@ -10,6 +10,13 @@ func PolicyOf(r *function.Record, q function.Qualifier) *iam.Policy {
 	if q == function.Latest {
 		q = ""
 	}
+	if text := r.Documents[q]; text != "" {
+		p, err := iam.Parse([]byte(text), iam.Resource)
+		if err != nil { // it could be read when it was put; what cannot allows nothing
+			return &iam.Policy{}
+		}
+		return p
+	}
 	list := r.Policies[q]
 	if len(list) == 0 {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 
-	"thaw/controlplane"
 	"thaw/function"
 )
 
@@ -106,12 +105,12 @@ func (c *call) addPermission() error {
 		s, _ := policyText(list, r.ARN().Qualified(t.qualifier)) //nolint:errcheck // texts only
 		return len(s)
 	}
-	if _, err := c.s.Plane.AddPermission(c.r.Context(), t.key, t.qualifier, in.RevisionId, p, size); err != nil {
-		return absent(err, t.arn())
-	}
 	b, err := encode(statementOf(&p, t.asNamed()))
 	if err != nil {
 		return err
+	}
+	if _, err := c.s.Plane.AddPermission(c.r.Context(), t.key, t.qualifier, in.RevisionId, p, b, size); err != nil {
+		return absent(err, t.arn())
 	}
 	return c.json(http.StatusCreated, struct{ Statement string }{string(b)})
 }
@@ -124,15 +123,7 @@ func (c *call) getPolicy() error {
 	if err != nil {
 		return err
 	}
-	e := c.s.view.Get(t.key)
-	if e == nil || len(e.Record.Policies[t.qualifier]) == 0 {
-		return errNoPolicy
-	}
-	policy, err := policyText(e.Record.Policies[t.qualifier], t.asNamed())
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, struct{ Policy, RevisionId string }{policy, controlplane.RevisionOf(e, t.qualifier)})
+	return c.showPolicy(&t)
 }
 
 // removePermissionInput is what RemovePermission says in its path and query.

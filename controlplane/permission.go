@@ -11,12 +11,12 @@ import (
 const maxPolicy = 20480
 
 // AddPermission adds a statement to the policy of a function (q empty), or of one of its versions or aliases. revision,
-// where said, must be that of what the policy is of. size says how long the text of a policy is.
+// where said, must be that of what the policy is of. statement is its text, size says how long the text of a policy is.
 func (p *Plane) AddPermission(ctx context.Context, k function.Key, q function.Qualifier, revision string, add function.Permission,
-	size func(*function.Record, []function.Permission) int) (*function.Entry, error) {
+	statement []byte, size func(*function.Record, []function.Permission) int) (*function.Entry, error) {
 	return p.changePolicy(ctx, k, q, func(e *function.Entry, r *function.Record) error {
 		if q == function.Latest {
-			return invalid("We currently do not support adding policies for $LATEST.")
+			return errLatestPolicy
 		}
 		if err := checkNamed(e, q); err != nil {
 			return err
@@ -24,13 +24,16 @@ func (p *Plane) AddPermission(ctx context.Context, k function.Key, q function.Qu
 		if err := checkPolicyRevision(e, q, revision); err != nil {
 			return err
 		}
+		if r.Documents[q] != "" {
+			return addToDocument(r, q, add.ID, statement)
+		}
 		has := func(s function.Permission) bool { return s.ID == add.ID }
 		if slices.ContainsFunc(r.Policies[q], has) {
-			return refuse(Conflict, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", add.ID)
+			return statementExists(add.ID)
 		}
 		next := append(slices.Clone(r.Policies[q]), add)
 		if n := size(r, next); n > maxPolicy {
-			return refuse(PolicyTooLong, "The final policy size (%d) is bigger than the limit (%d).", n, maxPolicy)
+			return policyTooLong(n)
 		}
 		if r.Policies == nil {
 			r.Policies = map[function.Qualifier][]function.Permission{}
@@ -46,13 +49,19 @@ func (p *Plane) RemovePermission(ctx context.Context, k function.Key, q function
 		if err := checkNamed(e, q); err != nil {
 			return err
 		}
+		if r.Documents[q] != "" {
+			if err := checkPolicyRevision(e, q, revision); err != nil {
+				return err
+			}
+			return removeFromDocument(r, q, id)
+		}
 		was := r.Policies[q]
 		if len(was) == 0 {
-			return refuse(NotFound, "No policy is associated with the given resource.")
+			return errNoPolicy
 		}
 		next := slices.DeleteFunc(slices.Clone(was), func(s function.Permission) bool { return s.ID == id })
 		if len(next) == len(was) {
-			return refuse(NotFound, "Statement %s is not found in resource policy.", id)
+			return noStatement(id)
 		}
 		if err := checkPolicyRevision(e, q, revision); err != nil {
 			return err
@@ -63,6 +72,20 @@ func (p *Plane) RemovePermission(ctx context.Context, k function.Key, q function
 		return nil
 	})
 	return err
+}
+
+var errLatestPolicy = invalid("We currently do not support adding policies for $LATEST.")
+
+func statementExists(id string) *Refusal {
+	return refuse(Conflict, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", id)
+}
+
+func noStatement(id string) *Refusal {
+	return refuse(NotFound, "Statement %s is not found in resource policy.", id)
+}
+
+func policyTooLong(n int) *Refusal {
+	return refuse(PolicyTooLong, "The final policy size (%d) is bigger than the limit (%d).", n, maxPolicy)
 }
 
 // changePolicy changes a policy and gives what it is of a new RevisionId, as the service does.

@@ -98,6 +98,7 @@ type Record struct {
 	Provisioned    map[Qualifier]Provision          `json:",omitempty"` // provisioned concurrency, by version or alias
 	Aliases        map[Qualifier]Alias              `json:",omitempty"`
 	Policies       map[Qualifier][]Permission       `json:",omitempty"` // resource policies; of the unqualified function under ""
+	Documents      map[Qualifier]string             `json:",omitempty"` // resource policies that were put as a whole, as they came: instead of Policies
 	RuntimeUpdates map[VersionNumber]RuntimeUpdates `json:",omitempty"`
 	Scaling        map[VersionNumber]Scaling        `json:",omitempty"`
 	CodeSigningARN string                           `json:",omitempty"` // of a code signing configuration
@@ -130,7 +131,7 @@ func (r *Record) Clone() *Record {
 	for q, list := range c.Policies {
 		c.Policies[q] = slices.Clone(list)
 	}
-	c.Tags = maps.Clone(r.Tags)
+	c.Tags, c.Documents = maps.Clone(r.Tags), maps.Clone(r.Documents)
 	c.EventInvoke = cloneEventInvoke(r.EventInvoke)
 	c.URLs = maps.Clone(r.URLs) // what a URL points to is never changed
 	return &c
@@ -141,6 +142,7 @@ func (r *Record) Forget(q Qualifier) {
 	delete(r.Provisioned, q)
 	delete(r.EventInvoke, q)
 	delete(r.Policies, q)
+	delete(r.Documents, q)
 	delete(r.RuntimeUpdates, VersionNumber(q))
 	delete(r.Scaling, VersionNumber(q))
 }
