@@ -1,54 +1,71 @@
 package execenv
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// stopwatch is a caller that notes when how many bytes had come.
-type stopwatch struct {
+// counted is a caller that takes what comes, and knows when each MiB of it came.
+type counted struct {
 	began time.Time
-	sent  int64
-	at    map[int64]time.Duration
+	at    []time.Duration // after the Nth MiB
+	fail  error
 }
 
-func (s *stopwatch) Head(string) error { return nil }
+func (*counted) Head(string) error { return nil }
 
-func (s *stopwatch) Chunk(b []byte) error {
-	s.sent += int64(len(b))
-	s.at[s.sent] = time.Since(s.began)
-	return nil
+func (c *counted) Chunk(b []byte) error {
+	for range len(b) >> 20 {
+		c.at = append(c.at, time.Since(c.began))
+	}
+	return c.fail
 }
 
-// E-056: the first 6 MB of a stream go as fast as the caller takes them, what follows at 2 MB a second. Where the function
-// ran out of time nothing waits any more.
-func TestBandwidthOfStreams(t *testing.T) {
-	t.Parallel()
-	for name, cut := range map[string]bool{"a long answer": false, "one whose function ran out of time": true} {
+// E-056: a streamed response has 200 MiB and no byte more: the first 6 at once, the others at 2 MiB a second. The function goes
+// on, whatever becomes of what it sends. Source: spec 10.1 (Limits).
+func TestStreamsHaveALimitAndARate(t *testing.T) {
+	gone := errors.New("the caller went")
+	for name, c := range map[string]struct {
+		mib  int
+		more int // bytes behind
+		fail error
+		want string // the error's type
+		got  int    // MiB that the caller has
+		took time.Duration
+	}{
+		"less than the rate concerns":   {mib: 6, got: 6},
+		"as much as there may be":       {mib: 200, got: 200, took: 97 * time.Second},
+		"one byte more":                 {mib: 200, more: 1, got: 200, took: 97 * time.Second, want: "Function.ResponseSizeTooLarge"},
+		"a caller who goes":             {mib: 200, fail: gone, got: 1},
+		"much more than there may be":   {mib: 300, got: 200, took: 97 * time.Second, want: "Function.ResponseSizeTooLarge"},
+		"a little more than is at once": {mib: 8, got: 8, took: time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &stopwatch{began: time.Now(), at: map[int64]time.Duration{}}
-				p := startPump(s, "text/plain", func(int64) {})
-				const chunk = 1 << 20
-				for range 16 {
-					p.add(make([]byte, chunk))
+				sink, credited, done := &counted{began: time.Now(), fail: c.fail}, int64(0), make(chan error, 1)
+				p := startPump(sink, "text/plain", func(n int64) { credited += n })
+				mib := make([]byte, 1<<20)
+				for range c.mib {
+					p.add(mib)
 				}
-				if cut {
-					p.abandon()
+				if c.more > 0 {
+					p.add(mib[:c.more])
 				}
-				done := make(chan error)
 				p.finish(func(err error) { done <- err })
-				if err := <-done; err != nil {
-					t.Fatal(err)
+				err := <-done
+				typ, details := errTypeTooLargeOr(err)
+				if typ != c.want || (typ != "") != strings.Contains(details, "(209715200 bytes)") || c.fail != nil && !errors.Is(err, c.fail) {
+					t.Errorf("it ends with %v: %q %s", err, typ, details)
 				}
-				for sent, want := range map[int64]time.Duration{6 * chunk: 0, 7 * chunk: 0, 8 * chunk: 500 * time.Millisecond, 12 * chunk: 2500 * time.Millisecond, 16 * chunk: 4500 * time.Millisecond} {
-					if cut {
-						want = 0
-					}
-					if got := s.at[sent]; got != want {
-						t.Errorf("%d MB were there after %v, want %v", sent/chunk, got, want)
-					}
+				if len(sink.at) != c.got || credited != int64(c.mib<<20+c.more) {
+					t.Fatalf("the caller has %d MiB, the function may send %d bytes again", len(sink.at), credited)
+				}
+				// The piece that is on its way when the rate begins is not held up.
+				if took := sink.at[len(sink.at)-1]; took > c.took || took < c.took-time.Second {
+					t.Errorf("it took %v, want %v", took, c.took)
 				}
 			})
 		})
