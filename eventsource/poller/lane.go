@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,11 +17,17 @@ type lanes struct {
 	work sync.WaitGroup
 }
 
-func newLanes(s *session, n int) *lanes {
+// newLanes makes n lanes, of one shard or, with sh nil, of all.
+func newLanes(s *session, n int, sh *shard) *lanes {
 	l := &lanes{s: s}
-	for range n {
-		ln := &lane{s: s, batcher: eventsource.NewBatcher(s.src.Envelope, s.limits()), wake: make(chan struct{}, 1), held: map[*shard]int{}, of: map[*eventsource.Record]*shard{}}
+	for i := range n {
+		ln := &lane{s: s, sh: sh, index: i, batcher: eventsource.NewBatcher(s.src.Envelope, s.limits()), wake: make(chan struct{}, 1), held: map[*shard]int{}, of: map[*eventsource.Record]*shard{}}
 		ln.room = sync.NewCond(&ln.mu)
+		if sh != nil {
+			if w, ok := sh.windows[strconv.Itoa(i)]; ok && ln.tumbling() > 0 {
+				ln.window = &w
+			}
+		}
 		l.all = append(l.all, ln)
 		l.work.Add(1)
 		go func() {
@@ -72,8 +79,10 @@ func (l *lanes) wait() {
 
 // lane has batches run one after the other.
 type lane struct {
-	s    *session
-	wake chan struct{} // buffered: something has changed
+	s     *session
+	sh    *shard        // whose lane it is; nil: all shards'
+	index int           // among the shard's
+	wake  chan struct{} // buffered: something has changed
 
 	mu      sync.Mutex
 	room    *sync.Cond
@@ -83,6 +92,10 @@ type lane struct {
 	of      map[*eventsource.Record]*shard // waiting, in the batch or in flight
 	held    map[*shard]int                 // how many
 	closed  bool
+
+	window   *eventsource.Window // tumbling, open; changed by the lane's goroutine alone
+	filling  time.Time           // when the window begins that the batch belongs to
+	flushing bool                // the shard has ended: the window closes
 }
 
 // ahead is how many batches of a shard wait for a lane, and how many bytes of all of them, before reading waits.
@@ -173,11 +186,13 @@ func (ln *lane) close() {
 // run is the lane's goroutine.
 func (ln *lane) run() {
 	for {
-		batch, due, closed := ln.next()
+		batch, due, ends := ln.next()
 		switch {
 		case batch != nil:
 			ln.process(batch)
-		case closed:
+		case ends == windowEnds:
+			ln.closeWindow(false)
+		case ends == laneEnds:
 			return
 		default:
 			ln.sleep(due)
@@ -199,22 +214,35 @@ func (ln *lane) sleep(until time.Time) {
 	}
 }
 
-// next fills the batch, and takes it when it goes out. Otherwise it says when it will, if nothing else comes.
-func (ln *lane) next() (batch []*eventsource.Record, due time.Time, closed bool) {
+// ending is what a lane without a batch has to end.
+type ending uint8
+
+const (
+	nothingEnds ending = iota
+	windowEnds
+	laneEnds
+)
+
+// next fills the batch, and takes it when it goes out. Otherwise it says when it will, if nothing else comes, and what
+// ends instead.
+func (ln *lane) next() (batch []*eventsource.Record, due time.Time, ends ending) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	now, full := time.Now(), false
+	if !ln.closed && ln.closesLocked(now) {
+		return nil, due, windowEnds
+	}
 	n := 0
 	for _, r := range ln.queue {
 		if ln.batcher.Oversized(r) { // alone: nothing of its size can be delivered
 			if ln.batcher.Len() == 0 {
 				ln.queue, ln.bytes = ln.queue[n+1:], ln.bytes-r.Size()
-				return []*eventsource.Record{r}, due, false
+				return []*eventsource.Record{r}, due, nothingEnds
 			}
 			full = true
 			break
 		}
-		if !ln.batcher.Put(r, now) {
+		if !ln.fitsLocked(r) || !ln.batcher.Put(r, now) {
 			full = true
 			break
 		}
@@ -226,13 +254,19 @@ func (ln *lane) next() (batch []*eventsource.Record, due time.Time, closed bool)
 	}
 	ln.room.Broadcast()
 	if full && ln.batcher.Len() > 0 || ln.batcher.Ready(now) {
-		return ln.batcher.Take(), due, false
+		return ln.batcher.Take(), due, nothingEnds
 	}
 	due, _ = ln.batcher.Due()
 	if ln.batcher.Len() == 0 {
 		due = time.Time{}
+		if ln.window != nil {
+			due = ln.windowEndLocked()
+		}
 	}
-	return nil, due, ln.closed
+	if ln.closed {
+		return nil, due, laneEnds
+	}
+	return nil, due, nothingEnds
 }
 
 // process has the function run for a batch, or for what becomes of it, until all of it is settled or its shards have
@@ -263,7 +297,8 @@ func (ln *lane) process(all []*eventsource.Record) {
 		if b.Attempts == 0 && b.Refusals == 0 && b.Failures == 0 {
 			ln.age(b.Records)
 		}
-		a := ln.s.invoke(ln.s.src.Envelope.Event(b.Records))
+		a := ln.s.invoke(ln.event(b.Records, false, false))
+		early := ln.takeState(&a)
 		if a.gone {
 			ln.wait(b.Records)
 			continue
@@ -276,6 +311,9 @@ func (ln *lane) process(all []*eventsource.Record) {
 			ln.lose(l, a)
 		}
 		work = append(v.Again, work...)
+		if early {
+			ln.closeWindow(true)
+		}
 	}
 }
 

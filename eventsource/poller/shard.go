@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -23,9 +24,11 @@ type shard struct {
 	reader  eventsource.Reader
 	tracker tracker
 
-	saving sync.Mutex // one save at a time; guards what follows
-	mark   eventsource.Checkpoint
-	saved  time.Time
+	saving  sync.Mutex // one save at a time; guards what follows
+	mark    eventsource.Checkpoint
+	stored  eventsource.Checkpoint // mark, as far as it is stored
+	saved   time.Time
+	windows windows
 }
 
 // read reads until the shard has ended and is done with, or until it is to be read no more.
@@ -164,6 +167,12 @@ func (sh *shard) end() {
 	case <-sh.ctx.Done():
 		return
 	}
+	if sh.own {
+		sh.lanes.flush(sh)
+	}
+	if sh.ctx.Err() != nil {
+		return
+	}
 	sh.saving.Lock()
 	sh.mark.Ended = true
 	sh.saved = time.Time{}
@@ -191,13 +200,14 @@ func (sh *shard) saveNow(insist bool) {
 		if ok {
 			next.Start = eventsource.Start{At: eventsource.After, Position: position}
 		}
-		if !sh.mark.Ended && (!ok || next.Start == sh.mark.Start) || !insist && time.Since(sh.saved) < idleSave {
+		next.Window = sh.windowTextLocked()
+		if next.Ended == sh.stored.Ended && next.Start == sh.stored.Start && bytes.Equal(next.Window, sh.stored.Window) || !insist && time.Since(sh.saved) < idleSave {
 			return
 		}
 		err := sh.store(&next)
 		switch {
 		case err == nil:
-			sh.mark, sh.saved = next, time.Now()
+			sh.mark, sh.stored, sh.saved = next, next, time.Now()
 			return
 		case errors.Is(err, eventsource.ErrStale), errors.Is(err, eventsource.ErrRevoked):
 			sh.stop(err)

@@ -26,7 +26,7 @@ type streamReaders struct {
 func (s *session) readStream() {
 	r := &streamReaders{session: s, shards: map[string]*shard{}, ended: make(chan *shard)}
 	if s.traits.Mixes {
-		r.lanes = newLanes(s, 1)
+		r.lanes = newLanes(s, 1, nil)
 		defer r.lanes.wait()
 	}
 	defer r.stopAll()
@@ -208,12 +208,13 @@ func (r *streamReaders) startAll(turn []eventsource.Shard) error {
 
 // start reads a shard.
 func (r *streamReaders) start(id string, lease eventsource.Lease, mark eventsource.Checkpoint) {
-	sh := &shard{session: r.session, id: id, lease: lease, mark: mark}
+	sh := &shard{session: r.session, id: id, lease: lease, mark: mark, stored: mark}
 	sh.tracker.init()
 	sh.ctx, sh.stop = context.WithCancelCause(r.ctx)
 	sh.lanes = r.lanes
 	if sh.lanes == nil {
-		sh.lanes, sh.own = newLanes(r.session, max(r.m.Options.Parallel, 1)), true
+		sh.windows = openWindows(mark)
+		sh.lanes, sh.own = newLanes(r.session, max(r.m.Options.Parallel, 1), sh), true
 	}
 	r.shards[id] = sh
 	r.pollers.Add(1)
