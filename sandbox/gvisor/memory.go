@@ -108,11 +108,18 @@ func (s *Sandbox) watchMemory(events *cgroup.MemoryEvents) {
 		}
 		events.Close()
 	}()
-	for events.Wait() {
-		if !events.Reached() {
-			continue
+	if err := events.Watch(); err != nil {
+		select {
+		case <-s.closing:
+		case <-s.exited:
+		default:
+			s.b.log.Error("memory limit", "sandbox", s.name, "env", s.id, "err", err)
 		}
-		s.atLimit()
+	}
+	for waits := true; waits; waits = events.Wait() {
+		if events.Reached() {
+			s.atLimit()
+		}
 	}
 }
 

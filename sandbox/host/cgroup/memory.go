@@ -130,22 +130,41 @@ func (g *Group) MemoryEvents(limit int64) (*MemoryEvents, error) {
 		return nil, fmt.Errorf("memory events: %w", err)
 	}
 	e := &MemoryEvents{g: g, f: os.NewFile(uintptr(fd), "memory events"), limit: limit}
-	// Source: Documentation/admin-guide/cgroup-v1/memory.rst, "Memory thresholds" and "OOM Control".
-	err = errors.Join(e.ask(fd, "memory.oom_control", ""), g.write("memory", "memory.oom_control", "1"))
-	for _, above := range beyond {
-		err = errors.Join(err, e.ask(fd, "memory.usage_in_bytes", fmt.Sprint(" ", limit+above)))
-	}
-	if err != nil {
+	// Source: Documentation/admin-guide/cgroup-v1/memory.rst, "OOM Control".
+	if err := errors.Join(e.ask(fd, "memory.oom_control", ""), g.write("memory", "memory.oom_control", "1")); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("memory events: %w", err)
 	}
 	return e, nil
 }
 
+// Watch asks for news of the limit; until then there is only that of the kernel's last word. A kernel of v1 takes some ten
+// milliseconds for it (synchronize_rcu), which is why it is no part of making a sandbox. What was reached before is no
+// news: Reached says it. Source: Documentation/admin-guide/cgroup-v1/memory.rst, "Memory thresholds".
+func (e *MemoryEvents) Watch() error {
+	if e.g.c.onlyV2() {
+		return nil
+	}
+	rc, err := e.f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("memory events: %w", err)
+	}
+	for _, above := range beyond {
+		var asked error
+		err := rc.Control(func(fd uintptr) { // which Close does not end meanwhile
+			asked = e.ask(int(fd), "memory.usage_in_bytes", fmt.Sprint(" ", e.limit+above))
+		})
+		if err = errors.Join(err, asked); err != nil {
+			return fmt.Errorf("memory events: %w", err)
+		}
+	}
+	return nil
+}
+
 // beyond are how far above the limit a group of v1 is looked at, in bytes. The limit alone is not enough: the kernel tells
 // of a crossing when it counts, every some hundred pages, so a group that has dropped a little below in between and comes
 // back has crossed nothing.
-var beyond = []int64{0, 4 << 20, 12 << 20, 28 << 20}
+var beyond = []int64{0, dropped}
 
 // ask has the kernel of v1 tell what happens to a file of the group.
 func (e *MemoryEvents) ask(fd int, name, argument string) error {
