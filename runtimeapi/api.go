@@ -149,7 +149,7 @@ func (a *API) Deliver(i wire.Invoke, event []byte) {
 
 func (a *API) invite(invited []*extension, i *wire.Invoke) {
 	if len(invited) > 0 {
-		a.hand(invited, invokeEvent(i))
+		a.hand(invited, eventID(i), invokeEvent(i))
 	}
 }
 

@@ -2,6 +2,8 @@ package runtimeapi
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,7 +122,7 @@ func (a *API) Shutdown(reason string, deadline int64) (others []string) {
 		}
 	}
 	a.mu.Unlock()
-	a.hand(invited, body)
+	a.hand(invited, NewUUID(), body)
 	return others
 }
 
@@ -136,11 +138,7 @@ func (a *API) inviteLocked(want readiness.Wants) (invited []*extension) {
 }
 
 // hand gives an event to those that were invited.
-func (a *API) hand(invited []*extension, body []byte) {
-	if len(invited) == 0 {
-		return
-	}
-	event := NewUUID()
+func (a *API) hand(invited []*extension, event string, body []byte) {
 	for _, e := range invited {
 		answer := extensionAnswer(e.id, event, body)
 		a.mu.Lock()
@@ -192,8 +190,27 @@ func extensionAnswer(id, event string, body []byte) []byte {
 func NewUUID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: crypto/rand
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	return uuid(b, 4)
+}
+
+// eventID is the identifier of an invocation's event. It follows from the attempt's own, which is as random: the kernel
+// need not be asked for anything.
+func eventID(i *wire.Invoke) string {
+	sum := sha256.Sum256([]byte("event " + i.InvocationID + " " + i.RequestID))
+	return uuid([16]byte(sum[:16]), 8)
+}
+
+// uuid gives bytes the form of a UUID of a version. Source: RFC 9562, section 4.
+func uuid(b [16]byte, version byte) string {
+	b[6], b[8] = b[6]&0x0f|version<<4, b[8]&0x3f|0x80
+	var text [36]byte
+	hex.Encode(text[0:8], b[:4])
+	hex.Encode(text[9:13], b[4:6])
+	hex.Encode(text[14:18], b[6:8])
+	hex.Encode(text[19:23], b[8:10])
+	hex.Encode(text[24:], b[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
 }
 
 // isUUID says whether s has the form of one.
