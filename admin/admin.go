@@ -57,6 +57,10 @@ type Health struct {
 	Account  string    `json:"account"`
 	Signed   bool      `json:"signed"` // requests must be signed with a configured key
 	Draining bool      `json:"draining,omitempty"`
+	// How a program of this host that calls Endpoint knows it is this server, where that speaks TLS: by exactly this
+	// certificate (PEM), or by a name that its certificate has.
+	Certificate string `json:"certificate,omitempty"`
+	ServerName  string `json:"serverName,omitempty"`
 }
 
 // Function is one function, as `thaw ls` shows it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"thaw/function"
@@ -48,6 +49,16 @@ func (s *Server) urlOf(r *http.Request) (u urlTarget, ok bool) {
 func (s *Server) ForURL(r *http.Request) bool {
 	_, ok := s.urlOf(r)
 	return ok
+}
+
+// HostOfURL says whether a name is the host of a function URL that is there.
+func (s *Server) HostOfURL(host string) bool {
+	u, ok := s.urlOf(&http.Request{Host: host, URL: &url.URL{}})
+	if !ok || u.region == "" {
+		return false
+	}
+	to, there := s.view.URL(u.id)
+	return there && to.Region == u.region
 }
 
 // urlCall is a request on its way through a function URL.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -26,6 +27,11 @@ import (
 type Config struct {
 	DataDir     string `knob:"data-dir" help:"folder of everything that outlives the server: records, code, logs, runtimes"`
 	Listen      string `knob:"listen" default:"127.0.0.1:9600" help:"address of the Lambda API; one that others can reach needs credentials"`
+	TLSCert     string `knob:"tls-cert" help:"file of a certificate with its chain, in PEM: then listen speaks TLS, and HTTP/2 too; read again when it changes"`
+	TLSKey      string `knob:"tls-key" help:"file of the certificate's key"`
+	ACMEDomain  string `knob:"acme-domain" help:"names of this server, separated by commas, that certificates are fetched for by ACME (from Let's Encrypt, unless acme-directory says another) when they are needed; function URLs below url-domain get theirs, too; the authority must reach listen at port 443"`
+	ACMEEmail   string `knob:"acme-email" help:"address that the certificate authority may write to"`
+	ACMEServer  string `knob:"acme-directory" help:"URL of another ACME directory"`
 	AccountID   string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
 	Sandbox     string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
 	HostAccess  string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
@@ -70,6 +76,8 @@ type Config struct {
 	variables func(string) (string, bool) // of the environment; nil: there are none
 
 	delays async.Delays // between attempts of asynchronous events; zero: AWS's
+
+	acmeTransport http.RoundTripper // to the ACME directory; nil: the usual one
 
 	now func() time.Time // what idle time and the lives of environments and snapshots are counted by; nil: time.Now
 }
@@ -289,6 +297,7 @@ func (c *Config) Validate() error {
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
 		errs = append(errs, errors.New("access-key-id and secret-access-key go together"))
 	}
+	errs = append(errs, c.validateTLS())
 	switch loopback, err := c.loopback(); {
 	case err != nil:
 		errs = append(errs, fmt.Errorf("listen: %w", err))

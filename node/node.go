@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/sys/unix"
 
 	"thaw/access"
 	"thaw/admin"
@@ -54,32 +53,33 @@ import (
 
 // Node is a running server.
 type Node struct {
-	cfg       Config
-	log       *slog.Logger
-	started   time.Time
-	listener  net.Listener
-	http      *door.Server
-	public    http.Handler // what it serves
-	plane     *controlplane.Plane
-	api       *api.Server
-	admin     *admin.Server
-	pool      *pool.Pool
-	backend   sandbox.Backend
-	runtimes  *runtimes.Registry
-	logs      *logstore.Store
-	backup    admin.Backup
-	complete  func() error // of the records: function.Store
-	starter   *starter
-	snapshots *snapstart.Service // nil where the sandbox has none
-	backlog   *backlog.Store
-	access    *access.Store
-	events    *async.Queue
-	sources   *poller.Service
-	metrics   *metrics
-	traces    *traces
-	drain     chan struct{} // closed when somebody asks for the end
-	drainOnce sync.Once
-	undo      cleanup.Stack // what Open has opened, closed in reverse
+	cfg          Config
+	log          *slog.Logger
+	started      time.Time
+	listener     net.Listener
+	http         *door.Server
+	certificates *certificates // nil: no TLS
+	public       http.Handler  // what it serves
+	plane        *controlplane.Plane
+	api          *api.Server
+	admin        *admin.Server
+	pool         *pool.Pool
+	backend      sandbox.Backend
+	runtimes     *runtimes.Registry
+	logs         *logstore.Store
+	backup       admin.Backup
+	complete     func() error // of the records: function.Store
+	starter      *starter
+	snapshots    *snapstart.Service // nil where the sandbox has none
+	backlog      *backlog.Store
+	access       *access.Store
+	events       *async.Queue
+	sources      *poller.Service
+	metrics      *metrics
+	traces       *traces
+	drain        chan struct{} // closed when somebody asks for the end
+	drainOnce    sync.Once
+	undo         cleanup.Stack // what Open has opened, closed in reverse
 }
 
 // Version of this build, for Health and `thaw version`.
@@ -413,7 +413,11 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 		// A collector of metrics runs as a user of its own.
 		n.public = withMetrics(promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}), &door.Guard{Hosts: n.cfg.hosts()}, n.api)
 	}
-	n.http = door.Serve(l, n.public, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections,
+	if n.certificates, err = n.openTLS(n.api.HostOfURL); err != nil {
+		l.Close()
+		return err
+	}
+	n.http = door.Serve(l, n.public, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections, TLS: n.certificates.tls(),
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)})
 	n.undo.Add(n.http.Close)
 	if err := n.listenToFunctions(); err != nil {
@@ -433,37 +437,16 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 	return nil
 }
 
-// withMetrics serves /metrics beside the API. No ServeMux: it cleans paths, and the API needs them as they were sent, because signatures cover them.
-func withMetrics(metrics http.Handler, guard *door.Guard, api *api.Server) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !api.ForURL(r) {
-			if err := guard.Check(r); err != nil {
-				http.Error(w, err.Error(), http.StatusForbidden)
-				return
-			}
-			metrics.ServeHTTP(w, r)
-			return
-		}
-		api.ServeHTTP(w, r)
-	})
-}
-
-// maxConnections bounds the connections of the API: far more than invocations can run, and not all descriptors that a
-// process may have.
-func maxConnections() int {
-	const most = 4096
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return most / 8
-	}
-	return int(min(l.Cur/2, most)) //nolint:gosec // at most 4096
-}
-
 // Addr is the host and port that the API listens on.
 func (n *Node) Addr() string { return n.listener.Addr().String() }
 
 // Endpoint is the URL of the API, for --endpoint-url.
-func (n *Node) Endpoint() string { return "http://" + n.Addr() }
+func (n *Node) Endpoint() string {
+	if n.cfg.secure() {
+		return "https://" + n.Addr()
+	}
+	return "http://" + n.Addr()
+}
 
 // Health says what this server is.
 func (n *Node) Health() admin.Health {
@@ -473,8 +456,10 @@ func (n *Node) Health() admin.Health {
 		draining = true
 	default:
 	}
-	return admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates,
+	h := admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates,
 		Started: n.started, Account: n.cfg.AccountID, Signed: n.signed(), Draining: draining}
+	n.trust(&h)
+	return h
 }
 
 // signed says whether requests must be signed.

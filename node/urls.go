@@ -23,8 +23,14 @@ func (c *Config) urlNames(addr string) (api.URLNames, error) {
 			return n, fmt.Errorf("%q is neither DOMAIN nor https://DOMAIN", c.URLDomain)
 		}
 		n.Scheme, n.Domain, n.Port = u.Scheme, u.Hostname(), u.Port()
-	} else if _, port, err := net.SplitHostPort(addr); err == nil && port != "80" {
-		n.Port = port
+	} else {
+		usual := "80"
+		if c.secure() {
+			n.Scheme, usual = "https", "443"
+		}
+		if _, port, err := net.SplitHostPort(addr); err == nil && port != usual {
+			n.Port = port
+		}
 	}
 	if !domainRE.MatchString(n.Domain) {
 		return n, fmt.Errorf("%q is no name of a domain", c.URLDomain)

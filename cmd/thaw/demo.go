@@ -104,7 +104,7 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 	if err != nil {
 		return err
 	}
-	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")})
+	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")}, trusting(health))
 	d.endpoint, d.awsEnv = health.Endpoint, awsEnvironment(id, secret)
 	d.snapshots, d.strict = health.Sandbox == "gvisor", c.Strict
 	if !d.snapshots {

@@ -50,7 +50,7 @@ func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Cli
 	if err != nil {
 		return nil, err
 	}
-	return newClient(s.endpoint, cmp.Or(t.region, region()), key), nil
+	return newClient(s.endpoint, cmp.Or(t.region, region()), key, s.transport(cmd.Context())), nil
 }
 
 // signer is what requests to a server are signed with. On this host a server that wants signatures, and was given no key by
@@ -161,13 +161,13 @@ func region() string {
 }
 
 // newClient makes a client that asks once and waits as long as a function may run.
-func newClient(endpoint, region string, key aws.Credentials) *lambda.Client {
+func newClient(endpoint, region string, key aws.Credentials, through aws.HTTPClient) *lambda.Client {
 	return lambda.New(lambda.Options{
 		BaseEndpoint: &endpoint,
 		Region:       region,
 		Credentials:  credentials.StaticCredentialsProvider{Value: key},
 		Retryer:      aws.NopRetryer{},
-		HTTPClient:   wholebody.Client(nil),
+		HTTPClient:   wholebody.Client(through),
 	})
 }
 

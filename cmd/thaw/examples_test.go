@@ -29,14 +29,14 @@ var testKey = aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}
 // serving runs `thaw server` until the test ends, and gives its data folder.
 func serving(t *testing.T) string { return servingIn(t, "process") }
 
-func servingIn(t *testing.T, sandbox string) string {
+func servingIn(t *testing.T, sandbox string, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("THAW_DATA_DIR", dir)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan result, 1)
 	go func() {
-		done <- thaw(ctx, "server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", sandbox, "--log-level", "error")
+		done <- thaw(ctx, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", sandbox, "--log-level", "error"}, more...)...)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -78,7 +78,7 @@ func deploy(t *testing.T, dir, name string) {
 		t.Fatal(err)
 	}
 	handler, role := "hello.handler", "arn:aws:iam::000000000000:role/test"
-	client := newClient(health.Endpoint, region(), testKey)
+	client := newClient(health.Endpoint, region(), testKey, nil)
 	if _, err := client.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: &name, Runtime: types.RuntimeProvidedal2023,
 		Handler: &handler, Role: &role, Code: &types.FunctionCode{ZipFile: pkg}}); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func published(t *testing.T, dir, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(health.Endpoint, region(), testKey).PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: &name}); err != nil {
+	if _, err := newClient(health.Endpoint, region(), testKey, nil).PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: &name}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -249,7 +249,7 @@ func logsOfSeveral(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient(health.Endpoint, region(), testKey)
+	client := newClient(health.Endpoint, region(), testKey, nil)
 	if _, err := client.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: aws.String("second"),
 		LoggingConfig: &types.LoggingConfig{LogGroup: aws.String("/of/its/own")}}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"thaw/access"
 	"thaw/admin"
+	"thaw/internal/certtest"
 )
 
 // asCommand makes the test's program the command line, for shells that tests start.
@@ -150,7 +151,7 @@ func TestKeyCommands(t *testing.T) {
 	if err != nil || !health.Signed {
 		t.Fatal(health, err)
 	}
-	client := newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret})
+	client := newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret}, nil)
 	invoke := func() error {
 		_, err := client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("hello")})
 		return err
@@ -187,5 +188,29 @@ func TestKeyCommands(t *testing.T) {
 	}
 	if r = example("key", "ls", "--data-dir", other); !strings.Contains(r.out, "first") {
 		t.Error(r.out)
+	}
+}
+
+// Commands of this host know a server that speaks TLS by its certificate, whatever name that has; others do not.
+func TestCommandsOverTLS(t *testing.T) {
+	cert, key := certtest.Make(t, t.TempDir(), "thaw.test")
+	dir := servingIn(t, "process", "--tls-cert", cert, "--tls-key", key)
+	r := thaw(t.Context(), "deploy", filepath.Join("..", "..", "samples", "shell-hello"), "--runtime", "provided.al2023", "--handler", "hello.handler", "--name", "hello")
+	if r.code != exitOK {
+		t.Fatal(r.words)
+	}
+	if r := thaw(t.Context(), "invoke", "hello", "--payload", "{}"); r.code != exitOK {
+		t.Errorf("%d %s", r.code, r.words)
+	}
+	health, err := admin.Dial(dir).Health(t.Context())
+	if err != nil || !strings.HasPrefix(health.Endpoint, "https://") {
+		t.Fatal(health, err)
+	}
+	if _, err := newClient(health.Endpoint, region(), testKey, nil).ListFunctions(t.Context(), &lambda.ListFunctionsInput{}); err == nil {
+		t.Error("a program that knows nothing of the certificate trusts it")
+	}
+	health.Certificate = strings.Replace(health.Certificate, "MI", "MJ", 1)
+	if _, err := newClient(health.Endpoint, region(), testKey, trusting(health)).ListFunctions(t.Context(), &lambda.ListFunctionsInput{}); err == nil {
+		t.Error("another certificate is trusted")
 	}
 }

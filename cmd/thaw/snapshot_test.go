@@ -24,7 +24,7 @@ func TestSnapshotCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, name := newClient(health.Endpoint, region(), testKey), "hello"
+	client, name := newClient(health.Endpoint, region(), testKey, nil), "hello"
 	if _, err := client.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: &name,
 		SnapStart: &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ package door
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log"
 	"net"
@@ -39,6 +40,8 @@ type Options struct {
 	// Busy is the body of the answer (503, application/json) to a connection that is one too many.
 	Busy     []byte
 	ErrorLog *log.Logger
+	// TLS, when set, is what connections begin with; then there is HTTP/2, too.
+	TLS *tls.Config
 }
 
 func (o Options) withDefaults() Options {
@@ -66,12 +69,18 @@ func Serve(l net.Listener, h http.Handler, o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{conns: newConnections(l, o), served: make(chan error, 1)}
 	s.http = http.Server{
-		Handler:           patient(h, o.Stall),
+		Handler:           patient(h, o.Stall, o.WriteStall),
 		ReadHeaderTimeout: o.Head,
 		IdleTimeout:       o.Idle,
 		ErrorLog:          o.ErrorLog,
 		ConnState:         s.conns.moved,
 		ConnContext:       withPeer,
+	}
+	if o.TLS != nil {
+		s.http.TLSConfig = o.TLS
+		s.http.HTTP2 = &http.HTTP2Config{SendPingTimeout: o.Stall, PingTimeout: o.Stall} // else nobody notices a peer that is gone
+		go func() { s.served <- s.http.ServeTLS(s.conns, "", "") }()
+		return s
 	}
 	go func() { s.served <- s.http.Serve(s.conns) }()
 	return s
@@ -166,6 +175,9 @@ func (c *connections) forgetLocked(conn net.Conn) {
 
 // moved is told of every move of a connection.
 func (c *connections) moved(conn net.Conn, to http.ConnState) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open[conn] { // it was closed to make room
@@ -183,6 +195,10 @@ func (c *connections) moved(conn net.Conn, to http.ConnState) {
 
 // refuse answers a connection that is one too many, without reading its request.
 func (c *connections) refuse(raw net.Conn) {
+	if c.o.TLS != nil { // words would be no TLS
+		raw.Close()
+		return
+	}
 	select {
 	case c.slots <- struct{}{}:
 	default:

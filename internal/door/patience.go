@@ -16,9 +16,13 @@ var ErrStalled = errors.New("the sender of the request's body has stopped")
 // minProgress bytes move the deadline of a body. So a sender cannot hold on by a byte now and then.
 const minProgress = 1 << 10
 
-// patient gives the bodies of a handler's requests a deadline that moves with progress.
-func patient(h http.Handler, stall time.Duration) http.Handler {
+// patient gives the bodies of a handler's requests a deadline that moves with progress. With HTTP/2 answers get one, too:
+// a peer that reads one stream and not another keeps the connection's own from running out.
+func patient(h http.Handler, stall, writeStall time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor > 1 {
+			w = &patientWriter{w, http.NewResponseController(w), writeStall}
+		}
 		if r.Body == nil || r.Body == http.NoBody {
 			h.ServeHTTP(w, r)
 			return
@@ -68,6 +72,34 @@ func (b *patientBody) leave() {
 	if !b.ended {
 		b.control.SetReadDeadline(time.Now().Add(min(b.left, refusalTime))) //nolint:errcheck // as above
 	}
+}
+
+// patientWriter ends a stream whose peer does not read it for too long.
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+}
+
+// Unwrap is for http.ResponseController.
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write implements io.Writer.
+func (w *patientWriter) Write(p []byte) (written int, err error) {
+	for {
+		w.control.SetWriteDeadline(time.Now().Add(w.stall)) //nolint:errcheck // as for reading
+		n, err := w.ResponseWriter.Write(p[:min(len(p), writeStep)])
+		written += n
+		if p = p[n:]; err != nil || len(p) == 0 {
+			return written, err
+		}
+	}
+}
+
+// FlushError is for http.ResponseController: what was written before may still wait for the peer.
+func (w *patientWriter) FlushError() error {
+	w.control.SetWriteDeadline(time.Now().Add(w.stall)) //nolint:errcheck // as for reading
+	return w.control.Flush()
 }
 
 // patientConn ends when its peer reads nothing for too long while there is something to write.
