@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -52,7 +53,19 @@ func TestAGroupHoldsAnyProcess(t *testing.T) {
 			if err := g.SetFrozen(true, nil); err != nil {
 				t.Fatal(err)
 			}
+			if err := errors.Join(g.LimitCPU(0.01), g.Claim(true)); err != nil {
+				t.Fatal(err)
+			}
 			g.Kill() // also what is frozen
+			claims := map[string]string{"cpu.cfs_quota_us": "-1", "cpu.shares": "262144"}
+			if c.onlyV2() {
+				claims = map[string]string{"cpu.max": "max 100000", "cpu.weight": "10000"}
+			}
+			for name, want := range claims {
+				if got, err := os.ReadFile(g.file("cpu", name)); c.HasCPU() && (err != nil || strings.TrimSpace(string(got)) != want) {
+					t.Errorf("what dies has %s %q, %v; want %s", name, got, err, want)
+				}
+			}
 			if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 				t.Errorf("it ended with %v", err)
 			}
