@@ -184,6 +184,10 @@ type Record struct {
 	// Until is when the queue gives the message to somebody else. Zero: never by itself.
 	Until time.Time
 
+	// Unreadable is the condition under which the record is given up without an invoke: data that do not fit the schema
+	// that they name. No filter sees it. Empty: it can be read.
+	Unreadable string
+
 	// Handle is the source's own: a receipt handle, a delivery tag.
 	Handle any
 }

@@ -10,11 +10,13 @@ import (
 	"thaw/async"
 	"thaw/destination"
 	"thaw/eventsource"
+	"thaw/eventsource/kafka"
 	"thaw/eventsource/mongodb"
 	"thaw/eventsource/poller"
 	"thaw/eventsource/rabbitmq"
 	"thaw/eventsource/secret"
 	"thaw/eventsource/sqs"
+	"thaw/internal/awsconfig"
 	"thaw/jetstream"
 )
 
@@ -23,10 +25,13 @@ import (
 func (n *Node) drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driver {
 	queues := sqs.New()
 	n.undo.Add(func() error { queues.Close(); return nil })
+	kafkas := kafka.New(shared.Secrets, shared.Endpoints, awsconfig.Load)
 	return map[eventsource.Kind]eventsource.Driver{
-		eventsource.SQS:        queues,
-		eventsource.RabbitMQ:   rabbitmq.New(shared.Secrets, shared.Endpoints),
-		eventsource.DocumentDB: mongodb.New(shared.Secrets, shared.Endpoints),
+		eventsource.SQS:              queues,
+		eventsource.MSK:              kafkas,
+		eventsource.SelfManagedKafka: kafkas,
+		eventsource.RabbitMQ:         rabbitmq.New(shared.Secrets, shared.Endpoints),
+		eventsource.DocumentDB:       mongodb.New(shared.Secrets, shared.Endpoints),
 	}
 }
 

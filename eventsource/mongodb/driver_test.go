@@ -2,17 +2,10 @@ package mongodb_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"thaw/eventsource"
+	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/eventsourcetest/mongotest"
 	"thaw/eventsource/mongodb"
 )
@@ -357,29 +351,10 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// certificate makes a server's certificate and the root that signed it: itself.
-func certificate(t *testing.T) (tls.Certificate, string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, string(root)
-}
-
 // The texts of a source that refuses; a secret that was corrected helps at once.
 func TestCredentialsAndTLS(t *testing.T) {
 	t.Parallel()
-	pair, root := certificate(t)
+	pair, root := eventsourcetest.Certificate(t)
 	s := start(t, mongotest.Options{User: "reader", Password: "s3cret", TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
 	known := &secrets{}
 	d := mongodb.New(known, endpoints{arn: s.URI()})

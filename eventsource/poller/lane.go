@@ -234,7 +234,7 @@ func (ln *lane) next() (batch []*eventsource.Record, due time.Time, ends ending)
 	}
 	n := 0
 	for _, r := range ln.queue {
-		if ln.batcher.Oversized(r) { // alone: nothing of its size can be delivered
+		if ln.undeliverable(r) != nil { // alone: no function sees it
 			if ln.batcher.Len() == 0 {
 				ln.queue, ln.bytes = ln.queue[n+1:], ln.bytes-r.Size()
 				return []*eventsource.Record{r}, due, nothingEnds
@@ -269,12 +269,25 @@ func (ln *lane) next() (batch []*eventsource.Record, due time.Time, ends ending)
 	return nil, due, nothingEnds
 }
 
+// undeliverable says how a record is given up that no function can be given; nil: one can.
+func (ln *lane) undeliverable(r *eventsource.Record) *eventsource.Loss {
+	switch {
+	case r.Unreadable != "":
+		return &eventsource.Loss{Records: []*eventsource.Record{r}, Condition: r.Unreadable}
+	case ln.batcher.Oversized(r):
+		return &eventsource.Loss{Records: []*eventsource.Record{r}, Condition: ln.s.traits.Oversized}
+	}
+	return nil
+}
+
 // process has the function run for a batch, or for what becomes of it, until all of it is settled or its shards have
 // stopped.
 func (ln *lane) process(all []*eventsource.Record) {
-	if len(all) == 1 && ln.batcher.Oversized(all[0]) {
-		ln.lose(eventsource.Loss{Records: all, Condition: ln.s.traits.Oversized, Attempts: 0}, attempt{})
-		return
+	if len(all) == 1 {
+		if l := ln.undeliverable(all[0]); l != nil {
+			ln.lose(*l, attempt{})
+			return
+		}
 	}
 	var last attempt
 	for work := []eventsource.Batch{{Records: all}}; len(work) > 0; {

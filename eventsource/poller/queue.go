@@ -116,8 +116,8 @@ func (q *queuePollers) receive(b *eventsource.Batcher) (int, error) {
 func (q *queuePollers) put(b *eventsource.Batcher, all []*eventsource.Record) {
 	failed := map[string]bool{}
 	for i, r := range all {
-		if b.Oversized(r) {
-			q.s.o.Log.Warn("event source mapping: a message fits into no event, and is dropped", "mapping", q.m.ID, "size", r.Size())
+		if r.Unreadable != "" || b.Oversized(r) {
+			q.s.o.Log.Warn("event source mapping: a message fits into no event or cannot be read, and is dropped", "mapping", q.m.ID, "size", r.Size(), "condition", r.Unreadable)
 			q.s.o.Metrics.Dropped(q.m, 1)
 			q.acknowledge([]*eventsource.Record{r})
 			continue
@@ -153,7 +153,7 @@ func (q *queuePollers) wanted(all []*eventsource.Record) []*eventsource.Record {
 	}
 	var pass, out []*eventsource.Record
 	for _, r := range all {
-		if q.filter.Passes(r.Filtered()) {
+		if r.Unreadable != "" || q.filter.Passes(r.Filtered()) {
 			pass = append(pass, r)
 		} else {
 			out = append(out, r)

@@ -138,7 +138,7 @@ func (sh *shard) take(all []*eventsource.Record) {
 		pass = nil
 		var out []*eventsource.Record
 		for _, r := range all {
-			if sh.filter.Passes(r.Filtered()) {
+			if r.Unreadable != "" || sh.filter.Passes(r.Filtered()) {
 				pass = append(pass, r)
 			} else {
 				out = append(out, r)

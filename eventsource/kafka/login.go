@@ -1,0 +1,166 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	kafkaaws "github.com/twmb/franz-go/pkg/sasl/aws"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"github.com/youmark/pkcs8"
+
+	"thaw/eventsource"
+	"thaw/eventsource/secret"
+)
+
+// login makes the options that let one in. Whatever logs in does it over TLS, as the service has it.
+func (d *Driver) login(ctx context.Context, m *eventsource.Mapping, secure bool) ([]kgo.Opt, error) {
+	var mechanism sasl.Mechanism
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	for _, a := range m.Source.Access {
+		var err error
+		switch a.Type {
+		case "BASIC_AUTH", "SASL_SCRAM_256_AUTH", "SASL_SCRAM_512_AUTH":
+			mechanism, err = d.password(ctx, a)
+		case "IAM_AUTH":
+			mechanism = d.iam(m.Region())
+		case "CLIENT_CERTIFICATE_TLS_AUTH":
+			err = d.certificate(ctx, a.URI, config)
+		case "SERVER_ROOT_CA_CERTIFICATE":
+			err = d.roots(ctx, a.URI, config)
+		case "VPC_SUBNET", "VPC_SECURITY_GROUP":
+			continue // networks of the service
+		default:
+			err = &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: a.Type + " is not something that this server can log in with."}
+		}
+		if err != nil {
+			return nil, err
+		}
+		secure = true
+	}
+	var options []kgo.Opt
+	if mechanism != nil {
+		options = append(options, kgo.SASL(mechanism))
+	}
+	if secure {
+		options = append(options, kgo.DialTLSConfig(config))
+	}
+	return options, nil
+}
+
+func (d *Driver) password(ctx context.Context, a eventsource.Access) (sasl.Mechanism, error) {
+	var s struct{ Username, Password string }
+	if err := secret.Read(ctx, d.secrets, a.URI, &s); err != nil {
+		return nil, err
+	}
+	switch a.Type {
+	case "SASL_SCRAM_256_AUTH":
+		return scram.Auth{User: s.Username, Pass: s.Password}.AsSha256Mechanism(), nil
+	case "SASL_SCRAM_512_AUTH":
+		return scram.Auth{User: s.Username, Pass: s.Password}.AsSha512Mechanism(), nil
+	}
+	return plain.Auth{User: s.Username, Pass: s.Password}.AsMechanism(), nil
+}
+
+// iam logs in with the server's own credentials of AWS, which are read for each connection: they expire.
+func (d *Driver) iam(region string) sasl.Mechanism {
+	return kafkaaws.ManagedStreamingIAM(func(ctx context.Context) (kafkaaws.Auth, error) {
+		cfg, err := d.load(ctx, region)
+		if err != nil {
+			return kafkaaws.Auth{}, err
+		}
+		c, err := cfg.Credentials.Retrieve(ctx)
+		return kafkaaws.Auth{AccessKey: c.AccessKeyID, SecretKey: c.SecretAccessKey, SessionToken: c.SessionToken, UserAgent: "thaw"}, err
+	})
+}
+
+var errKey = &eventsource.ProblemError{Code: "EVENT_SOURCE_AUTHN_ERROR", Text: "Provided certificate or private key is invalid"}
+
+// certificate reads a chain and its key, which may be encrypted.
+func (d *Driver) certificate(ctx context.Context, uri string, into *tls.Config) error {
+	var s struct{ Certificate, PrivateKey, PrivateKeyPassword string }
+	if err := secret.Read(ctx, d.secrets, uri, &s); err != nil {
+		return err
+	}
+	key := []byte(s.PrivateKey)
+	if s.PrivateKeyPassword != "" {
+		block, _ := pem.Decode(key)
+		if block == nil {
+			return errKey
+		}
+		plain, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(s.PrivateKeyPassword))
+		if err != nil {
+			return errKey
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(plain)
+		if err != nil {
+			return errKey
+		}
+		key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	}
+	pair, err := tls.X509KeyPair([]byte(s.Certificate), key)
+	if err != nil {
+		return errKey
+	}
+	into.Certificates = []tls.Certificate{pair}
+	return nil
+}
+
+func (d *Driver) roots(ctx context.Context, uri string, into *tls.Config) error {
+	var s struct{ Certificate string }
+	if err := secret.Read(ctx, d.secrets, uri, &s); err != nil {
+		return err
+	}
+	pool, err := secret.Login{Roots: s.Certificate}.Pool()
+	if err != nil || pool == nil {
+		return errKey
+	}
+	into.RootCAs = pool
+	return nil
+}
+
+// problem says in words why a cluster cannot be read. Source: section 6.7 for the phrases that it has.
+func problem(err error) error {
+	var known *eventsource.ProblemError
+	if errors.As(err, &known) {
+		return err
+	}
+	p := &eventsource.ProblemError{Text: "Connection error. The cluster cannot be reached.", Err: err}
+	var untrusted x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var alert tls.AlertError
+	var operation *net.OpError
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
+		p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", "SASL authentication failed"
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		p.Code, p.Text = "EVENT_SOURCE_AUTHZ_ERROR", "Cluster failed to authorize Lambda"
+	case errors.As(err, &untrusted), errors.As(err, &wrongName):
+		p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", "Lambda failed to authenticate server"
+	case errors.As(err, &alert), errors.As(err, &operation) && operation.Op == "remote error":
+		p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", "Server failed to authenticate Lambda"
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InvalidTopicException):
+		p.Code, p.Text = "ESM_CONFIG_NOT_VALID", "The topic does not exist."
+	default:
+		var k *kerr.Error
+		if errors.As(err, &k) {
+			p.Text = fmt.Sprintf("The cluster answers: %s", k.Message)
+		}
+	}
+	return p
+}
+
+// sessionTimeout is when the cluster gives the partitions of a server that has died to another one.
+const (
+	sessionTimeout    = 10 * time.Second
+	heartbeatInterval = 3 * time.Second
+)
