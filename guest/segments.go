@@ -31,18 +31,12 @@ type segments struct {
 	on      bool // they are wanted
 	reading bool // there is a pump
 	buf     []byte
-	budget  int64 // bytes
-	filled  time.Time
+	budget  wire.Budget
 	dropped int64
 }
 
-// The budget of datagrams, in bytes. Each counts for some more than it holds, so that empty ones are bounded, too.
-const (
-	segmentBurst  = 1 << 20
-	segmentRate   = 1 << 20 // a second
-	segmentCost   = 256
-	segmentBuffer = 1 << 20 // of the socket
-)
+// segmentBuffer is the socket's, in bytes.
+const segmentBuffer = 1 << 20
 
 // listenSegments takes host:port; an empty one is 127.0.0.1 and any free port.
 func listenSegments(host string, box *outbox) (*segments, error) {
@@ -93,7 +87,7 @@ func (s *segments) want(on bool) {
 				break
 			}
 		}
-		s.budget, s.filled, s.dropped = segmentBurst, time.Now(), 0
+		s.budget, s.dropped = wire.Budget{Burst: wire.SegmentBurst, Rate: wire.SegmentRate}, 0
 	}
 	s.on = on
 	if on && !s.reading {
@@ -135,7 +129,7 @@ func (s *segments) take(most int) (any bool) {
 			continue
 		}
 		any = true
-		if n > 0 && s.afford(int64(n)+segmentCost) {
+		if n > 0 && s.budget.Afford(n, time.Now()) {
 			s.box.queue(wire.KindSegment, wire.Segment{Dropped: s.dropped}, s.buf[:n]) //nolint:errcheck // the server is gone: Run notices
 			s.dropped = 0
 		} else if n > 0 {
@@ -150,20 +144,6 @@ func (s *segments) take(most int) (any bool) {
 		s.box.flush() //nolint:errcheck // as above
 	}
 	return any
-}
-
-// afford takes from the budget what is there. The clock may have stood still, and jumped.
-func (s *segments) afford(cost int64) bool {
-	now := time.Now()
-	if passed := now.Sub(s.filled); passed > 0 {
-		s.budget = min(segmentBurst, s.budget+int64(min(passed, time.Second).Seconds()*segmentRate))
-	}
-	s.filled = now
-	if s.budget < cost {
-		return false
-	}
-	s.budget -= cost
-	return true
 }
 
 func (s *segments) close() {

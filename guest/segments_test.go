@@ -77,7 +77,7 @@ func TestSegments(t *testing.T) {
 	large := strings.Repeat("x", 40_000)
 	var bytes int
 	var dropped int64
-	for range 10 * segmentBurst / len(large) {
+	for range 10 * wire.SegmentBurst / len(large) {
 		send(large)
 		s.drain()
 	}
@@ -85,7 +85,7 @@ func TestSegments(t *testing.T) {
 	for _, d := range got {
 		bytes += len(d)
 	}
-	if dropped == 0 || bytes > 2*segmentBurst || int64(len(got)-2)+dropped != int64(10*segmentBurst/len(large)) {
+	if dropped == 0 || bytes > 2*wire.SegmentBurst || int64(len(got)-2)+dropped != int64(10*wire.SegmentBurst/len(large)) {
 		t.Errorf("%d datagrams of %d bytes came through, %d were dropped", len(got), bytes, dropped)
 	}
 	for end := time.Now().Add(time.Minute); got[len(got)-1] != "again"; time.Sleep(10 * time.Millisecond) {

@@ -232,7 +232,7 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 	if n.cfg.MemoryBudgetMiB > 0 {
 		memory = pool.FixedMemory{Bytes: int64(n.cfg.MemoryBudgetMiB) << 20, Used: n.promised}
 	}
-	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, segments: n.traces.sandboxes(), log: n.log, strict: n.cfg.Strict,
+	n.starter = &starter{backend: n.backend, runtimes: n.runtimes, code: codes, logs: n.logs, metrics: n.metrics, segments: n.traces.environment, log: n.log, strict: n.cfg.Strict,
 		access: n.access, api: n.functionAPI()}
 	if n.backend.Capabilities().Snapshots && n.cfg.SnapStart != "none" {
 		records, err := store.SnapshotRecords(ctx)

@@ -41,7 +41,7 @@ type starter struct {
 	code      codeDirs
 	logs      *logstore.Store
 	metrics   *metrics
-	segments  func(datagram []byte, dropped int64) // as in execenv.Options
+	segments  func() func(datagram []byte, dropped int64) // of one environment, as in execenv.Options
 	log       *slog.Logger
 	strict    bool
 	snapshots *snapstart.Service // nil: none
@@ -179,7 +179,7 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	}
 	o := execenv.Options{
 		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded}, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
-		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments,
+		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments(),
 		AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.SecretAccessKey, SessionToken: cred.SessionToken,
 		OnExit: func() {
 			release()

@@ -13,6 +13,7 @@ import (
 
 	"thaw/async"
 	"thaw/function"
+	"thaw/guest/wire"
 	"thaw/invoke"
 	"thaw/pool"
 	"thaw/trace"
@@ -113,16 +114,22 @@ func (t *traces) offer(s *trace.Segment) {
 	}
 }
 
-// sandboxes takes the datagrams of functions; nil: nobody wants them.
-func (t *traces) sandboxes() func(datagram []byte, dropped int64) {
+// environment makes what takes the datagrams of one environment; nil: nobody wants them. A sandbox may be an enemy's, and so
+// may its guest: what is more than a guest lets through is dropped here, and does not crowd out that of others.
+func (t *traces) environment() func(datagram []byte, dropped int64) {
 	if t.xray == nil {
 		return nil
 	}
+	budget := wire.Budget{Burst: 2 * wire.SegmentBurst, Rate: 2 * wire.SegmentRate}
 	return func(datagram []byte, dropped int64) {
 		if dropped > 0 {
 			t.flooded.Add(uint64(dropped))
 		}
 		if len(datagram) == 0 {
+			return
+		}
+		if !budget.Afford(len(datagram), time.Now()) {
+			t.flooded.Add(1)
 			return
 		}
 		if trace.Check(datagram) != nil {

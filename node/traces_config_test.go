@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -47,7 +48,7 @@ func TestWhereTracesGo(t *testing.T) {
 		}
 	}
 	tr, err := openTraces(t.Context(), Default(), slog.New(slog.DiscardHandler))
-	if err != nil || len(tr.to) != 0 || tr.sandboxes() != nil {
+	if err != nil || len(tr.to) != 0 || tr.environment() != nil {
 		t.Errorf("nobody was named: %+v, %v", tr, err)
 	}
 	if err := tr.Close(t.Context()); err != nil {
@@ -84,5 +85,35 @@ func TestTracesToADeadCollector(t *testing.T) {
 	}
 	if took := time.Since(began); took > 30*time.Second { // flushLimit is 3 s; the exporter itself tries for a minute
 		t.Errorf("the server took %v to end", took)
+	}
+}
+
+// A guest that does not keep to its budget is an enemy's. What it sends goes no further than twice that, and another
+// environment's arrives all the same.
+func TestSegmentsOfAHostileGuest(t *testing.T) {
+	t.Parallel()
+	l := listenForTraces(t)
+	tr, err := openTraces(t.Context(), Config{XRayDaemon: l.udp.LocalAddr().String()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close(context.Background()) })
+	hostile, other := tr.environment(), tr.environment()
+	const head = "{\"format\":\"json\",\"version\":1}\n"
+	large := []byte(head + `{"name":"flood","pad":"` + strings.Repeat("x", 60_000) + `"}`)
+	for range 1000 {
+		hostile(large, 0)
+	}
+	hostile([]byte("nonsense"), 0)
+	other([]byte(head+`{"name":"mine"}`), 3)
+	l.doc("another environment's", func(s *segment) bool { return s.Name == "mine" })
+	if n := tr.flooded.Load(); n < 900 {
+		t.Errorf("%d of 1000 were dropped", n)
+	}
+	other([]byte("nonsense"), 0)
+	other([]byte(head+"[1]"), 0)
+	other(append([]byte(head), make([]byte, 70_000)...), 0)
+	if n := tr.refused.Load(); n < 3 {
+		t.Errorf("%d were refused", n)
 	}
 }
