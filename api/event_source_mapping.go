@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"thaw/controlplane"
 	"thaw/eventsource"
 	"thaw/eventsource/poller"
 	"thaw/function"
@@ -77,6 +78,9 @@ func (c *call) mappingTarget(ref function.Reference) (target, error) {
 	e := c.s.view.Get(t.key)
 	if e == nil || t.qualifier != "" && e.Named(t.qualifier) == nil {
 		return t, invalidParameter("Function does not exist")
+	}
+	if e.Record.Latest.Config.TenantIsolation != "" { // a source has no tenant to name
+		return t, controlplane.NotForTenants("Event source mapping")
 	}
 	return t, nil
 }

@@ -91,6 +91,7 @@ func TestWhatTenantsCannotHave(t *testing.T) {
 	w.published("orders", 1, func(in *lambda.CreateFunctionInput) {
 		in.TenancyConfig = &types.TenancyConfig{TenantIsolationMode: types.TenantIsolationModePerTenant}
 	})
+	w.withSources()
 	create := func(tenancy, snapStart string) string {
 		return `{"FunctionName":"f","Runtime":"python3.12","Handler":"h.h","Role":"` + role + `","Code":{"ZipFile":"UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="},"TenancyConfig":` + tenancy + snapStart + `}`
 	}
@@ -100,6 +101,8 @@ func TestWhatTenantsCannotHave(t *testing.T) {
 		"SnapStart later":              {"PUT", base + "/orders/configuration", `{"SnapStart":{"ApplyOn":"PublishedVersions"}}`, "InvalidParameterValueException", "SnapStart" + not},
 		"provisioned concurrency":      {"PUT", "/2019-09-30/functions/orders/provisioned-concurrency?Qualifier=1", `{"ProvisionedConcurrentExecutions":1}`, "InvalidParameterValueException", "Provisioned Concurrency" + not},
 		"a function URL":               {"POST", "/2021-10-31/functions/orders/url", `{"AuthType":"NONE"}`, "InvalidParameterValueException", "Function URL" + not},
+		"an event source mapping": {"POST", "/2015-03-31/event-source-mappings", `{"FunctionName":"orders","EventSourceArn":"arn:aws:sqs:eu-west-1:000000000000:q"}`,
+			"InvalidParameterValueException", "Event source mapping" + not},
 		"another mode": {"POST", base, create(`{"TenantIsolationMode":"PER_USER"}`, ""), "ValidationException",
 			"Value 'PER_USER' at 'tenancyConfig.tenantIsolationMode' failed to satisfy constraint: Member must satisfy enum value set: [PER_TENANT]"},
 		"no mode": {"POST", base, create(`{}`, ""), "ValidationException", "Value null at 'tenancyConfig.tenantIsolationMode' failed to satisfy constraint: Member must not be null"},

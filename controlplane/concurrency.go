@@ -61,7 +61,7 @@ func (p *Plane) Provision(ctx context.Context, k function.Key, q function.Qualif
 			return err
 		}
 		if version.Config.TenantIsolation != "" {
-			return notForTenants("Provisioned Concurrency")
+			return NotForTenants("Provisioned Concurrency")
 		}
 		if p.Strict && version.Config.SnapStart {
 			return invalid("Provisioned Concurrency is not supported for SnapStart enabled functions.")

@@ -36,9 +36,9 @@ func refuse(why Reason, format string, v ...any) *Refusal {
 
 func invalid(format string, v ...any) *Refusal { return refuse(Invalid, format, v...) }
 
-// notForTenants refuses what functions with tenant isolation cannot have. That they cannot is documented, the words are
+// NotForTenants refuses what functions with tenant isolation cannot have. That they cannot is documented, the words are
 // ours. Source: Lambda Developer Guide, Tenant isolation, Supported features and limitations.
-func notForTenants(what string) *Refusal {
+func NotForTenants(what string) *Refusal {
 	return invalid("%s is not supported for functions that are enabled with tenancy configuration.", what)
 }
 

@@ -92,7 +92,7 @@ func (p *Plane) apply(k function.Key, s *Settings, c *function.Config) error {
 
 func (p *Plane) checkSnapStart(s *Settings, c *function.Config) error {
 	if c.SnapStart && c.TenantIsolation != "" {
-		return notForTenants("SnapStart")
+		return NotForTenants("SnapStart")
 	}
 	if !c.SnapStart || !p.Strict {
 		return nil

@@ -47,7 +47,7 @@ func (p *Plane) changeURL(ctx context.Context, k function.Key, q function.Qualif
 			return refuse(NotFound, "Function does not exist")
 		}
 		if r.Latest.Config.TenantIsolation != "" { // for good, so it is that of every version
-			return notForTenants("Function URL")
+			return NotForTenants("Function URL")
 		}
 		was, there := r.URLs[q]
 		if u, err = base(r, was, there); err != nil {
