@@ -279,6 +279,11 @@ func (v *verifier) verifyHead(r *http.Request, sig *signature, hash string) erro
 	if !slices.Contains(strings.Split(sig.signedHeaders, ";"), "host") {
 		return badSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
+	if sig.caller == nil { // nobody has looked for the secret: an empty one is no secret
+		if err := v.find(sig); err != nil {
+			return err
+		}
+	}
 	key := v.signingKey(sig)
 	path := rawPath(r)
 	if v.matches(r, sig, key, canonicalURI(path, true), hash) {
