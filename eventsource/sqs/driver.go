@@ -44,11 +44,33 @@ func (d *Driver) Close() {
 }
 
 // stray are the polls whose pollers have left. The service goes on with a poll whose client has gone, and what such a
-// poll gets is hidden from everybody. So it is waited for, and what it gets is given back at once.
+// poll gets is hidden from everybody. So it is waited for, and what it gets goes to the next poller of the queue, or back.
 type stray struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	polls sync.WaitGroup
+
+	mu    sync.Mutex
+	found map[foundKey]chan []*eventsource.Record
+}
+
+// foundKey says who may take what a stray poll has got: pollers of the same queue that hide messages as long.
+type foundKey struct {
+	url  string
+	hide int32
+}
+
+func (s *stray) foundOf(q *queue) chan []*eventsource.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := foundKey{q.url, q.hide}
+	if s.found == nil {
+		s.found = map[foundKey]chan []*eventsource.Record{}
+	}
+	if s.found[key] == nil {
+		s.found[key] = make(chan []*eventsource.Record)
+	}
+	return s.found[key]
 }
 
 var _ eventsource.Driver = (*Driver)(nil)
@@ -67,11 +89,16 @@ func (d *Driver) in(ctx context.Context, region string) (*sqs.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
-	})
+	cfg.HTTPClient = connections()
 	d.clients[region] = sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 2 })
 	return d.clients[region], nil
+}
+
+// connections makes what sends requests. Buffers are small: most requests and answers are.
+func connections() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
+	})
 }
 
 // find looks a queue up: where it is, and how long it hides what was received.
@@ -127,6 +154,7 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, facts eventso
 		q.visibility = need + visibilitySlack
 		q.hide = int32(q.visibility / time.Second) //nolint:gosec // at most 20 minutes and a half
 	}
+	q.found = d.strays.foundOf(q)
 	return &eventsource.Source{Queue: q, Envelope: eventsource.Envelope{Head: `{"Records":`, Tail: `}`}, Close: func(context.Context) error { return nil }}, nil
 }
 

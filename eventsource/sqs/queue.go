@@ -19,6 +19,7 @@ import (
 // queue implements eventsource.Queue.
 type queue struct {
 	strays     *stray
+	found      chan []*eventsource.Record // what stray polls of the same queue have got
 	client     *sqs.Client
 	url        string
 	arn        arn.ARN
@@ -54,31 +55,51 @@ type received struct {
 
 // receive polls once. When ctx is cancelled, the poll becomes a stray one. A deadline is no reason: poll ends before it.
 func (q *queue) receive(ctx context.Context, limit int, poll time.Duration) ([]*eventsource.Record, error) {
-	came := make(chan received) // unbuffered: what nobody takes is given back
-	cancelled := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			close(cancelled)
-		}
-	})
-	defer stop()
+	came, left := make(chan received), make(chan struct{})
+	defer close(left)
 	q.strays.polls.Add(1)
 	go func() {
 		defer q.strays.polls.Done()
 		r := q.poll(limit, poll)
 		select {
 		case came <- r:
-		case <-cancelled:
-			if len(r.all) > 0 {
-				q.GiveBack(q.strays.ctx, r.all, eventsource.Released) //nolint:errcheck // they come when their visibility ends
-			}
+		case <-left:
+			q.stray(r.all)
 		}
 	}()
+	cancelled := ctx.Done()
+	for {
+		select {
+		case r := <-came:
+			return r.all, r.err
+		case all := <-q.found:
+			if len(all) > limit {
+				q.GiveBack(ctx, all[limit:], eventsource.Released) //nolint:errcheck // they come when their visibility ends
+				all = all[:limit]
+			}
+			return all, nil
+		case <-cancelled:
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, context.Cause(ctx)
+			}
+			cancelled = nil
+		}
+	}
+}
+
+// handOver is how long somebody else may take what a stray poll has got.
+const handOver = 100 * time.Millisecond
+
+// stray hands what a stray poll has got to whoever polls the same queue now, or gives it back.
+func (q *queue) stray(all []*eventsource.Record) {
+	if len(all) == 0 {
+		return
+	}
 	select {
-	case r := <-came:
-		return r.all, r.err
-	case <-cancelled:
-		return nil, context.Cause(ctx)
+	case q.found <- all:
+	case <-time.After(handOver):
+		q.GiveBack(q.strays.ctx, all, eventsource.Released) //nolint:errcheck // they come when their visibility ends
+	case <-q.strays.ctx.Done():
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -70,7 +71,7 @@ func motoServer(t testing.TB) *service {
 // at makes a client and a driver that go to this server, whatever the environment says.
 func at(endpoint string) *service {
 	s := &service{driver: New()}
-	s.client = sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "eu-west-1",
+	s.client = sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", HTTPClient: connections(),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
 		})})
@@ -178,7 +179,12 @@ func TestFIFOQueuesOfElasticMQ(t *testing.T) { eventsourcetest.Run(t, elasticMQ(
 
 func TestStandardQueuesOfMoto(t *testing.T) { eventsourcetest.Run(t, motoServer(t).fixture(false)) }
 
-func TestFIFOQueuesOfMoto(t *testing.T) { eventsourcetest.Run(t, motoServer(t).fixture(true)) }
+// moto hands messages of one group out side by side when several polls wait, so it shows no order.
+func TestFIFOQueuesOfMoto(t *testing.T) {
+	f := motoServer(t).fixture(true)
+	f.Unordered = true
+	eventsourcetest.Run(t, f)
+}
 
 // S-048, and what is said of a queue that is not there.
 func TestCheck(t *testing.T) {
@@ -239,5 +245,74 @@ func TestRecords(t *testing.T) {
 		if got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// S-035, S-036: what fails comes again when its visibility ends, counted, and after maxReceiveCount it is in the
+// dead-letter queue as it was sent.
+func TestRedriveIsLeftToTheQueue(t *testing.T) {
+	s := elasticMQ(t)
+	dead := s.queue(t, false, nil)
+	arn := s.queue(t, false, map[string]string{"VisibilityTimeout": "1", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead + `","maxReceiveCount":"2"}`})
+	src, err := s.driver.Open(t.Context(), &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: arn}}, eventsource.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, arn, "", "the body")
+	for want := 1; want <= 2; want++ {
+		began := time.Now()
+		all, err := src.Queue.Receive(t.Context(), 10)
+		if err != nil || len(all) != 1 || !strings.Contains(string(all[0].Event), fmt.Sprintf(`"ApproximateReceiveCount":"%d"`, want)) {
+			t.Fatalf("receive %d: %d messages, %v", want, len(all), err)
+		}
+		if took := time.Since(began); want > 1 && took < 500*time.Millisecond {
+			t.Errorf("it was hidden for %v", took)
+		}
+		if err := src.Queue.GiveBack(t.Context(), all, eventsource.Failed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go src.Queue.Receive(t.Context(), 10) //nolint:errcheck // it makes the queue look
+	eventsourcetest.Until(t, "the message is in the dead-letter queue", func() bool { return s.left(t, dead) == 1 })
+	of, err := s.driver.Open(t.Context(), &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: dead}}, eventsource.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := of.Queue.Receive(t.Context(), 10)
+	if err != nil || len(all) != 1 || !strings.Contains(string(all[0].Event), `"body":"the body"`) {
+		t.Errorf("in the dead-letter queue: %d messages, %v", len(all), err)
+	}
+}
+
+// S-049: where window and function take longer than the queue hides messages, a receive hides them as long and half a
+// minute more. S-044: while messages of one group are out, those of another are received, and none of the first.
+func TestVisibilityAndGroups(t *testing.T) {
+	s := elasticMQ(t)
+	window := 5
+	arn := s.queue(t, true, nil)
+	src, err := s.driver.Open(t.Context(), &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: arn}, Options: eventsource.Options{Window: &window}},
+		eventsource.Facts{Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, arn, "a", "a1", "a2", "a3")
+	first, err := src.Queue.Receive(t.Context(), 2)
+	if err != nil || len(first) != 2 {
+		t.Fatalf("%d messages, %v", len(first), err)
+	}
+	if hidden := time.Until(first[0].Until); hidden < 40*time.Second || hidden > 45*time.Second {
+		t.Errorf("hidden for %v, want 45 s", hidden)
+	}
+	s.put(t, arn, "b", "b1")
+	second, err := src.Queue.Receive(t.Context(), 10)
+	if err != nil || len(second) != 1 || second[0].Key != "b" || first[0].Key != "a" {
+		t.Errorf("beside group a: %d messages, %v", len(second), err)
+	}
+	if err := src.Queue.GiveBack(t.Context(), first, eventsource.Released); err != nil {
+		t.Fatal(err)
+	}
+	again, err := src.Queue.Receive(t.Context(), 10)
+	if err != nil || len(again) < 2 || !strings.Contains(string(again[0].Event), `"body":"a1"`) {
+		t.Errorf("what was released: %d messages, %v", len(again), err)
 	}
 }
