@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func lane(name string, qualifier function.Qualifier) async.Lane {
 }
 
 func event(l async.Lane, id, payload string) *async.Event {
-	return &async.Event{Lane: l, RequestID: id, InvokedARN: "arn", TraceID: "Root=1", TenantID: "blue", Accepted: time.Unix(1, 2), Incarnation: 7, Payload: []byte(payload)}
+	return &async.Event{Lane: l, RequestID: id, InvokedARN: "arn", TraceID: "Root=1", TraceState: "vendor=x", TenantID: "blue", Accepted: time.Unix(1, 2), Incarnation: 7, Payload: []byte(payload)}
 }
 
 func put(t testing.TB, s *Store, e *async.Event) uint64 {
@@ -52,7 +53,8 @@ func TestStore(t *testing.T) {
 	s := open(t, dir)
 	f, live := lane("f", "$LATEST"), lane("f", "live_1-x")
 	a, b, c := put(t, s, event(f, "a", "1")), put(t, s, event(live, "b", strings.Repeat("x", 1<<20))), put(t, s, event(f, "c", "3"))
-	known := &async.Progress{Attempts: 1, Due: time.Unix(5, 0).UTC(), Answer: async.Answer{Version: "1"}, Response: bytes.Repeat([]byte("y"), 6291556)}
+	known := &async.Progress{Attempts: 1, Due: time.Unix(5, 0).UTC(), Answer: async.Answer{Version: "1"},
+		Tries: []async.Try{{From: time.Unix(3, 4).UTC(), To: time.Unix(4, 5).UTC(), Answer: async.Answer{Version: "1", Error: "Unhandled", Code: 200}}}, Response: bytes.Repeat([]byte("y"), 6291556)}
 	for _, seq := range []uint64{a, c, c} {
 		if err := s.Progress(t.Context(), seq, known); err != nil {
 			t.Fatal(err)
@@ -61,7 +63,7 @@ func TestStore(t *testing.T) {
 	s.Close()
 	s = open(t, dir)
 	got, err := s.Next(t.Context(), f, 1)
-	if want := event(f, "a", "1"); err != nil || got.Seq != a || got.RequestID != "a" || got.Lane != f || got.Incarnation != 7 || got.TraceID != want.TraceID || got.TenantID != want.TenantID || !got.Accepted.Equal(want.Accepted) || string(got.Payload) != "1" {
+	if want := event(f, "a", "1"); err != nil || got.Seq != a || got.RequestID != "a" || got.Lane != f || got.Incarnation != 7 || got.TraceID != want.TraceID || got.TraceState != want.TraceState || got.TenantID != want.TenantID || !got.Accepted.Equal(want.Accepted) || string(got.Payload) != "1" {
 		t.Fatalf("first %+v, %v", got, err)
 	}
 	if got, err := s.Next(t.Context(), f, a+1); err != nil || got.Seq != c {
@@ -73,8 +75,8 @@ func TestStore(t *testing.T) {
 	if got, err := s.Next(t.Context(), live, 1); err != nil || got.Seq != b || len(got.Payload) != 1<<20 {
 		t.Errorf("of another lane: %v", err)
 	}
-	if p, err := s.Known(t.Context(), a); err != nil || p.Attempts != 1 || !p.Due.Equal(known.Due) || len(p.Response) != 6291556 {
-		t.Errorf("known: %v", err)
+	if p, err := s.Known(t.Context(), a); err != nil || p.Attempts != 1 || !p.Due.Equal(known.Due) || len(p.Response) != 6291556 || !slices.Equal(p.Tries, known.Tries) {
+		t.Errorf("known: %+v, %v", p.Tries, err)
 	}
 	if p, err := s.Known(t.Context(), b); err != nil || p != nil {
 		t.Errorf("known of what was not tried: %+v, %v", p, err)
