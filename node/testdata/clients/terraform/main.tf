@@ -17,15 +17,14 @@ variable "greeting" {
 }
 
 provider "aws" {
-  region                      = "eu-west-1"
-  access_key                  = "AKIDEXAMPLE"
-  secret_key                  = "secret"
-  skip_credentials_validation = true
-  skip_requesting_account_id  = true
-  skip_metadata_api_check     = true
+  region                  = "eu-west-1"
+  access_key              = "AKIDEXAMPLE"
+  secret_key              = "secret"
+  skip_metadata_api_check = true
   endpoints {
     lambda = var.endpoint
     logs   = var.endpoint
+    sts    = var.endpoint
   }
 }
 
@@ -128,6 +127,20 @@ resource "aws_lambda_function_event_invoke_config" "live" {
   }
 }
 
+resource "aws_lambda_event_source_mapping" "queue" {
+  event_source_arn                   = "arn:aws:sqs:eu-west-1:000000000000:orders"
+  function_name                      = aws_lambda_alias.live.arn
+  enabled                            = false
+  batch_size                         = var.memory / 16
+  maximum_batching_window_in_seconds = 1
+  function_response_types            = ["ReportBatchItemFailures"]
+  filter_criteria {
+    filter { pattern = jsonencode({ body = { kind = ["order"] } }) }
+  }
+  scaling_config { maximum_concurrency = 2 }
+  tags = { team = "shop" }
+}
+
 resource "aws_lambda_function_recursion_config" "shop" {
   function_name  = aws_lambda_function.shop.function_name
   recursive_loop = "Allow"
@@ -168,4 +181,4 @@ output "url" { value = aws_lambda_function_url.live.function_url }
 output "version" { value = aws_lambda_function.shop.version }
 output "alias" { value = data.aws_lambda_alias.live.function_version }
 output "libs" { value = data.aws_lambda_layer_version.libs.version }
-output "functions" { value = data.aws_lambda_functions.all.function_names }
+output "listed" { value = contains(data.aws_lambda_functions.all.function_names, "tf-shop") } # others come and go
