@@ -199,7 +199,7 @@ func cachingUnderLoad(t *testing.T, s *server, address string, origin *valueOrig
 				select {
 				case <-stop:
 					return
-				case <-time.After(10 * time.Millisecond): // a load, not all that the machine has
+				case <-time.After(30 * time.Millisecond): // a load, not all that the machine has
 				}
 				var a struct {
 					Status, Age int
