@@ -2,12 +2,14 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"thaw/access"
+	"thaw/eventsource"
 	"thaw/function"
 	"thaw/iam"
 	"thaw/layer"
@@ -120,9 +122,12 @@ func (c *call) about() need {
 		}
 	case "UUID":
 		n.Resource = c.arn("event-source-mapping:" + c.label)
+		c.ofMapping(&n)
 	case "CapacityProviderName":
 		n.Resource = c.arn("capacity-provider:" + c.label)
-	case "Resource", "ResourceArn", "CodeSigningConfigArn", "DurableExecutionArn":
+	case "DurableExecutionArn":
+		n.Resource = c.label
+	case "Resource", "ResourceArn", "CodeSigningConfigArn":
 		if n.Resource = c.label; strings.Contains(c.label, ":function:") {
 			c.aboutFunction(&n, c.label)
 		}
@@ -131,6 +136,23 @@ func (c *call) about() need {
 		c.aboutLayer(&n, arn)
 	}
 	return n
+}
+
+// ofMapping tells which function an event source mapping is of.
+func (c *call) ofMapping(n *need) {
+	if c.s.Sources == nil {
+		return
+	}
+	if m, err := c.s.Sources.Get(eventsource.ID(strings.ToLower(c.label))); err == nil {
+		c.ofFunction(n, string(m.FunctionARN()))
+	}
+}
+
+// ofFunction says in the context which function something else is of.
+func (c *call) ofFunction(n *need, name string) {
+	of := need{Ask: iam.Ask{Context: iam.Context{}}}
+	c.aboutFunction(&of, name)
+	n.Context.Set("lambda:FunctionArn", strings.Join(of.Context["lambda:functionarn"], ""))
 }
 
 // arn is one of the sender's account.
@@ -243,11 +265,16 @@ func (c *call) needs() []need {
 	if c.op.name == "CreateFunction" {
 		c.aboutFunction(&main, in.FunctionName)
 	}
-	ctx := main.Context
-	if c.op.name != "CreateFunction" && in.FunctionName != "" { // of an event source mapping
-		of := need{Ask: iam.Ask{Context: ctx}}
-		c.aboutFunction(&of, in.FunctionName)
+	list := []need{}
+	if c.op.name == "UpdateEventSourceMapping" && in.FunctionName != "" { // of the function that it has, and the one it is to have
+		before := main
+		before.Context = maps.Clone(main.Context)
+		list = append(list, before)
 	}
+	if strings.HasSuffix(c.op.name, "EventSourceMapping") && in.FunctionName != "" {
+		c.ofFunction(&main, in.FunctionName)
+	}
+	ctx := main.Context
 	ctx.Set("lambda:CodeSigningConfigArn", in.CodeSigningConfigArn)
 	ctx.Set("lambda:FunctionUrlAuthType", in.AuthType+in.FunctionUrlAuthType)
 	ctx.Set("lambda:Principal", in.Principal)
@@ -260,7 +287,7 @@ func (c *call) needs() []need {
 		ctx.Set("aws:RequestTag/"+k, v)
 		ctx["aws:tagkeys"] = append(ctx["aws:tagkeys"], k)
 	}
-	list := []need{main}
+	list = append(list, main)
 	if in.Role != "" && (c.op.name == "CreateFunction" || c.op.name == "UpdateFunctionConfiguration") {
 		pass := iam.Context{}
 		pass.Set("iam:PassedToService", "lambda.amazonaws.com")

@@ -355,3 +355,38 @@ func TestFirstKeyWantsSignatures(t *testing.T) {
 		t.Errorf("after the last key: %v", err)
 	}
 }
+
+// A key may be bound to the event source mappings of one function: of others it changes none, not even to give them to its
+// own.
+func TestMappingsOfOneFunction(t *testing.T) {
+	t.Parallel()
+	w, keys := withKeys(t)
+	for _, name := range []string{"one", "two"} {
+		w.create(name)
+		w.active(name)
+	}
+	w.withSources()
+	ctx := t.Context()
+	queue := aws.String("arn:aws:sqs:eu-west-1:000000000000:jobs")
+	theirs, err := w.client.CreateEventSourceMapping(ctx, &lambda.CreateEventSourceMappingInput{FunctionName: aws.String("two"), EventSourceArn: queue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.as(keys, access.Key{User: "bob"}, `{"Effect":"Allow","Action":"lambda:*","Resource":"*","Condition":{"ArnEquals":{"lambda:FunctionArn":"`+oneARN+`"}}}`)
+	const bob = "arn:aws:iam::000000000000:user/bob"
+	own, err := c.CreateEventSourceMapping(ctx, &lambda.CreateEventSourceMappingInput{FunctionName: aws.String("one:$LATEST"), EventSourceArn: queue, Enabled: aws.Bool(false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.CreateEventSourceMapping(ctx, &lambda.CreateEventSourceMappingInput{FunctionName: aws.String("two"), EventSourceArn: queue})
+	denied(t, "a mapping of another function", err, none("lambda:CreateEventSourceMapping", "*", bob))
+	mapping := "arn:aws:lambda:eu-west-1:000000000000:event-source-mapping:"
+	_, err = c.UpdateEventSourceMapping(ctx, &lambda.UpdateEventSourceMappingInput{UUID: theirs.UUID, FunctionName: aws.String("one")})
+	denied(t, "another's, to its own function", err, none("lambda:UpdateEventSourceMapping", mapping+*theirs.UUID, bob))
+	_, err = c.UpdateEventSourceMapping(ctx, &lambda.UpdateEventSourceMappingInput{UUID: own.UUID, FunctionName: aws.String("two")})
+	denied(t, "its own, to another function", err, none("lambda:UpdateEventSourceMapping", mapping+*own.UUID, bob))
+	_, err = c.DeleteEventSourceMapping(ctx, &lambda.DeleteEventSourceMappingInput{UUID: theirs.UUID})
+	denied(t, "another's", err, none("lambda:DeleteEventSourceMapping", mapping+*theirs.UUID, bob))
+	_, err = c.GetEventSourceMapping(ctx, &lambda.GetEventSourceMappingInput{UUID: own.UUID})
+	denied(t, "its own", err, "")
+}
