@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"thaw/async"
 	"thaw/blob"
@@ -176,6 +177,8 @@ func answerFor(err error) (answer *Error, ours bool) {
 		return answerFor(controlplane.UnknownRuntime(unknown.Identifier))
 	case errors.Is(err, blob.ErrNotFound):
 		return fail("ServiceException", "The code of the function is not there any more."), true
+	case errors.Is(err, syscall.ENOSPC): // the write is made when there is room, or never
+		return fail("ServiceException", "The disk of this server is full. It is not known whether the change will be made."), true
 	case errors.Is(err, context.Canceled):
 		return fail("ServiceException", "The request was given up."), false
 	}

@@ -32,12 +32,14 @@ func (p *Plane) provideUsed() {
 }
 
 // recoverRuntimes has what failed for want of a runtime settled once more when that is there, or is worth another
-// attempt: somebody may have installed it, or the network may be back. It ends with the server.
+// attempt: somebody may have installed it, or the network may be back. It settles what nobody settles, too: a write may
+// have been made though its sender was told of an error, when the disk was full. It ends with the server.
 func (p *Plane) recoverRuntimes() {
 	tick := time.NewTicker(p.Recovery)
 	defer tick.Stop()
 	for {
 		for _, e := range p.view.All() {
+			p.settleSoon(e.Record.Key)
 			for _, v := range versionsOf(e) {
 				if v.ReasonCode != invalidRuntime || v.Life != function.Failed && v.Life != function.UpdateFailed ||
 					!p.Runtimes.Recoverable(v.Config.Runtime, v.Config.Architecture) {
