@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -132,8 +133,10 @@ func TestLayers(t *testing.T) {
 	if f := w.updated("orders"); len(f.Configuration.Layers) != 0 {
 		t.Errorf("%+v", f.Configuration.Layers)
 	}
-	if blob() {
-		t.Error("the package stays that nobody has")
+	for end := time.Now().Add(time.Minute); blob(); time.Sleep(time.Millisecond) { // it goes after the update was reported
+		if time.Now().After(end) {
+			t.Fatal("the package stays that nobody has")
+		}
 	}
 	w.want(w.do("DELETE", layersPath+"/libs/versions/2", ""), 204, ``)
 	w.want(w.do("GET", layersPath+"/libs/versions", ""), 200, `{"LayerVersions":[]}`)
