@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -137,9 +139,17 @@ func TestServerlessOTelExtension(t *testing.T) {
 	if report == nil {
 		t.Fatalf("no REPORT in\n%s", all)
 	}
-	// The first invocation's span, then its numbers as platform.report had them.
-	order(t, f.logs(`"name":"faas.duration"`), `[{"resourceSpans":[`, `"name":"@opentelemetry/instrumentation-aws-lambda"`, `{"key":"faas.execution","value":{"stringValue":"`+report[1]+`"}}`,
-		`"name":"faas.duration"`, `"sum":`+report[2])
+	// The first invocation's span, then its numbers as platform.report had them, with a decimal more.
+	heard := f.logs(`"name":"faas.duration"`)
+	order(t, heard, `[{"resourceSpans":[`, `"name":"@opentelemetry/instrumentation-aws-lambda"`, `{"key":"faas.execution","value":{"stringValue":"`+report[1]+`"}}`, `"name":"faas.duration"`)
+	sum := regexp.MustCompile(`"name":"faas.duration".*?"sum":([0-9.]+)`).FindStringSubmatch(strings.Join(heard, ""))
+	if sum == nil {
+		t.Fatalf("no sum of faas.duration in\n%s", heard)
+	}
+	told, _ := strconv.ParseFloat(sum[1], 64)
+	if logged, err := strconv.ParseFloat(report[2], 64); err != nil || math.Abs(told-logged) > 0.0051 {
+		t.Errorf("the extension was told of %v ms, and REPORT has %s", told, report[2])
+	}
 }
 
 // An internal extension from PyPI, which exists so that its function hears SIGTERM before it ends.
