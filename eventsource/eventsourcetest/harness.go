@@ -216,6 +216,13 @@ func (h *harness) seen() (all []string) {
 	return all
 }
 
+// together is how many invokes there were at one time.
+func (h *harness) together() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.most
+}
+
 // batches are the invokes.
 func (h *harness) batches() [][]Seen {
 	h.mu.Lock()

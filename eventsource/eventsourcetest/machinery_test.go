@@ -175,8 +175,8 @@ func TestParallelizationKeepsTheOrderOfKeys(t *testing.T) {
 		}
 		h.create(m)
 		h.wantOnce(put)
-		if h.most < 2 || h.most > 4 {
-			t.Errorf("%d batches at one time", h.most)
+		if most := h.together(); most < 2 || most > 4 {
+			t.Errorf("%d batches at one time", most)
 		}
 	})
 }
@@ -215,8 +215,8 @@ func TestWindowsAndConcurrencyOfQueues(t *testing.T) {
 		h.mu.Unlock()
 		f.Put(t, m2, "", bodies(5000, 5020)...)
 		h.wantAll(map[string][]string{"": bodies(5000, 5020)})
-		if h.most != 2 {
-			t.Errorf("%d batches at one time, want 2", h.most)
+		if most := h.together(); most != 2 {
+			t.Errorf("%d batches at one time, want 2", most)
 		}
 	})
 }
@@ -245,6 +245,32 @@ func TestAnUpdateCountsForLaterBatches(t *testing.T) {
 		}
 		if !slices.Equal(sizes, []int{2, 5, 5}) {
 			t.Errorf("batches of %v", sizes)
+		}
+	})
+}
+
+// S-087: a source that mixes shards has one batch at a time, and more as long as records wait; the order of each shard
+// is kept while it goes from one lane to another.
+func TestLanesGrowWithTheLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := memoryFixture(eventsource.SelfManagedKafka)
+		h := newHarness(t, f)
+		m := h.mapping(func(m *eventsource.Mapping) { m.Options.BatchSize = 2 })
+		f.Driver.(*Memory).MakeStream(m.Source.ARN, 4)
+		h.handle(func([]Seen) (string, bool, error) { time.Sleep(time.Second); return "", false, nil })
+		put := map[string][]string{}
+		for i, key := range []string{"a", "b", "c", "d"} {
+			put[key] = bodies(1000*i, 1000*i+60)
+			f.Put(t, m, key, put[key]...)
+		}
+		h.create(m)
+		time.Sleep(9 * time.Second)
+		if most := h.together(); most != 1 {
+			t.Errorf("%d batches at first", most)
+		}
+		h.wantOnce(put)
+		if most := h.together(); most != 4 {
+			t.Errorf("%d batches at one time, want one for each of 4 shards", most)
 		}
 	})
 }

@@ -13,14 +13,32 @@ import (
 // shard, go through one lane, which has one batch in flight: so their order is kept.
 type lanes struct {
 	s    *session
-	all  []*lane
 	work sync.WaitGroup
+
+	mu  sync.Mutex
+	all []*lane // only grows
+}
+
+// now are the lanes that there are at this moment.
+func (l *lanes) now() []*lane {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
 }
 
 // newLanes makes n lanes, of one shard or, with sh nil, of all.
 func newLanes(s *session, n int, sh *shard) *lanes {
 	l := &lanes{s: s}
-	for i := range n {
+	l.grow(n, sh)
+	return l
+}
+
+// grow makes as many lanes as are missing.
+func (l *lanes) grow(n int, sh *shard) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.s
+	for i := len(l.all); i < n; i++ {
 		ln := &lane{s: s, sh: sh, index: i, batcher: eventsource.NewBatcher(s.src.Envelope, s.limits()), wake: make(chan struct{}, 1), held: map[*shard]int{}, of: map[*eventsource.Record]*shard{}}
 		ln.room = sync.NewCond(&ln.mu)
 		if sh != nil {
@@ -35,34 +53,61 @@ func newLanes(s *session, n int, sh *shard) *lanes {
 			ln.run()
 		}()
 	}
-	return l
+}
+
+// seat is the lane of a shard that shares lanes with others. Where there are more lanes than before, it may be another
+// one: as soon as the last has nothing of the shard any more, so that its order is kept. Called by the shard's goroutine.
+func (l *lanes) seat(sh *shard) *lane {
+	all := l.now()
+	want := all[sh.number%len(all)]
+	if sh.lane != nil && sh.lane != want {
+		sh.lane.drained(sh)
+	}
+	sh.lane = want
+	return want
+}
+
+// drained waits until a lane has nothing of a shard any more, or until that stops.
+func (ln *lane) drained(sh *shard) {
+	undo := context.AfterFunc(sh.ctx, func() {
+		ln.mu.Lock()
+		ln.room.Broadcast()
+		ln.mu.Unlock()
+	})
+	defer undo()
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	for ln.held[sh] > 0 && sh.ctx.Err() == nil {
+		ln.room.Wait()
+	}
 }
 
 // put gives records of a shard to their lanes, and waits where a lane has many of that shard.
 func (l *lanes) put(sh *shard, records []*eventsource.Record) {
-	if len(l.all) == 1 || !sh.own {
-		l.all[0].put(sh, records)
+	if !sh.own {
+		l.seat(sh).put(sh, records)
 		return
 	}
-	parts := make([][]*eventsource.Record, len(l.all))
+	all := l.now()
+	parts := make([][]*eventsource.Record, len(all))
 	for _, r := range records {
 		i := laneOf(r, len(parts))
 		parts[i] = append(parts[i], r)
 	}
 	for i, part := range parts {
 		if len(part) > 0 {
-			l.all[i].put(sh, part)
+			all[i].put(sh, part)
 		}
 	}
 }
 
 // leave takes a shard that has stopped out of the lanes: what no invoke has in flight is forgotten, the rest is waited for.
 func (l *lanes) leave(sh *shard) {
-	for _, ln := range l.all {
+	for _, ln := range l.now() {
 		ln.leave(sh)
 	}
 	if sh.own {
-		for _, ln := range l.all {
+		for _, ln := range l.now() {
 			ln.close()
 		}
 		l.work.Wait()
@@ -71,7 +116,7 @@ func (l *lanes) leave(sh *shard) {
 
 // wait ends lanes that several shards share; all shards have left.
 func (l *lanes) wait() {
-	for _, ln := range l.all {
+	for _, ln := range l.now() {
 		ln.close()
 	}
 	l.work.Wait()

@@ -69,6 +69,11 @@ func (o *owner) ask(ctx context.Context, asked func(eventsource.State) eventsour
 	case a := <-back:
 		return a.m, a.err
 	case <-o.gone:
+	}
+	select {
+	case a := <-back: // a mapping that is deleted may be gone at once
+		return a.m, a.err
+	default:
 		return nil, ErrNotFound
 	}
 }

@@ -14,12 +14,14 @@ import (
 // shard is one shard that is being read. Its goroutine reads; lanes have its records run and say what is done with.
 type shard struct {
 	*session
-	id    string
-	ctx   context.Context // ends with the session, with the lease, or when the shard is somebody else's
-	stop  context.CancelCauseFunc
-	lease eventsource.Lease // nil: the source assigns
-	lanes *lanes
-	own   bool // lanes are this shard's alone
+	id     string
+	ctx    context.Context // ends with the session, with the lease, or when the shard is somebody else's
+	stop   context.CancelCauseFunc
+	lease  eventsource.Lease // nil: the source assigns
+	lanes  *lanes
+	own    bool  // lanes are this shard's alone
+	number int   // chooses among lanes that are shared
+	lane   *lane // of them; nil: none yet
 
 	reader  eventsource.Reader
 	tracker tracker
@@ -75,6 +77,18 @@ func (sh *shard) replace(reader eventsource.Reader) {
 	if old != nil {
 		old.Close()
 	}
+}
+
+// lag is how many records wait behind those that were read; -1: nobody knows.
+func (sh *shard) lag() int64 {
+	if !sh.saving.TryLock() { // being stored: next time
+		return -1
+	}
+	defer sh.saving.Unlock()
+	if sh.reader == nil {
+		return -1
+	}
+	return sh.reader.Lag()
 }
 
 // watch stops the shard when a channel is closed.

@@ -14,19 +14,20 @@ import (
 // forgets them.
 type streamReaders struct {
 	*session
-	shards map[string]*shard // being read
-	marks  map[string]eventsource.Checkpoint
-	known  bool // there were checkpoints, or the first ones are stored: shards that come later are read from their beginning
-	held   bool // another server reads what this one would read
-	ended  chan *shard
-	lanes  *lanes // of a source that mixes shards; nil: each shard has its own
+	shards  map[string]*shard // being read
+	marks   map[string]eventsource.Checkpoint
+	known   bool // there were checkpoints, or the first ones are stored: shards that come later are read from their beginning
+	started int  // shards, ever
+	held    bool // another server reads what this one would read
+	ended   chan *shard
+	lanes   *lanes // of a source that mixes shards; nil: each shard has its own
 }
 
 // readStream reads all shards until the session ends, and until all batches are settled.
 func (s *session) readStream() {
 	r := &streamReaders{session: s, shards: map[string]*shard{}, ended: make(chan *shard)}
 	if s.traits.Mixes {
-		r.lanes = newLanes(s, 1, nil)
+		r.lanes = newLanes(s, s.leastLanes(), nil)
 		defer r.lanes.wait()
 	}
 	defer r.stopAll()
@@ -57,6 +58,11 @@ func (r *streamReaders) load() (err error) {
 func (r *streamReaders) follow() {
 	tick := time.NewTicker(r.s.o.List)
 	defer tick.Stop()
+	scale := time.NewTicker(scaleEvery)
+	defer scale.Stop()
+	if r.lanes == nil {
+		scale.Stop()
+	}
 	for failures := 0; ; {
 		if err := r.look(); err != nil {
 			failures++
@@ -79,9 +85,43 @@ func (r *streamReaders) follow() {
 		case <-held:
 		case <-r.src.Stream.Changed():
 		case <-tick.C:
+		case <-scale.C:
+			r.scale()
 		case sh := <-r.ended:
 			r.forget(sh)
 		}
+	}
+}
+
+// scaleEvery is how often is looked whether a source that mixes shards needs more lanes. AWS looks once a minute.
+const scaleEvery = 10 * time.Second
+
+const mostPollers = 200 // in provisioned mode, where MaximumPollers is not given. Source: section 6.3
+
+// leastLanes is how many lanes there are at first: one, and in provisioned mode MinimumPollers.
+func (s *session) leastLanes() int {
+	if p := s.m.Options.Pollers; p != nil {
+		return max(p.Min, 1)
+	}
+	return 1
+}
+
+// scale makes twice as many lanes where more than a batch of records waits in the source, at most one for each shard.
+func (r *streamReaders) scale() {
+	most := len(r.shards)
+	if p := r.m.Options.Pollers; p != nil {
+		limit := p.Max
+		if limit == 0 {
+			limit = max(mostPollers, p.Min)
+		}
+		most = min(most, limit)
+	}
+	var behind int64
+	for _, sh := range r.shards {
+		behind += max(sh.lag(), 0)
+	}
+	if n := len(r.lanes.now()); n < most && behind > int64(r.limits().Count) {
+		r.lanes.grow(min(2*n, most), nil)
 	}
 }
 
@@ -209,6 +249,8 @@ func (r *streamReaders) startAll(turn []eventsource.Shard) error {
 // start reads a shard.
 func (r *streamReaders) start(id string, lease eventsource.Lease, mark eventsource.Checkpoint) {
 	sh := &shard{session: r.session, id: id, lease: lease, mark: mark, stored: mark}
+	r.started++
+	sh.number = r.started
 	sh.tracker.init()
 	sh.ctx, sh.stop = context.WithCancelCause(r.ctx)
 	sh.lanes = r.lanes

@@ -146,7 +146,7 @@ func (ln *lane) closeWindow(early bool) {
 
 // flush has the window of each lane closed, when a shard has ended and all of it is done with.
 func (l *lanes) flush(sh *shard) {
-	for _, ln := range l.all {
+	for _, ln := range l.now() {
 		ln.mu.Lock()
 		ln.flushing = true
 		ln.poke()
