@@ -256,3 +256,22 @@ func TestDamagedSessionKey(t *testing.T) {
 		}
 	}
 }
+
+// No text but one that this folder's key has signed is a token.
+func FuzzToken(f *testing.F) {
+	s, err := Open(Options{Dir: f.TempDir(), Account: "000000000000", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := s.Issue(Session{Root: true, Life: time.Hour})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good.AccessKeyID, good.SessionToken)
+	f.Add("ASIA", tokenForm+"e30.AA")
+	f.Fuzz(func(t *testing.T, id, token string) {
+		if _, who, err := s.Find(id, token); err == nil && (id != good.AccessKeyID || token != good.SessionToken || !who.Everything) {
+			t.Fatalf("%q %q is %+v", id, token, who)
+		}
+	})
+}
