@@ -150,6 +150,7 @@ func TestSessions(t *testing.T) {
 		"no token":            func() error { _, _, err := s.Find(cred.AccessKeyID, ""); return err },
 		"claims of one's own": func() error { _, _, err := s.Find(cred.AccessKeyID, form+"."+root+"."+sum); return err },
 		"no signature":        func() error { _, _, err := s.Find(cred.AccessKeyID, form+"."+body+"."); return err },
+		"a line end more":     func() error { _, _, err := s.Find(cred.AccessKeyID, cred.SessionToken+"\n"); return err },
 		"half a token":        func() error { _, _, err := s.Find(cred.AccessKeyID, cred.SessionToken[:40]); return err },
 	} {
 		if err := find(); !errors.Is(err, ErrUnknown) {
