@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -89,6 +90,19 @@ func residentMiB(t *testing.T, pid int) int {
 	return kib >> 10
 }
 
+// cpuOf is the processor time that a process has used. The kernel counts it in hundredths of a second.
+func cpuOf(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the first is field 3 of proc(5)
+	user, _ := strconv.Atoi(f[11])                                 //nolint:errcheck // the kernel's
+	system, _ := strconv.Atoi(f[12])                               //nolint:errcheck // likewise
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // A server with many functions is there soon after its start, knows all of them, and lists them in pages. The figures are
 // told, not judged: a busy machine decides about them. (THAW_TEST_FUNCTIONS is how many functions there are; make bench
 // takes 1,000.)
@@ -112,7 +126,7 @@ func TestManyFunctions(t *testing.T) {
 
 	began := time.Now()
 	c := startChild(t, "process", dir)
-	ready := time.Since(began)
+	ready, used := time.Since(began), cpuOf(t, c.PID())
 	idle := residentMiB(t, c.PID())
 	slowest := map[string]time.Duration{}
 	page := func(what string, next *string, list func(marker *string) (*string, error)) {
@@ -180,5 +194,5 @@ func TestManyFunctions(t *testing.T) {
 	if err != nil || string(out.Payload) != `"one of many"` || *out.ExecutedVersion != "5" {
 		t.Errorf("invoke: %+v, %v", out, err)
 	}
-	t.Logf("%d functions with %d versions and %d aliases each: ready after %v, %d MiB; slowest pages %v", n, manyVersions, manyAliases, ready.Round(time.Millisecond), idle, slowest)
+	t.Logf("%d functions with %d versions and %d aliases each: ready after %v (%v of a core), %d MiB; slowest pages %v", n, manyVersions, manyAliases, ready.Round(time.Millisecond), used, idle, slowest)
 }
