@@ -23,6 +23,7 @@ type Driver interface {
 // Facts are of the function of a mapping.
 type Facts struct {
 	Timeout time.Duration
+	Role    string // ARN of its role
 }
 
 // Source is the open source of one mapping: Queue or Stream, never both.

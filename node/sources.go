@@ -10,7 +10,9 @@ import (
 	"thaw/async"
 	"thaw/destination"
 	"thaw/eventsource"
+	"thaw/eventsource/dynamodb"
 	"thaw/eventsource/kafka"
+	"thaw/eventsource/kinesis"
 	"thaw/eventsource/mongodb"
 	"thaw/eventsource/poller"
 	"thaw/eventsource/rabbitmq"
@@ -28,6 +30,8 @@ func (n *Node) drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driv
 	kafkas := kafka.New(shared.Secrets, shared.Endpoints, awsconfig.Load)
 	return map[eventsource.Kind]eventsource.Driver{
 		eventsource.SQS:              queues,
+		eventsource.Kinesis:          kinesis.New(),
+		eventsource.DynamoDB:         dynamodb.New(),
 		eventsource.MSK:              kafkas,
 		eventsource.SelfManagedKafka: kafkas,
 		eventsource.RabbitMQ:         rabbitmq.New(shared.Secrets, shared.Endpoints),

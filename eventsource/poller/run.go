@@ -100,7 +100,7 @@ func (s *Service) facts(m *eventsource.Mapping) (f eventsource.Facts) {
 		q = function.Latest
 	}
 	if v := e.Route(q, 0); v != nil {
-		f.Timeout = time.Duration(v.Config.TimeoutSeconds) * time.Second
+		f.Timeout, f.Role = time.Duration(v.Config.TimeoutSeconds)*time.Second, v.Config.Role
 	}
 	return f
 }

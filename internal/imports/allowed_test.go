@@ -37,6 +37,9 @@ var allowed = map[string]row{
 
 	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
 	"eventsource/poller":   {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
+	"eventsource/shards":   {"eventsource", "one shard that is asked by iterators, whatever the service"},
+	"eventsource/kinesis":  {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/dynamodb": {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/kafka":    {"eventsource eventsource/secret schemaregistry", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/rabbitmq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/mongodb":  {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
@@ -143,7 +146,7 @@ var outside = []struct{ path, may, why string }{
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/kafka eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/dynamodb eventsource/kafka eventsource/kinesis eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"go.opentelemetry.io/", "trace/otlp", "exactly one package knows OpenTelemetry"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},
