@@ -1,7 +1,6 @@
 package api
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -354,14 +353,6 @@ func shownAccess(all []eventsource.Access) (out []sourceAccess) {
 		out = append(out, sourceAccess{some(a.Type), some(a.URI)})
 	}
 	return out
-}
-
-// mappingTags are the tags of a mapping as they are shown.
-func mappingTags(m *eventsource.Mapping) map[string]string {
-	if m.Tags == nil {
-		return map[string]string{}
-	}
-	return maps.Clone(m.Tags)
 }
 
 // mappingID is the last part of a mapping's ARN.

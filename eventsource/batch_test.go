@@ -91,6 +91,11 @@ func TestScale(t *testing.T) {
 	if s.Pollers() != 305 {
 		t.Errorf("%d pollers after a minute, want 305", s.Pollers())
 	}
+	at = at.Add(time.Second)
+	s.Refused(at)
+	if s.Found(at) {
+		t.Error("more pollers for a function that was throttled this moment")
+	}
 	for range 600 {
 		at = at.Add(time.Second)
 		grow(at)

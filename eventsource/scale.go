@@ -72,6 +72,9 @@ func (s *Scale) Found(now time.Time) bool {
 	return s.pollers < int(s.allowed)
 }
 
+// Refused says that a function could not be run: there are enough pollers.
+func (s *Scale) Refused(now time.Time) { s.allowed, s.at = float64(max(s.pollers, s.least)), now }
+
 // Idle says that a poller has found nothing, and whether it leaves.
 func (s *Scale) Idle(now time.Time) bool {
 	if s.pollers <= s.least {

@@ -135,7 +135,7 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.Release(t.Context())
-	if one, err = a.Take(t.Context(), "m", "shard"); err != nil {
+	if _, err = a.Take(t.Context(), "m", "shard"); err != nil {
 		t.Fatal(err)
 	}
 	a.stop() // as by a death: nothing of it is given back

@@ -136,7 +136,7 @@ func (o *owner) move(n news) {
 	case eventsource.Opened:
 		o.recovered(&m)
 	case eventsource.FunctionGone:
-		m.Result = o.problem(&m, "PROBLEM: Function does not exist")
+		m.Result = "PROBLEM: Function does not exist"
 	case eventsource.SourceFailed:
 		o.failed(&m, n.err)
 	}
@@ -287,11 +287,8 @@ func (o *owner) failed(m *eventsource.Mapping, err error) {
 			m.Reason = p.Code
 		}
 	}
-	m.Result = o.problem(m, text)
+	m.Result = text
 }
-
-// problem is a text where the kind has a place for it.
-func (o *owner) problem(m *eventsource.Mapping, text string) string { return text }
 
 // result says how the last batch ended.
 func (o *owner) result(text string) {

@@ -175,6 +175,11 @@ func (q *queuePollers) process(all []*eventsource.Record) (failed []*eventsource
 			q.release(b.Records)
 			return failed
 		}
+		if a.outcome.Ending == eventsource.Refused {
+			q.mu.Lock()
+			q.scale.Refused(time.Now())
+			q.mu.Unlock()
+		}
 		v := eventsource.Judge(b, a.outcome, q.policy, time.Now())
 		q.tellResult(a, len(b.Records), &v)
 		if len(v.Done) > 0 {

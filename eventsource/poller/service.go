@@ -57,12 +57,11 @@ type Options struct {
 
 // Service runs all mappings of this server.
 type Service struct {
-	o      Options
-	hard   context.Context // of invokes and of what follows from them; ends when Close has given up
-	kill   context.CancelFunc
-	resume chan struct{}
-	work   sync.WaitGroup
-	left   chan struct{} // closed when Close begins
+	o    Options
+	hard context.Context // of invokes and of what follows from them; ends when Close has given up
+	kill context.CancelFunc
+	work sync.WaitGroup
+	left chan struct{} // closed when Close begins
 
 	creating sync.Mutex
 
