@@ -78,7 +78,7 @@ func TestResourcePolicies(t *testing.T) {
 		t.Error("it decides otherwise than it says")
 	}
 	w.reopen()
-	name, arn = aws.String("orders"), aws.String(ordersARN)
+	name = aws.String("orders")
 	if err := add("later"); err != nil {
 		t.Fatal(err)
 	}

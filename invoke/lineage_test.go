@@ -14,8 +14,9 @@ import (
 func TestContinue(t *testing.T) {
 	const root = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 	first, runs := invoke.Continue("", arn)
-	own, ok := strings.CutPrefix(first, "Lineage=1:")
-	if own, ok = strings.CutSuffix(own, ":0"); !ok || len(own) != 8 || runs != 0 {
+	own, begins := strings.CutPrefix(first, "Lineage=1:")
+	own, ends := strings.CutSuffix(own, ":0")
+	if !begins || !ends || len(own) != 8 || runs != 0 {
 		t.Fatalf("nobody's header became %q, %d", first, runs)
 	}
 	for name, c := range map[string]struct {

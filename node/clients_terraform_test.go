@@ -19,14 +19,12 @@ func terraformIn(t *testing.T, dir string, env []string) tool {
 	}
 	// A provider makes much garbage in its first second, and ends soon after.
 	p := tool{t: t, dir: dir, path: path, env: append(env, "GOGC=1000", "TF_IN_AUTOMATION=1")}
-	for _, plugins := range pluginFolders() {
-		if _, words, err := p.try("init", "-no-color", "-input=false", "-plugin-dir="+plugins); err != nil {
-			t.Fatalf("init with the plugins of %s: %v\n%s", plugins, err, words)
-		}
-		return p
+	folders := pluginFolders()
+	if len(folders) == 0 {
+		t.Skipf("version %s of AWS's provider is in none of the usual folders; THAW_TEST_TF_PLUGINS names another", providerVersion)
 	}
-	if _, words, err := p.try("init", "-no-color", "-input=false"); err != nil {
-		t.Skipf("version %s of AWS's provider is in none of the usual folders (THAW_TEST_TF_PLUGINS names another), and cannot be fetched: %s", providerVersion, words)
+	if _, words, err := p.try("init", "-no-color", "-input=false", "-plugin-dir="+folders[0]); err != nil {
+		t.Fatalf("init with the plugins of %s: %v\n%s", folders[0], err, words)
 	}
 	return p
 }

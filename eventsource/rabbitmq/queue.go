@@ -18,7 +18,6 @@ type queue struct {
 	ch         *amqp.Channel
 	deliveries <-chan amqp.Delivery
 	group      string // the member of the event: QUEUE::VHOST
-	arn        string
 
 	mu       sync.Mutex
 	failures int // in a row, without a message that was acknowledged

@@ -17,7 +17,10 @@ func newCredential(user, password string) (*credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: "thaw tests, salt", Iters: 4096})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "thaw tests, salt", Iters: 4096})
+	if err != nil {
+		return nil, err
+	}
 	server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) {
 		if name != user {
 			return scram.StoredCredentials{}, errNoUser
