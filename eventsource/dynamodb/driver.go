@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,25 +22,16 @@ import (
 
 // Driver implements eventsource.Driver.
 type Driver struct {
-	mu      sync.Mutex
-	clients map[string]*dynamodbstreams.Client // by region
+	clients awsconfig.Clients[*dynamodbstreams.Client]
 }
 
 // New makes a Driver.
-func New() *Driver { return &Driver{clients: map[string]*dynamodbstreams.Client{}} }
+func New() *Driver { return &Driver{} }
 
 func (d *Driver) in(ctx context.Context, region string) (*dynamodbstreams.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.clients[region]; c != nil {
-		return c, nil
-	}
-	cfg, err := awsconfig.Load(ctx, region)
-	if err != nil {
-		return nil, err
-	}
-	d.clients[region] = dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) { o.RetryMaxAttempts = 2 })
-	return d.clients[region], nil
+	return d.clients.In(ctx, region, func(cfg aws.Config) *dynamodbstreams.Client {
+		return dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) { o.RetryMaxAttempts = 2 })
+	})
 }
 
 // Check implements eventsource.Driver.

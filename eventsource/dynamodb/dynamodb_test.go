@@ -37,7 +37,7 @@ func start(t testing.TB) *service {
 	endpoint := eventsourcetest.Moto(t)
 	who := credentials.NewStaticCredentialsProvider("k", "s", "")
 	s := &service{driver: New(), tables: dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who})}
-	s.driver.clients["eu-west-1"] = dynamodbstreams.New(dynamodbstreams.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who})
+	s.driver.clients.Put("eu-west-1", dynamodbstreams.New(dynamodbstreams.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who}))
 	return s
 }
 
@@ -84,17 +84,7 @@ func (s *service) read(t testing.TB, arn string, from eventsource.Start, n int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var all []*eventsource.Record
-	for len(all) < n {
-		some, err := r.Next(ctx, n-len(all))
-		if err != nil {
-			t.Fatalf("after %d records: %v", len(all), err)
-		}
-		all = append(all, some...)
-	}
-	return src, all
+	return src, eventsourcetest.Next(t, r, n)
 }
 
 // S-076: the event, with all four views.

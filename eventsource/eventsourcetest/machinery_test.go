@@ -274,3 +274,53 @@ func TestLanesGrowWithTheLag(t *testing.T) {
 		}
 	})
 }
+
+// S-090: a Kafka mapping without a bound of retries, but with a destination, gives up after ten.
+func TestKafkaGivesUpForADestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := memoryFixture(eventsource.SelfManagedKafka)
+		h := newHarness(t, f)
+		attempts := 0
+		h.handle(func([]Seen) (string, bool, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			attempts++
+			return `{"errorMessage":"always"}`, true, nil
+		})
+		m := h.mapping(func(m *eventsource.Mapping) { m.Options.OnFailure = "arn:aws:sqs:eu-west-1:123456789012:failed" })
+		f.Put(t, m, "a", body(1))
+		h.create(m)
+		Until(t, "the destination is told", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.told) == 1 })
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if attempts != 11 || h.told[0].Condition != eventsource.RetryAttemptsExhausted || h.told[0].Attempts != 11 {
+			t.Errorf("%d attempts, told %s after %d", attempts, h.told[0].Condition, h.told[0].Attempts)
+		}
+	})
+}
+
+// S-093, S-101: a record that fits into no event reaches no function. Kafka's destination is told; without a condition for
+// it, it is dropped and counted. Those behind it are seen.
+func TestOversizedRecords(t *testing.T) {
+	for kind, condition := range map[eventsource.Kind]string{
+		eventsource.SelfManagedKafka: eventsource.MaximumPayloadSizeExceeded,
+		eventsource.DocumentDB:       "",
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := memoryFixture(kind)
+				h := newHarness(t, f)
+				m := h.mapping(func(m *eventsource.Mapping) { m.Options.OnFailure = "arn:aws:sqs:eu-west-1:123456789012:failed" })
+				f.Put(t, m, "a", body(1), `{"n":2,"x":"`+strings.Repeat("x", 6<<20)+`"}`, body(3))
+				h.create(m)
+				h.wantAll(map[string][]string{"a": {body(1), body(3)}})
+				Until(t, "it is counted", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.counts["dropped"] == 1 })
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if got := len(h.told); (condition != "") != (got == 1) || got == 1 && h.told[0].Condition != condition {
+					t.Errorf("the destination was told of %d failures: %+v", got, h.told)
+				}
+			})
+		})
+	}
+}

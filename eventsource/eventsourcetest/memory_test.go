@@ -59,6 +59,7 @@ func memoryFixture(kind eventsource.Kind) Fixture {
 
 func TestQueueConformance(t *testing.T) { Run(t, memoryFixture(eventsource.SQS)) }
 
+// S-068, S-070: a killed server goes on behind the checkpoint, and an enabled mapping behind what was seen.
 func TestStreamConformance(t *testing.T) { Run(t, memoryFixture(eventsource.Kinesis)) }
 
 func TestAssignedConformance(t *testing.T) { Run(t, memoryFixture(eventsource.SelfManagedKafka)) }

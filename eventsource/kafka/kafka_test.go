@@ -24,20 +24,10 @@ import (
 	"thaw/eventsource/kafka"
 )
 
+// noSecrets are for mappings that log in nowhere.
+var noSecrets = eventsourcetest.NewSecrets(nil)
+
 const arn = "arn:aws:kafka:eu-north-1:123456789012:cluster/c/1"
-
-type endpoints map[string]string
-
-func (e endpoints) Endpoint(arn string) (string, bool) { u, ok := e[arn]; return u, ok }
-
-type secrets map[string]string
-
-func (s secrets) Secret(_ context.Context, uri string) ([]byte, error) {
-	if text, ok := s[uri]; ok {
-		return []byte(text), nil
-	}
-	return nil, &eventsource.ProblemError{Text: "The secret " + uri + " is not there."}
-}
 
 func load(context.Context, string) (aws.Config, error) {
 	return aws.Config{Region: "eu-north-1", Credentials: credentials.NewStaticCredentialsProvider("AKIA", "secret", "")}, nil
@@ -103,21 +93,6 @@ func read(t *testing.T, src *eventsource.Source, shard string) eventsource.Reade
 	return r
 }
 
-func next(t *testing.T, r eventsource.Reader, n int) []*eventsource.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var all []*eventsource.Record
-	for len(all) < n {
-		some, err := r.Next(ctx, n-len(all))
-		if err != nil {
-			t.Fatalf("after %d records: %v", len(all), err)
-		}
-		all = append(all, some...)
-	}
-	return all
-}
-
 func put(t testing.TB, k *kgo.Client, all ...*kgo.Record) {
 	t.Helper()
 	if err := k.ProduceSync(t.Context(), all...).FirstErr(); err != nil {
@@ -134,10 +109,10 @@ func TestEvent(t *testing.T) {
 		&kgo.Record{Topic: "orders", Partition: 1, Key: []byte("k1"), Value: []byte(`{"a":1}`), Timestamp: time.UnixMilli(1763629000123),
 			Headers: []kgo.RecordHeader{{Key: "traceparent", Value: []byte("00-\x80")}}},
 		&kgo.Record{Topic: "orders", Partition: 1, Timestamp: time.UnixMilli(1763629000124)})
-	d := kafka.New(secrets{}, endpoints{arn: "kafka://" + strings.Join(c.ListenAddrs(), ",")}, load)
+	d := kafka.New(noSecrets, eventsourcetest.Endpoints{arn: "kafka://" + strings.Join(c.ListenAddrs(), ",")}, load)
 	own := open(t, d, selfManaged(c, "orders"))
 	shards(t, own, 3)
-	all := next(t, read(t, own, "orders-1"), 2)
+	all := eventsourcetest.Next(t, read(t, own, "orders-1"), 2)
 	for i, want := range []string{
 		`{"topic":"orders","partition":1,"offset":0,"timestamp":1763629000123,"timestampType":"CREATE_TIME","key":"azE=","value":"eyJhIjoxfQ==","headers":[{"traceparent":[48,48,45,-128]}]}`,
 		`{"topic":"orders","partition":1,"offset":1,"timestamp":1763629000124,"timestampType":"CREATE_TIME","headers":[]}`,
@@ -180,7 +155,7 @@ func TestWhereReadingBegins(t *testing.T) {
 	for i := range 4 {
 		put(t, k, &kgo.Record{Topic: "lost", Value: []byte{byte('0' + i)}, Timestamp: at.Add(time.Duration(i) * time.Minute)})
 	}
-	d := kafka.New(secrets{}, nil, load)
+	d := kafka.New(noSecrets, nil, load)
 	for name, one := range map[string]struct {
 		change func(*eventsource.Mapping)
 		first  string
@@ -196,7 +171,7 @@ func TestWhereReadingBegins(t *testing.T) {
 		src := open(t, d, m)
 		shards(t, src, 1)
 		r := read(t, src, "lost-0")
-		first := next(t, r, 1)[0]
+		first := eventsourcetest.Next(t, r, 1)[0]
 		if !strings.Contains(string(first.Event), one.first) {
 			t.Errorf("%s: %s, want %s", name, first.Event, one.first)
 		}
@@ -211,7 +186,7 @@ func TestWhereReadingBegins(t *testing.T) {
 		}
 		again := open(t, d, m)
 		shards(t, again, 1)
-		if got := string(next(t, read(t, again, "lost-0"), 1)[0].Event); !strings.Contains(got, `"offset":1`) {
+		if got := string(eventsourcetest.Next(t, read(t, again, "lost-0"), 1)[0].Event); !strings.Contains(got, `"offset":1`) {
 			t.Errorf("behind what was committed is %s", got)
 		}
 	}
@@ -221,7 +196,7 @@ func TestWhereReadingBegins(t *testing.T) {
 func TestRebalance(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
-	d := kafka.New(secrets{}, nil, load)
+	d := kafka.New(noSecrets, nil, load)
 	m := selfManaged(c, "orders")
 	first := open(t, d, m)
 	readers := map[string]eventsource.Reader{}
@@ -258,7 +233,7 @@ func TestLogins(t *testing.T) {
 	pair, root := eventsourcetest.Certificate(t)
 	c := cluster(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "p"), kfake.Superuser("SCRAM-SHA-512", "admin", "p"), kfake.Superuser("SCRAM-SHA-256", "admin", "p"),
 		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}}))
-	known := secrets{"login": `{"username":"admin","password":"p"}`, "wrong": `{"username":"admin","password":"x"}`, "ca": certificateJSON(t, root), "nonsense": `{"certificate":"x"}`, "text": `x`}
+	known := eventsourcetest.NewSecrets(map[string]string{"login": `{"username":"admin","password":"p"}`, "wrong": `{"username":"admin","password":"x"}`, "ca": certificateJSON(t, root), "nonsense": `{"certificate":"x"}`, "text": `x`})
 	d := kafka.New(known, nil, load)
 	for name, one := range map[string]struct {
 		typ, login, ca, code, text string
@@ -307,7 +282,7 @@ func certificateJSON(t *testing.T, root string) string {
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
-	d := kafka.New(secrets{}, endpoints{"arn:a": "http://x:1"}, load)
+	d := kafka.New(noSecrets, eventsourcetest.Endpoints{"arn:a": "http://x:1"}, load)
 	gone := selfManaged(c, "orders")
 	gone.Source.Brokers = []string{"127.0.0.1:1"}
 	nowhere, scheme, queue := selfManaged(c, "orders"), selfManaged(c, "orders"), selfManaged(c, "orders")
@@ -337,7 +312,7 @@ func TestTopicAsDestination(t *testing.T) {
 	put(t, k, &kgo.Record{Topic: "orders", Key: []byte("k"), Value: []byte("v")})
 	m := selfManaged(c, "orders")
 	m.Options.OnFailure = "kafka://lost"
-	src := open(t, kafka.New(secrets{}, nil, load), m)
+	src := open(t, kafka.New(noSecrets, nil, load), m)
 	var all []*eventsource.Record
 	for _, s := range shards(t, src, 3) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -387,7 +362,7 @@ func TestSchemas(t *testing.T) {
 	for _, source := range []bool{false, true} {
 		m := selfManaged(c, "lost")
 		m.Source.Schema = &eventsource.Schema{URI: registry.URL(), Attributes: []string{"VALUE"}, Source: source}
-		src := open(t, kafka.New(secrets{}, nil, load), m)
+		src := open(t, kafka.New(noSecrets, nil, load), m)
 		shards(t, src, 1)
 		r := read(t, src, "lost-0")
 		if !source {
@@ -402,7 +377,7 @@ func TestSchemas(t *testing.T) {
 			}
 			registry.ClearInterceptors()
 		}
-		all := next(t, r, 3)
+		all := eventsourcetest.Next(t, r, 3)
 		want := `"value":"eyJuIjo1fQ=="` // {"n":5}
 		if source {
 			want = `"value":"Cg=="`
@@ -421,7 +396,7 @@ func fixture(t *testing.T, c *kfake.Cluster) eventsourcetest.Fixture {
 	t.Helper()
 	k := client(t, c, kgo.AllowAutoTopicCreation())
 	return eventsourcetest.Fixture{
-		Driver: kafka.New(secrets{}, nil, load),
+		Driver: kafka.New(noSecrets, nil, load),
 		New: func(t testing.TB) *eventsource.Mapping {
 			topic := "t" + uuid.NewString()
 			createTopic(t, k, topic, 2)

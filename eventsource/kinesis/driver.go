@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,25 +23,16 @@ import (
 
 // Driver implements eventsource.Driver.
 type Driver struct {
-	mu      sync.Mutex
-	clients map[string]*kinesis.Client // by region
+	clients awsconfig.Clients[*kinesis.Client]
 }
 
 // New makes a Driver.
-func New() *Driver { return &Driver{clients: map[string]*kinesis.Client{}} }
+func New() *Driver { return &Driver{} }
 
 func (d *Driver) in(ctx context.Context, region string) (*kinesis.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.clients[region]; c != nil {
-		return c, nil
-	}
-	cfg, err := awsconfig.Load(ctx, region)
-	if err != nil {
-		return nil, err
-	}
-	d.clients[region] = kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.RetryMaxAttempts = 2 })
-	return d.clients[region], nil
+	return d.clients.In(ctx, region, func(cfg aws.Config) *kinesis.Client {
+		return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.RetryMaxAttempts = 2 })
+	})
 }
 
 // isConsumer says whether the source is a consumer of its own throughput (enhanced fan-out).

@@ -35,7 +35,7 @@ func start(t testing.TB) *service {
 	s := &service{driver: New(), client: kinesis.New(kinesis.Options{
 		BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
 	})}
-	s.driver.clients["eu-west-1"] = s.client
+	s.driver.clients.Put("eu-west-1", s.client)
 	return s
 }
 
@@ -80,21 +80,6 @@ func (s *service) open(t testing.TB, arn string) *eventsource.Source {
 	return src
 }
 
-func next(t testing.TB, r eventsource.Reader, n int) []*eventsource.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var all []*eventsource.Record
-	for len(all) < n {
-		some, err := r.Next(ctx, n-len(all))
-		if err != nil {
-			t.Fatalf("after %d records: %v", len(all), err)
-		}
-		all = append(all, some...)
-	}
-	return all
-}
-
 // S-051: the event; S-057: what a failure record tells of a batch.
 func TestEvent(t *testing.T) {
 	t.Parallel()
@@ -110,7 +95,7 @@ func TestEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := next(t, r, 2)
+	all := eventsourcetest.Next(t, r, 2)
 	first := all[0]
 	want := `{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":"pk","sequenceNumber":"` + first.Position + `","data":"aGVsbG8=","approximateArrivalTimestamp":` +
 		seconds(first.Arrived).String() + `},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"` + list[0].ID + ":" + first.Position +
@@ -162,7 +147,7 @@ func TestBeginningsAndSplits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := next(t, r, 1)[0].Filtered().Data[0].Bytes; string(got) != c.first {
+		if got := eventsourcetest.Next(t, r, 1)[0].Filtered().Data[0].Bytes; string(got) != c.first {
 			t.Errorf("%v begins with %s, want %s", c.from, got, c.first)
 		}
 	}

@@ -18,7 +18,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	s := start(t, mongotest.Options{})
 	eventsourcetest.Run(t, eventsourcetest.Fixture{
-		Driver:  mongodb.New(&secrets{}, endpoints{arn: s.URI()}),
+		Driver:  mongodb.New(eventsourcetest.NewSecrets(nil), eventsourcetest.Endpoints{arn: s.URI()}),
 		New:     func(testing.TB) *eventsource.Mapping { return mapping("c" + uuid.NewString()) },
 		Pattern: `{"event":{"fullDocument":{"pass":[true]}}}`,
 		Put: func(t testing.TB, m *eventsource.Mapping, _ string, bodies ...string) {

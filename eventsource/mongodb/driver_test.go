@@ -23,21 +23,6 @@ import (
 
 const arn = "arn:aws:rds:eu-north-1:123456789012:cluster:shop"
 
-type endpoints map[string]string
-
-func (e endpoints) Endpoint(arn string) (string, bool) { u, ok := e[arn]; return u, ok }
-
-// secrets are by name. What is asked for is what there is at that moment.
-type secrets struct{ sync.Map }
-
-func (s *secrets) Secret(_ context.Context, uri string) ([]byte, error) {
-	v, ok := s.Load(uri)
-	if !ok {
-		return nil, &eventsource.ProblemError{Text: "The secret " + uri + " is not there."}
-	}
-	return []byte(v.(string)), nil
-}
-
 // clock is the server's: cluster times count in seconds, and tests do not wait for one.
 type clock struct {
 	mu sync.Mutex
@@ -72,7 +57,7 @@ func mapping(collection string) *eventsource.Mapping {
 
 func open(t *testing.T, s *mongotest.Server, m *eventsource.Mapping, from eventsource.Start) (*eventsource.Source, eventsource.Reader) {
 	t.Helper()
-	src, err := mongodb.New(&secrets{}, endpoints{arn: s.URI()}).Open(t.Context(), m, eventsource.Facts{})
+	src, err := mongodb.New(eventsourcetest.NewSecrets(nil), eventsourcetest.Endpoints{arn: s.URI()}).Open(t.Context(), m, eventsource.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,29 +78,13 @@ func open(t *testing.T, s *mongotest.Server, m *eventsource.Mapping, from events
 	return src, r
 }
 
-// next reads until it has n records.
-func next(t *testing.T, r eventsource.Reader, n int) []*eventsource.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var all []*eventsource.Record
-	for len(all) < n {
-		some, err := r.Next(ctx, n-len(all))
-		if err != nil {
-			t.Fatalf("after %d records: %v", len(all), err)
-		}
-		all = append(all, some...)
-	}
-	return all
-}
-
 // quiet says that nothing more comes: it writes one more document, which has to be the next.
 func quiet(t *testing.T, s *mongotest.Server, r eventsource.Reader) {
 	t.Helper()
 	if err := s.Insert("shop", "orders", bson.D{{Key: "_id", Value: "the end"}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(next(t, r, 1)[0].Event); !strings.Contains(got, "the end") {
+	if got := string(eventsourcetest.Next(t, r, 1)[0].Event); !strings.Contains(got, "the end") {
 		t.Errorf("there was %s", got)
 	}
 }
@@ -163,7 +132,7 @@ func TestEvents(t *testing.T) {
 		`{"event":{"_id":{"_data":"82691ed7c800000002"},"clusterTime":{"$timestamp":{"t":1763629000,"i":2}},"documentKey":{"_id":{"$oid":"63eeb6e7d418cd98afb1c1d7"}},` +
 			`"ns":{"db":"shop","coll":"orders"},"operationType":"update","updateDescription":{"updatedFields":{"f":"w"},"removedFields":[]}}}`,
 	}
-	for i, rec := range next(t, r, 4) {
+	for i, rec := range eventsourcetest.Next(t, r, 4) {
 		if i < len(want) && string(rec.Event) != want[i] {
 			t.Errorf("event %d\n got %s\nwant %s", i, rec.Event, want[i])
 		}
@@ -177,11 +146,11 @@ func TestEvents(t *testing.T) {
 	if _, err := c.DeleteOne(ctx, byID); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(next(t, r, 1)[0].Event); !strings.Contains(got, `"operationType":"delete"`) || strings.Contains(got, "fullDocument") {
+	if got := string(eventsourcetest.Next(t, r, 1)[0].Event); !strings.Contains(got, `"operationType":"delete"`) || strings.Contains(got, "fullDocument") {
 		t.Errorf("delete: %s", got)
 	}
 	// The lookup shows the document of now: gone, for an update that is read after the deletion.
-	if got := string(next(t, looking, 2)[1].Event); !strings.Contains(got, `"fullDocument":null`) && !strings.Contains(got, `"fullDocument":{"_id"`) {
+	if got := string(eventsourcetest.Next(t, looking, 2)[1].Event); !strings.Contains(got, `"fullDocument":null`) && !strings.Contains(got, `"fullDocument":{"_id"`) {
 		t.Errorf("update with lookup: %s", got)
 	}
 	var envelope map[string]any
@@ -223,13 +192,13 @@ func TestWhereReadingBegins(t *testing.T) {
 			r     eventsource.Reader
 			first int
 		}{"latest": {latest, 4}, "oldest": {oldest, 2}, "at a time": {timed, 3}, "latest, later": {later, 4}} {
-			got := next(t, c.r, 1)[0]
+			got := eventsourcetest.Next(t, c.r, 1)[0]
 			if want := fmt.Sprintf(`"documentKey":{"_id":%d}`, c.first); !strings.Contains(string(got.Event), want) {
 				t.Errorf("%s (log shown: %v) begins with %s, want %s", name, !noLog, got.Event, want)
 			}
 		}
-		_, after := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.After, Position: next(t, oldest, 1)[0].Position})
-		if got := string(next(t, after, 1)[0].Event); !strings.Contains(got, `{"_id":4}`) {
+		_, after := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.After, Position: eventsourcetest.Next(t, oldest, 1)[0].Position})
+		if got := string(eventsourcetest.Next(t, after, 1)[0].Event); !strings.Contains(got, `{"_id":4}`) {
 			t.Errorf("behind 3 is %s", got)
 		}
 		quiet(t, s, after)
@@ -245,7 +214,7 @@ func TestPositionThatIsLost(t *testing.T) {
 		}
 	}
 	src, r := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.TrimHorizon})
-	first := next(t, r, 1)[0].Position
+	first := eventsourcetest.Next(t, r, 1)[0].Position
 	s.CutLog()
 	_, err := src.Stream.Read(t.Context(), "change-stream", eventsource.Start{At: eventsource.After, Position: first})
 	var p *eventsource.ProblemError
@@ -263,7 +232,7 @@ func TestDroppedCollection(t *testing.T) {
 	}
 	src, r := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.TrimHorizon})
 	s.Drop("shop", "orders")
-	all := next(t, r, 3)
+	all := eventsourcetest.Next(t, r, 3)
 	for i, want := range []string{"insert", "drop", "invalidate"} {
 		if !strings.Contains(string(all[i].Event), `"operationType":"`+want+`"`) {
 			t.Errorf("%d: %s, want %s", i, all[i].Event, want)
@@ -288,13 +257,13 @@ func TestServerThatDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	src, r := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.TrimHorizon})
-	next(t, r, 1)
+	eventsourcetest.Next(t, r, 1)
 
 	s.KillCursors()
 	if err := s.Insert("shop", "orders", bson.D{{Key: "_id", Value: 2}}); err != nil {
 		t.Fatal(err)
 	}
-	last := next(t, r, 1)[0]
+	last := eventsourcetest.Next(t, r, 1)[0]
 
 	failed := make(chan error, 1)
 	go func() {
@@ -319,7 +288,7 @@ func TestServerThatDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if got := string(next(t, again, 1)[0].Event); !strings.Contains(got, `{"_id":3}`) {
+	if got := string(eventsourcetest.Next(t, again, 1)[0].Event); !strings.Contains(got, `{"_id":3}`) {
 		t.Errorf("behind 2 is %s", got)
 	}
 }
@@ -356,8 +325,8 @@ func TestCredentialsAndTLS(t *testing.T) {
 	t.Parallel()
 	pair, root := eventsourcetest.Certificate(t)
 	s := start(t, mongotest.Options{User: "reader", Password: "s3cret", TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
-	known := &secrets{}
-	d := mongodb.New(known, endpoints{arn: s.URI()})
+	known := eventsourcetest.NewSecrets(nil)
+	d := mongodb.New(known, eventsourcetest.Endpoints{arn: s.URI()})
 	m := mapping("orders")
 	m.Source.Access = []eventsource.Access{{Type: "BASIC_AUTH", URI: "db"}, {Type: "SERVER_ROOT_CA_CERTIFICATE", URI: "ca"}}
 	rootJSON, _ := json.Marshal(map[string]string{"certificate": root})
@@ -369,15 +338,13 @@ func TestCredentialsAndTLS(t *testing.T) {
 		{`{"username":"nobody","password":"s3cret"}`, string(rootJSON), "EVENT_SOURCE_AUTHN_ERROR", "refuses the user name or the password"},
 	} {
 		if c.login != "" {
-			known.Store("db", c.login)
+			known.Set("db", c.login)
 		}
 		if c.ca != "" {
-			known.Store("ca", c.ca)
-		} else {
-			known.Delete("ca")
+			known.Set("ca", c.ca)
 		}
 		if c.login == "nonsense" {
-			known.Store("ca", string(rootJSON))
+			known.Set("ca", string(rootJSON))
 		}
 		_, err := d.Open(t.Context(), m, eventsource.Facts{})
 		var p *eventsource.ProblemError
@@ -388,7 +355,7 @@ func TestCredentialsAndTLS(t *testing.T) {
 			t.Errorf("the secret is in %v", err)
 		}
 	}
-	known.Store("db", `{"username":"reader","password":"s3cret"}`)
+	known.Set("db", `{"username":"reader","password":"s3cret"}`)
 	src, err := d.Open(t.Context(), m, eventsource.Facts{})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package rabbitmq_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -155,19 +154,6 @@ func (b *broker) channel(t testing.TB, vhost string) *amqp.Channel {
 		t.Fatal(err)
 	}
 	return ch
-}
-
-type endpoints map[string]string
-
-func (e endpoints) Endpoint(arn string) (string, bool) { u, ok := e[arn]; return u, ok }
-
-type secrets map[string]string
-
-func (s secrets) Secret(_ context.Context, uri string) ([]byte, error) {
-	if text, ok := s[uri]; ok {
-		return []byte(text), nil
-	}
-	return nil, &eventsource.ProblemError{Text: "The secret " + uri + " is not there."}
 }
 
 // mapping is one of a queue of its own, which is declared in the virtual host.

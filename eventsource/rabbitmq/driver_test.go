@@ -16,11 +16,13 @@ import (
 	"thaw/eventsource/rabbitmq"
 )
 
-var login = secrets{"login": `{"username":"lambda","password":"secret"}`}
+const password = `{"username":"lambda","password":"secret"}`
+
+var login = eventsourcetest.NewSecrets(map[string]string{"login": password})
 
 func open(t *testing.T, b *broker, m *eventsource.Mapping) *eventsource.Source {
 	t.Helper()
-	src, err := rabbitmq.New(login, endpoints{arn: b.url}).Open(t.Context(), m, eventsource.Facts{})
+	src, err := rabbitmq.New(login, eventsourcetest.Endpoints{arn: b.url}).Open(t.Context(), m, eventsource.Facts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,21 +32,6 @@ func open(t *testing.T, b *broker, m *eventsource.Mapping) *eventsource.Source {
 		}
 	})
 	return src
-}
-
-func receive(t *testing.T, src *eventsource.Source, n int) []*eventsource.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var all []*eventsource.Record
-	for len(all) < n {
-		some, err := src.Queue.Receive(ctx, n-len(all))
-		if err != nil {
-			t.Fatalf("after %d messages: %v", len(all), err)
-		}
-		all = append(all, some...)
-	}
-	return all
 }
 
 func publish(t testing.TB, ch *amqp.Channel, queue string, messages ...amqp.Publishing) {
@@ -75,7 +62,7 @@ func TestEvent(t *testing.T) {
 		Body:    []byte(`{"a":1}`),
 	}, amqp.Publishing{})
 	src := open(t, b, m)
-	all := receive(t, src, 2)
+	all := eventsourcetest.Receive(t, src.Queue, 2)
 	for i, want := range []string{
 		`{"basicProperties":{"contentType":"text/plain","contentEncoding":null,"headers":{"b":{"bytes":[1]},"d":314e-2,"f":0.5,"h":{"bytes":[118,-128]},` +
 			`"l":[{"bytes":[97]},null],"n":10,"t":{"x":true}},"deliveryMode":2,"priority":34,"correlationId":null,"replyTo":null,"expiration":"60000",` +
@@ -100,7 +87,7 @@ func TestEvent(t *testing.T) {
 	if err := src.Queue.GiveBack(t.Context(), all[:1], eventsource.Failed); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(receive(t, src, 1)[0].Event); !strings.Contains(got, `"redelivered":true`) {
+	if got := string(eventsourcetest.Receive(t, src.Queue, 1)[0].Event); !strings.Contains(got, `"redelivered":true`) {
 		t.Errorf("again: %s", got)
 	}
 }
@@ -112,22 +99,22 @@ func TestProblems(t *testing.T) {
 		login, queue, vhost, url, code, text string
 	}{
 		"password": {`{"username":"lambda","password":"wrong"}`, "problems", "/", b.url, "EVENT_SOURCE_AUTHN_ERROR", "refuses the user name or the password"},
-		"vhost":    {login["login"], "problems", "none", b.url, "EVENT_SOURCE_AUTHZ_ERROR", "virtual host"},
+		"vhost":    {password, "problems", "none", b.url, "EVENT_SOURCE_AUTHZ_ERROR", "virtual host"},
 		"rights":   {`{"username":"guard","password":"secret"}`, "problems", "/", b.url, "EVENT_SOURCE_AUTHZ_ERROR", "may not read the queue"},
-		"queue":    {login["login"], "none", "/", b.url, "ESM_CONFIG_NOT_VALID", "no queue 'none'"},
-		"address":  {login["login"], "problems", "/", "amqp://127.0.0.1:1", "", "cannot be reached"},
-		"scheme":   {login["login"], "problems", "/", "http://127.0.0.1:1", "ESM_CONFIG_NOT_VALID", "amqps://HOST:PORT"},
-		"nowhere":  {login["login"], "problems", "/", "", "ESM_CONFIG_NOT_VALID", "--source " + arn + "=amqps://"},
+		"queue":    {password, "none", "/", b.url, "ESM_CONFIG_NOT_VALID", "no queue 'none'"},
+		"address":  {password, "problems", "/", "amqp://127.0.0.1:1", "", "cannot be reached"},
+		"scheme":   {password, "problems", "/", "http://127.0.0.1:1", "ESM_CONFIG_NOT_VALID", "amqps://HOST:PORT"},
+		"nowhere":  {password, "problems", "/", "", "ESM_CONFIG_NOT_VALID", "--source " + arn + "=amqps://"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := endpoints{arn: c.url}
+			at := eventsourcetest.Endpoints{arn: c.url}
 			if c.url == "" {
 				at = nil
 			}
 			m := *m
 			m.Source.Queues = []string{c.queue}
 			m.Source.Access = []eventsource.Access{{Type: "BASIC_AUTH", URI: "login"}, {Type: "VIRTUAL_HOST", URI: c.vhost}}
-			_, err := rabbitmq.New(secrets{"login": c.login}, at).Open(t.Context(), &m, eventsource.Facts{})
+			_, err := rabbitmq.New(eventsourcetest.NewSecrets(map[string]string{"login": c.login}), at).Open(t.Context(), &m, eventsource.Facts{})
 			var p *eventsource.ProblemError
 			if !errors.As(err, &p) || p.Code != c.code || !strings.Contains(p.Text, c.text) {
 				t.Errorf("error %#v, want %s %q", err, c.code, c.text)
@@ -159,11 +146,11 @@ func TestFailuresAreHeldBack(t *testing.T) {
 	src := open(t, b, m)
 	began := time.Now()
 	for range 4 {
-		if err := src.Queue.GiveBack(t.Context(), receive(t, src, 1), eventsource.Failed); err != nil {
+		if err := src.Queue.GiveBack(t.Context(), eventsourcetest.Receive(t, src.Queue, 1), eventsource.Failed); err != nil {
 			t.Fatal(err)
 		}
 	}
-	receive(t, src, 1)
+	eventsourcetest.Receive(t, src.Queue, 1)
 	if took := time.Since(began); took < 1500*time.Millisecond {
 		t.Errorf("four failures took %v, want at least 0.1, 0.2, 0.4 and 0.8 s", took)
 	}
@@ -172,7 +159,7 @@ func TestFailuresAreHeldBack(t *testing.T) {
 func TestConformance(t *testing.T) {
 	b := start(t)
 	eventsourcetest.Run(t, eventsourcetest.Fixture{
-		Driver:  rabbitmq.New(login, endpoints{arn: b.url}),
+		Driver:  rabbitmq.New(login, eventsourcetest.Endpoints{arn: b.url}),
 		New:     func(t testing.TB) *eventsource.Mapping { return b.mapping(t, "/", "q"+uuid.NewString()) },
 		Pattern: `{"data":{"pass":[true]}}`,
 		Put: func(t testing.TB, m *eventsource.Mapping, _ string, bodies ...string) {

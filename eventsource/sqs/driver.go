@@ -26,13 +26,12 @@ import (
 // Driver implements eventsource.Driver.
 type Driver struct {
 	strays  stray
-	mu      sync.Mutex
-	clients map[string]*sqs.Client // by region
+	clients awsconfig.Clients[*sqs.Client]
 }
 
 // New makes a Driver. Close ends it.
 func New() *Driver {
-	d := &Driver{clients: map[string]*sqs.Client{}}
+	d := &Driver{}
 	d.strays.ctx, d.strays.stop = context.WithCancel(context.Background())
 	return d
 }
@@ -80,18 +79,12 @@ const idleConnections = 2000
 
 // in returns the client of a region.
 func (d *Driver) in(ctx context.Context, region string) (*sqs.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.clients[region]; c != nil {
-		return c, nil
-	}
-	cfg, err := awsconfig.Load(ctx, region)
-	if err != nil {
-		return nil, err
-	}
-	cfg.HTTPClient = connections()
-	d.clients[region] = sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 2 })
-	return d.clients[region], nil
+	return d.clients.In(ctx, region, func(cfg aws.Config) *sqs.Client {
+		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
+		})
+		return sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 2 })
+	})
 }
 
 // connections makes what sends requests. Buffers are small: most requests and answers are.

@@ -75,7 +75,7 @@ func at(endpoint string) *service {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
 		})})
-	s.driver.clients["eu-west-1"] = s.client
+	s.driver.clients.Put("eu-west-1", s.client)
 	return s
 }
 
