@@ -86,7 +86,7 @@ func (d *Driver) brokers(m *eventsource.Mapping) (all []string, secure bool, err
 	if !known {
 		return nil, false, &eventsource.ProblemError{
 			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --source %s=kafka://HOST:PORT.", m.Source.ARN, m.Source.ARN),
+			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=kafka://HOST:PORT.", m.Source.ARN, m.Source.ARN),
 		}
 	}
 	scheme, hosts, _ := strings.Cut(address, "://")

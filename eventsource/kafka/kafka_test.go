@@ -290,11 +290,11 @@ func TestProblems(t *testing.T) {
 	nowhere.Kind, nowhere.Source.ARN = eventsource.MSK, arn
 	scheme.Kind, scheme.Source.ARN = eventsource.MSK, "arn:a"
 	for text, m := range map[string]*eventsource.Mapping{
-		"The topic does not exist":               selfManaged(c, "none"),
-		"cannot be reached":                      gone,
-		"--source " + arn + "=kafka://HOST:PORT": nowhere,
-		"not kafka://HOST:PORT":                  scheme,
-		"ConsumptionMode Queue is not possible":  queue,
+		"The topic does not exist":                selfManaged(c, "none"),
+		"cannot be reached":                       gone,
+		"--sources " + arn + "=kafka://HOST:PORT": nowhere,
+		"not kafka://HOST:PORT":                   scheme,
+		"ConsumptionMode Queue is not possible":   queue,
 	} {
 		_, err := d.Open(t.Context(), m, eventsource.Facts{})
 		var p *eventsource.ProblemError

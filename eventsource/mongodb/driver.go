@@ -63,7 +63,7 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource
 	}
 	client, err := d.take(a)
 	if err != nil {
-		return nil, &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "The address of the cluster cannot be used. Look at --source of the server.", Err: err}
+		return nil, &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "The address of the cluster cannot be used. Look at --sources of the server.", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, reach)
 	defer cancel()
@@ -87,7 +87,7 @@ func (d *Driver) access(ctx context.Context, m *eventsource.Mapping) (access, er
 	if !known {
 		return access{}, &eventsource.ProblemError{
 			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --source %s=mongodb://HOST:PORT.", m.Source.ARN, m.Source.ARN),
+			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=mongodb://HOST:PORT.", m.Source.ARN, m.Source.ARN),
 		}
 	}
 	login, err := secret.LoginOf(ctx, d.secrets, m)

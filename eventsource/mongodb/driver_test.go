@@ -368,7 +368,7 @@ func TestCredentialsAndTLS(t *testing.T) {
 	nowhere.Source.ARN = "arn:aws:rds:eu-north-1:123456789012:cluster:other"
 	_, err = d.Open(t.Context(), nowhere, eventsource.Facts{})
 	var p *eventsource.ProblemError
-	if !errors.As(err, &p) || !strings.Contains(p.Text, "--source "+nowhere.Source.ARN+"=mongodb://") {
+	if !errors.As(err, &p) || !strings.Contains(p.Text, "--sources "+nowhere.Source.ARN+"=mongodb://") {
 		t.Errorf("error %v", err)
 	}
 }

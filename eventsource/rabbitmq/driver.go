@@ -46,7 +46,7 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource
 	if !known {
 		return nil, &eventsource.ProblemError{
 			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --source %s=amqps://HOST:PORT.", m.Source.ARN, m.Source.ARN),
+			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=amqps://HOST:PORT.", m.Source.ARN, m.Source.ARN),
 		}
 	}
 	login, err := secret.LoginOf(ctx, d.secrets, m)

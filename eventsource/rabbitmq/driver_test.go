@@ -104,7 +104,7 @@ func TestProblems(t *testing.T) {
 		"queue":    {password, "none", "/", b.url, "ESM_CONFIG_NOT_VALID", "no queue 'none'"},
 		"address":  {password, "problems", "/", "amqp://127.0.0.1:1", "", "cannot be reached"},
 		"scheme":   {password, "problems", "/", "http://127.0.0.1:1", "ESM_CONFIG_NOT_VALID", "amqps://HOST:PORT"},
-		"nowhere":  {password, "problems", "/", "", "ESM_CONFIG_NOT_VALID", "--source " + arn + "=amqps://"},
+		"nowhere":  {password, "problems", "/", "", "ESM_CONFIG_NOT_VALID", "--sources " + arn + "=amqps://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := eventsourcetest.Endpoints{arn: c.url}
