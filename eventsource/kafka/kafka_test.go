@@ -241,7 +241,7 @@ func TestLogins(t *testing.T) {
 		"plain":     {"BASIC_AUTH", "login", "ca", "", ""},
 		"scram 256": {"SASL_SCRAM_256_AUTH", "login", "ca", "", ""},
 		"scram 512": {"SASL_SCRAM_512_AUTH", "login", "ca", "", ""},
-		// A wrong password has kfake close the connection; what a real broker says then is in TestProblems.
+		// A wrong password has kfake close the connection; what a real broker says then is in TestBroker.
 		"unknown root":      {"BASIC_AUTH", "login", "", "EVENT_SOURCE_AUTHN_ERROR", "Lambda failed to authenticate server"},
 		"no certificate":    {"BASIC_AUTH", "login", "nonsense", "EVENT_SOURCE_AUTHN_ERROR", "Provided certificate or private key is invalid"},
 		"no secret":         {"BASIC_AUTH", "none", "ca", "", "The secret none is not there."},
