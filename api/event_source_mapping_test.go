@@ -56,7 +56,7 @@ func (w *world) withSources() *poller.Service {
 	}
 	s, err := poller.Open(w.t.Context(), poller.Options{Records: store, Checkpoints: store, Leases: store, Drivers: drivers, Invoker: w.server.Plane.Invoker(), View: w.server.Plane.View(),
 		Sender: nil, Metrics: eventsourcetest.NoMetrics{}, Log: slog.New(slog.DiscardHandler),
-		Endpoints: brokers{"arn:aws:mq:eu-west-1:000000000000:broker:rabbit:b-1": "amqps://h", "arn:aws:mq:eu-west-1:000000000000:broker:active:b-1": "stomp+ssl://h"}})
+		Endpoints: brokers{"arn:aws:mq:eu-west-1:000000000000:broker:rabbit:b-1": "amqps://h", "arn:aws:mq:eu-west-1:000000000000:broker:active:b-1": "amqp+ssl://h"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func KindOf(arn string, brokers []string, e Endpoints) (Kind, error) {
 			switch scheme {
 			case "amqp", "amqps":
 				return RabbitMQ, nil
-			case "stomp", "stomp+ssl":
+			case "amqp+ssl", "activemq": // as Amazon MQ writes it for ActiveMQ; without TLS
 				return ActiveMQ, nil
 			case "mongodb", "mongodb+srv":
 				return DocumentDB, nil
@@ -82,7 +82,7 @@ func KindOf(arn string, brokers []string, e Endpoints) (Kind, error) {
 	case "rds":
 		return DocumentDB, nil
 	case "mq":
-		return "", &InvalidError{"The address of " + arn + ` is not known. Start the server with --sources "` + arn + `=amqps://HOST:5671" (RabbitMQ) or stomp+ssl://HOST:61614 (ActiveMQ).`}
+		return "", &InvalidError{"The address of " + arn + ` is not known. Start the server with --sources "` + arn + `=amqps://HOST:5671" (RabbitMQ) or amqp+ssl://HOST:5671 (ActiveMQ).`}
 	}
 	return "", &InvalidError{"Unrecognized event source."}
 }

@@ -64,7 +64,7 @@ type Secrets interface {
 
 // Endpoints says where sources are whose ARN does not say it: brokers of MSK and MQ, clusters of DocumentDB.
 type Endpoints interface {
-	// Endpoint is a URL such as amqps://host:5671, stomp+ssl://host:61614, mongodb://host:27017, kafka://host:9092,host:9092.
+	// Endpoint is a URL such as amqps://host:5671, amqp+ssl://host:5671, mongodb://host:27017, kafka://host:9092,host:9092.
 	Endpoint(arn string) (url string, ok bool)
 }
 

@@ -50,7 +50,7 @@ type Config struct {
 
 	URLDomain string `knob:"url-domain" default:"localhost" help:"function URLs are ID.lambda-url.REGION.DOMAIN, at the port of listen; https://DOMAIN[:PORT] or http://DOMAIN[:PORT] says how they are called when something stands in front of this server"`
 
-	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), stomp+ssl://HOST:61614 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
+	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), amqp+ssl://HOST:5671 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
 
 	XRayDaemon   string `knob:"xray-daemon" help:"HOST:PORT of a daemon of X-Ray, or of a collector that takes its UDP datagrams: it gets segments of functions that trace actively, and what functions send to AWS_XRAY_DAEMON_ADDRESS"`
 	OTLPEndpoint string `knob:"otlp-endpoint" help:"URL of a collector of OpenTelemetry, http://HOST:4318 for one, that gets the same invocations as spans; OTEL_EXPORTER_OTLP_ENDPOINT says it, too, and the other variables OTEL_EXPORTER_OTLP_... say the rest"`

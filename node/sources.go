@@ -10,6 +10,7 @@ import (
 	"thaw/async"
 	"thaw/destination"
 	"thaw/eventsource"
+	"thaw/eventsource/activemq"
 	"thaw/eventsource/dynamodb"
 	"thaw/eventsource/kafka"
 	"thaw/eventsource/kinesis"
@@ -34,6 +35,7 @@ func (n *Node) drivers(shared sourceParts) map[eventsource.Kind]eventsource.Driv
 		eventsource.DynamoDB:         dynamodb.New(),
 		eventsource.MSK:              kafkas,
 		eventsource.SelfManagedKafka: kafkas,
+		eventsource.ActiveMQ:         activemq.New(shared.Secrets, shared.Endpoints),
 		eventsource.RabbitMQ:         rabbitmq.New(shared.Secrets, shared.Endpoints),
 		eventsource.DocumentDB:       mongodb.New(shared.Secrets, shared.Endpoints),
 	}

@@ -41,6 +41,7 @@ var allowed = map[string]row{
 	"eventsource/kinesis":  {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/dynamodb": {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/kafka":    {"eventsource eventsource/secret schemaregistry", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/activemq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/rabbitmq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/mongodb":  {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/sqs":      {"eventsource internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
