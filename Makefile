@@ -12,13 +12,15 @@ FUZZTIME ?= 20s
 BENCHFLAGS ?=
 RESTORES ?= 1000
 DAY ?= 20m
+# Which event source is shown.
+SOURCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench soak day lint fuzz arm64 run clean need-demo need-test
+.PHONY: help build demo demo-sources test bench soak day lint fuzz arm64 run clean need-demo need-sources need-test
 
 help: ## print the targets
 	@echo "make TARGET, with TARGET one of"
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/thaw: one file that carries the guest and the sandbox helper
 	@$(MAKE) --no-print-directory bin/thaw GOARCH=$(ARCH)
@@ -41,6 +43,10 @@ bin/thaw:
 
 demo: need-demo build ## set up what is missing, build, start a server and show functions running
 	bin/thaw demo
+
+demo-sources: need-sources build ## an event source at work, with its server: SOURCE=documentdb, dynamodb, kafka, kinesis or sqs
+	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
+	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
 test: need-test ## all tests, with the race detector where it pays
 	@scripts/test
@@ -75,6 +81,10 @@ run: build ## a server with the best sandbox of this machine, data in ./thaw-dat
 
 need-demo:
 	@scripts/need node python3 java
+
+# The servers come from Maven and PyPI.
+need-sources:
+	@scripts/need node python3 java mvn
 
 need-test:
 	@scripts/need gcc node python3 javac

@@ -40,6 +40,7 @@ var samples = []Sample{
 	{"nodejs-cached", "nodejs22.x", "index.handler", "keeps an HTTP answer in its snapshot until it is no longer good", 10, 256, ""},
 	{"nodejs-extension", "nodejs22.x", "index.handler", "greets beside the extension of layer-telemetry", 3, 256, ""},
 	{"nodejs-caching", "nodejs22.x", "index.handler", "answers from the caching extension beside it", 10, 256, ""},
+	{"nodejs-source", "nodejs22.x", "index.handler", "prints the records of an event source mapping", 10, 128, ""},
 	{"python-hello", "python3.12", "lambda_function.handler", "greets, from Python", 3, 128, ""},
 	{"python-index", "python3.12", "lambda_function.handler", "builds an index in Init, for about a second", 10, 256, ""},
 	{"java-hello", "java17", "example.Hello::handle", "greets, from Java", 10, 512, "javac"},

@@ -42,15 +42,21 @@ var processes struct {
 //	func TestMain(m *testing.M) { eventsourcetest.Main(m) }
 func Main(m *testing.M) {
 	code := m.Run()
+	End()
+	os.Exit(code)
+}
+
+// End ends the servers that were started, and removes their folders.
+func End() {
 	processes.mu.Lock()
+	defer processes.mu.Unlock()
 	for _, p := range processes.all {
 		p.Kill()
 	}
 	for _, dir := range processes.dirs {
 		os.RemoveAll(dir) //nolint:errcheck // in the folder for such things
 	}
-	processes.mu.Unlock()
-	os.Exit(code)
+	processes.all, processes.dirs = nil, nil
 }
 
 // Dir makes a folder for a server that outlives the test. Main removes it.

@@ -2,13 +2,9 @@ package kafka_test
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,75 +26,10 @@ import (
 
 func TestMain(m *testing.M) { eventsourcetest.Main(m) }
 
-// broker is Apache Kafka, one node that is its own controller. It lets everybody in at plain, and those who log in by the
-// mechanism PLAIN, over TLS, at login.
-type broker struct {
-	process      *eventsourcetest.Process
-	plain, login string
-	root         string // the certificate of login in PEM
-}
-
-func startBroker(t *testing.T) *broker {
-	t.Helper()
-	jars := eventsourcetest.Maven(t, "org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
-	dir := eventsourcetest.Dir(t)
-	controller := fmt.Sprintf("127.0.0.1:%d", eventsourcetest.Port(t))
-	b := &broker{plain: fmt.Sprintf("127.0.0.1:%d", eventsourcetest.Port(t)), login: fmt.Sprintf("127.0.0.1:%d", eventsourcetest.Port(t))}
-	pair, root := eventsourcetest.Certificate(t)
-	b.root = root
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
-	data := filepath.Join(dir, "data")
-	settings := filepath.Join(dir, "server.properties")
-	for file, text := range map[string]string{
-		filepath.Join(dir, "server.pem"): string(store) + root,
-		// What kafka-storage.sh format writes, without a second start of Java.
-		filepath.Join(data, "meta.properties"): "version=1\nnode.id=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\ndirectory.id=9RPQdFWETRuGdmgqkVpMLw\n",
-		settings: strings.Join([]string{
-			"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller, "log.dirs=" + data,
-			"listeners=PLAINTEXT://" + b.plain + ",SASL_SSL://" + b.login + ",CONTROLLER://" + controller,
-			"advertised.listeners=PLAINTEXT://" + b.plain + ",SASL_SSL://" + b.login,
-			"controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
-			"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
-			"sasl.enabled.mechanisms=PLAIN",
-			`listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_lambda="secret";`,
-			"listener.name.sasl_ssl.ssl.keystore.type=PEM", "listener.name.sasl_ssl.ssl.keystore.location=" + filepath.Join(dir, "server.pem"),
-			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0",
-			"auto.create.topics.enable=false", "",
-		}, "\n"),
-	} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ready, err := kgo.NewClient(kgo.SeedBrokers(b.plain))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(ready.Close)
-	b.process = eventsourcetest.Launch(t, eventsourcetest.Program{
-		Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings},
-		Dir:  dir,
-		Ready: func() bool {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			r, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, ready)
-			return err == nil && len(r.Brokers) == 1
-		},
-	})
-	return b
-}
-
 // TestBroker is the one start of Apache Kafka; all else is in front of kfake.
 func TestBroker(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t)
+	b := eventsourcetest.StartKafka(t)
 	t.Run("story", func(t *testing.T) { testStory(t, b) })
 	t.Run("wrong password", func(t *testing.T) { testWrongPassword(t, b) })
 }
@@ -165,14 +96,14 @@ func serve(t *testing.T, known eventsource.Secrets) (*poller.Service, *ledger) {
 
 var fn = function.Key{Account: "123456789012", Region: "eu-north-1", Name: "fn"}
 
-// mapping is one of a topic of its own, as CreateEventSourceMapping would have it.
-func (b *broker) mapping(t *testing.T, k *kgo.Client, topic string, partitions int32) *eventsource.Mapping {
+// mappingOf is one of a topic of its own, as CreateEventSourceMapping would have it.
+func mappingOf(t *testing.T, b *eventsourcetest.Kafka, k *kgo.Client, topic string, partitions int32) *eventsource.Mapping {
 	t.Helper()
 	createTopic(t, k, topic, partitions)
 	zero := 0
 	m := &eventsource.Mapping{
 		ID: eventsource.ID(uuid.NewString()), Kind: eventsource.SelfManagedKafka, Function: fn, Partition: "aws", State: eventsource.Creating,
-		Source: eventsource.Origin{Brokers: []string{b.plain}, Topics: []string{topic}, GroupID: "group-" + topic, Start: eventsource.TrimHorizon},
+		Source: eventsource.Origin{Brokers: []string{b.Plain}, Topics: []string{topic}, GroupID: "group-" + topic, Start: eventsource.TrimHorizon},
 	}
 	m.Options.BatchSize, m.Options.Window, m.Options.MaxRetries, m.Options.MaxAge = 10, &zero, -1, -1
 	return m
@@ -206,14 +137,14 @@ func committed(t *testing.T, k *kgo.Client, group, topic string, partitions int3
 
 // S-086, S-087: keyed records over three partitions, a filter, and a broker that is killed and comes back. Order is kept in
 // each partition, nothing is lost, and the group has committed everything, what was filtered out too.
-func testStory(t *testing.T, b *broker) {
+func testStory(t *testing.T, b *eventsourcetest.Kafka) {
 	const topic, partitions = "orders", 3
-	k, err := kgo.NewClient(kgo.SeedBrokers(b.plain), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	k, err := kgo.NewClient(kgo.SeedBrokers(b.Plain), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	m := b.mapping(t, k, topic, partitions)
+	m := mappingOf(t, b, k, topic, partitions)
 	m.Filters = []string{`{"value":{"pass":[true]}}`}
 	service, l := serve(t, noSecrets)
 	want, sent := map[string][]string{}, make([]int64, partitions)
@@ -243,9 +174,9 @@ func testStory(t *testing.T, b *broker) {
 	send(12, 40)
 	done("before the kill")
 	send(40, 60)
-	b.process.Kill() // with records that nobody has seen, or that are not committed yet
+	b.Process.Kill() // with records that nobody has seen, or that are not committed yet
 	eventsourcetest.Until(t, "the mapping says that its cluster is away", func() bool { return strings.HasPrefix(result(t, service, m), "PROBLEM: ") })
-	b.process.Start(t)
+	b.Process.Start(t)
 	send(60, 80)
 	done("around the kill")
 	eventsourcetest.Until(t, "the problem is forgotten", func() bool { return !strings.HasPrefix(result(t, service, m), "PROBLEM: ") })
@@ -268,17 +199,17 @@ func result(t *testing.T, service *poller.Service, m *eventsource.Mapping) strin
 }
 
 // S-089: a wrong password is told, and a corrected secret helps by itself.
-func testWrongPassword(t *testing.T, b *broker) {
+func testWrongPassword(t *testing.T, b *eventsourcetest.Kafka) {
 	const topic = "guarded"
-	k, err := kgo.NewClient(kgo.SeedBrokers(b.plain))
+	k, err := kgo.NewClient(kgo.SeedBrokers(b.Plain))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	m := b.mapping(t, k, topic, 1)
-	m.Source.Brokers = []string{b.login}
+	m := mappingOf(t, b, k, topic, 1)
+	m.Source.Brokers = []string{b.Login}
 	m.Source.Access = []eventsource.Access{{Type: "BASIC_AUTH", URI: "login"}, {Type: "SERVER_ROOT_CA_CERTIFICATE", URI: "ca"}}
-	known := eventsourcetest.NewSecrets(map[string]string{"login": `{"username":"lambda","password":"wrong"}`, "ca": certificateJSON(t, b.root)})
+	known := eventsourcetest.NewSecrets(map[string]string{"login": `{"username":"lambda","password":"wrong"}`, "ca": certificateJSON(t, b.Root)})
 	service, l := serve(t, known)
 	put(t, k, &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte(`{"n":1}`)})
 	if _, err := service.Create(t.Context(), m); err != nil {

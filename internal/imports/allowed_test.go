@@ -112,6 +112,7 @@ var allowed = map[string]row{
 	"bench/echo":       {"", "a function"},
 	"samples":          {"codepackage", "functions to begin with, packed"},
 	"samples/go-hello": {"", "a function"},
+	"samples/sources":  {"admin eventsource/eventsourcetest eventsource/eventsourcetest/mongotest", "it shows a source from outside, as a user sees it, with the servers that tests start"},
 
 	// Mechanisms: each with a name of its own, and without anything of the service.
 	"internal/awsconfig": {"", "a mechanism: how other services are called"},
@@ -130,7 +131,7 @@ var allowed = map[string]row{
 	// Suites and fakes that are tests' own: whoever else imports them ships a test.
 	"function/functiontest":                 {"function", "for tests of stores"},
 	"eventsource/eventsourcetest/mongotest": {"", "a server for tests and the sample"},
-	"eventsource/eventsourcetest":           {"eventsource eventsource/poller function invoke pool", "for tests of sources"},
+	"eventsource/eventsourcetest":           {"eventsource eventsource/poller function invoke pool", "for tests of sources, and their demonstration"},
 	"snapshot/snapshottest":                 {"function snapshot", "for tests of stores"},
 	"sandbox/sandboxtest":                   {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
 	"sandbox/sandboxtest/bootstrap":         {"", "a function"},
@@ -147,7 +148,7 @@ var outside = []struct{ path, may, why string }{
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
-	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/dynamodb eventsource/kafka eventsource/kinesis eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi schemaregistry vpc", "the server is the other end of AWS's SDK"},
+	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/dynamodb eventsource/kafka eventsource/kinesis eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi samples/sources schemaregistry vpc", "the server is the other end of AWS's SDK"},
 	{"github.com/aws/aws-sdk-go-v2/config", "internal/awsconfig", "other services of AWS are called in one way"},
 	{"go.opentelemetry.io/", "trace/otlp", "exactly one package knows OpenTelemetry"},
 	{"github.com/spf13/cobra", "cmd/thaw", "flags are read in one place"},

@@ -1,0 +1,82 @@
+package eventsourcetest
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Kafka is Apache Kafka, one node that is its own controller. It lets everybody in at Plain, and those who log in by the
+// mechanism PLAIN, over TLS, at Login: lambda, with the password secret.
+type Kafka struct {
+	Process      *Process
+	Plain, Login string
+	Root         string // the certificate of Login in PEM
+}
+
+// StartKafka starts one. What its topics hold survives a kill.
+func StartKafka(t testing.TB) *Kafka {
+	t.Helper()
+	jars := Maven(t, "org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
+	dir := Dir(t)
+	controller := fmt.Sprintf("127.0.0.1:%d", Port(t))
+	b := &Kafka{Plain: fmt.Sprintf("127.0.0.1:%d", Port(t)), Login: fmt.Sprintf("127.0.0.1:%d", Port(t))}
+	pair, root := Certificate(t)
+	b.Root = root
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	data := filepath.Join(dir, "data")
+	settings := filepath.Join(dir, "server.properties")
+	for file, text := range map[string]string{
+		filepath.Join(dir, "server.pem"): string(store) + root,
+		// What kafka-storage.sh format writes, without a second start of Java.
+		filepath.Join(data, "meta.properties"): "version=1\nnode.id=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\ndirectory.id=9RPQdFWETRuGdmgqkVpMLw\n",
+		settings: strings.Join([]string{
+			"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller, "log.dirs=" + data,
+			"listeners=PLAINTEXT://" + b.Plain + ",SASL_SSL://" + b.Login + ",CONTROLLER://" + controller,
+			"advertised.listeners=PLAINTEXT://" + b.Plain + ",SASL_SSL://" + b.Login,
+			"controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
+			"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+			"sasl.enabled.mechanisms=PLAIN",
+			`listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_lambda="secret";`,
+			"listener.name.sasl_ssl.ssl.keystore.type=PEM", "listener.name.sasl_ssl.ssl.keystore.location=" + filepath.Join(dir, "server.pem"),
+			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0",
+			"auto.create.topics.enable=false", "",
+		}, "\n"),
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready, err := kgo.NewClient(kgo.SeedBrokers(b.Plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ready.Close)
+	b.Process = Launch(t, Program{
+		Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings},
+		Dir:  dir,
+		Ready: func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			r, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, ready)
+			return err == nil && len(r.Brokers) == 1
+		},
+	})
+	return b
+}
