@@ -29,6 +29,24 @@ func (r *running) settled() int64 {
 	}
 }
 
+// credit gives the guest room for output again and again, as a server does that keeps up; until the returned function is
+// called.
+func (r *running) credit() (stop func()) {
+	done := make(chan struct{})
+	var credits sync.WaitGroup
+	credits.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+				r.Send(wire.KindLogCredit, wire.LogCredit{Cost: wire.LogWindow}, nil)
+			}
+		}
+	})
+	return func() { close(done); credits.Wait() }
+}
+
 // overdraw is what one reading of each pipe may cost beyond the window: lines of ten bytes.
 const overdraw = 2 * 16 << 10 * 14
 
@@ -57,21 +75,9 @@ func TestWindow(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // nothing to wait for: no more than that may come
 		within(t, r.settled(), given)
-		ready := make(chan struct{})
-		var credits sync.WaitGroup
-		credits.Go(func() {
-			for {
-				select {
-				case <-ready:
-					return
-				case <-time.After(time.Millisecond):
-					r.Send(wire.KindLogCredit, wire.LogCredit{Cost: wire.LogWindow}, nil)
-				}
-			}
-		})
+		credited := r.credit()
 		r.Ready()
-		close(ready)
-		credits.Wait()
+		credited()
 		if got := r.Output(wire.LogStderr); got != "written\n" {
 			t.Errorf("stderr has %q", got)
 		}
