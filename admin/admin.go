@@ -11,6 +11,7 @@
 //	GET  /v1/backup          a backup (package backup); records=only leaves out code packages
 //	GET  /v1/async           []Backlog
 //	POST /v1/async/purge     []Backlog, what was forgotten; function=
+//	GET  /v1/sources         []Source
 //	GET  /v1/keys            []access.Key; POST adds one -> NewKey; DELETE /v1/keys/ID
 //	GET  /v1/roles           []access.Role; PUT one -> access.Role; DELETE /v1/roles/NAME
 //	POST /v1/session         access.Temporary of the account's root
@@ -143,6 +144,7 @@ type Options struct {
 	Snapshots    Snapshots // nil: the sandbox makes none
 	Backup       Backup
 	Events       Events
+	Sources      func(context.Context) []Source
 	Access       *access.Store
 	Log          *slog.Logger
 }
@@ -181,6 +183,7 @@ func Open(o Options) (*Server, error) {
 	mux.HandleFunc("GET /v1/backup", s.backup)
 	s.snapshotRoutes(mux)
 	s.eventRoutes(mux)
+	s.sourceRoutes(mux)
 	s.accessRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),

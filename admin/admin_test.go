@@ -41,6 +41,11 @@ func serve(t *testing.T, dir string) (*logstore.Store, chan struct{}) {
 		Config: func() any { return map[string]string{"listen": "here"} },
 		Health: func() Health { return Health{PID: os.Getpid(), Endpoint: "http://127.0.0.1:9600"} },
 		Drain:  func() { drained <- struct{}{} },
+		Sources: func(context.Context) []Source {
+			lag := int64(7)
+			return []Source{{ID: "m1", Kind: "kafka", Pollers: 2, InFlight: 1, Lag: &lag, Held: 3, Oldest: now, Last: &SourceBatch{At: now, Records: 3, Done: 2, RequestID: "r"},
+				Trouble: &SourceTrouble{At: now, Cause: "function", Text: "it failed"}, Shards: []SourceShard{{ID: "orders-0"}}}}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +79,14 @@ func TestEveryCall(t *testing.T) {
 	var config map[string]string
 	if err := c.Config(ctx, &config); err != nil || config["listen"] != "here" {
 		t.Errorf("config %v, error %v", config, err)
+	}
+	sources, err := c.Sources(ctx)
+	if err != nil || len(sources) != 1 {
+		t.Fatalf("sources %+v, error %v", sources, err)
+	}
+	if s := sources[0]; s.ID != "m1" || s.Pollers != 2 || s.InFlight != 1 || *s.Lag != 7 || s.Held != 3 || s.Oldest.IsZero() || s.Last.Done != 2 ||
+		s.Trouble.Cause != "function" || s.Shards[0].ID != "orders-0" || s.Shards[0].Lag != nil {
+		t.Errorf("source %+v", s)
 	}
 	if err := c.Drain(ctx); err != nil {
 		t.Error(err)

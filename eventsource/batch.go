@@ -64,6 +64,9 @@ func (b *Batcher) Put(r *Record, now time.Time) bool {
 // Len is how many records there are.
 func (b *Batcher) Len() int { return len(b.records) }
 
+// Records are those that there are. The caller changes none.
+func (b *Batcher) Records() []*Record { return b.records }
+
 // Ready says that the batch goes out at this time.
 func (b *Batcher) Ready(now time.Time) bool {
 	return len(b.records) > 0 && (len(b.records) >= b.limits.Count || !now.Before(b.first.Add(b.limits.Window)))

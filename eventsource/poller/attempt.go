@@ -57,8 +57,10 @@ func (s *session) invoke(event []byte) (a attempt) {
 
 // tellResult says in LastProcessingResult, and to the metrics, how a batch ended.
 func (s *session) tellResult(a attempt, n int, v *eventsource.Verdict) {
+	s.o.kept.last.Store(&Ended{At: time.Now(), Records: n, Done: len(v.Done), RequestID: a.requestID})
 	switch {
 	case a.outcome.Ending == eventsource.Refused:
+		s.o.kept.note(OfCapacity, "The function was throttled or could not be run. The batch is tried again.", nil)
 		s.o.result("PROBLEM: Function call failed: it was throttled or could not be run. The batch is tried again.")
 		return
 	case len(v.Done) == n:
@@ -68,6 +70,7 @@ func (s *session) tellResult(a attempt, n int, v *eventsource.Verdict) {
 	default:
 		s.s.o.Metrics.Invoked(s.m, n)
 		s.s.o.Metrics.FailedInvoke(s.m, n-len(v.Done))
+		s.o.kept.note(OfFunction, a.failure(n-len(v.Done), n), nil)
 		s.o.result("PROBLEM: Function call failed")
 	}
 }

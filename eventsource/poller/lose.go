@@ -24,6 +24,7 @@ func (ln *lane) lose(l eventsource.Loss, a attempt) {
 				break
 			}
 			s.s.o.Log.Warn("event source mapping: the failure destination cannot be told", "mapping", s.m.ID, "destination", to, "error", err)
+			s.o.kept.note(OfDestination, "The failure destination "+to+" cannot be reached.", err)
 			s.o.result("PROBLEM: The failure destination cannot be reached")
 			ln.pause(eventsource.Batch{Records: l.Records, NotUntil: time.Now().Add(s.policy.Delays.After(failures))})
 			if len(ln.alive(l.Records)) == 0 {

@@ -21,6 +21,7 @@ type owner struct {
 	ended chan struct{} // of the run; nil: none
 	after eventsource.Event
 	wants bool // after is to be told when the run has ended
+	kept  kept
 }
 
 // news is an event with what belongs to it.
@@ -89,6 +90,7 @@ func (o *owner) loop() {
 			o.move(n)
 		case <-o.ended:
 			o.run, o.ended = nil, nil
+			o.kept.live.Store(nil)
 			if o.wants {
 				o.wants = false
 				o.next(o.after)
@@ -137,8 +139,10 @@ func (o *owner) move(n news) {
 		o.recovered(&m)
 	case eventsource.FunctionGone:
 		m.Result = "PROBLEM: Function does not exist"
+		o.kept.note(OfAbsence, "The function does not exist.", nil)
 	case eventsource.SourceFailed:
 		o.failed(&m, n.err)
+		o.kept.note(OfSource, "The event source cannot be read.", n.err)
 	}
 	user := n.asked != nil && n.event != eventsource.TagAsked
 	if user {
@@ -203,6 +207,7 @@ func (o *owner) begin() {
 		return
 	}
 	o.run, o.ended = startRun(o, o.mapping())
+	o.kept.live.Store(o.run)
 }
 
 // finish ends the pollers, and lets the event follow.

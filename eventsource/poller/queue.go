@@ -58,9 +58,12 @@ func (q *queuePollers) idle() (leave bool) {
 
 func (q *queuePollers) poll() {
 	b := eventsource.NewBatcher(q.src.Envelope, q.limits())
+	h, leave := q.watched.receives()
+	defer leave()
 	failures := 0
 	for {
 		n, err := q.receive(b)
+		h.hold(b)
 		switch {
 		case err != nil && q.ctx.Err() == nil:
 			failures++
@@ -83,6 +86,7 @@ func (q *queuePollers) poll() {
 		}
 		if b.Ready(time.Now()) {
 			q.process(b.Take())
+			h.hold(b)
 		}
 	}
 }

@@ -26,6 +26,7 @@ type run struct {
 	failing   atomic.Bool // the source was last heard of with an error
 	pollers   atomic.Int32
 	inFlight  atomic.Int32
+	watched   watched
 }
 
 // startRun starts the pollers. ended is closed when nothing of them is left.
@@ -109,6 +110,7 @@ func (s *Service) facts(m *eventsource.Mapping) (f eventsource.Facts) {
 func (r *run) session(src *eventsource.Source) error {
 	ctx, stop := context.WithCancelCause(r.reading)
 	defer stop(nil)
+	defer r.watched.open(src)()
 	s := &session{run: r, src: src, ctx: ctx, stop: stop, policy: r.policy(src)}
 	if src.Queue != nil {
 		s.pollQueue()

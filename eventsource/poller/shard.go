@@ -35,6 +35,7 @@ type shard struct {
 
 // read reads until the shard has ended and is done with, or until it is to be read no more.
 func (sh *shard) read() {
+	defer sh.watched.reads(sh)()
 	defer sh.farewell()
 	if sh.lease != nil {
 		go sh.watch(sh.lease.Lost(), eventsource.ErrStale)
