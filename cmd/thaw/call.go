@@ -5,6 +5,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
+
+	"thaw/admin"
 )
 
 // call is one run of a command that calls the Lambda API.
@@ -12,7 +14,8 @@ type call struct {
 	context.Context
 	*app
 	client *lambda.Client
-	names  []string // the command's arguments
+	server *admin.Client // nil: the server was named by its URL
+	names  []string      // the command's arguments
 }
 
 // calling makes of a command one that calls the Lambda API. of says what its arguments name: a command of a function finds
@@ -29,11 +32,15 @@ func calling(a *app, c *cobra.Command, of []operand, do func(*call) error) *cobr
 		if len(names) > 0 && len(of) > 0 && of[0].isOfFunction() {
 			function = names[0]
 		}
-		client, err := a.client(cmd, t, function)
+		s, err := a.reach(cmd, t)
 		if err != nil {
 			return err
 		}
-		return plainer(do(&call{Context: cmd.Context(), app: a, client: client, names: names}))
+		client, err := s.api(cmd.Context(), t, function)
+		if err != nil {
+			return err
+		}
+		return plainer(do(&call{Context: cmd.Context(), app: a, client: client, server: s.Client, names: names}))
 	}
 	return c
 }

@@ -27,6 +27,7 @@ const (
 	aNumber                      // VERSION of the function that the first argument names
 	aQualifier                   // VERSION or ALIAS of it
 	aLayer                       // LAYER
+	aMapping                     // ID of an event source mapping
 	aLayerVersion                // LAYER:VERSION
 	aFile                        // a file or a folder
 )
@@ -45,7 +46,7 @@ func completionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
 		Short: "Print what makes a shell complete commands, and names of functions, versions and aliases",
-		Long: `Prints a script for a shell. Names of functions, versions, aliases and layers come from the running server. To have it in every shell:
+		Long: `Prints a script for a shell. Names of functions, versions, aliases and layers, and ids of event source mappings, come from the running server. To have it in every shell:
   bash: thaw completion bash > /etc/bash_completion.d/thaw      (needs the package bash-completion)
   zsh:  thaw completion zsh > "${fpath[1]}/_thaw"
   fish: thaw completion fish > ~/.config/fish/completions/thaw.fish`,
@@ -98,6 +99,8 @@ func (a *app) candidates(cmd *cobra.Command, o operand, first, typed string) []s
 	}
 	name, _, qualified := strings.Cut(typed, ":")
 	switch {
+	case o == aMapping:
+		return a.mappings(cmd, t)
 	case o == aNumber:
 		return a.qualifiers(cmd, t, first, aVersion)
 	case o == aQualifier:
@@ -185,6 +188,19 @@ func (a *app) layers(cmd *cobra.Command, t target, name ...string) (all []string
 		} else {
 			all = append(all, l.Layer)
 		}
+	}
+	return all
+}
+
+// mappings are the ids of the region's event source mappings.
+func (a *app) mappings(cmd *cobra.Command, t target) (all []string) {
+	client, err := a.client(cmd, t, "")
+	if err != nil {
+		return nil
+	}
+	list, _ := mappingsOf(cmd.Context(), client, "")
+	for _, m := range list {
+		all = append(all, aws.ToString(m.UUID)+"\t"+aws.ToString(m.FunctionArn))
 	}
 	return all
 }

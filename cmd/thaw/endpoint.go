@@ -40,17 +40,22 @@ func (a *app) client(cmd *cobra.Command, t target, function string) (*lambda.Cli
 	if err != nil {
 		return nil, err
 	}
+	return s.api(cmd.Context(), t, function)
+}
+
+// api is a client of the server that was found.
+func (s found) api(ctx context.Context, t target, function string) (*lambda.Client, error) {
 	if t.region == "" {
 		_, t.region = nameOf(function)
 	}
 	if s.Client != nil && t.region == "" && !regionIsSet() {
-		t.region = s.regionOf(cmd.Context(), function)
+		t.region = s.regionOf(ctx, function)
 	}
-	key, err := s.signer(cmd.Context())
+	key, err := s.signer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(s.endpoint, cmp.Or(t.region, region()), key, s.transport(cmd.Context())), nil
+	return newClient(s.endpoint, cmp.Or(t.region, region()), key, s.transport(ctx)), nil
 }
 
 // signer is what requests to a server are signed with. On this host a server that wants signatures, and was given no key by

@@ -29,7 +29,7 @@ func lookOf(w io.Writer) look {
 	r := lipgloss.NewRenderer(w)
 	good, bad, under := r.NewStyle().Foreground(lipgloss.Color("2")), r.NewStyle().Foreground(lipgloss.Color("1")), r.NewStyle().Foreground(lipgloss.Color("3"))
 	l.head = r.NewStyle().Bold(true)
-	l.states = map[string]lipgloss.Style{"Active": good, "yes": good, "Current": good, "ok": good, "Failed": bad, "no": bad, "Pending": under, "Inactive": under, "Making": under}
+	l.states = map[string]lipgloss.Style{"Active": good, "yes": good, "Current": good, "ok": good, "Enabled": good, "Failed": bad, "no": bad, "Pending": under, "Inactive": under, "Making": under, "Creating": under, "Enabling": under, "Updating": under, "Disabling": under, "Deleting": under}
 	return l
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"thaw/access"
 	"thaw/admin"
+	"thaw/eventsource/eventsourcetest"
 	"thaw/internal/certtest"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	eventsourcetest.Main(m)
 }
 
 // indented are the blocks of commands of a page, under one heading.
