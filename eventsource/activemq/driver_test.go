@@ -102,6 +102,7 @@ func TestEvent(t *testing.T) {
 			t.Errorf("message %d\n got %s\nwant %s", i, got, want)
 		}
 	}
+	eventsourcetest.AsTaken(t, eventsource.ActiveMQ, all...)
 	if f := all[4].Filtered(); strings.Contains(string(f.Meta), `"data"`) || len(f.Data) != 1 || string(f.Data[0].Bytes) != "ABC" {
 		t.Errorf("filters see %s %s", f.Meta, f.Data)
 	}

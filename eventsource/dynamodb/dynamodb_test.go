@@ -99,6 +99,7 @@ func TestEvent(t *testing.T) {
 		s.put(t, arn, map[string]tables.AttributeValue{"id": text("1"), "b": &tables.AttributeValueMemberB{Value: []byte("foo")}})
 		s.put(t, arn, map[string]tables.AttributeValue{"id": text("1"), "n": &tables.AttributeValueMemberN{Value: "1.50"}})
 		_, all := s.read(t, arn, eventsource.Start{At: eventsource.TrimHorizon}, 2)
+		eventsourcetest.AsTaken(t, eventsource.DynamoDB, all...)
 		var e struct {
 			EventID, EventName, EventSource, EventVersion, AwsRegion, EventSourceARN string
 			DynamoDB                                                                 struct {

@@ -124,6 +124,7 @@ func TestEvent(t *testing.T) {
 			t.Errorf("record %+v", all[i])
 		}
 	}
+	eventsourcetest.AsTaken(t, eventsource.SelfManagedKafka, all...)
 	f := all[0].Filtered()
 	if string(f.Meta) != `{"topic":"orders","partition":1,"offset":0,"timestamp":1763629000123,"timestampType":"CREATE_TIME"}` || len(f.Data) != 2 {
 		t.Errorf("filters see %s %v", f.Meta, f.Data)

@@ -106,6 +106,7 @@ func TestEvent(t *testing.T) {
 	if seconds(time.UnixMilli(1763629000123)) != "1763629000.123" {
 		t.Errorf("a time is written %s", seconds(time.UnixMilli(1763629000123)))
 	}
+	eventsourcetest.AsTaken(t, eventsource.Kinesis, all...)
 	f := first.Filtered()
 	var meta map[string]any
 	if err := json.Unmarshal(f.Meta, &meta); err != nil || meta["partitionKey"] != "pk" || meta["eventName"] != "aws:kinesis:record" || meta["kinesis"] != nil ||

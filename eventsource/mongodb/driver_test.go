@@ -139,6 +139,7 @@ func TestEvents(t *testing.T) {
 		if !rec.Arrived.Equal(now.now()) || rec.Shard != "change-stream" || !strings.HasPrefix(rec.ID, "82691ed7c8") {
 			t.Errorf("record %+v", rec)
 		}
+		eventsourcetest.AsTaken(t, eventsource.DocumentDB, rec)
 		if f := rec.Filtered(); string(f.Meta) != string(rec.Event) || len(f.Data) > 0 {
 			t.Errorf("filters see %s", f.Meta)
 		}

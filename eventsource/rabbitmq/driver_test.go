@@ -78,6 +78,7 @@ func TestEvent(t *testing.T) {
 			t.Errorf("group %q", all[i].Group)
 		}
 	}
+	eventsourcetest.AsTaken(t, eventsource.RabbitMQ, all[0])
 	if f := all[0].Filtered(); strings.Contains(string(f.Meta), "data") || len(f.Data) != 1 || string(f.Data[0].Bytes) != `{"a":1}` {
 		t.Errorf("filters see %s %s", f.Meta, f.Data)
 	}

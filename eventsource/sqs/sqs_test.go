@@ -223,6 +223,7 @@ func TestRecords(t *testing.T) {
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%d records, %v", len(all), err)
 		}
+		eventsourcetest.AsTaken(t, eventsource.SQS, all...)
 		got := string(all[0].Event)
 		for _, r := range []struct{ what, with string }{
 			{`"messageId":"[^"]+"`, `"messageId":"M"`}, {`"receiptHandle":"[^"]+"`, `"receiptHandle":"R"`}, {`Timestamp":"\d{13}"`, `Timestamp":"T"`},
