@@ -29,18 +29,20 @@ func (r *running) settled() int64 {
 	}
 }
 
-// credit gives the guest room for output again and again, as a server does that keeps up; until the returned function is
-// called.
+// credit gives the guest room for as much output as has arrived, as a server does; until the returned function is called.
 func (r *running) credit() (stop func()) {
 	done := make(chan struct{})
 	var credits sync.WaitGroup
 	credits.Go(func() {
-		for {
+		for given := int64(0); ; {
 			select {
 			case <-done:
 				return
-			case <-time.After(time.Millisecond):
-				r.Send(wire.KindLogCredit, wire.LogCredit{Cost: wire.LogWindow}, nil)
+			case <-time.After(5 * time.Millisecond):
+				if cost := r.cost(); cost > given {
+					r.Send(wire.KindLogCredit, wire.LogCredit{Cost: cost - given}, nil)
+					given = cost
+				}
 			}
 		}
 	})

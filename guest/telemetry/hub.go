@@ -45,9 +45,6 @@ type news struct {
 	text  string         // of the others
 }
 
-// maxReplay bounds what is kept for those who subscribe later, in bytes. Platform events are always kept: they are few.
-const maxReplay = 256 << 10
-
 // Hub is the post office of one generation.
 type Hub struct {
 	o   Options
@@ -58,8 +55,7 @@ type Hub struct {
 	running   bool // a phase runs
 	hurry     bool // everything goes out at once: the end is near
 	closed    bool
-	past      []news
-	kept      int // bytes of output in past
+	past      history
 	subs      []*subscriber
 	goroutine sync.WaitGroup
 }
@@ -97,26 +93,11 @@ func (h *Hub) Output(kind string, unixMicros int64, b []byte, whole bool) {
 
 func (h *Hub) giveLocked(n news) {
 	if h.open {
-		for h.kept+len(n.text) > maxReplay && h.forgetLocked() {
-		}
-		h.past = append(h.past, n)
-		h.kept += len(n.text)
+		h.past.add(n)
 	}
 	for _, s := range h.subs {
 		s.putLocked(n)
 	}
-}
-
-// forgetLocked lets go of the oldest output that is kept.
-func (h *Hub) forgetLocked() bool {
-	for i, n := range h.past {
-		if n.kind != Platform {
-			h.kept -= len(n.text)
-			h.past = append(h.past[:i], h.past[i+1:]...)
-			return true
-		}
-	}
-	return false
 }
 
 // Pause: no phase runs any more, and Init is over, which is when one could subscribe. What is on its way may take its time.
@@ -126,7 +107,7 @@ func (h *Hub) Pause() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.open, h.past = false, nil
+	h.open, h.past = false, history{}
 	h.off.Store(len(h.subs) == 0)
 	h.phaseLocked(false)
 }

@@ -68,9 +68,7 @@ func (h *Hub) Subscribe(name string, logs bool, body []byte) (types []string, ag
 	}
 	s := &subscriber{h: h, name: name, w: w, wake: make(chan struct{}, 1)}
 	h.subs = append(h.subs, s)
-	for _, n := range h.past {
-		s.putLocked(n)
-	}
+	h.past.replay(s.putLocked)
 	h.goroutine.Go(s.run)
 	return w.names, false, nil
 }
