@@ -44,7 +44,7 @@ bin/thaw:
 demo: need-demo build ## set up what is missing, build, start a server and show functions running
 	bin/thaw demo
 
-demo-sources: need-sources build ## an event source at work, with its server: SOURCE=documentdb, dynamodb, kafka, kinesis, rabbitmq or sqs
+demo-sources: need-sources build ## an event source at work, with its server: SOURCE=activemq, documentdb, dynamodb, kafka, kinesis, rabbitmq or sqs
 	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
 	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
@@ -84,7 +84,7 @@ need-demo:
 
 # The servers come from Maven and PyPI.
 need-sources:
-	@scripts/need node python3 java mvn
+	@scripts/need node python3 javac mvn
 
 need-test:
 	@scripts/need gcc node python3 javac

@@ -3,13 +3,10 @@ package activemq_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +23,7 @@ func TestMain(m *testing.M) { eventsourcetest.Main(m) }
 
 const arn = "arn:aws:mq:eu-north-1:123456789012:broker:b:b-1"
 
-// broker is ActiveMQ in a program of our own, with two users: testdata/Broker.java.
+// broker is ActiveMQ in a program of eventsourcetest's, with two users.
 type broker struct {
 	process *eventsourcetest.Process
 	url     string // as --sources has it
@@ -49,35 +46,14 @@ var theBroker struct {
 // start starts the broker that all tests share.
 func start(t *testing.T) *broker {
 	t.Helper()
-	theBroker.once.Do(func() { theBroker.broker = launch(t) })
+	theBroker.once.Do(func() {
+		at, ask, process := eventsourcetest.ActiveMQ(t)
+		theBroker.broker = &broker{process: process, url: "activemq://" + at, amqp: "amqp://" + at, ask: ask}
+	})
 	if theBroker.broker == nil {
 		t.Skip("ActiveMQ cannot be had, as the first test of it says")
 	}
 	return theBroker.broker
-}
-
-func launch(t *testing.T) *broker {
-	for _, name := range []string{"javac", "java", "mvn"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("ActiveMQ needs a JDK and Maven: %v", err)
-		}
-	}
-	const version = ":6.3.1"
-	jars := filepath.Join(eventsourcetest.Maven(t, "org.apache.activemq:activemq-broker"+version, "org.apache.activemq:activemq-amqp"+version,
-		"org.apache.activemq:activemq-kahadb-store"+version, "org.apache.activemq:activemq-jaas"+version), "*")
-	dir := eventsourcetest.Dir(t)
-	c := exec.Command("javac", "-J-XX:TieredStopAtLevel=1", "-cp", jars, "-d", filepath.Join(dir, "classes"), "testdata/Broker.java")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Skipf("the broker's program cannot be compiled, which takes Java 17: %v: %s", err, out)
-	}
-	port, asked := eventsourcetest.Port(t), eventsourcetest.Port(t)
-	b := &broker{url: fmt.Sprintf("activemq://127.0.0.1:%d", port), amqp: fmt.Sprintf("amqp://127.0.0.1:%d", port), ask: fmt.Sprintf("http://127.0.0.1:%d", asked)}
-	b.process = eventsourcetest.Launch(t, eventsourcetest.Program{
-		Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(dir, "classes") + ":" + jars, "Broker",
-			strconv.Itoa(port), strconv.Itoa(asked), filepath.Join(dir, "store")},
-		Dir: dir, Ready: eventsourcetest.Listens(fmt.Sprintf("127.0.0.1:%d", asked)),
-	})
-	return b
 }
 
 // get asks the broker's program.

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -31,7 +30,7 @@ type source struct {
 }
 
 var sources = map[string]func(*stage) *source{
-	"documentdb": startDocumentDB, "dynamodb": startDynamoDB, "kafka": startKafka, "kinesis": startKinesis, "rabbitmq": startRabbitMQ, "sqs": startSQS,
+	"activemq": startActiveMQ, "documentdb": startDocumentDB, "dynamodb": startDynamoDB, "kafka": startKafka, "kinesis": startKinesis, "rabbitmq": startRabbitMQ, "sqs": startSQS,
 }
 
 // login is a secret of sources that one logs into.
@@ -158,30 +157,6 @@ func startDocumentDB(t *stage) *source {
 				return err
 			}
 			return s.Insert("shop", "orders", append(bson.D{{Key: "_id", Value: n}}, doc...))
-		},
-	}
-}
-
-func startRabbitMQ(t *stage) *source {
-	at, _ := eventsourcetest.RabbitMQ(t)
-	c, err := amqp.DialConfig(at, amqp.Config{SASL: []amqp.Authentication{&amqp.PlainAuth{Username: "lambda", Password: "secret"}}})
-	t.must(err)
-	t.Cleanup(func() { c.Close() })
-	channel, err := c.Channel()
-	t.must(err)
-	_, err = channel.QueueDeclare("orders", true, false, false, false, nil)
-	t.must(err)
-	arn := "arn:aws:mq:" + region + ":" + account + ":broker:shop:b-1"
-	return &source{
-		name: "Amazon MQ: RabbitMQ at " + at, at: arn + "=" + at, secrets: map[string]string{"rabbitmq": login},
-		mapping: &lambda.CreateEventSourceMappingInput{
-			EventSourceArn: &arn, Queues: []string{"orders"},
-			SourceAccessConfigurations: []types.SourceAccessConfiguration{
-				{Type: types.SourceAccessTypeBasicAuth, URI: secret("rabbitmq")}, {Type: types.SourceAccessTypeVirtualHost, URI: aws.String("/")},
-			},
-		},
-		put: func(_ int, body string) error {
-			return channel.PublishWithContext(t.ctx, "", "orders", false, false, amqp.Publishing{Body: []byte(body)})
 		},
 	}
 }
