@@ -66,7 +66,7 @@ const embeddedFunction = `exports.handler = async (e) => {
 func TestMetricsOfFunctions(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "process")
-	f := s.js(embeddedFunction, timeout(1), withExtensions(t, map[string]string{"x": "events=INVOKE works=300ms"}))
+	f := s.js(embeddedFunction, timeout(3), withExtensions(t, map[string]string{"x": "events=INVOKE works=300ms"}))
 	f.invoke(`{"orders": 2}`).ok(t)
 	f.invoke(`{"fail": true, "orders": 3}`).failed(t, "Error", "as asked")
 	f.invoke(`{"wait": 60000, "orders": 5}`).failed(t, "Sandbox.Timedout", "")
@@ -87,7 +87,7 @@ func TestMetricsOfFunctions(t *testing.T) {
 	is("duration_seconds_count", latest, 3)
 	is("post_runtime_extensions_duration_seconds_count", latest, 3)
 	duration, extensions := f.number("duration_seconds_sum", latest), f.number("post_runtime_extensions_duration_seconds_sum", latest)
-	if extensions < 0.4 || duration < 1+extensions { // two of 300 ms, and 1 s until the timeout
+	if extensions < 0.4 || duration < 3+extensions { // two of 300 ms, and 3 s until the timeout
 		t.Errorf("Duration is %v s, %v s of it of extensions", duration, extensions)
 	}
 

@@ -120,7 +120,7 @@ func TestSpareAnswersAfterIdleAndTheNextConcurrent(t *testing.T) {
 		done := make(chan struct{})
 		wg.Go(func() {
 			defer close(done)
-			a := f.invokeVersion("1", `{"ms":4000}`)
+			a := f.invokeVersion("1", `{"ms":8000}`)
 			a.ok(t)
 			// E-132: the line of the restore is in the first REPORT, also when the restore was ahead of the request.
 			if strings.Count(a.log, "Restore Duration: ") != 2 || !strings.Contains(a.log, "Billed Restore Duration: ") || strings.Contains(a.log, "Init Duration") {
@@ -128,7 +128,7 @@ func TestSpareAnswersAfterIdleAndTheNextConcurrent(t *testing.T) {
 			}
 		})
 		for e := f.env(spare.ID); e.State != "Invoking"; e = f.env(spare.ID) {
-			if time.Since(asked) > 3*time.Second {
+			if time.Since(asked) > 7*time.Second {
 				t.Fatalf("the request did not go to the spare but: %+v", f.node.pool.Environments())
 			}
 			time.Sleep(time.Millisecond)
