@@ -24,6 +24,9 @@ type output struct {
 	hub *telemetry.Hub
 	end chan struct{} // closed when nothing waits for the window any more
 	cut sync.Once     // closes end
+	// turn is held by who waits for the window and then reads. Those who want it next get it in their order: without that,
+	// the pipe of a process that never stops writing takes all that the window gives, and nobody else reads.
+	turn chan struct{}
 
 	mu      sync.Mutex
 	sources []*source
@@ -56,7 +59,7 @@ const lastWords = time.Second
 
 // newOutput makes a pipe per source and returns the ends for the processes, in that order. They are the caller's to close.
 func newOutput(box *outbox, win *window, hub *telemetry.Hub, sources ...wire.LogSource) (*output, []*os.File, error) {
-	o := &output{box: box, win: win, hub: hub, end: make(chan struct{})}
+	o := &output{box: box, win: win, hub: hub, end: make(chan struct{}), turn: make(chan struct{}, 1)}
 	var ends []*os.File
 	fail := func(err error) (*output, []*os.File, error) {
 		for _, s := range o.sources {
@@ -96,10 +99,24 @@ func (o *output) start() {
 	}
 }
 
+// await waits for its turn and then for the window, until nobody does any more or until limit. What it returns ends the
+// turn.
+func (o *output) await(limit <-chan struct{}) (done func()) {
+	done = func() {}
+	select {
+	case o.turn <- struct{}{}:
+		done = func() { <-o.turn }
+	case <-o.end:
+	case <-limit:
+	}
+	o.win.wait(o.end, limit)
+	return done
+}
+
 func (o *output) pump(s *source) {
 	for ended := false; !ended; {
-		o.win.wait(o.end, nil)
 		err := s.raw.Read(func(uintptr) bool {
+			defer o.await(nil)()
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			n := o.readLocked(s, readBytes)
@@ -174,12 +191,18 @@ func (o *output) drain(limit <-chan struct{}) {
 	if all != nil {
 		o.box.flush() //nolint:errcheck // an answer does not wait for the output behind it
 	}
+	queued := false
 	for i, held := range all {
 		for held > 0 {
-			o.win.wait(o.end, limit)
+			if queued { // the server gives room for what it has got, not for what waits here for company
+				o.box.flush() //nolint:errcheck // who sends next hears of it
+			}
+			done := o.await(limit)
 			o.mu.Lock()
 			n := o.readLocked(o.sources[i], held)
 			o.mu.Unlock()
+			done()
+			queued = true
 			if n == 0 {
 				break // the pump was here, and took the rest
 			}

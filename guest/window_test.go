@@ -93,6 +93,18 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%d lines arrived before Ready", len(lines))
 		}
 	})
+	t.Run("more than a window at the end", func(t *testing.T) { // of nothing but empty lines, all in the pipe when next is called
+		r := create(t, script(t, `head -c 60000 /dev/zero | tr '\0' '\n'; curl -sS "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next"`))
+		s := r.start(1)
+		s.LogWindow = wire.LogWindow
+		credited := r.credit()
+		r.Start(s)
+		r.Ready()
+		credited()
+		if got := r.Output(wire.LogStdout); len(got) != 60000 {
+			t.Errorf("%d bytes arrived before Ready", len(got))
+		}
+	})
 	t.Run("kill", func(t *testing.T) { // with the writer waiting, and with the pipe full
 		r := write("sleep 1000")
 		r.settled()

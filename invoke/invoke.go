@@ -169,6 +169,7 @@ const viewBehind = 10 * time.Millisecond
 func (i *Invoker) serving(ctx context.Context, r *Request, dice float64) (*function.Entry, *function.Version, error) {
 	var began time.Time // the wait, if there is one
 	var timer *time.Timer
+	fetched := false // it has waited for a fetch, and the end of that gives the function time of its own
 	for {
 		e, record, err := i.Find(r.Function, r.Qualifier, r.InvokedARN, dice)
 		if err != nil {
@@ -197,10 +198,16 @@ func (i *Invoker) serving(ctx context.Context, r *Request, dice float64) (*funct
 		case <-e.Replaced():
 		case <-timer.C:
 			fetching := i.o.Fetching(record.Config.Runtime)
-			if fetching == "" || time.Since(began) >= i.o.Fetch {
+			switch {
+			case time.Since(began) >= i.o.Fetch, fetching == "" && !fetched:
 				return nil, nil, &StateError{State: "Pending", Because: fetching}
+			case fetching == "":
+				fetched = false
+				timer.Reset(i.o.Pending)
+			default:
+				fetched = true
+				timer.Reset(fetchLook)
 			}
-			timer.Reset(fetchLook)
 		case <-i.o.Stopping:
 			return nil, nil, ErrStopping
 		case <-ctx.Done():

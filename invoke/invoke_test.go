@@ -174,7 +174,17 @@ func TestPending(t *testing.T) {
 		if _, err := s.invoke(""); err != nil {
 			t.Errorf("its runtime is there after nine minutes, and it answers %v", err)
 		}
-		s.fetching = ""
+		// The end of a fetch gives the function as long as any other has.
+		for after, ok := range map[time.Duration]bool{58 * time.Second: true, 62 * time.Second: false} {
+			s.is(life(function.Creating))
+			s.fetching = "fetching Node.js"
+			time.AfterFunc(5*time.Minute, func() { s.fetching = "" })
+			late := time.AfterFunc(5*time.Minute+after, func() { s.is(nil) })
+			if _, err := s.invoke(""); (err == nil) != ok || err != nil && !errors.As(err, &state) {
+				t.Errorf("Active %v after its runtime was there: %v", after, err)
+			}
+			late.Stop()
+		}
 		s.is(life(function.Creating))
 		time.AfterFunc(time.Second, func() { s.is(life(function.Failed)) })
 		if _, err := s.invoke(""); !errors.As(err, &state) || state.State != "Failed" {

@@ -248,8 +248,8 @@ func snapshotLeaks(t *testing.T, s *suite, f *function) {
 		c.end(t)
 	}
 	round()
-	// Blank sandboxes come and go beside the test: it waits for the number to come back.
-	before := openFiles(t)
+	// Blank sandboxes come and go beside the test: it begins when none is being made, and waits for the number to come back.
+	before := settledFiles(t)
 	for range 3 {
 		round()
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"thaw/guest/wire"
 	"thaw/sandbox"
@@ -261,6 +262,19 @@ func leaks(t *testing.T, s *suite) {
 	}
 	await(t, "descriptors are closed", func() bool { return openFiles(t) <= fds })
 	await(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// settledFiles is openFiles once it has not changed for a second.
+func settledFiles(t testing.TB) int {
+	t.Helper()
+	n, since := openFiles(t), time.Now()
+	await(t, "the number of descriptors settles", func() bool {
+		if now := openFiles(t); now != n {
+			n, since = now, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	return n
 }
 
 func openFiles(t testing.TB) int {
