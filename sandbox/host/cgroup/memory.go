@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// GiveWay is how far above a limit the kernel's last word lies, in bytes: room for somebody in the group to be killed.
-const GiveWay = 64 << 20
+// GiveWay is how far above a limit the kernel's last word lies, in bytes: room for somebody in the group to be killed. Nine
+// processes that take 30 MB each as fast as they can get past 64 MiB before a busy server has heard of the limit.
+const GiveWay = 128 << 20
 
 // LimitMemory sets the group's limit, in bytes. In v2 it is where the kernel begins to slow the group down. In v1 it is
 // where MemoryEvents has news; it fails where the group holds more that cannot be dropped. The kernel's last word lies
