@@ -185,6 +185,8 @@ type Record struct {
 	// Until is when the queue gives the message to somebody else. Zero: never by itself.
 	Until time.Time
 
+	// Trace is the trace header that the sender gave along; empty: none. The loop guard goes by it, too.
+	Trace string
 	// Unreadable is the condition under which the record is given up without an invoke: data that do not fit the schema
 	// that they name. No filter sees it. Empty: it can be read.
 	Unreadable string

@@ -3,6 +3,7 @@ package invoke_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,8 @@ type scene struct {
 	looped   []function.Resource
 	wakeErr  error
 	stopping chan struct{}
-	fetching string
-	provides error // that Provide does something about
+	fetching atomic.Value // a string
+	provides error        // that Provide does something about
 	invoker  *invoke.Invoker
 }
 
@@ -37,7 +38,7 @@ func open(t *testing.T) *scene {
 	s.invoker = invoke.New(invoke.Options{View: s.view, Pool: s, Concurrency: 100, Pending: time.Minute, Fetch: 10 * time.Minute, Stopping: s.stopping,
 		Looped:   func(r function.Resource) { s.looped = append(s.looped, r) },
 		Wake:     func(context.Context, *function.Entry, *function.VersionRecord) error { s.woken++; return s.wakeErr },
-		Fetching: func(string) string { return s.fetching },
+		Fetching: func(string) string { text, _ := s.fetching.Load().(string); return text },
 		Provide:  func(_ context.Context, _ *function.Version, err error) bool { return errors.Is(err, s.provides) }})
 	return s
 }
@@ -165,9 +166,9 @@ func TestPending(t *testing.T) {
 			t.Errorf("it answers %v after %v", err, time.Since(begun))
 		}
 		late.Stop()
-		s.fetching = "fetching Node.js"
+		s.fetching.Store("fetching Node.js")
 		begun = time.Now()
-		if _, err := s.invoke(""); !errors.As(err, &state) || state.Because != s.fetching || time.Since(begun).Round(time.Second) != 10*time.Minute {
+		if _, err := s.invoke(""); !errors.As(err, &state) || state.Because != "fetching Node.js" || time.Since(begun).Round(time.Second) != 10*time.Minute {
 			t.Errorf("while its runtime is fetched for too long it answers %v after %v", err, time.Since(begun))
 		}
 		time.AfterFunc(9*time.Minute, func() { s.is(nil) })
@@ -177,8 +178,8 @@ func TestPending(t *testing.T) {
 		// The end of a fetch gives the function as long as any other has.
 		for after, ok := range map[time.Duration]bool{58 * time.Second: true, 62 * time.Second: false} {
 			s.is(life(function.Creating))
-			s.fetching = "fetching Node.js"
-			time.AfterFunc(5*time.Minute, func() { s.fetching = "" })
+			s.fetching.Store("fetching Node.js")
+			time.AfterFunc(5*time.Minute, func() { s.fetching.Store("") })
 			late := time.AfterFunc(5*time.Minute+after, func() { s.is(nil) })
 			if _, err := s.invoke(""); (err == nil) != ok || err != nil && !errors.As(err, &state) {
 				t.Errorf("Active %v after its runtime was there: %v", after, err)

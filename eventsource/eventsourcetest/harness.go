@@ -44,6 +44,7 @@ type harness struct {
 	mu      sync.Mutex
 	handler func(seen []Seen) (payload string, functionError bool, err error)
 	invokes [][]Seen
+	traces  []string // of the invokes
 	events  [][]byte // as they came
 	running int      // at this moment
 	most    int      // at one time
@@ -195,6 +196,7 @@ func (h *harness) Invoke(ctx context.Context, r *invoke.Request) (*invoke.Result
 		}
 	}
 	h.mu.Lock()
+	h.traces = append(h.traces, r.TraceID)
 	h.invokes = append(h.invokes, seen)
 	h.mu.Unlock()
 	o := &function.Outcome{Payload: []byte(payload)}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thaw/eventsource"
+	"thaw/invoke"
 )
 
 // S-071 to S-075: a state goes through the calls of a window, whose last one has no records; a window that answers no
@@ -319,6 +320,36 @@ func TestOversizedRecords(t *testing.T) {
 				defer h.mu.Unlock()
 				if got := len(h.told); (condition != "") != (got == 1) || got == 1 && h.told[0].Condition != condition {
 					t.Errorf("the destination was told of %d failures: %+v", got, h.told)
+				}
+			})
+		})
+	}
+}
+
+// The function runs in the trace of who sent the record, by which loops are counted; a loop that was stopped is a failure.
+func TestTheTraceOfTheSender(t *testing.T) {
+	for _, kind := range []eventsource.Kind{eventsource.SQS, eventsource.Kinesis} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := memoryFixture(kind)
+				h := newHarness(t, f)
+				stopped := 0
+				h.handle(func([]Seen) (string, bool, error) {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					if stopped++; stopped == 1 {
+						return "", false, &invoke.RecursionError{}
+					}
+					return "null", false, nil
+				})
+				m := h.mapping(nil)
+				f.Put(t, m, "a", body(1))
+				h.create(m)
+				h.wantAll(map[string][]string{"a": {body(1)}})
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if stopped != 2 || h.traces[0] != memoryTrace {
+					t.Errorf("%d attempts, in the traces %q", stopped, h.traces)
 				}
 			})
 		})

@@ -35,6 +35,9 @@ func NewMemory() *Memory {
 	return m
 }
 
+// memoryTrace is what all that is put brings along.
+const memoryTrace = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+
 type memoryMessage struct {
 	id, body, key string
 	hidden        time.Time
@@ -170,7 +173,7 @@ func (x *memoryMessage) record(id string) *eventsource.Record {
 	if err != nil {
 		panic(err) // texts
 	}
-	return &eventsource.Record{ID: id, Event: event, Key: x.key, Arrived: x.sent,
+	return &eventsource.Record{ID: id, Event: event, Key: x.key, Arrived: x.sent, Trace: memoryTrace,
 		Filtered: func() eventsource.Filtered {
 			return eventsource.Filtered{Meta: []byte(`{}`), Data: []eventsource.Datum{{Name: "body", Bytes: []byte(x.body)}, {Name: "data", Bytes: []byte(x.body)}, {Name: "value", Bytes: []byte(x.body)}}}
 		}}

@@ -22,13 +22,23 @@ type attempt struct {
 	answer    []byte
 }
 
-// invoke has the function run with an event.
-func (s *session) invoke(event []byte) (a attempt) {
+// traceOf is the trace header that a batch brings: that of its first record with one.
+func traceOf(records []*eventsource.Record) string {
+	for _, r := range records {
+		if r.Trace != "" {
+			return r.Trace
+		}
+	}
+	return ""
+}
+
+// invoke has the function run with an event, in the trace of who sent it.
+func (s *session) invoke(event []byte, trace string) (a attempt) {
 	a.requestID = uuid.NewString()
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	r, err := s.s.o.Invoker.Invoke(s.s.hard, &invoke.Request{Function: s.m.Function, Qualifier: s.m.Qualifier,
-		Invocation: function.Invocation{RequestID: a.requestID, InvokedARN: s.m.FunctionARN(), Event: event}})
+		Invocation: function.Invocation{RequestID: a.requestID, InvokedARN: s.m.FunctionARN(), TraceID: trace, Event: event}})
 	var restore *pool.RestoreFailedError
 	switch {
 	case err == nil:
@@ -43,6 +53,9 @@ func (s *session) invoke(event []byte) (a attempt) {
 	case errors.As(err, new(*invoke.NotFoundError)):
 		a.gone = true
 		s.o.tell(eventsource.FunctionGone, err)
+	case errors.As(err, new(*invoke.RecursionError)): // the loop ends here: what failed so often goes where failures go
+		a.outcome.Ending = eventsource.Erred
+		s.s.o.Log.Warn("event source mapping: a loop was stopped", "mapping", s.m.ID, "fn", s.m.Function.Name, "error", err)
 	case errors.As(err, &restore): // the function's own hook
 		a.outcome.Ending = eventsource.Erred
 		a.response = &eventsource.Response{Status: 200, Version: function.VersionNumber(s.m.Qualifier), Error: "Unhandled"}

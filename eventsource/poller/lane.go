@@ -355,7 +355,7 @@ func (ln *lane) process(all []*eventsource.Record) {
 		if b.Attempts == 0 && b.Refusals == 0 && b.Failures == 0 {
 			ln.age(b.Records)
 		}
-		a := ln.s.invoke(ln.event(b.Records, false, false))
+		a := ln.s.invoke(ln.event(b.Records, false, false), traceOf(b.Records))
 		early := ln.takeState(&a)
 		if a.gone {
 			ln.wait(b.Records)

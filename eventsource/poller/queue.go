@@ -174,7 +174,7 @@ func (q *queuePollers) wanted(all []*eventsource.Record) []*eventsource.Record {
 func (q *queuePollers) process(all []*eventsource.Record) (failed []*eventsource.Record) {
 	b := eventsource.Batch{Records: all}
 	for {
-		a := q.invoke(q.src.Envelope.Event(b.Records))
+		a := q.invoke(q.src.Envelope.Event(b.Records), traceOf(b.Records))
 		if a.gone {
 			q.release(b.Records)
 			return failed

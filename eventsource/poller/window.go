@@ -121,7 +121,7 @@ func (ln *lane) takeState(a *attempt) (early bool) {
 // closeWindow makes the last call of the open window, as often as the mapping says, and forgets its state. S-072.
 func (ln *lane) closeWindow(early bool) {
 	for b := (eventsource.Batch{}); ; {
-		a := ln.s.invoke(ln.event(nil, true, early))
+		a := ln.s.invoke(ln.event(nil, true, early), "")
 		if a.gone {
 			<-ln.sh.ctx.Done()
 			return

@@ -87,7 +87,7 @@ func (q *queue) record(m *types.Message, until time.Time) *eventsource.Record {
 	if len(e.MessageAttrs) > 0 {
 		e.MD5OfAttributes = aws.ToString(m.MD5OfMessageAttributes)
 	}
-	r := &eventsource.Record{ID: e.ID, Event: encoded(e), Until: until, Handle: e.Receipt,
+	r := &eventsource.Record{ID: e.ID, Event: encoded(e), Until: until, Handle: e.Receipt, Trace: m.Attributes["AWSTraceHeader"],
 		Filtered: func() eventsource.Filtered {
 			meta := e
 			meta.Body = nil

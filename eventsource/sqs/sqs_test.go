@@ -209,8 +209,11 @@ func TestRecords(t *testing.T) {
 		arn := s.queue(t, fifo, nil)
 		in := &sqs.SendMessageInput{QueueUrl: s.url(t, arn), MessageBody: aws.String(`{"k":"<&>"}`), MessageAttributes: map[string]types.MessageAttributeValue{
 			"n": {DataType: aws.String("Number"), StringValue: aws.String("6")}, "b": {DataType: aws.String("Binary"), BinaryValue: []byte{0, 255}}}}
+		trace := ""
 		if fifo {
 			in.MessageGroupId, in.MessageDeduplicationId = aws.String("g"), aws.String("d")
+			trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
+			in.MessageSystemAttributes = map[string]types.MessageSystemAttributeValue{"AWSTraceHeader": {DataType: aws.String("String"), StringValue: &trace}}
 		}
 		if _, err := s.client.SendMessage(t.Context(), in); err != nil {
 			t.Fatal(err)
@@ -224,6 +227,9 @@ func TestRecords(t *testing.T) {
 			t.Fatalf("%d records, %v", len(all), err)
 		}
 		eventsourcetest.AsTaken(t, eventsource.SQS, all...)
+		if all[0].Trace != trace {
+			t.Errorf("the trace is %q, want %q", all[0].Trace, trace)
+		}
 		got := string(all[0].Event)
 		for _, r := range []struct{ what, with string }{
 			{`"messageId":"[^"]+"`, `"messageId":"M"`}, {`"receiptHandle":"[^"]+"`, `"receiptHandle":"R"`}, {`Timestamp":"\d{13}"`, `Timestamp":"T"`},
@@ -233,7 +239,7 @@ func TestRecords(t *testing.T) {
 		}
 		attributes := `"ApproximateReceiveCount":"1","SentTimestamp":"T","SenderId":"S","ApproximateFirstReceiveTimestamp":"T"`
 		if fifo {
-			attributes = `"ApproximateReceiveCount":"1","SentTimestamp":"T","SequenceNumber":"N","MessageGroupId":"g","SenderId":"S","MessageDeduplicationId":"d","ApproximateFirstReceiveTimestamp":"T"`
+			attributes = `"ApproximateReceiveCount":"1","AWSTraceHeader":"` + trace + `","SentTimestamp":"T","SequenceNumber":"N","MessageGroupId":"g","SenderId":"S","MessageDeduplicationId":"d","ApproximateFirstReceiveTimestamp":"T"`
 		}
 		want := `{"messageId":"M","receiptHandle":"R","body":"{\"k\":\"<&>\"}","attributes":{` + attributes + `},"messageAttributes":{` +
 			`"b":{"binaryValue":"AP8=","stringListValues":[],"binaryListValues":[],"dataType":"Binary"},"n":{"stringValue":"6","stringListValues":[],"binaryListValues":[],"dataType":"Number"}},` +
