@@ -97,9 +97,9 @@ func TestSnapStartOfAHundredThousandFiles(t *testing.T) {
 func TestSnapStartOfMoreThanCanBeSaved(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
-	f := s.js(manyFiles(50_000), snapStart, memory(192))
+	f := s.js(manyFiles(100_000), snapStart, memory(352))
 	c := f.publish()
-	if reason := aws.ToString(c.StateReason); c.State != types.StateFailed || !strings.Contains(reason, "takes more than the 192 MB that the function may have") {
+	if reason := aws.ToString(c.StateReason); c.State != types.StateFailed || !strings.Contains(reason, "takes more than the 352 MB that the function may have") {
 		t.Errorf("state %s: %s", c.State, reason)
 	}
 	if c.StateReasonCode != types.StateReasonCodeFunctionErrorInitResourceExhausted {
