@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,9 @@ func start(t testing.TB) *service {
 	t.Helper()
 	endpoint := eventsourcetest.Moto(t)
 	who := credentials.NewStaticCredentialsProvider("k", "s", "")
-	s := &service{driver: New(), tables: dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who})}
+	// moto closes connections that the client would use again; a request that is then sent twice is done twice.
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	s := &service{driver: New(), tables: dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who, HTTPClient: once})}
 	s.driver.clients.Put("eu-west-1", dynamodbstreams.New(dynamodbstreams.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who}))
 	return s
 }
@@ -44,16 +47,22 @@ func start(t testing.TB) *service {
 // table makes a table with a stream, and returns the stream's ARN.
 func (s *service) table(t testing.TB, view tables.StreamViewType) string {
 	t.Helper()
-	out, err := s.tables.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-		TableName: aws.String("t" + uuid.NewString()[:8]), BillingMode: tables.BillingModePayPerRequest,
+	name := aws.String("t" + uuid.NewString()[:8])
+	_, err := s.tables.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+		TableName: name, BillingMode: tables.BillingModePayPerRequest,
 		AttributeDefinitions: []tables.AttributeDefinition{{AttributeName: aws.String("id"), AttributeType: tables.ScalarAttributeTypeS}},
 		KeySchema:            []tables.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: tables.KeyTypeHash}},
 		StreamSpecification:  &tables.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: view},
 	})
+	// The client asks again when moto closes a connection under its request, which moto had done.
+	if err != nil && !errors.As(err, new(*tables.ResourceInUseException)) {
+		t.Fatal(err)
+	}
+	out, err := s.tables.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return aws.ToString(out.TableDescription.LatestStreamArn)
+	return aws.ToString(out.Table.LatestStreamArn)
 }
 
 func (s *service) put(t testing.TB, arn string, item map[string]tables.AttributeValue) {
