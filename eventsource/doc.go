@@ -18,7 +18,7 @@
 //
 // # How to write a source
 //
-// A source is a package below this one (eventsource/sqs, kinesis, dynamodb, kafka, mq, mongodb). Its New takes what all
+// A source is a package below this one (eventsource/sqs, kafka, rabbitmq ...). Its New takes what all
 // its mappings share (Secrets, Endpoints, roots of TLS) and returns a Driver. It knows its protocol and nothing of
 // filters, batches, retries and functions; it imports this package alone. Files that helped in the first one:
 //

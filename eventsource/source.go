@@ -262,3 +262,12 @@ const (
 	DropOrRefuse                 // the same, and patterns that ask for plain text are refused: Kinesis, DynamoDB
 	MetadataOnly                 // the data are not looked at: Kafka, MQ
 )
+
+// JavaBytes writes bytes as the service's own programs have them, in headers: -128 to 127.
+func JavaBytes(b []byte) []int8 {
+	all := make([]int8, len(b))
+	for i, c := range b {
+		all[i] = int8(c)
+	}
+	return all
+}

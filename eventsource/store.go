@@ -68,6 +68,17 @@ type Endpoints interface {
 	Endpoint(arn string) (url string, ok bool)
 }
 
+// Locate says where a source is, or refuses with the setting to type; example is such an address.
+func Locate(e Endpoints, arn, example string) (url string, err error) {
+	if url, known := e.Endpoint(arn); known {
+		return url, nil
+	}
+	return "", &ProblemError{
+		Code: "ESM_CONFIG_NOT_VALID",
+		Text: "Nothing says where " + arn + " is. Start the server with --sources " + arn + "=" + example + ".",
+	}
+}
+
 // maxEvent is the most that an event may take. Source: section 1.3.
 const maxEvent = 6 << 20
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,12 +42,9 @@ const (
 
 // Open implements eventsource.Driver.
 func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource.Facts) (*eventsource.Source, error) {
-	address, known := d.endpoints.Endpoint(m.Source.ARN)
-	if !known {
-		return nil, &eventsource.ProblemError{
-			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=amqp+ssl://HOST:5671.", m.Source.ARN, m.Source.ARN),
-		}
+	address, err := eventsource.Locate(d.endpoints, m.Source.ARN, "amqp+ssl://HOST:5671")
+	if err != nil {
+		return nil, err
 	}
 	login, err := secret.LoginOf(ctx, d.secrets, m)
 	if err != nil {

@@ -190,21 +190,6 @@ func problem(err error) error {
 	}
 }
 
-// batchInfo is what a failure record tells of its batch. Source: section 1.6.
-type batchInfo struct {
-	ShardID string `json:"shardId"`
-	First   string `json:"startSequenceNumber"`
-	Last    string `json:"endSequenceNumber"`
-	FirstAt string `json:"approximateArrivalOfFirstRecord"`
-	LastAt  string `json:"approximateArrivalOfLastRecord"`
-	Size    int    `json:"batchSize"`
-	Stream  string `json:"streamArn"`
-}
-
 func (s *stream) info(batch []*eventsource.Record) (string, json.RawMessage) {
-	first, last := batch[0], batch[len(batch)-1]
-	return "DDBStreamBatchInfo", marshal(batchInfo{
-		first.Shard, first.Position, last.Position, first.Arrived.UTC().Format(time.RFC3339), last.Arrived.UTC().Format(time.RFC3339),
-		len(batch), s.m.Source.ARN,
-	})
+	return "DDBStreamBatchInfo", shards.BatchInfo(s.m.Source.ARN, batch, time.RFC3339)
 }

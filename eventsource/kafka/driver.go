@@ -82,12 +82,9 @@ func (d *Driver) brokers(m *eventsource.Mapping) (all []string, secure bool, err
 	if m.Kind == eventsource.SelfManagedKafka {
 		return m.Source.Brokers, false, nil
 	}
-	address, known := d.endpoints.Endpoint(m.Source.ARN)
-	if !known {
-		return nil, false, &eventsource.ProblemError{
-			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=kafka://HOST:PORT.", m.Source.ARN, m.Source.ARN),
-		}
+	address, err := eventsource.Locate(d.endpoints, m.Source.ARN, "kafka://HOST:PORT")
+	if err != nil {
+		return nil, false, err
 	}
 	scheme, hosts, _ := strings.Cut(address, "://")
 	if scheme != "kafka" && scheme != "kafka+ssl" {

@@ -52,7 +52,7 @@ func (s *shape) record(ctx context.Context, r *kgo.Record) (*eventsource.Record,
 		e.TimestampType = "LOG_APPEND_TIME"
 	}
 	for _, h := range r.Headers {
-		e.Headers = append(e.Headers, map[string][]int8{h.Key: signed(h.Value)})
+		e.Headers = append(e.Headers, map[string][]int8{h.Key: eventsource.JavaBytes(h.Value)})
 	}
 	unreadable := ""
 	var err error
@@ -102,15 +102,6 @@ func filtered(e event) eventsource.Filtered {
 		f.Data = append(f.Data, eventsource.Datum{Name: "value", Bytes: e.Value})
 	}
 	return f
-}
-
-// signed writes bytes as Java has them.
-func signed(b []byte) []int8 {
-	all := make([]int8, len(b))
-	for i, c := range b {
-		all[i] = int8(c)
-	}
-	return all
 }
 
 func marshal(v any) []byte {

@@ -186,26 +186,6 @@ func problem(err error) error {
 	return &eventsource.ProblemError{Text: "Connection error. Kinesis cannot be reached. AWS_ENDPOINT_URL_KINESIS says where another one is.", Err: err}
 }
 
-// batchInfo is what a failure record tells of its batch. Source: section 1.6.
-type batchInfo struct {
-	ShardID string `json:"shardId"`
-	First   string `json:"startSequenceNumber"`
-	Last    string `json:"endSequenceNumber"`
-	FirstAt string `json:"approximateArrivalOfFirstRecord"`
-	LastAt  string `json:"approximateArrivalOfLastRecord"`
-	Size    int    `json:"batchSize"`
-	Stream  string `json:"streamArn"`
-}
-
 func (s *stream) info(batch []*eventsource.Record) (string, json.RawMessage) {
-	const withMilliseconds = "2006-01-02T15:04:05.000Z"
-	first, last := batch[0], batch[len(batch)-1]
-	b, err := json.Marshal(batchInfo{
-		first.Shard, first.Position, last.Position, first.Arrived.UTC().Format(withMilliseconds), last.Arrived.UTC().Format(withMilliseconds),
-		len(batch), s.m.Source.ARN,
-	})
-	if err != nil {
-		panic(err) // texts and a number
-	}
-	return "KinesisBatchInfo", b
+	return "KinesisBatchInfo", shards.BatchInfo(s.m.Source.ARN, batch, "2006-01-02T15:04:05.000Z")
 }

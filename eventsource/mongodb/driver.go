@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,12 +82,9 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource
 
 // access finds out where the cluster is and how one is let in.
 func (d *Driver) access(ctx context.Context, m *eventsource.Mapping) (access, error) {
-	uri, known := d.endpoints.Endpoint(m.Source.ARN)
-	if !known {
-		return access{}, &eventsource.ProblemError{
-			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=mongodb://HOST:PORT.", m.Source.ARN, m.Source.ARN),
-		}
+	uri, err := eventsource.Locate(d.endpoints, m.Source.ARN, "mongodb://HOST:PORT")
+	if err != nil {
+		return access{}, err
 	}
 	login, err := secret.LoginOf(ctx, d.secrets, m)
 	return access{uri, login}, err

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -42,12 +41,9 @@ const (
 
 // Open implements eventsource.Driver.
 func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource.Facts) (*eventsource.Source, error) {
-	address, known := d.endpoints.Endpoint(m.Source.ARN)
-	if !known {
-		return nil, &eventsource.ProblemError{
-			Code: "ESM_CONFIG_NOT_VALID",
-			Text: fmt.Sprintf("Nothing says where %s is. Start the server with --sources %s=amqps://HOST:PORT.", m.Source.ARN, m.Source.ARN),
-		}
+	address, err := eventsource.Locate(d.endpoints, m.Source.ARN, "amqps://HOST:PORT")
+	if err != nil {
+		return nil, err
 	}
 	login, err := secret.LoginOf(ctx, d.secrets, m)
 	if err != nil {

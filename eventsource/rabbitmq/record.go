@@ -101,9 +101,9 @@ func table(t amqp.Table) map[string]any {
 func header(v any) any {
 	switch v := v.(type) {
 	case string:
-		return map[string][]int8{"bytes": signed([]byte(v))}
+		return map[string][]int8{"bytes": eventsource.JavaBytes([]byte(v))}
 	case []byte:
-		return map[string][]int8{"bytes": signed(v)}
+		return map[string][]int8{"bytes": eventsource.JavaBytes(v)}
 	case amqp.Table:
 		return table(v)
 	case []any:
@@ -122,14 +122,6 @@ func header(v any) any {
 		return number(v)
 	}
 	return v // nil, bool, whole numbers
-}
-
-func signed(b []byte) []int8 {
-	all := make([]int8, len(b))
-	for i, c := range b {
-		all[i] = int8(c)
-	}
-	return all
 }
 
 // number is null where JSON has no such number.
