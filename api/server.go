@@ -29,6 +29,8 @@ type Options struct {
 	Plane    *controlplane.Plane
 	Signing  *signing.Configs
 	Services []Service // others than Lambda
+	// Fronts are asked before everything else. They and Services are set before the first request comes.
+	Fronts []Front
 	// Events takes events whose senders do not wait; nil: they are refused. It is set before the first request comes.
 	Events Events
 
@@ -92,8 +94,14 @@ func New(o Options) (*Server, error) {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.serve(w, r, s.Verify || s.Access != nil && s.Access.Signed())
+	if f := s.front(r); f != nil {
+		f.ServeHTTP(w, r)
+		return
+	}
+	s.serve(w, r, s.verifies())
 }
+
+func (s *Server) verifies() bool { return s.Verify || s.Access != nil && s.Access.Signed() }
 
 // Signed answers requests that must be signed, whatever Verify says: on a listener that others than its user reach.
 func (s *Server) Signed() http.Handler {

@@ -34,7 +34,7 @@ func (s *Server) service(r *http.Request) Service {
 			return o
 		}
 	}
-	if r.URL.Path != "/" { // every operation of Lambda has a path of its own
+	if strings.HasPrefix(r.URL.Path, "/20") { // paths of Lambda begin with the date of its version
 		return nil
 	}
 	sig, _ := readSignature(r) //nolint:errcheck // what is wrong with it is said later
@@ -45,6 +45,51 @@ func (s *Server) service(r *http.Request) Service {
 	}
 	return nil
 }
+
+// Front answers requests that are no operation of a service: what comes through gateways, and from senders that sign in
+// ways of their own. It bounds bodies itself, and says who may call.
+type Front interface {
+	// Serves says whether a request is for it, by its host and path alone.
+	Serves(r *http.Request) bool
+	http.Handler
+}
+
+// front is the one that a request is for; nil: it is for a function URL or an operation.
+func (s *Server) front(r *http.Request) http.Handler {
+	for _, f := range s.Fronts {
+		if f.Serves(r) {
+			return f
+		}
+	}
+	return nil
+}
+
+// Sender says who signed a request for a front, for the service in the signature's scope: execute-api. Where nobody's
+// signature can be verified it is the account's root, after the door for strangers (URLDoor).
+func (s *Server) Sender(r *http.Request, service string, body []byte) (*access.Caller, string, error) {
+	c := &call{s: s, r: r, verify: s.verifies(), body: body}
+	if check := s.URLDoor.Strangers; check != nil && c.guarded() {
+		if err := check(r); err != nil {
+			return nil, "", fail("AccessDeniedException", "%v", err)
+		}
+	}
+	sig, err := c.begin(service)
+	if err != nil {
+		return nil, "", err
+	}
+	if c.verify {
+		if err := s.auth.verify(r, sig, body); err != nil {
+			return nil, "", err
+		}
+	}
+	return c.caller, sig.accessKey, nil
+}
+
+// Enforced says whether signatures are verified, and so whether policies are asked.
+func (s *Server) Enforced() bool { return s.verifies() }
+
+// Public says whether a request is for functions rather than for this server: through a URL of one, or through a front.
+func (s *Server) Public(r *http.Request) bool { return s.front(r) != nil || s.ForURL(r) }
 
 // answerAs takes the order of checks of call.answer, and hands the request on.
 func (c *call) answerAs(o Service) error {

@@ -19,7 +19,8 @@ import (
 )
 
 // buckets are all that a folder has.
-var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket, mappingsBucket, checkpointsBucket}
+var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket, mappingsBucket, checkpointsBucket,
+	Gateways.bucket(), Plans.bucket(), Topics.bucket(), Buses.bucket(), Schedules.bucket(), Triggers.bucket()}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
@@ -400,6 +401,11 @@ func describe(bucket, key string) string {
 		id, shard, _ := strings.Cut(key, ".")
 		if name, err := noPadding.DecodeString(strings.ToUpper(shard)); err == nil {
 			return fmt.Sprintf("checkpoint of event source mapping %s in %s", id, name)
+		}
+	}
+	if what := kinds[Kind(bucket)]; what != "" {
+		if name, err := noPadding.DecodeString(strings.ToUpper(key)); err == nil {
+			return what + " " + string(name)
 		}
 	}
 	if k, _, number, ok := parseKey(key); ok && bucket == functionsBucket.Bucket {

@@ -12,7 +12,7 @@ import (
 // withMetrics serves /metrics beside the API. No ServeMux: it cleans paths, and the API needs them as they were sent, because signatures cover them.
 func withMetrics(metrics http.Handler, guard *door.Guard, api *api.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !api.ForURL(r) {
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !api.Public(r) {
 			if err := guard.Check(r); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
 				return

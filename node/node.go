@@ -405,6 +405,10 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 		return err
 	}
 	n.api.Sources = n.sources
+	if err := n.openPush(ctx, store); err != nil {
+		l.Close()
+		return err
+	}
 	if n.api.URLs, err = n.cfg.urlNames(l.Addr().String()); err != nil {
 		return err
 	}

@@ -59,6 +59,10 @@ var allowed = map[string]row{
 	"guest/readiness": {"", "who is ready for what: pure, so that its table is golden"},
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
+	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
+
+	"gateway": {"push", "APIs in front of functions: it knows no store and no listener"},
+
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
@@ -70,7 +74,7 @@ var allowed = map[string]row{
 	"trace/xray":            {"trace", "segments to a daemon of X-Ray; adapters never import each other"},
 	"trace/otlp":            {"trace", "the only package that knows OpenTelemetry; adapters never import each other"},
 	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
-	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer signing snapshot", "records in the broker; adapters never import each other"},
+	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer push signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
 	"jetstream/backlog":     {"async function jetstream/broker", "the accepted events on disk; adapters never import each other"},

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"context"
+
+	"thaw/api"
+	"thaw/jetstream"
+	"thaw/push"
+)
+
+// pushSource is a source of events that come to this server: operations that make it, and a front for what it sends.
+// Either may be nil. What has an end is in n.undo.
+type pushSource struct {
+	services []api.Service
+	fronts   []api.Front
+}
+
+// pushParts are what sources share that push.
+type pushParts struct {
+	records   *jetstream.Store
+	functions *push.Functions
+}
+
+// openPush opens the sources that push. A new one gets its line here.
+func (n *Node) openPush(ctx context.Context, store *jetstream.Store) error {
+	shared := pushParts{records: store, functions: &push.Functions{Invoker: n.plane.Invoker(), Queue: n.events, Enforced: n.api.Enforced}}
+	for _, open := range []func(context.Context, pushParts) (pushSource, error){} {
+		s, err := open(ctx, shared)
+		if err != nil {
+			return err
+		}
+		n.api.Services = append(n.api.Services, s.services...)
+		n.api.Fronts = append(n.api.Fronts, s.fronts...)
+	}
+	return nil
+}
