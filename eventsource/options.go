@@ -337,6 +337,9 @@ func (m *Mapping) changeAccess(t row, r *Request) error {
 		if !t.access {
 			return unsupported("SourceAccessConfigurations")
 		}
+		if err := checkAccess(r.Access); err != nil {
+			return err
+		}
 		m.Source.Access = r.Access
 	}
 	if r.Kafka != nil && r.Kafka.Schema != nil {
@@ -349,6 +352,23 @@ func (m *Mapping) changeAccess(t row, r *Request) error {
 	}
 	if d := r.DocumentDB; d != nil && d.UpdateLookup != nil {
 		m.Source.UpdateLookup = *d.UpdateLookup
+	}
+	return nil
+}
+
+// checkAccess refuses what says something about a login that is not there. Source: section 6.6.
+func checkAccess(all []Access) error {
+	has := func(typ string) bool { return slices.ContainsFunc(all, func(a Access) bool { return a.Type == typ }) }
+	for _, c := range []struct {
+		typ   string
+		needs []string
+	}{
+		{"OAUTHBEARER_SCOPE", []string{"OAUTHBEARER_AUTH"}}, {"OAUTHBEARER_LOGICAL_CLUSTER", []string{"OAUTHBEARER_AUTH"}}, {"OAUTHBEARER_IDENTITY_POOL", []string{"OAUTHBEARER_AUTH"}},
+		{"OAUTHBEARER_AUDIENCE", []string{"OAUTHBEARER_AUTH", "IAM_OAUTHBEARER_AUTH"}}, {"IAM_OAUTHBEARER_AUTH", []string{"OAUTHBEARER_AUDIENCE"}},
+	} {
+		if has(c.typ) && !slices.ContainsFunc(c.needs, has) {
+			return &InvalidError{"SourceAccessConfigurations with the type " + c.typ + " need another one with the type " + strings.Join(c.needs, " or ") + "."}
+		}
 	}
 	return nil
 }

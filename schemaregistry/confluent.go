@@ -2,8 +2,10 @@ package schemaregistry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 
@@ -21,6 +23,26 @@ func NewConfluent(address string, options ...sr.ClientOpt) (*Confluent, error) {
 		return nil, fmt.Errorf("schema registry: %w", err)
 	}
 	return &Confluent{c}, nil
+}
+
+// Bearer is the option of one who shows a token, which is asked for with each request.
+func Bearer(token func(context.Context) (string, error)) sr.ClientOpt {
+	return sr.PreReq(func(r *http.Request) error {
+		t, err := token(r.Context())
+		if err == nil {
+			r.Header.Set("Authorization", "Bearer "+t)
+		}
+		return err
+	})
+}
+
+// Refuses says whether an error is that the registry does not let one in.
+func Refuses(err error) bool {
+	var e *sr.ResponseError
+	var alert tls.AlertError
+	var operation *net.OpError // of a certificate that is missing or wrong
+	return errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden) ||
+		errors.As(err, &alert) || errors.As(err, &operation) && operation.Op == "remote error"
 }
 
 // Schema asks the registry for a schema and all that it imports.

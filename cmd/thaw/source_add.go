@@ -153,10 +153,16 @@ func (d *addition) input() (*lambda.CreateEventSourceMappingInput, error) {
 	for _, text := range d.secrets {
 		typ, name, ok := strings.Cut(text, "=")
 		kind := types.SourceAccessType(unspoken(typ))
-		if !ok || name == "" || !slices.Contains(kind.Values(), kind) {
-			return nil, fmt.Errorf("--secret %s is not of the form TYPE=NAME with a type such as basic-auth or sasl-scram-512-auth", typ)
+		uri := &name
+		if kind == types.SourceAccessTypeIamAuth || kind == types.SourceAccessTypeIamOauthbearerAuth { // without a secret
+			ok, uri = name == "", nil
+		} else if name == "" {
+			ok = false
 		}
-		in.SourceAccessConfigurations = append(in.SourceAccessConfigurations, types.SourceAccessConfiguration{Type: kind, URI: &name})
+		if !ok || !slices.Contains(kind.Values(), kind) {
+			return nil, fmt.Errorf("--secret %s is not of the form TYPE=NAME with a type such as basic-auth or sasl-scram-512-auth, or iam-auth alone", typ)
+		}
+		in.SourceAccessConfigurations = append(in.SourceAccessConfigurations, types.SourceAccessConfiguration{Type: kind, URI: uri})
 	}
 	if len(d.brokers) > 0 && len(d.secrets) == 0 { // the API wants an entry; a subnet is one that nothing is logged in with
 		in.SourceAccessConfigurations = []types.SourceAccessConfiguration{{Type: types.SourceAccessTypeVpcSubnet, URI: aws.String("subnet:none")}}

@@ -21,10 +21,14 @@ type Kafka struct {
 	Process      *Process
 	Plain, Login string
 	Root         string // the certificate of Login in PEM
+	More         []string
 }
 
-// StartKafka starts one. What its topics hold survives a kill.
-func StartKafka(t testing.TB) *Kafka {
+// KafkaListener is one more listener, with TLS and a login. Settings are its own, without the prefix that says so.
+type KafkaListener struct{ Settings, Flags []string }
+
+// StartKafka starts one, with more listeners, whose addresses are in More. What its topics hold survives a kill.
+func StartKafka(t testing.TB, more ...KafkaListener) *Kafka {
 	t.Helper()
 	jars := Maven(t, "org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
 	dir := Dir(t)
@@ -38,6 +42,18 @@ func StartKafka(t testing.TB) *Kafka {
 	}
 	store := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
 	data := filepath.Join(dir, "data")
+	listeners, protocols := "PLAINTEXT://"+b.Plain+",SASL_SSL://"+b.Login, "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
+	args, settingsOfMore := []string{"java"}, []string{}
+	for i, l := range more {
+		name, at := fmt.Sprintf("MORE%d", i), fmt.Sprintf("127.0.0.1:%d", Port(t))
+		b.More = append(b.More, at)
+		listeners, protocols = listeners+","+name+"://"+at, protocols+","+name+":SASL_SSL"
+		prefix := "listener.name." + strings.ToLower(name) + "."
+		for _, s := range append(l.Settings, "ssl.keystore.type=PEM", "ssl.keystore.location="+filepath.Join(dir, "server.pem")) {
+			settingsOfMore = append(settingsOfMore, prefix+s)
+		}
+		args = append(args, l.Flags...)
+	}
 	settings := filepath.Join(dir, "server.properties")
 	for file, text := range map[string]string{
 		filepath.Join(dir, "server.pem"): string(store) + root,
@@ -45,15 +61,14 @@ func StartKafka(t testing.TB) *Kafka {
 		filepath.Join(data, "meta.properties"): "version=1\nnode.id=1\ncluster.id=4L6g3nShT-eMCtK--X86sw\ndirectory.id=9RPQdFWETRuGdmgqkVpMLw\n",
 		settings: strings.Join([]string{
 			"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller, "log.dirs=" + data,
-			"listeners=PLAINTEXT://" + b.Plain + ",SASL_SSL://" + b.Login + ",CONTROLLER://" + controller,
-			"advertised.listeners=PLAINTEXT://" + b.Plain + ",SASL_SSL://" + b.Login,
+			"listeners=" + listeners + ",CONTROLLER://" + controller, "advertised.listeners=" + listeners,
 			"controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
-			"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+			"listener.security.protocol.map=" + protocols,
 			"sasl.enabled.mechanisms=PLAIN",
 			`listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_lambda="secret";`,
 			"listener.name.sasl_ssl.ssl.keystore.type=PEM", "listener.name.sasl_ssl.ssl.keystore.location=" + filepath.Join(dir, "server.pem"),
 			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0",
-			"auto.create.topics.enable=false", "",
+			"auto.create.topics.enable=false", strings.Join(settingsOfMore, "\n"), "",
 		}, "\n"),
 	} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -69,7 +84,7 @@ func StartKafka(t testing.TB) *Kafka {
 	}
 	t.Cleanup(ready.Close)
 	b.Process = Launch(t, Program{
-		Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings},
+		Args: append(args, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings),
 		Dir:  dir,
 		Ready: func() bool {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)

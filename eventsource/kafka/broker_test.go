@@ -29,7 +29,10 @@ func TestMain(m *testing.M) { eventsourcetest.Main(m) }
 // TestBroker is the one start of Apache Kafka; all else is in front of kfake.
 func TestBroker(t *testing.T) {
 	t.Parallel()
-	b := eventsourcetest.StartKafka(t)
+	o := eventsourcetest.StartOAuth(t, 4*time.Second)
+	b := eventsourcetest.StartKafka(t, o.Listener("urn:kafka", time.Hour))
+	t.Run("tokens", func(t *testing.T) { testTokens(t, b, o) })
+	t.Run("web identity", func(t *testing.T) { testWebIdentity(t, b, o) })
 	t.Run("story", func(t *testing.T) { testStory(t, b) })
 	t.Run("wrong password", func(t *testing.T) { testWrongPassword(t, b) })
 }
@@ -74,13 +77,18 @@ func (l *ledger) firsts(partition string) (all []string) {
 
 func serve(t *testing.T, known eventsource.Secrets) (*poller.Service, *ledger) {
 	t.Helper()
+	return serveWith(t, kafka.New(known, nil, load))
+}
+
+func serveWith(t *testing.T, d *kafka.Driver) (*poller.Service, *ledger) {
+	t.Helper()
 	l := &ledger{t: t, got: map[string][]string{}}
 	store, view := eventsourcetest.NewStore().Server(), function.NewView()
 	view.Apply(function.Change{Revision: 1, Key: fn, Function: &function.Record{Key: fn, Partition: "aws", Incarnation: 1, Revision: 1,
 		Latest: function.VersionRecord{Number: function.Latest, Config: function.Config{TimeoutSeconds: 1}}}})
 	view.Loaded()
 	service, err := poller.Open(t.Context(), poller.Options{Records: store, Checkpoints: store, Leases: store,
-		Drivers: map[eventsource.Kind]eventsource.Driver{eventsource.SelfManagedKafka: kafka.New(known, nil, load)},
+		Drivers: map[eventsource.Kind]eventsource.Driver{eventsource.SelfManagedKafka: d},
 		Invoker: l, View: view, Metrics: eventsourcetest.NoMetrics{}, Log: slog.New(slog.DiscardHandler),
 		Reconnect: eventsource.Delays{First: 20 * time.Millisecond, Limit: 300 * time.Millisecond}, List: 200 * time.Millisecond})
 	if err != nil {

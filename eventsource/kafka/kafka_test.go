@@ -248,7 +248,7 @@ func TestLogins(t *testing.T) {
 		"no secret":         {"BASIC_AUTH", "none", "ca", "", "The secret none is not there."},
 		"no JSON":           {"BASIC_AUTH", "text", "ca", "ESM_CONFIG_NOT_VALID", "is not the JSON object"},
 		"key is no key":     {"CLIENT_CERTIFICATE_TLS_AUTH", "ca", "ca", "EVENT_SOURCE_AUTHN_ERROR", "Provided certificate or private key is invalid"},
-		"what nobody knows": {"OAUTHBEARER_AUTH", "login", "ca", "ESM_CONFIG_NOT_VALID", "OAUTHBEARER_AUTH is not"},
+		"what nobody knows": {"VIRTUAL_HOST", "login", "ca", "ESM_CONFIG_NOT_VALID", "VIRTUAL_HOST is not"},
 	} {
 		access := []eventsource.Access{{Type: "VPC_SUBNET", URI: "subnet:subnet-1"}, {Type: one.typ, URI: one.login}}
 		if one.ca != "" {

@@ -10,13 +10,17 @@ import (
 	"net"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	kafkaaws "github.com/twmb/franz-go/pkg/sasl/aws"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/youmark/pkcs8"
+	"golang.org/x/oauth2"
 
 	"thaw/eventsource"
 	"thaw/eventsource/secret"
@@ -37,6 +41,12 @@ func (d *Driver) login(ctx context.Context, m *eventsource.Mapping, secure bool)
 			err = d.certificate(ctx, a.URI, config)
 		case "SERVER_ROOT_CA_CERTIFICATE":
 			err = d.roots(ctx, a.URI, config)
+		case "OAUTHBEARER_AUTH":
+			mechanism = d.bearer(m, a.URI)
+		case "IAM_OAUTHBEARER_AUTH":
+			mechanism = d.identity(m)
+		case "OAUTHBEARER_SCOPE", "OAUTHBEARER_AUDIENCE", "OAUTHBEARER_LOGICAL_CLUSTER", "OAUTHBEARER_IDENTITY_POOL":
+			continue // of the two above
 		case "VPC_SUBNET", "VPC_SECURITY_GROUP":
 			continue // networks of the service
 		default:
@@ -80,6 +90,44 @@ func (d *Driver) iam(region string) sasl.Mechanism {
 		}
 		c, err := cfg.Credentials.Retrieve(ctx)
 		return kafkaaws.Auth{AccessKey: c.AccessKeyID, SecretKey: c.SecretAccessKey, SessionToken: c.SessionToken, UserAgent: "thaw"}, err
+	})
+}
+
+// bearer logs in with tokens that the secret's token endpoint gives. What it tells the cluster beside them are Confluent's
+// words. Source: Confluent Cloud's documentation, OAuth for clients.
+func (d *Driver) bearer(m *eventsource.Mapping, uri string) sasl.Mechanism {
+	tokens := secret.OAuthTokens(d.secrets, secret.OAuth{URI: uri, Scope: m.Secret("OAUTHBEARER_SCOPE"), Audience: m.Secret("OAUTHBEARER_AUDIENCE")})
+	beside := map[string]string{}
+	for name, typ := range map[string]string{"logicalCluster": "OAUTHBEARER_LOGICAL_CLUSTER", "identityPoolId": "OAUTHBEARER_IDENTITY_POOL"} {
+		if v := m.Secret(typ); v != "" {
+			beside[name] = v
+		}
+	}
+	return oauth.Oauth(func(ctx context.Context) (a oauth.Auth, err error) {
+		a.Extensions = beside
+		a.Token, err = tokens.Token(ctx)
+		return a, err
+	})
+}
+
+// identity logs in with tokens that AWS's STS gives about the one whose credentials the server has.
+func (d *Driver) identity(m *eventsource.Mapping) sasl.Mechanism {
+	tokens := secret.NewTokens(func(ctx context.Context) (*oauth2.Token, error) {
+		cfg, err := d.load(ctx, m.Region())
+		if err != nil {
+			return nil, &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "AWS's configuration of the server cannot be read.", Err: err}
+		}
+		out, err := sts.NewFromConfig(cfg).GetWebIdentityToken(ctx, &sts.GetWebIdentityTokenInput{
+			Audience: []string{m.Secret("OAUTHBEARER_AUDIENCE")}, SigningAlgorithm: aws.String("RS256"),
+		})
+		if err != nil {
+			return nil, &eventsource.ProblemError{Code: "EVENT_SOURCE_AUTHN_ERROR", Text: "AWS's STS gives no web identity token for the server's credentials.", Err: err}
+		}
+		return &oauth2.Token{AccessToken: aws.ToString(out.WebIdentityToken), Expiry: aws.ToTime(out.Expiration)}, nil
+	})
+	return oauth.Oauth(func(ctx context.Context) (a oauth.Auth, err error) {
+		a.Token, err = tokens.Token(ctx)
+		return a, err
 	})
 }
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,9 +89,24 @@ func (a attribute) read(ctx context.Context, data []byte, unreadable *string) ([
 		return data, nil, nil
 	}
 	if err != nil {
-		return nil, nil, &eventsource.ProblemError{Text: "The schema registry cannot be asked.", Err: err}
+		return nil, nil, registryProblem(err)
 	}
 	return read, &m, nil
+}
+
+// registryProblem says in words why a registry does not answer. One that refuses the credentials is opened anew, with what
+// the secrets say then.
+func registryProblem(err error) error {
+	var known *eventsource.ProblemError
+	if errors.As(err, &known) {
+		return known
+	}
+	p := &eventsource.ProblemError{Text: "The schema registry cannot be asked.", Err: err}
+	if schemaregistry.Refuses(err) {
+		p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", "The schema registry refuses the credentials of the secret."
+		return fmt.Errorf("%w: %w", eventsource.ErrBroken, p)
+	}
+	return p
 }
 
 func filtered(e event) eventsource.Filtered {
@@ -143,15 +159,26 @@ func (d *Driver) registry(ctx context.Context, of *eventsource.Schema) (schemare
 		return schemaregistry.NewGlue(cfg), nil
 	}
 	var options []sr.ClientOpt
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	for _, a := range of.Access {
-		if a.Type != "BASIC_AUTH" {
-			return nil, &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: fmt.Sprintf("%s is not something that this server can log in to a schema registry with.", a.Type)}
+		var err error
+		switch a.Type {
+		case "BASIC_AUTH":
+			var l struct{ Username, Password string }
+			err = secret.Read(ctx, d.secrets, a.URI, &l)
+			options = append(options, sr.BasicAuth(l.Username, l.Password))
+		case "OAUTHBEARER_AUTH":
+			options = append(options, schemaregistry.Bearer(secret.OAuthTokens(d.secrets, secret.OAuth{URI: a.URI}).Token))
+		case "CLIENT_CERTIFICATE_TLS_AUTH":
+			err = d.certificate(ctx, a.URI, config)
+		case "SERVER_ROOT_CA_CERTIFICATE":
+			err = d.roots(ctx, a.URI, config)
+		default:
+			err = &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: a.Type + " is not something that one logs in to a schema registry with."}
 		}
-		var l struct{ Username, Password string }
-		if err := secret.Read(ctx, d.secrets, a.URI, &l); err != nil {
+		if err != nil {
 			return nil, err
 		}
-		options = append(options, sr.BasicAuth(l.Username, l.Password))
 	}
-	return schemaregistry.NewConfluent(of.URI, options...)
+	return schemaregistry.NewConfluent(of.URI, append(options, sr.DialTLSConfig(config))...)
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -115,8 +116,13 @@ func (s *stream) distribute(fetches kgo.Fetches) {
 		}
 	})
 	fetches.EachError(func(_ string, _ int32, err error) {
-		// The client tries again by itself, whatever it was. Data that the cluster has lost are said, and gone.
-		s.fail(problem(err))
+		// The client tries again by itself, whatever it was. Data that the cluster has lost are said, and gone. Who is not
+		// let in any more begins anew: the secret may have been changed.
+		var p *eventsource.ProblemError
+		if err = problem(err); errors.As(err, &p) && p.Code == "EVENT_SOURCE_AUTHN_ERROR" {
+			err = fmt.Errorf("%w: %w", eventsource.ErrBroken, err)
+		}
+		s.fail(err)
 	})
 	if well && len(fetches.Errors()) == 0 {
 		s.err = nil
