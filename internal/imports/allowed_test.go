@@ -59,6 +59,8 @@ var allowed = map[string]row{
 	"guest/readiness": {"", "who is ready for what: pure, so that its table is golden"},
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
+	"schedule": {"", "when schedules are due: pure, so that its tables are golden"},
+
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
 	"gateway": {"push", "APIs in front of functions: it knows no store and no listener"},
