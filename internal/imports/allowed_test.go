@@ -59,6 +59,7 @@ var allowed = map[string]row{
 	"guest/readiness": {"", "who is ready for what: pure, so that its table is golden"},
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
+	"outbox":   {"", "messages on their way to somebody outside: it knows no disk, and nobody who gets them"},
 	"schedule": {"", "when schedules are due: pure, so that its tables are golden"},
 
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
@@ -79,7 +80,7 @@ var allowed = map[string]row{
 	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer push signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
-	"jetstream/backlog":     {"async function jetstream/broker", "the accepted events on disk; adapters never import each other"},
+	"jetstream/backlog":     {"async function jetstream/broker outbox", "the accepted events on disk; adapters never import each other"},
 	"backup":                {"jetstream/journal", "a backup is read without a server"},
 	"sandbox/gvisor":        {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch": {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},

@@ -3,6 +3,7 @@
 //
 //	stream EVENTS     e.ACCOUNT.REGION.NAME.QUALIFIER   one message an event, its payload as the body; deleted when it is done
 //	stream PROGRESS   p.SEQ                             what is known of the event with that number, the function's answer as the body
+//	stream LETTERS    l                                 one message for somebody outside (outbox.go)
 //
 // JetStream has written a message to its file when it acknowledges it, so it survives the death of the process. It does
 // not sync: that would be one sync a message, and a disk does a few thousand in a second. Put does it (sync.go): all
@@ -54,14 +55,16 @@ type Options struct {
 
 // Store is an open backlog. It implements async.Store.
 type Store struct {
-	o    Options
-	sync group
+	o           Options
+	sync        group // of events
+	lettersSync group
 
 	mu       sync.RWMutex   // held for reading by everybody who uses what is below
 	broker   *broker.Broker // nil: it is closed
 	js       jetstream.JetStream
 	events   jetstream.Stream
 	progress jetstream.Stream
+	letters  jetstream.Stream
 	broken   bool // a write failed: the server has to be made anew
 }
 
@@ -76,7 +79,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("asynchronous events: %w", err)
 	}
 	s := &Store{o: o}
-	s.sync.dir = filepath.Join(o.Dir, "jetstream", "$G", "streams", eventsStream, "msgs")
+	messages := func(stream string) string { return filepath.Join(o.Dir, "jetstream", "$G", "streams", stream, "msgs") }
+	s.sync.dir, s.lettersSync.dir = messages(eventsStream), messages(lettersStream)
 	if err := s.startLocked(ctx); err != nil {
 		s.stopLocked()
 		return nil, fmt.Errorf("asynchronous events: %w", err)
@@ -106,6 +110,11 @@ func (s *Store) startLocked(ctx context.Context) (err error) {
 	}
 	s.progress, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: progressStream, Description: "what is known of events that were tried",
 		Subjects: []string{"p.*"}, MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage, AllowDirect: true})
+	if err != nil {
+		return err
+	}
+	s.letters, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: lettersStream, Description: "messages on their way to others",
+		Subjects: []string{lettersSubject}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true})
 	s.broken = false
 	return err
 }
@@ -146,6 +155,7 @@ func (s *Store) repair(ctx context.Context) error {
 	s.o.Log.Warn("asynchronous events: the embedded server is made anew, because it could not write")
 	s.stopLocked()
 	s.sync.forget()
+	s.lettersSync.forget()
 	if err := s.startLocked(ctx); err != nil {
 		return fmt.Errorf("asynchronous events: %w", err)
 	}
@@ -215,20 +225,25 @@ func (s *Store) Put(ctx context.Context, e *async.Event) error {
 		return err
 	}
 	m := &nats.Msg{Subject: subject(e.Lane), Header: nats.Header{header: {string(h)}}, Data: e.Payload}
-	return s.using(ctx, func() error {
-		s.sync.coming.Add(1)
-		ack, err := s.js.PublishMsg(ctx, m)
-		s.sync.coming.Add(-1)
-		if err != nil {
-			return s.wrote(err)
-		}
-		if err := s.sync.do(); err != nil {
-			s.events.DeleteMsg(context.WithoutCancel(ctx), ack.Sequence) //nolint:errcheck // it was never accepted; at worst it runs all the same
-			return s.wrote(err)
-		}
-		e.Seq = ack.Sequence
-		return nil
+	return s.using(ctx, func() (err error) {
+		e.Seq, err = s.put(ctx, m, &s.sync, s.events)
+		return err
 	})
+}
+
+// put returns when a message is on disk, in the stream that g syncs. Caller is in using.
+func (s *Store) put(ctx context.Context, m *nats.Msg, g *group, in jetstream.Stream) (seq uint64, err error) {
+	g.coming.Add(1)
+	ack, err := s.js.PublishMsg(ctx, m)
+	g.coming.Add(-1)
+	if err != nil {
+		return 0, s.wrote(err)
+	}
+	if err := g.do(); err != nil {
+		in.DeleteMsg(context.WithoutCancel(ctx), ack.Sequence) //nolint:errcheck // it was never accepted; at worst it runs all the same
+		return 0, s.wrote(err)
+	}
+	return ack.Sequence, nil
 }
 
 // Next implements async.Store.
