@@ -38,6 +38,9 @@ type API struct {
 	Policy        string   `json:",omitempty"` // JSON, of REST
 	// MinCompression is the size in bytes from which a REST API compresses; nil: it does not.
 	MinCompression *int `json:",omitempty"`
+	// NoValidation is kept and shown (disableSchemaValidation of WebSocket APIs); what an import said is, too.
+	NoValidation         *bool    `json:",omitempty"`
+	ImportInfo, Warnings []string `json:",omitempty"`
 
 	Draft       Definition // what the operations change
 	Stages      map[string]*Stage
@@ -95,6 +98,8 @@ type Route struct {
 	ModelSelection    string               `json:",omitempty"`
 	ResponseSelection string               `json:",omitempty"` // of WebSocket routes: $default, where answers go back
 	Responses         map[string]*Response `json:",omitempty"` // by status; of WebSocket routes by key
+	// Managed: quick create made it; of integrations and stages, too.
+	Managed bool `json:",omitempty"`
 }
 
 // Response is what a method may answer (REST), or a route response (WebSocket).
@@ -131,6 +136,7 @@ type Integration struct {
 	CacheNamespace string                `json:",omitempty"`
 	// Streams: a REST API sends what the function streams as it comes (responseTransferMode STREAM).
 	Streams bool `json:",omitempty"`
+	Managed bool `json:",omitempty"`
 }
 
 // Reshaping is what becomes of a backend's answer.
@@ -205,6 +211,7 @@ type Stage struct {
 	Created, Updated time.Time
 	Message          string            `json:",omitempty"` // of the last automatic deployment
 	Rest             map[string]string `json:",omitempty"` // further settings that are kept and shown: cache, canary
+	Managed          bool              `json:",omitempty"`
 }
 
 // Throttle bounds requests; zero: no bound.

@@ -68,6 +68,7 @@ var allowed = map[string]row{
 
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"gateway/gatewayapi":    {"gateway iam push", "the operations of API Gateway: they change records, and serve none"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
@@ -150,7 +151,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/secret eventsource/sqs internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/secret eventsource/sqs gateway/gatewayapi internal/door internal/wholebody logsapi node runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},

@@ -1,0 +1,47 @@
+package node
+
+import (
+	"cmp"
+	"context"
+
+	"thaw/api"
+	"thaw/gateway"
+	"thaw/gateway/gatewayapi"
+	"thaw/jetstream"
+)
+
+// openGateway opens the APIs of API Gateway, and the operations that make them.
+func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, error) {
+	var s pushSource
+	apis, err := shared.records.Documents(ctx, jetstream.Gateways)
+	if err != nil {
+		return s, err
+	}
+	plans, err := shared.records.Documents(ctx, jetstream.Plans)
+	if err != nil {
+		return s, err
+	}
+	records, err := gateway.OpenRecords(ctx, apis, plans)
+	if err != nil {
+		return s, err
+	}
+	s.services = []api.Service{gatewayapi.New(gatewayapi.Options{Records: records, AccountID: n.cfg.AccountID, Endpoint: n.gatewayEndpoint, Log: n.log})}
+	return s, nil
+}
+
+// gatewayEndpoint is the URL of an API by its host name.
+func (n *Node) gatewayEndpoint(a *gateway.API) string {
+	names, err := n.cfg.urlNames(n.Addr())
+	if err != nil { // the server would not have started
+		return ""
+	}
+	scheme := cmp.Or(names.Scheme, "http")
+	if a.Kind == gateway.WebSocket {
+		scheme = map[string]string{"http": "ws", "https": "wss"}[scheme]
+	}
+	host := a.ID + ".execute-api." + a.Region + "." + names.Domain
+	if names.Port != "" {
+		host += ":" + names.Port
+	}
+	return scheme + "://" + host
+}
