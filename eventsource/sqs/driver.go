@@ -21,6 +21,7 @@ import (
 
 	"thaw/eventsource"
 	"thaw/internal/awsconfig"
+	"thaw/internal/wholebody"
 )
 
 // Driver implements eventsource.Driver.
@@ -48,6 +49,7 @@ type stray struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	polls sync.WaitGroup
+	quiet quiet
 
 	mu    sync.Mutex
 	found map[foundKey]chan []*eventsource.Record
@@ -80,18 +82,17 @@ const idleConnections = 2000
 // in returns the client of a region.
 func (d *Driver) in(ctx context.Context, region string) (*sqs.Client, error) {
 	return d.clients.In(ctx, region, func(cfg aws.Config) *sqs.Client {
-		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
-		})
+		cfg.HTTPClient = connections()
 		return sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 2 })
 	})
 }
 
-// connections makes what sends requests. Buffers are small: most requests and answers are.
-func connections() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+// connections makes what sends requests. Buffers are small: most requests and answers are. A body that is in memory goes
+// out with its head in one piece, which is a quarter of what a poll without messages costs.
+func connections() aws.HTTPClient {
+	return wholebody.Client(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
-	})
+	}))
 }
 
 // find looks a queue up: where it is, and how long it hides what was received.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -25,6 +26,7 @@ type queue struct {
 	arn        arn.ARN
 	visibility time.Duration // of what is received
 	hide       int32         // seconds, where it is not the queue's own
+	nothing    atomic.Bool   // the last long poll has brought none
 }
 
 // Source: API reference of ReceiveMessage, DeleteMessageBatch and ChangeMessageVisibilityBatch.
@@ -58,15 +60,20 @@ func (q *queue) receive(ctx context.Context, limit int, poll time.Duration) ([]*
 	came, left := make(chan received), make(chan struct{})
 	defer close(left)
 	q.strays.polls.Add(1)
-	go func() {
+	answer := func(r received) {
 		defer q.strays.polls.Done()
-		r := q.poll(limit, poll)
+		q.nothing.Store(len(r.all) == 0 && r.err == nil && poll == longPoll)
 		select {
 		case came <- r:
 		case <-left:
 			q.stray(r.all)
 		}
-	}()
+	}
+	if poll == longPoll && q.nothing.Load() {
+		q.pollQuietly(limit, left, answer)
+	} else {
+		go func() { answer(q.poll(limit, poll)) }()
+	}
 	cancelled := ctx.Done()
 	for {
 		select {
@@ -103,19 +110,60 @@ func (q *queue) stray(all []*eventsource.Record) {
 	}
 }
 
+func (q *queue) input(limit int, poll time.Duration) *sqs.ReceiveMessageInput {
+	return &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: int32(min(limit, perCall)), //nolint:gosec // at most 10
+		WaitTimeSeconds: int32(poll / time.Second), VisibilityTimeout: q.hide, //nolint:gosec // at most 20
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"}}
+}
+
 func (q *queue) poll(limit int, poll time.Duration) received {
 	at := time.Now()
-	out, err := q.client.ReceiveMessage(q.strays.ctx, &sqs.ReceiveMessageInput{QueueUrl: &q.url, MaxNumberOfMessages: int32(min(limit, perCall)), //nolint:gosec // at most 10
-		WaitTimeSeconds: int32(poll / time.Second), VisibilityTimeout: q.hide, //nolint:gosec // at most 20
-		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"}})
+	out, err := q.client.ReceiveMessage(q.strays.ctx, q.input(limit, poll))
 	if err != nil {
 		return received{err: problem(err)}
 	}
+	return received{all: q.records(out, at)}
+}
+
+// pollQuietly is a long poll of a queue that had nothing the last time: see quiet.go. It is not begun once left is closed.
+func (q *queue) pollQuietly(limit int, left <-chan struct{}, answer func(received)) {
+	q.strays.quiet.begin(func() {
+		select {
+		case <-left:
+			q.strays.quiet.end()
+			answer(received{})
+			return
+		default:
+		}
+		in := q.input(limit, longPoll)
+		r, err := q.made(q.strays.ctx, in)
+		go func() {
+			defer q.strays.quiet.end()
+			if err != nil { // the SDK says so again
+				answer(q.poll(limit, longPoll))
+				return
+			}
+			at := time.Now()
+			out, none, err := q.sent(q.strays.ctx, r, in)
+			switch {
+			case none:
+				answer(received{})
+			case err != nil: // it tries again as ever, and its error is the one to be told
+				answer(q.poll(limit, longPoll))
+			default:
+				answer(received{all: q.records(out, at)})
+			}
+		}()
+	})
+}
+
+// records are the messages of an answer to what was asked at that time.
+func (q *queue) records(out *sqs.ReceiveMessageOutput, at time.Time) []*eventsource.Record {
 	all := make([]*eventsource.Record, 0, len(out.Messages))
 	for i := range out.Messages {
 		all = append(all, q.record(&out.Messages[i], at.Add(q.visibility)))
 	}
-	return received{all: all}
+	return all
 }
 
 // Acknowledge implements eventsource.Queue.
