@@ -44,7 +44,7 @@ bin/thaw:
 demo: need-demo build ## set up what is missing, build, start a server and show functions running
 	bin/thaw demo
 
-demo-sources: need-sources build ## an event source at work, with its server: SOURCE=activemq, documentdb, dynamodb, kafka, kinesis, rabbitmq or sqs
+demo-sources: need-sources build ## an event source at work, with its server: SOURCE=activemq, documentdb, dynamodb, kafka, kinesis, msk, rabbitmq or sqs
 	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
 	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
@@ -60,6 +60,7 @@ soak: need-demo build ## kills of all parts under load, and 1,000 restores (REST
 	$(STATIC) THAW_TEST_KILLS=20 go test ./node -run 'TestKills' -count=1 -v
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
+	$(STATIC) THAW_TEST_SOURCES=all go test -trimpath ./samples/sources -count=1 -v
 
 day: build ## 24 functions of all kinds under a day's traffic in 20 minutes (DAY=3m): every answer is checked
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench

@@ -57,6 +57,9 @@ func End() {
 		os.RemoveAll(dir) //nolint:errcheck // in the folder for such things
 	}
 	processes.all, processes.dirs = nil, nil
+	moto.Lock()
+	moto.endpoint = ""
+	moto.Unlock()
 }
 
 // Dir makes a folder for a server that outlives the test. Main removes it.

@@ -10,15 +10,15 @@ import (
 	"thaw/eventsource/eventsourcetest"
 )
 
-func startActiveMQ(t *stage) *source {
+func startActiveMQ(t *eventsourcetest.Stage) *source {
 	at, _, _ := eventsourcetest.ActiveMQ(t)
-	c, err := amqp.Dial(t.ctx, "amqp://"+at, &amqp.ConnOptions{SASLType: amqp.SASLTypePlain("lambda", "secret")})
-	t.must(err)
+	c, err := amqp.Dial(t.Context(), "amqp://"+at, &amqp.ConnOptions{SASLType: amqp.SASLTypePlain("lambda", "secret")})
+	t.Must(err)
 	t.Cleanup(func() { c.Close() })
-	session, err := c.NewSession(t.ctx, nil)
-	t.must(err)
-	sender, err := session.NewSender(t.ctx, "queue://orders", nil)
-	t.must(err)
+	session, err := c.NewSession(t.Context(), nil)
+	t.Must(err)
+	sender, err := session.NewSender(t.Context(), "queue://orders", nil)
+	t.Must(err)
 	arn := "arn:aws:mq:" + region + ":" + account + ":broker:shop:b-1"
 	return &source{
 		name: "Amazon MQ: ActiveMQ at " + at, at: arn + "=activemq://" + at, secrets: map[string]string{"activemq": login},
@@ -26,19 +26,19 @@ func startActiveMQ(t *stage) *source {
 			EventSourceArn: &arn, Queues: []string{"orders"},
 			SourceAccessConfigurations: []types.SourceAccessConfiguration{{Type: types.SourceAccessTypeBasicAuth, URI: secret("activemq")}},
 		},
-		put: func(_ int, body string) error { return sender.Send(t.ctx, &amqp.Message{Value: body}, nil) },
+		put: func(_ int, body string) error { return sender.Send(t.Context(), &amqp.Message{Value: body}, nil) },
 	}
 }
 
-func startRabbitMQ(t *stage) *source {
+func startRabbitMQ(t *eventsourcetest.Stage) *source {
 	at, _ := eventsourcetest.RabbitMQ(t)
 	c, err := amqp091.DialConfig(at, amqp091.Config{SASL: []amqp091.Authentication{&amqp091.PlainAuth{Username: "lambda", Password: "secret"}}})
-	t.must(err)
+	t.Must(err)
 	t.Cleanup(func() { c.Close() })
 	channel, err := c.Channel()
-	t.must(err)
+	t.Must(err)
 	_, err = channel.QueueDeclare("orders", true, false, false, false, nil)
-	t.must(err)
+	t.Must(err)
 	arn := "arn:aws:mq:" + region + ":" + account + ":broker:shop:b-1"
 	return &source{
 		name: "Amazon MQ: RabbitMQ at " + at, at: arn + "=" + at, secrets: map[string]string{"rabbitmq": login},
@@ -49,7 +49,7 @@ func startRabbitMQ(t *stage) *source {
 			},
 		},
 		put: func(_ int, body string) error {
-			return channel.PublishWithContext(t.ctx, "", "orders", false, false, amqp091.Publishing{Body: []byte(body)})
+			return channel.PublishWithContext(t.Context(), "", "orders", false, false, amqp091.Publishing{Body: []byte(body)})
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -44,14 +45,13 @@ func main() {
 	thaw := flag.String("thaw", "bin/thaw", "the program")
 	folder := flag.String("function", "samples/"+function, "the folder of the function")
 	flag.Parse()
-	names := strings.Join(slices.Sorted(maps.Keys(sources)), ", ")
 	start, ok := sources[flag.Arg(0)]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "sources: say which one with SOURCE=, one of %s; %q is none\n", names, flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "sources: say which one with SOURCE=, one of %s; %q is none\n", strings.Join(all(), ", "), flag.Arg(0))
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := attempt(ctx, func(t *stage) { show(t, start, *thaw, *folder) })
+	err := show(ctx, start, demo{out: os.Stdout, thaw: *thaw, folder: *folder})
 	cancel()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "sources: %v\n", err)
@@ -59,39 +59,58 @@ func main() {
 	}
 }
 
-// show is the demonstration.
-func show(t *stage, start func(*stage) *source, thaw, folder string) {
+func all() []string { return slices.Sorted(maps.Keys(sources)) }
+
+// demo is what a demonstration has.
+type demo struct {
+	*eventsourcetest.Stage
+	out    io.Writer
+	thaw   string // the program
+	folder string // of the function
+}
+
+// show is the demonstration. It leaves nothing.
+func show(ctx context.Context, start func(*eventsourcetest.Stage) *source, d demo) error {
+	d.Stage = eventsourcetest.NewStage(ctx)
+	defer d.End()
+	return d.Do(func(t *eventsourcetest.Stage) {
+		began := time.Now()
+		s := start(t)
+		d.say("source", "%s, started in %.1f s", s.name, time.Since(began).Seconds())
+		d.read(s)
+	})
+}
+
+// read has a function read what is put into a source.
+func (t demo) read(s *source) {
 	ctx := t.Context()
-	began := time.Now()
-	s := start(t)
-	say("source", "%s, started in %.1f s", s.name, time.Since(began).Seconds())
-	c := serve(t, thaw, s)
-	say("server", "%s", c.health.Endpoint)
-	c.run("deploy", folder, "--region", region)
-	say("function", "%s", function)
+	c := t.serve(s)
+	t.say("server", "%s", c.health.Endpoint)
+	c.run("deploy", t.folder, "--region", region)
+	t.say("function", "%s", function)
 	client := lambda.New(lambda.Options{Region: region, BaseEndpoint: &c.health.Endpoint, Credentials: anyKey})
 	s.mapping.FunctionName = aws.String(function)
 	m, err := client.CreateEventSourceMapping(ctx, s.mapping)
-	t.must(err)
+	t.Must(err)
 	state := aws.ToString(m.State)
-	t.until("the mapping is Enabled", func() bool {
+	t.Until("the mapping is Enabled", func() bool {
 		now, err := client.GetEventSourceMapping(ctx, &lambda.GetEventSourceMappingInput{UUID: m.UUID})
-		t.must(err)
+		t.Must(err)
 		state = aws.ToString(now.State)
 		if problem := aws.ToString(now.LastProcessingResult); strings.HasPrefix(problem, "PROBLEM") {
 			t.Fatalf("the mapping says: %s", problem)
 		}
 		return state == "Enabled"
 	})
-	say("mapping", "%s is %s", aws.ToString(m.UUID), state)
+	t.say("mapping", "%s is %s", aws.ToString(m.UUID), state)
 	const records = 5
 	for n := range records {
-		t.must(s.put(n, fmt.Sprintf(`{"order":%d,"city":%q}`, n, []string{"Oslo", "Porto", "Turin"}[n%3])))
+		t.Must(s.put(n, fmt.Sprintf(`{"order":%d,"city":%q}`, n, []string{"Oslo", "Porto", "Turin"}[n%3])))
 	}
 	put := time.Now()
-	say("records", "%d were put", records)
+	t.say("records", "%d were put", records)
 	var lines []string
-	t.until("the function has seen every record", func() bool {
+	t.Until("the function has seen every record", func() bool {
 		log, err := c.try("logs", function, "--lines", "0")
 		if err != nil { // nothing was logged yet
 			return false
@@ -105,19 +124,19 @@ func show(t *stage, start func(*stage) *source, thaw, folder string) {
 		}
 		return true
 	})
-	say("seen", "all of them, after at most %.1f s:", time.Since(put).Seconds())
+	t.say("seen", "all of them, after at most %.1f s:", time.Since(put).Seconds())
 	for _, l := range lines {
-		fmt.Printf("             %s\n", l)
+		fmt.Fprintf(t.out, "             %s\n", l)
 	}
 	_, err = client.DeleteEventSourceMapping(ctx, &lambda.DeleteEventSourceMappingInput{UUID: m.UUID})
-	t.must(err)
-	say("end", "the servers end and their folders are removed")
+	t.Must(err)
+	t.say("end", "the servers end and their folders are removed")
 }
 
 var anyKey = credentials.NewStaticCredentialsProvider("any", "any", "")
 
-func say(what, format string, args ...any) {
-	fmt.Printf("%-12s %s\n", what, fmt.Sprintf(format, args...))
+func (t demo) say(what, format string, args ...any) {
+	fmt.Fprintf(t.out, "%-12s %s\n", what, fmt.Sprintf(format, args...))
 }
 
 var record = regexp.MustCompile(`record from .*`)
@@ -127,21 +146,20 @@ func seen(log string) []string { return record.FindAllString(log, -1) }
 
 // server is thaw.
 type server struct {
-	t      *stage
-	thaw   string
+	t      demo
 	dir    string
 	health admin.Health
 }
 
 // serve starts a server of functions, which ends with the demonstration.
-func serve(t *stage, thaw string, s *source) *server {
-	c := &server{t: t, thaw: thaw, dir: eventsourcetest.Dir(t)}
+func (t demo) serve(s *source) *server {
+	c := &server{t: t, dir: eventsourcetest.Dir(t)}
 	for name, text := range s.secrets {
 		at := filepath.Join(c.dir, "secrets", name)
-		t.must(os.MkdirAll(filepath.Dir(at), 0o700))
-		t.must(os.WriteFile(at, []byte(text), 0o600))
+		t.Must(os.MkdirAll(filepath.Dir(at), 0o700))
+		t.Must(os.WriteFile(at, []byte(text), 0o600))
 	}
-	cmd := exec.Command(thaw, "server", "--data-dir", c.dir, "--listen", "127.0.0.1:0", "--log-level", "warn", "--offline", "--sources", s.at)
+	cmd := exec.Command(t.thaw, "server", "--data-dir", c.dir, "--listen", "127.0.0.1:0", "--log-level", "warn", "--offline", "--sources", s.at)
 	cmd.Env = append(append(os.Environ(), "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"), s.env...)
 	var words bytes.Buffer // for when it ends too early
 	cmd.Stderr = &words
@@ -154,7 +172,7 @@ func serve(t *stage, thaw string, s *source) *server {
 			exited <- cmd.Wait()
 		}
 	}()
-	t.must(<-began)
+	t.Must(<-began)
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it may have ended
 		select {
@@ -164,7 +182,7 @@ func serve(t *stage, thaw string, s *source) *server {
 			<-exited
 		}
 	})
-	t.until("thaw answers", func() bool {
+	t.Until("thaw answers", func() bool {
 		select {
 		case err := <-exited:
 			exited <- err
@@ -181,12 +199,12 @@ func serve(t *stage, thaw string, s *source) *server {
 // run runs a command of thaw and returns what it prints.
 func (c *server) run(args ...string) string {
 	out, err := c.try(args...)
-	c.t.must(err)
+	c.t.Must(err)
 	return out
 }
 
 func (c *server) try(args ...string) (string, error) {
-	cmd := exec.CommandContext(c.t.Context(), c.thaw, append(args, "--data-dir", c.dir)...)
+	cmd := exec.CommandContext(c.t.Context(), c.t.thaw, append(args, "--data-dir", c.dir)...)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

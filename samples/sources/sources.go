@@ -29,8 +29,9 @@ type source struct {
 	put     func(n int, body string) error
 }
 
-var sources = map[string]func(*stage) *source{
-	"activemq": startActiveMQ, "documentdb": startDocumentDB, "dynamodb": startDynamoDB, "kafka": startKafka, "kinesis": startKinesis, "rabbitmq": startRabbitMQ, "sqs": startSQS,
+var sources = map[string]func(*eventsourcetest.Stage) *source{
+	"activemq": startActiveMQ, "documentdb": startDocumentDB, "dynamodb": startDynamoDB, "kafka": startKafka, "kinesis": startKinesis,
+	"msk": startMSK, "rabbitmq": startRabbitMQ, "sqs": startSQS,
 }
 
 // login is a secret of sources that one logs into.
@@ -41,30 +42,30 @@ func secret(name string) *string {
 	return aws.String("arn:aws:secretsmanager:" + region + ":" + account + ":secret:" + name + "-a1b2c3")
 }
 
-func startSQS(t *stage) *source {
+func startSQS(t *eventsourcetest.Stage) *source {
 	endpoint, _ := eventsourcetest.ElasticMQ(t)
 	client := sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
-	q, err := client.CreateQueue(t.ctx, &sqs.CreateQueueInput{QueueName: aws.String("orders")})
-	t.must(err)
+	q, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("orders")})
+	t.Must(err)
 	return &source{
 		name: "Amazon SQS: ElasticMQ at " + endpoint, env: []string{"AWS_ENDPOINT_URL_SQS=" + endpoint},
 		mapping: &lambda.CreateEventSourceMappingInput{EventSourceArn: aws.String("arn:aws:sqs:" + region + ":" + account + ":orders")},
 		put: func(_ int, body string) error {
-			_, err := client.SendMessage(t.ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: &body})
+			_, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: &body})
 			return err
 		},
 	}
 }
 
-func startKinesis(t *stage) *source {
+func startKinesis(t *eventsourcetest.Stage) *source {
 	endpoint := eventsourcetest.Moto(t)
 	client := kinesis.New(kinesis.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
-	_, err := client.CreateStream(t.ctx, &kinesis.CreateStreamInput{StreamName: aws.String("orders"), ShardCount: aws.Int32(2)})
-	t.must(err)
+	_, err := client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("orders"), ShardCount: aws.Int32(2)})
+	t.Must(err)
 	var arn *string
-	t.until("the stream is active", func() bool {
-		out, err := client.DescribeStreamSummary(t.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
-		t.must(err)
+	t.Until("the stream is active", func() bool {
+		out, err := client.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("orders")})
+		t.Must(err)
 		arn = out.StreamDescriptionSummary.StreamARN
 		return out.StreamDescriptionSummary.StreamStatus == "ACTIVE"
 	})
@@ -72,7 +73,7 @@ func startKinesis(t *stage) *source {
 		name: "Amazon Kinesis: moto at " + endpoint, env: []string{"AWS_ENDPOINT_URL_KINESIS=" + endpoint},
 		mapping: &lambda.CreateEventSourceMappingInput{EventSourceArn: arn, StartingPosition: types.EventSourcePositionTrimHorizon},
 		put: func(n int, body string) error {
-			_, err := client.PutRecord(t.ctx, &kinesis.PutRecordInput{StreamARN: arn, PartitionKey: key(n), Data: []byte(body)})
+			_, err := client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamARN: arn, PartitionKey: key(n), Data: []byte(body)})
 			return err
 		},
 	}
@@ -81,16 +82,16 @@ func startKinesis(t *stage) *source {
 // key spreads records.
 func key(n int) *string { return aws.String(fmt.Sprintf("customer-%d", n%3)) }
 
-func startDynamoDB(t *stage) *source {
+func startDynamoDB(t *eventsourcetest.Stage) *source {
 	endpoint := eventsourcetest.Moto(t)
 	client := dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
-	out, err := client.CreateTable(t.ctx, &dynamodb.CreateTableInput{
+	out, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String("orders"), BillingMode: tables.BillingModePayPerRequest,
 		AttributeDefinitions: []tables.AttributeDefinition{{AttributeName: aws.String("order"), AttributeType: tables.ScalarAttributeTypeN}},
 		KeySchema:            []tables.KeySchemaElement{{AttributeName: aws.String("order"), KeyType: tables.KeyTypeHash}},
 		StreamSpecification:  &tables.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: tables.StreamViewTypeNewImage},
 	})
-	t.must(err)
+	t.Must(err)
 	return &source{
 		name:    "Amazon DynamoDB: moto at " + endpoint,
 		env:     []string{"AWS_ENDPOINT_URL_DYNAMODB_STREAMS=" + endpoint, "AWS_ENDPOINT_URL_DYNAMODB=" + endpoint},
@@ -100,7 +101,7 @@ func startDynamoDB(t *stage) *source {
 			if err := json.Unmarshal([]byte(body), &order); err != nil {
 				return err
 			}
-			_, err := client.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: aws.String("orders"), Item: map[string]tables.AttributeValue{
+			_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("orders"), Item: map[string]tables.AttributeValue{
 				"order": &tables.AttributeValueMemberN{Value: fmt.Sprint(n)}, "city": &tables.AttributeValueMemberS{Value: order.City},
 			}})
 			return err
@@ -108,19 +109,27 @@ func startDynamoDB(t *stage) *source {
 	}
 }
 
-func startKafka(t *stage) *source {
-	b := eventsourcetest.StartKafka(t)
+// orders makes the topic orders, of three partitions.
+func orders(t *eventsourcetest.Stage, b *eventsourcetest.Kafka) (put func(n int, body string) error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Plain))
-	t.must(err)
+	t.Must(err)
 	t.Cleanup(client.Close)
 	r := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "orders", 3, 1
 	r.Topics = append(r.Topics, topic)
-	_, err = r.RequestWith(t.ctx, client)
-	t.must(err)
+	_, err = r.RequestWith(t.Context(), client)
+	t.Must(err)
+	return func(n int, body string) error {
+		return client.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Key: []byte(*key(n)), Value: []byte(body)}).FirstErr()
+	}
+}
+
+func startKafka(t *eventsourcetest.Stage) *source {
+	b := eventsourcetest.StartKafka(t)
+	put := orders(t, b)
 	root, err := json.Marshal(map[string]string{"certificate": b.Root})
-	t.must(err)
+	t.Must(err)
 	return &source{
 		name:    "Apache Kafka at " + b.Login,
 		secrets: map[string]string{"kafka": login, "kafka-root": string(root)},
@@ -132,15 +141,26 @@ func startKafka(t *stage) *source {
 				{Type: types.SourceAccessTypeServerRootCaCertificate, URI: secret("kafka-root")},
 			},
 		},
-		put: func(n int, body string) error {
-			return client.ProduceSync(t.ctx, &kgo.Record{Topic: "orders", Key: []byte(*key(n)), Value: []byte(body)}).FirstErr()
-		},
+		put: put,
 	}
 }
 
-func startDocumentDB(t *stage) *source {
+// startMSK is a cluster that lets everybody in. Its ARN does not say where it is.
+func startMSK(t *eventsourcetest.Stage) *source {
+	b := eventsourcetest.StartKafka(t)
+	arn := "arn:aws:kafka:" + region + ":" + account + ":cluster/shop/4f6d8b2a-7c1e-4e8f-9a3b-1d2c3e4f5a6b-2"
+	return &source{
+		name: "Amazon MSK: Apache Kafka at " + b.Plain, at: arn + "=kafka://" + b.Plain,
+		mapping: &lambda.CreateEventSourceMappingInput{
+			EventSourceArn: &arn, Topics: []string{"orders"}, StartingPosition: types.EventSourcePositionTrimHorizon,
+		},
+		put: orders(t, b),
+	}
+}
+
+func startDocumentDB(t *eventsourcetest.Stage) *source {
 	s, err := mongotest.Start(mongotest.Options{User: "lambda", Password: "secret"})
-	t.must(err)
+	t.Must(err)
 	t.Cleanup(s.Close)
 	arn := "arn:aws:rds:" + region + ":" + account + ":cluster:shop"
 	return &source{
