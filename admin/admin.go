@@ -12,6 +12,7 @@
 //	GET  /v1/async           []Backlog
 //	POST /v1/async/purge     []Backlog, what was forgotten; function=
 //	GET  /v1/sources         []Source
+//	GET  /v1/triggers        []Trigger; POST NewTrigger -> MadeTrigger; DELETE /v1/triggers/KIND/NAME
 //	GET  /v1/keys            []access.Key; POST adds one -> NewKey; DELETE /v1/keys/ID
 //	GET  /v1/roles           []access.Role; PUT one -> access.Role; DELETE /v1/roles/NAME
 //	POST /v1/session         access.Temporary of the account's root
@@ -145,6 +146,7 @@ type Options struct {
 	Backup       Backup
 	Events       Events
 	Sources      func(context.Context) []Source
+	Triggers     Triggers
 	Access       *access.Store
 	Log          *slog.Logger
 }
@@ -184,6 +186,7 @@ func Open(o Options) (*Server, error) {
 	s.snapshotRoutes(mux)
 	s.eventRoutes(mux)
 	s.sourceRoutes(mux)
+	s.triggerRoutes(mux)
 	s.accessRoutes(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
