@@ -75,6 +75,7 @@ type Node struct {
 	access       *access.Store
 	events       *async.Queue
 	sources      *poller.Service
+	triggers     triggers
 	metrics      *metrics
 	traces       *traces
 	drain        chan struct{} // closed when somebody asks for the end
@@ -428,7 +429,7 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 		return err
 	}
 	private := admin.Options{DataDir: n.cfg.DataDir, Environments: n.pool.Environments, Functions: n.functions, Logs: n.logs, Log: n.log,
-		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}, Sources: n.sourcesNow, Access: n.access}
+		Config: func() any { return n.cfg.Values() }, Health: n.Health, Drain: n.AskDrain, Backup: n.backup, Events: eventsAdmin{n.events}, Sources: n.sourcesNow, Triggers: &n.triggers, Access: n.access}
 	if n.snapshots != nil {
 		private.Snapshots = n.snapshots
 	}

@@ -127,8 +127,8 @@ func TestExamples(t *testing.T) {
 		case "thaw key add", "thaw key rm", "thaw role put", "thaw role rm":
 			continue // need files: TestKeyCommands
 		}
-		if strings.HasPrefix(c.CommandPath(), "thaw snapshot") || strings.HasPrefix(c.CommandPath(), "thaw source ") {
-			continue // need snapshots, or sources: snapshot_test.go, source_test.go
+		if strings.HasPrefix(c.CommandPath(), "thaw snapshot") || strings.HasPrefix(c.CommandPath(), "thaw source ") || strings.HasPrefix(c.CommandPath(), "thaw trigger ") {
+			continue // need snapshots, sources or folders: snapshot_test.go, source_test.go, trigger_test.go
 		}
 		t.Run(c.CommandPath(), func(t *testing.T) {
 			if c.Name() == "rm" { // there is one thing to delete
