@@ -64,7 +64,7 @@ var allowed = map[string]row{
 
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
-	"notify": {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
+	"notify":  {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
 	"gateway": {"push", "APIs in front of functions: it knows no store and no listener"},
 
 	// Adapters: each knows one technology, and none of the others.
