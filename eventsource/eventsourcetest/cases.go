@@ -401,3 +401,27 @@ func testBatchSize(t *testing.T, f Fixture) {
 		t.Error("no two records went together")
 	}
 }
+
+// S-069
+func testSplit(t *testing.T, f Fixture) {
+	if f.Split == nil {
+		t.Skip("the shards of this source cannot be split")
+	}
+	h := newHarness(t, f)
+	m := h.mapping(func(m *eventsource.Mapping) { m.Options.BatchSize = 2 })
+	put := h.putAll(m, 0, 4)
+	release := make(chan struct{})
+	h.handle(func([]Seen) (string, bool, error) { <-release; return "null", false, nil }) // the parents still have records then
+	h.create(m)
+	f.Split(t, m)
+	for k, later := range h.putAll(m, 100, 4) {
+		put[k] = append(put[k], later...)
+	}
+	close(release)
+	h.wantOnce(put)
+	f.Split(t, m) // shards that are idle
+	for k, later := range h.putAll(m, 200, 2) {
+		put[k] = append(put[k], later...)
+	}
+	h.wantOnce(put)
+}

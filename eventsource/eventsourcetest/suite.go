@@ -33,6 +33,8 @@ type Fixture struct {
 
 	// Left is how many messages a queue has, hidden ones too. nil: it cannot be asked.
 	Left func(t testing.TB, m *eventsource.Mapping) int
+	// Split closes the shards of a stream and makes children of each. nil: shards stay as they are.
+	Split func(t testing.TB, m *eventsource.Mapping)
 	// Stop ends the source's server, Start has it come back with what it had. nil: it cannot be shown.
 	Stop, Start func(t testing.TB)
 	// Unordered sources promise no order, whatever the key.
@@ -62,6 +64,7 @@ var cases = []struct {
 	{name: "a server that is killed between an invoke and its checkpoint loses nothing", test: testKilled},
 	{name: "a mapping whose function is gone rests until it is back", test: testFunctionGone},
 	{name: "a batch has no more records than it may", test: testBatchSize},
+	{name: "shards that are split while they are read are finished before their children", test: testSplit},
 	{name: "the source's server dies and comes back", test: testServerDies, alone: true},
 }
 

@@ -1,5 +1,7 @@
-// Package kinesis reads streams of Amazon Kinesis Data Streams, or of what stands for it, for event source mappings, with
-// the throughput that all readers of a shard share.
+// Package kinesis reads streams of Amazon Kinesis Data Streams, or of what stands for it, for event source mappings.
+//
+//	poll.go      a stream: GetRecords, with the throughput that all readers of a shard share
+//	fanout.go    a consumer of a stream: SubscribeToShard, with a throughput of its own (enhanced fan-out)
 //
 // internal/awsconfig says where streams are. Source of what holds: docs/spec/event-sources.md, section 4.
 package kinesis
@@ -8,7 +10,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
+	"io"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,27 +35,30 @@ type Driver struct {
 func New() *Driver { return &Driver{} }
 
 func (d *Driver) in(ctx context.Context, region string) (*kinesis.Client, error) {
-	return d.clients.In(ctx, region, func(cfg aws.Config) *kinesis.Client {
-		return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.RetryMaxAttempts = 2 })
+	return d.clients.In(ctx, region, newClient)
+}
+
+func newClient(cfg aws.Config) *kinesis.Client {
+	return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
+		o.RetryMaxAttempts = 2
+		o.HTTPClient = subscribing(o.HTTPClient)
 	})
 }
 
-// isConsumer says whether the source is a consumer of its own throughput (enhanced fan-out).
-func isConsumer(arn string) bool { return strings.Contains(arn, "/consumer/") }
-
 // Check implements eventsource.Driver.
 func (d *Driver) Check(ctx context.Context, m *eventsource.Mapping, _ eventsource.Facts) error {
-	if isConsumer(m.Source.ARN) {
-		return &eventsource.InvalidError{Message: "Consumers of enhanced fan-out are not possible here. Name the stream: its shards are polled."}
-	}
 	client, err := d.in(ctx, m.Region())
 	if err != nil {
 		return err
 	}
-	_, err = client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: aws.String(m.Source.ARN)})
-	var none *types.ResourceNotFoundException
-	if errors.As(err, &none) {
-		return &eventsource.InvalidError{Message: "Stream not found: " + m.Source.ARN}
+	arn := m.Source.ARN
+	if _, isConsumer := streamOf(arn); isConsumer {
+		_, err = client.DescribeStreamConsumer(ctx, &kinesis.DescribeStreamConsumerInput{ConsumerARN: &arn})
+	} else {
+		_, err = client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &arn})
+	}
+	if errors.As(err, new(*types.ResourceNotFoundException)) {
+		return &eventsource.InvalidError{Message: "Stream not found: " + arn}
 	}
 	return err
 }
@@ -61,11 +69,17 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, facts eventso
 	if err != nil {
 		return nil, problem(err)
 	}
-	summary, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: aws.String(m.Source.ARN)})
+	s := &stream{client: client, m: m, role: facts.Role, born: map[string]eventsource.Shard{}}
+	s.arn, s.fanOut = streamOf(m.Source.ARN)
+	if s.fanOut {
+		if err := s.consumer(ctx); err != nil {
+			return nil, err
+		}
+	}
+	summary, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamARN: &s.arn})
 	if err != nil {
 		return nil, problem(err)
 	}
-	s := &stream{client: client, m: m, role: facts.Role}
 	src := &eventsource.Source{
 		Stream:   s,
 		Envelope: eventsource.Envelope{Head: `{"Records":`, Tail: `}`},
@@ -82,12 +96,30 @@ type stream struct {
 	client *kinesis.Client
 	m      *eventsource.Mapping
 	role   string
+	arn    string // of the stream, that of the mapping may be its consumer's
+	fanOut bool
+
+	mu   sync.Mutex
+	born map[string]eventsource.Shard // children that a subscription told of and that no list has yet
 }
 
 // Shards implements eventsource.Stream: all that the stream still has records of.
 func (s *stream) Shards(ctx context.Context) ([]eventsource.Shard, error) {
+	all, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sh := range all {
+		delete(s.born, sh.ID)
+	}
+	return slices.AppendSeq(all, maps.Values(s.born)), nil
+}
+
+func (s *stream) list(ctx context.Context) ([]eventsource.Shard, error) {
 	var all []eventsource.Shard
-	in := &kinesis.ListShardsInput{StreamARN: aws.String(s.m.Source.ARN)}
+	in := &kinesis.ListShardsInput{StreamARN: &s.arn}
 	for {
 		page, err := s.client.ListShards(ctx, in)
 		if err != nil {
@@ -112,60 +144,30 @@ func (s *stream) Shards(ctx context.Context) ([]eventsource.Shard, error) {
 // Changed implements eventsource.Stream.
 func (s *stream) Changed() <-chan struct{} { return nil }
 
-// pace is that of the service. Source: section 4.2.
-var pace = shards.Pace{Base: time.Second, Idle: 5 * time.Second}
-
 // Read implements eventsource.Stream.
 func (s *stream) Read(_ context.Context, shard string, from eventsource.Start) (eventsource.Reader, error) {
+	if s.fanOut {
+		return newSubscription(s, shard, from), nil
+	}
 	return shards.NewReader(&fetcher{s, shard}, from, pace, maxFetch), nil
 }
 
-// maxFetch is the most records that GetRecords returns.
-const maxFetch = 10_000
-
-type fetcher struct {
-	*stream
-	shard string
-}
-
-// Iterator implements shards.Fetcher.
-func (f *fetcher) Iterator(ctx context.Context, from eventsource.Start) (string, error) {
-	in := &kinesis.GetShardIteratorInput{StreamARN: aws.String(f.m.Source.ARN), ShardId: aws.String(f.shard)}
-	switch from.At {
-	case eventsource.After:
-		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, aws.String(from.Position)
-	case eventsource.AtTimestamp, eventsource.Latest: // what came since the mapping began is not left out
-		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(from.Time)
-	default:
-		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+// missing says what it means that a shard was not found: io.EOF when only the shard is no more there, because all of its
+// records were too old.
+func (s *stream) missing(ctx context.Context, shard string, err error) error {
+	if s.fanOut {
+		if err := s.consumer(ctx); err != nil {
+			return err
+		}
 	}
-	out, err := f.client.GetShardIterator(ctx, in)
-	if err != nil {
-		return "", problem(err)
+	all, listErr := s.list(ctx)
+	if listErr != nil {
+		return listErr
 	}
-	return aws.ToString(out.ShardIterator), nil
-}
-
-// Fetch implements shards.Fetcher.
-func (f *fetcher) Fetch(ctx context.Context, iterator string, limit int) ([]*eventsource.Record, string, time.Duration, error) {
-	out, err := f.client.GetRecords(ctx, &kinesis.GetRecordsInput{
-		StreamARN: aws.String(f.m.Source.ARN), ShardIterator: aws.String(iterator), Limit: aws.Int32(int32(limit)),
-	})
-	var expired *types.ExpiredIteratorException
-	var busy *types.ProvisionedThroughputExceededException
-	switch {
-	case errors.As(err, &expired):
-		return nil, "", 0, shards.ErrExpired
-	case errors.As(err, &busy):
-		return nil, "", 0, shards.ErrBusy
-	case err != nil:
-		return nil, "", 0, problem(err)
+	if slices.ContainsFunc(all, func(sh eventsource.Shard) bool { return sh.ID == shard }) {
+		return problem(err)
 	}
-	var all []*eventsource.Record
-	for i := range out.Records {
-		all = append(all, f.record(&out.Records[i]))
-	}
-	return all, aws.ToString(out.NextShardIterator), time.Duration(aws.ToInt64(out.MillisBehindLatest)) * time.Millisecond, nil
+	return io.EOF
 }
 
 // problem says in words why a stream cannot be read.

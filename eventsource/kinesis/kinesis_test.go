@@ -1,90 +1,23 @@
 package kinesis
 
 import (
-	"context"
+	"bytes"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
-	"net/http"
+	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
-	"thaw/eventsource/shards"
 )
-
-func TestMain(m *testing.M) {
-	pace = shards.Pace{Base: 50 * time.Millisecond, Idle: 100 * time.Millisecond}
-	eventsourcetest.Main(m)
-}
-
-// service is moto, and a client and a driver that go to it, whatever the environment says.
-type service struct {
-	client *kinesis.Client
-	driver *Driver
-}
-
-func start(t testing.TB) *service {
-	t.Helper()
-	endpoint := eventsourcetest.Moto(t)
-	s := &service{driver: New(), client: kinesis.New(kinesis.Options{
-		BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
-		// moto closes connections that the client would use again; a request that is then sent twice is done twice.
-		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-	})}
-	s.driver.clients.Put("eu-west-1", s.client)
-	return s
-}
-
-// stream makes a stream and waits until it is there.
-func (s *service) stream(t testing.TB, shards int32) string {
-	t.Helper()
-	name := aws.String("s" + uuid.NewString()[:8])
-	_, err := s.client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: name, ShardCount: &shards})
-	// The client asks again when moto closes a connection under its request, which moto had done.
-	if err != nil && !errors.As(err, new(*types.ResourceInUseException)) {
-		t.Fatal(err)
-	}
-	var arn string
-	eventsourcetest.Until(t, "the stream is active", func() bool {
-		out, err := s.client.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: name})
-		if err != nil {
-			return false
-		}
-		arn = aws.ToString(out.StreamDescriptionSummary.StreamARN)
-		return out.StreamDescriptionSummary.StreamStatus == "ACTIVE"
-	})
-	return arn
-}
-
-func (s *service) put(t testing.TB, arn, key string, bodies ...string) {
-	t.Helper()
-	for _, b := range bodies {
-		if _, err := s.client.PutRecord(context.Background(), &kinesis.PutRecordInput{StreamARN: &arn, PartitionKey: &key, Data: []byte(b)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func mapping(arn string) *eventsource.Mapping {
-	return &eventsource.Mapping{ID: eventsource.ID(uuid.NewString()), Kind: eventsource.Kinesis, Source: eventsource.Origin{ARN: arn}}
-}
-
-func (s *service) open(t testing.TB, arn string) *eventsource.Source {
-	t.Helper()
-	src, err := s.driver.Open(t.Context(), mapping(arn), eventsource.Facts{Role: "arn:aws:iam::123456789012:role/fn"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src
-}
 
 // S-051: the event; S-057: what a failure record tells of a batch.
 func TestEvent(t *testing.T) {
@@ -126,55 +59,158 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// S-052: where a shard is begun. The children of one that was split name it; moto never ends a closed shard, so how that is
-// read is tested in package shards.
-func TestBeginningsAndSplits(t *testing.T) {
+// S-052: where a shard is begun, with every server and both ways of reading.
+func TestBeginnings(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	arn := s.stream(t, 1)
-	s.put(t, arn, "k", "old")
-	time.Sleep(1100 * time.Millisecond) // moto counts times in seconds
-	begun := time.Now()
-	time.Sleep(1100 * time.Millisecond)
-	s.put(t, arn, "k", "new")
+	for name, fansOut := range map[string]bool{"moto": false, "kinesis-local": true, "ministack": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := servers[name](t)
+			arn := s.stream(t, 1)
+			s.put(t, arn, "k", "old")
+			time.Sleep(1100 * time.Millisecond) // moto counts times in seconds
+			begun := time.Now()
+			time.Sleep(1100 * time.Millisecond)
+			s.put(t, arn, "k", "new")
+			list, err := s.open(t, arn).Stream.Shards(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources := []func() string{func() string { return arn }}
+			if fansOut { // a consumer of their own for each, which has no other subscription
+				sources = append(sources, func() string { return s.consumer(t, arn) })
+			}
+			for _, source := range sources {
+				for _, c := range []struct {
+					from  eventsource.Start
+					first string
+				}{
+					{eventsource.Start{At: eventsource.TrimHorizon}, "old"},
+					{eventsource.Start{At: eventsource.AtTimestamp, Time: begun}, "new"},
+					{eventsource.Start{At: eventsource.Latest, Time: begun}, "new"},
+				} {
+					src := source()
+					r, err := s.open(t, src).Stream.Read(t.Context(), list[0].ID, c.from)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := eventsourcetest.Next(t, r, 1)[0].Filtered().Data[0].Bytes; string(got) != c.first {
+						t.Errorf("%s, %v begins with %s, want %s", src, c.from, got, c.first)
+					}
+					r.Close()
+				}
+			}
+		})
+	}
+}
+
+// S-069: a shard that was split or merged is read to its end, and its children name it. moto never ends a closed shard, and
+// ministack forgets at once what it had.
+func TestResharding(t *testing.T) {
+	t.Parallel()
+	s := servers["kinesis-local"](t)
+	arn := s.stream(t, 2)
 	src := s.open(t, arn)
-	list, err := src.Stream.Shards(t.Context())
+	old, err := src.Stream.Shards(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		from  eventsource.Start
-		first string
-	}{
-		{eventsource.Start{At: eventsource.TrimHorizon}, "old"},
-		{eventsource.Start{At: eventsource.AtTimestamp, Time: begun}, "new"},
-		{eventsource.Start{At: eventsource.Latest, Time: begun}, "new"},
-	} {
-		r, err := src.Stream.Read(t.Context(), list[0].ID, c.from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := eventsourcetest.Next(t, r, 1)[0].Filtered().Data[0].Bytes; string(got) != c.first {
-			t.Errorf("%v begins with %s, want %s", c.from, got, c.first)
-		}
+	for range 20 {
+		s.put(t, arn, uuid.NewString(), "x")
 	}
-	if _, err := s.client.SplitShard(t.Context(), &kinesis.SplitShardInput{
-		StreamARN: &arn, ShardToSplit: &list[0].ID, NewStartingHashKey: aws.String("170141183460469231731687303715884105728"),
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s.reshard(t, mapping(arn)) // four of two
+	s.reshard(t, mapping(arn)) // two of four
 	after, err := src.Stream.Shards(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	children := 0
+	parents := map[int]int{}
 	for _, sh := range after {
-		if len(sh.Parents) == 1 && sh.Parents[0] == list[0].ID {
-			children++
+		parents[len(sh.Parents)]++
+	}
+	if parents[0] != 2 || parents[1] != 4 || parents[2] != 2 {
+		t.Errorf("shards after splitting and merging: %+v", after)
+	}
+	n := 0
+	for _, sh := range old {
+		r, err := src.Stream.Read(t.Context(), sh.ID, eventsource.Start{At: eventsource.TrimHorizon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			var all []*eventsource.Record
+			all, err = r.Next(t.Context(), 100)
+			n += len(all)
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("a closed shard ends with %v", err)
 		}
 	}
-	if children != 2 {
-		t.Errorf("shards after a split: %v", after)
+	if n != 20 {
+		t.Errorf("the parents gave %d records, want 20", n)
+	}
+}
+
+// A shard that the service has forgotten is at its end: by polling, and as the last event of a subscription.
+func TestForgottenShard(t *testing.T) {
+	t.Parallel()
+	s := servers["ministack"](t)
+	arn := s.stream(t, 1)
+	s.put(t, arn, "k", "1")
+	consumer := s.consumer(t, arn)
+	var readers []eventsource.Reader
+	for _, source := range []string{arn, consumer} {
+		r, err := s.open(t, source).Stream.Read(t.Context(), first, eventsource.Start{At: eventsource.TrimHorizon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		want(t, r, "1")
+		readers = append(readers, r)
+	}
+	s.reshard(t, mapping(arn))
+	for _, r := range readers {
+		if _, err := r.Next(t.Context(), 1); !errors.Is(err, io.EOF) {
+			t.Errorf("%T: %v", r, err)
+		}
+	}
+}
+
+// Records that the Kinesis Producer Library has aggregated are one record, as the service hands them on: functions take them
+// apart. The form: Amazon's "KPL Aggregated Record Format".
+func TestAggregated(t *testing.T) {
+	t.Parallel()
+	var message []byte
+	message = protowire.AppendBytes(protowire.AppendTag(message, 1, protowire.BytesType), []byte("user-1"))
+	for n := range 3 {
+		var one []byte
+		one = protowire.AppendVarint(protowire.AppendTag(one, 1, protowire.VarintType), 0)
+		one = protowire.AppendBytes(protowire.AppendTag(one, 3, protowire.BytesType), fmt.Appendf(nil, `{"n":%d}`, n))
+		message = protowire.AppendBytes(protowire.AppendTag(message, 3, protowire.BytesType), one)
+	}
+	sum := md5.Sum(message)
+	data := slices.Concat([]byte{0xF3, 0x89, 0x9A, 0xC2}, message, sum[:])
+	s := servers["kinesis-local"](t)
+	arn := s.stream(t, 1)
+	s.put(t, arn, "a", string(data))
+	for _, source := range []string{arn, s.consumer(t, arn)} {
+		r, err := s.open(t, source).Stream.Read(t.Context(), first, eventsource.Start{At: eventsource.TrimHorizon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		one := eventsourcetest.Next(t, r, 1)[0]
+		var e struct{ Kinesis struct{ Data []byte } }
+		if err := json.Unmarshal(one.Event, &e); err != nil || !bytes.Equal(e.Kinesis.Data, data) {
+			t.Errorf("data %x, want %x (%v)", e.Kinesis.Data, data, err)
+		}
+		f, err := eventsource.NewFilter(eventsource.Kinesis, []string{`{"data":{"n":[1]}}`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Passes(one.Filtered()) { // S-028: it is no JSON
+			t.Error("a filter of JSON lets an aggregated record pass")
+		}
 	}
 }
 
@@ -187,7 +223,7 @@ func TestProblems(t *testing.T) {
 		t.Errorf("check: %v", err)
 	}
 	consumer := mapping("arn:aws:kinesis:eu-west-1:123456789012:stream/s/consumer/c:1")
-	if err := s.driver.Check(t.Context(), consumer, eventsource.Facts{}); !errors.As(err, &invalid) || !strings.Contains(invalid.Message, "enhanced fan-out") {
+	if err := s.driver.Check(t.Context(), consumer, eventsource.Facts{}); !errors.As(err, &invalid) || invalid.Message != "Stream not found: "+consumer.Source.ARN {
 		t.Errorf("check of a consumer: %v", err)
 	}
 	var p *eventsource.ProblemError
@@ -196,15 +232,39 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// S-053, S-054, S-055: batches of one shard, order, each mapping all records.
+// S-053, S-054, S-055, S-069: batches of one shard, order, each mapping all records, shards that are split. With every server that there is, by polling
+// and, where it can, by fan-out.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	eventsourcetest.Run(t, eventsourcetest.Fixture{
+	for name, fansOut := range map[string]bool{"moto": false, "kinesis-local": true, "ministack": true} {
+		t.Run(name+", polled", func(t *testing.T) {
+			t.Parallel()
+			s := servers[name](t)
+			f := s.fixture(func(t testing.TB) string { return s.stream(t, 2) })
+			if name == "kinesis-local" {
+				f.Split = s.reshard
+			}
+			eventsourcetest.Run(t, f)
+		})
+		if fansOut {
+			t.Run(name+", fan-out", func(t *testing.T) {
+				t.Parallel()
+				s := servers[name](t)
+				f := s.fixture(func(t testing.TB) string { return s.consumer(t, s.stream(t, 2)) })
+				eventsourcetest.Run(t, f) // nobody splits: kinesis-local never says to a subscription that its shard has ended
+			})
+		}
+	}
+}
+
+// fixture is a source that is made by its ARN.
+func (s *service) fixture(source func(t testing.TB) (arn string)) eventsourcetest.Fixture {
+	return eventsourcetest.Fixture{
 		Driver: s.driver,
-		New:    func(t testing.TB) *eventsource.Mapping { return mapping(s.stream(t, 2)) },
+		New:    func(t testing.TB) *eventsource.Mapping { return mapping(source(t)) },
 		Put: func(t testing.TB, m *eventsource.Mapping, key string, bodies ...string) {
-			s.put(t, m.Source.ARN, key, bodies...)
+			arn, _ := streamOf(m.Source.ARN)
+			s.put(t, arn, key, bodies...)
 		},
 		Pattern: `{"data":{"pass":[true]}}`,
 		Seen: func(t testing.TB, event []byte) (all []eventsourcetest.Seen) {
@@ -228,5 +288,5 @@ func TestConformance(t *testing.T) {
 			}
 			return all
 		},
-	})
+	}
 }

@@ -39,13 +39,22 @@ type meta struct {
 	Kinesis *struct{} `json:"kinesis,omitempty"` // hides that of event
 }
 
-func (f *fetcher) record(r *types.Record) *eventsource.Record {
+// records are those of a shard, as the service gave them.
+func (s *stream) records(shard string, list []types.Record) []*eventsource.Record {
+	all := make([]*eventsource.Record, len(list))
+	for i := range list {
+		all[i] = s.record(shard, &list[i])
+	}
+	return all
+}
+
+func (s *stream) record(shard string, r *types.Record) *eventsource.Record {
 	sequence := aws.ToString(r.SequenceNumber)
 	arrived := aws.ToTime(r.ApproximateArrivalTimestamp)
 	e := event{
 		Kinesis: inner{SchemaVersion: "1.0", PartitionKey: aws.ToString(r.PartitionKey), Sequence: sequence, Arrived: seconds(arrived)},
-		Source:  "aws:kinesis", Version: "1.0", ID: f.shard + ":" + sequence, Name: "aws:kinesis:record", Invoker: f.role,
-		Region: f.m.Region(), SourceARN: f.m.Source.ARN,
+		Source:  "aws:kinesis", Version: "1.0", ID: shard + ":" + sequence, Name: "aws:kinesis:record", Invoker: s.role,
+		Region: s.m.Region(), SourceARN: s.m.Source.ARN,
 	}
 	without := e
 	data := base64.StdEncoding.EncodeToString(r.Data)
@@ -58,7 +67,7 @@ func (f *fetcher) record(r *types.Record) *eventsource.Record {
 				Meta: marshal(meta{inner: without.Kinesis, event: without}), Data: []eventsource.Datum{{Name: "data", Bytes: r.Data}},
 			}
 		},
-		Shard:    f.shard,
+		Shard:    shard,
 		Position: sequence,
 		Key:      aws.ToString(r.PartitionKey),
 		Arrived:  arrived,

@@ -138,21 +138,22 @@ var allowed = map[string]row{
 	"internal/wholebody": {"", "a mechanism of clients"},
 
 	// Suites and fakes that are tests' own: whoever else imports them ships a test.
-	"function/functiontest":                 {"function", "for tests of stores"},
-	"eventsource/eventsourcetest/mongotest": {"", "a server for tests and the sample"},
-	"eventsource/eventsourcetest":           {"eventsource eventsource/poller function invoke pool", "for tests of sources, and their demonstration"},
-	"snapshot/snapshottest":                 {"function snapshot", "for tests of stores"},
-	"sandbox/sandboxtest":                   {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
-	"sandbox/sandboxtest/bootstrap":         {"", "a function"},
-	"sandbox/sandboxtest/snapshotfn":        {"", "a function"},
-	"runtimes/uniquetest":                   {"", "tests alone"},
-	"docs":                                  {"", "tests alone"},
-	"docs/spec":                             {"", "tests alone"},
+	"function/functiontest":                   {"function", "for tests of stores"},
+	"eventsource/eventsourcetest/mongotest":   {"", "a server for tests and the sample"},
+	"eventsource/eventsourcetest/kinesistest": {"", "a server for tests and the measurement"},
+	"eventsource/eventsourcetest":             {"eventsource eventsource/poller function invoke pool", "for tests of sources, and their demonstration"},
+	"snapshot/snapshottest":                   {"function snapshot", "for tests of stores"},
+	"sandbox/sandboxtest":                     {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
+	"sandbox/sandboxtest/bootstrap":           {"", "a function"},
+	"sandbox/sandboxtest/snapshotfn":          {"", "a function"},
+	"runtimes/uniquetest":                     {"", "tests alone"},
+	"docs":                                    {"", "tests alone"},
+	"docs/spec":                               {"", "tests alone"},
 }
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/secret eventsource/sqs gateway/gatewayapi internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway/gatewayapi internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
