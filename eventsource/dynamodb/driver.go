@@ -117,8 +117,9 @@ type fetcher struct {
 	since time.Time // what is older is left out: a stream knows no times to begin at
 }
 
-// soon is how long after the beginning of a mapping its first iterators are made.
-const soon = 5 * time.Second
+// soon is how long after the beginning of a mapping its first iterators are made: less than a server takes that was killed
+// and begins anew, which must not leave out what came meanwhile.
+const soon = time.Second
 
 // Iterator implements shards.Fetcher.
 func (f *fetcher) Iterator(ctx context.Context, from eventsource.Start) (string, error) {

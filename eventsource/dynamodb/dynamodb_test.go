@@ -1,9 +1,13 @@
 package dynamodb
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,21 +31,42 @@ func TestMain(m *testing.M) {
 	eventsourcetest.Main(m)
 }
 
-// service is moto, with a client of tables, and a driver that goes to it, whatever the environment says.
+// service is a server that stands for DynamoDB, with a client of tables, and a driver that goes to it, whatever the
+// environment says.
 type service struct {
 	tables *dynamodb.Client
 	driver *Driver
 }
 
-func start(t testing.TB) *service {
-	t.Helper()
-	endpoint := eventsourcetest.Moto(t)
-	who := credentials.NewStaticCredentialsProvider("k", "s", "")
+// servers are all that are known. Each is started by the first test that asks for it.
+var servers = map[string]func(testing.TB) *service{
+	"moto": func(t testing.TB) *service { return serviceAt(eventsourcetest.Moto(t), "") },
+	"ministack": func(t testing.TB) *service {
+		endpoint, root := eventsourcetest.Ministack(t)
+		return serviceAt(endpoint, root)
+	},
+}
+
+func serviceAt(endpoint, root string) *service {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(root))
 	// moto closes connections that the client would use again; a request that is then sent twice is done twice.
-	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	s := &service{driver: New(), tables: dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who, HTTPClient: once})}
-	s.driver.clients.Put("eu-west-1", dynamodbstreams.New(dynamodbstreams.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: who}))
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	cfg := aws.Config{BaseEndpoint: &endpoint, Region: "eu-west-1", HTTPClient: once, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}
+	s := &service{driver: New(), tables: dynamodb.NewFromConfig(cfg)}
+	s.driver.clients.Put("eu-west-1", dynamodbstreams.NewFromConfig(cfg))
 	return s
+}
+
+// each runs a test with every server.
+func each(t *testing.T, test func(t *testing.T, s *service)) {
+	t.Parallel()
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
+	}
 }
 
 // table makes a table with a stream, and returns the stream's ARN.
@@ -73,6 +98,14 @@ func (s *service) put(t testing.TB, arn string, item map[string]tables.Attribute
 	}
 }
 
+func (s *service) remove(t testing.TB, arn, id string) {
+	t.Helper()
+	table := strings.Split(arn, "/")[1]
+	if _, err := s.tables.DeleteItem(context.Background(), &dynamodb.DeleteItemInput{TableName: &table, Key: map[string]tables.AttributeValue{"id": text(id)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func text(s string) tables.AttributeValue { return &tables.AttributeValueMemberS{Value: s} }
 
 func mapping(arn string) *eventsource.Mapping {
@@ -97,17 +130,22 @@ func (s *service) read(t testing.TB, arn string, from eventsource.Start, n int) 
 }
 
 // S-076: the event, with all four views.
-func TestEvent(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func TestEvent(t *testing.T) { each(t, testEvent) }
+
+func testEvent(t *testing.T, s *service) {
 	for view, members := range map[tables.StreamViewType][2]bool{ // has new, has old
 		tables.StreamViewTypeNewAndOldImages: {true, true}, tables.StreamViewTypeNewImage: {true, false},
 		tables.StreamViewTypeOldImage: {false, true}, tables.StreamViewTypeKeysOnly: {false, false},
 	} {
 		arn := s.table(t, view)
 		s.put(t, arn, map[string]tables.AttributeValue{"id": text("1"), "b": &tables.AttributeValueMemberB{Value: []byte("foo")}})
-		s.put(t, arn, map[string]tables.AttributeValue{"id": text("1"), "n": &tables.AttributeValueMemberN{Value: "1.50"}})
-		_, all := s.read(t, arn, eventsource.Start{At: eventsource.TrimHorizon}, 2)
+		s.put(t, arn, map[string]tables.AttributeValue{"id": text("1"), "n": &tables.AttributeValueMemberN{Value: "1.5"}})
+		s.remove(t, arn, "1")
+		_, all := s.read(t, arn, eventsource.Start{At: eventsource.TrimHorizon}, 3)
+		if e := all[2].Event; !bytes.Contains(e, []byte(`"eventName":"REMOVE"`)) || bytes.Contains(e, []byte(`"NewImage"`)) ||
+			bytes.Contains(e, []byte(`"OldImage":{"id":{"S":"1"},"n":{"N":"1.5"}}`)) != members[1] {
+			t.Errorf("%s: a deletion is %s", view, e)
+		}
 		eventsourcetest.AsTaken(t, eventsource.DynamoDB, all...)
 		var e struct {
 			EventID, EventName, EventSource, EventVersion, AwsRegion, EventSourceARN string
@@ -126,7 +164,7 @@ func TestEvent(t *testing.T) {
 			d.Keys["id"]["S"] != "1" || d.SequenceNumber != all[1].Position || d.StreamViewType != string(view) || d.ApproximateCreationDateTime == 0 {
 			t.Errorf("%s: %s", view, all[1].Event)
 		}
-		if got := [2]bool{d.NewImage["n"]["N"] == "1.50", d.OldImage["b"]["B"] == "Zm9v"}; got != members {
+		if got := [2]bool{d.NewImage["n"]["N"] == "1.5", d.OldImage["b"]["B"] == "Zm9v"}; got != members {
 			t.Errorf("%s: new and old are %v, want %v: %s", view, got, members, all[1].Event)
 		}
 		if all[0].Key != all[1].Key || all[0].Key == "" {
@@ -167,9 +205,9 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func TestProblems(t *testing.T) { each(t, testProblems) }
+
+func testProblems(t *testing.T, s *service) {
 	none := mapping("arn:aws:dynamodb:eu-west-1:123456789012:table/none/stream/2026-11-20T00:00:00.000")
 	var invalid *eventsource.InvalidError
 	if err := s.driver.Check(t.Context(), none, eventsource.Facts{}); !errors.As(err, &invalid) || invalid.Message != "Stream not found: "+none.Source.ARN {
@@ -181,10 +219,84 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// S-029, S-081
-func TestConformance(t *testing.T) {
+// TRIM_HORIZON, and LATEST from the moment in which the mapping began, whenever it is read.
+func TestBeginnings(t *testing.T) { each(t, testBeginnings) }
+
+func testBeginnings(t *testing.T, s *service) {
+	arn := s.table(t, tables.StreamViewTypeNewImage)
+	s.put(t, arn, map[string]tables.AttributeValue{"id": text("old")})
+	time.Sleep(1100 * time.Millisecond) // streams count times in seconds
+	begun := time.Now()
+	src, err := s.driver.Open(t.Context(), mapping(arn), eventsource.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := src.Stream.Shards(t.Context())
+	if err != nil || len(list) == 0 {
+		t.Fatal(list, err)
+	}
+	read := func(from eventsource.Start) eventsource.Reader {
+		r, err := src.Stream.Read(t.Context(), list[0].ID, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	latest := read(eventsource.Start{At: eventsource.Latest, Time: begun})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if all, err := latest.Next(ctx, 1); len(all) > 0 { // it has its iterator now
+		t.Errorf("LATEST begins with %s (%v)", all[0].Event, err)
+	}
+	s.put(t, arn, map[string]tables.AttributeValue{"id": text("new")})
+	eventsourcetest.Until(t, "a reader of this beginning counts as a later one", func() bool { return time.Since(begun) > soon })
+	for _, c := range []struct {
+		name   string
+		reader eventsource.Reader
+		first  string
+	}{
+		{"TRIM_HORIZON", read(eventsource.Start{At: eventsource.TrimHorizon}), "old"},
+		{"LATEST", latest, "new"},
+		{"LATEST, read again after a death", read(eventsource.Start{At: eventsource.Latest, Time: begun}), "new"},
+	} {
+		if one := eventsourcetest.Next(t, c.reader, 1)[0]; one.Key != `{"id":{"S":"`+c.first+`"}}` {
+			t.Errorf("%s begins with %s, want %s", c.name, one.Key, c.first)
+		}
+	}
+}
+
+// A stream that was disabled is read to its end. moto's shards never close.
+func TestDisabledStream(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := servers["ministack"](t)
+	arn := s.table(t, tables.StreamViewTypeNewImage)
+	s.put(t, arn, map[string]tables.AttributeValue{"id": text("1")})
+	table := strings.Split(arn, "/")[1]
+	if _, err := s.tables.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: &table, StreamSpecification: &tables.StreamSpecification{StreamEnabled: aws.Bool(false)}}); err != nil {
+		t.Fatal(err)
+	}
+	src, err := s.driver.Open(t.Context(), mapping(arn), eventsource.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := src.Stream.Shards(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	r, err := src.Stream.Read(t.Context(), list[0].ID, eventsource.Start{At: eventsource.TrimHorizon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventsourcetest.Next(t, r, 1)
+	if _, err := r.Next(t.Context(), 1); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the last record: %v", err)
+	}
+}
+
+// S-029, S-081
+func TestConformance(t *testing.T) { each(t, testConformance) }
+
+func testConformance(t *testing.T, s *service) {
 	eventsourcetest.Run(t, eventsourcetest.Fixture{
 		Driver:  s.driver,
 		New:     func(t testing.TB) *eventsource.Mapping { return mapping(s.table(t, tables.StreamViewTypeNewImage)) },
