@@ -19,7 +19,7 @@ import (
 	"unicode/utf8"
 )
 
-// Request is an HTTP request for a function URL.
+// Request is an HTTP request for a function URL or an API.
 type Request struct {
 	ID       string // of the invocation
 	Time     time.Time
@@ -35,10 +35,51 @@ type Request struct {
 	Body     []byte
 	TraceID  string // the trace header of the invocation
 
-	URLID, Domain string  // of the URL, Domain without a port
+	URLID, Domain string  // of the URL or the API, Domain without a port
 	Account       string  // owner
 	Caller        *Caller // who signed; nil: anybody may call
+	Route         *Route  // of an API; nil: the request is a function URL's
 }
+
+// Route is what an API knows of a request beside the request itself.
+type Route struct {
+	Key            string // GET /orders/{id}, $default; of REST APIs unused
+	Stage          string
+	Prefix         string            // first label of the domain
+	Path           string            // as the function sees it, escaped: with the stage (2.0), without (1.0)
+	FullPath       string            // of 1.0: as it was sent
+	Parameters     map[string]string // of the path, decoded; nil: none
+	StageVariables map[string]string // nil: none
+	// Authorizer is what the authorizer said, as JSON encodes it: {"jwt":...}, {"lambda":...}; of 1.0 the context itself.
+	// nil: nothing.
+	Authorizer any
+	ClientCert *ClientCert // nil: TLS gave none
+
+	// Of format 1.0.
+	REST                 bool // a REST API's; else an HTTP API's
+	Resource, ResourceID string
+	ExtendedID           string
+	APIKey, APIKeyID     string
+	Binary               bool // the body is base64, whatever it is; of REST APIs, others' bodies say it themselves
+}
+
+// ClientCert is the certificate that a client showed.
+type ClientCert struct {
+	PEM      string   `json:"clientCertPem"`
+	Subject  string   `json:"subjectDN"`
+	Issuer   string   `json:"issuerDN"`
+	Serial   string   `json:"serialNumber"`
+	Validity Validity `json:"validity"`
+}
+
+// Validity is the time of a certificate: Aug 5 00:28:21 2026 GMT.
+type Validity struct {
+	NotBefore string `json:"notBefore"`
+	NotAfter  string `json:"notAfter"`
+}
+
+// CertTime is the form of Validity's times, in UTC.
+const CertTime = "Jan _2 15:04:05 2006 GMT"
 
 // Caller is who signed a request.
 type Caller struct{ AccessKey, Account, ARN, UserID string }
@@ -55,20 +96,23 @@ type (
 		Query           map[string]string `json:"queryStringParameters,omitempty"`
 		RequestContext  requestContext    `json:"requestContext"`
 		Body            *string           `json:"body,omitempty"`
+		PathParameters  map[string]string `json:"pathParameters,omitempty"`
 		IsBase64Encoded bool              `json:"isBase64Encoded"`
+		StageVariables  map[string]string `json:"stageVariables,omitempty"`
 	}
 	requestContext struct {
-		AccountID    string      `json:"accountId"`
-		APIID        string      `json:"apiId"`
-		Authorizer   *authorizer `json:"authorizer,omitempty"`
-		DomainName   string      `json:"domainName"`
-		DomainPrefix string      `json:"domainPrefix"`
-		HTTP         httpContext `json:"http"`
-		RequestID    string      `json:"requestId"`
-		RouteKey     string      `json:"routeKey"`
-		Stage        string      `json:"stage"`
-		Time         string      `json:"time"`
-		TimeEpoch    int64       `json:"timeEpoch"` // ms
+		AccountID    string          `json:"accountId"`
+		APIID        string          `json:"apiId"`
+		Auth         *authentication `json:"authentication,omitempty"`
+		Authorizer   any             `json:"authorizer,omitempty"`
+		DomainName   string          `json:"domainName"`
+		DomainPrefix string          `json:"domainPrefix"`
+		HTTP         httpContext     `json:"http"`
+		RequestID    string          `json:"requestId"`
+		RouteKey     string          `json:"routeKey"`
+		Stage        string          `json:"stage"`
+		Time         string          `json:"time"`
+		TimeEpoch    int64           `json:"timeEpoch"` // ms
 	}
 	httpContext struct {
 		Method    string `json:"method"`
@@ -76,6 +120,9 @@ type (
 		Protocol  string `json:"protocol"`
 		SourceIP  string `json:"sourceIp"`
 		UserAgent string `json:"userAgent"`
+	}
+	authentication struct {
+		ClientCert *ClientCert `json:"clientCert"`
 	}
 	authorizer struct {
 		IAM iam `json:"iam"`
@@ -94,6 +141,9 @@ type (
 // Event is the request in payload format 2.0.
 func (r *Request) Event() ([]byte, error) {
 	path := r.Path
+	if r.Route != nil {
+		path = r.Route.Path
+	}
 	if path == "" {
 		path = "/"
 	}
@@ -103,21 +153,39 @@ func (r *Request) Event() ([]byte, error) {
 		RequestContext: requestContext{
 			AccountID: "anonymous", APIID: r.URLID, DomainName: r.Domain, DomainPrefix: r.URLID,
 			HTTP:      httpContext{r.Method, path, r.Protocol, r.SourceIP, headers["user-agent"]},
-			RequestID: r.ID, RouteKey: "$default", Stage: "$default", Time: r.Time.UTC().Format("02/Jan/2006:15:04:05 +0000"), TimeEpoch: r.Time.UnixMilli(),
+			RequestID: r.ID, RouteKey: "$default", Stage: "$default", Time: r.Time.UTC().Format(timeForm), TimeEpoch: r.Time.UnixMilli(),
 		},
 	}
-	if c := r.Caller; c != nil {
-		e.RequestContext.AccountID = r.Account
-		e.RequestContext.Authorizer = &authorizer{iam{AccessKey: c.AccessKey, AccountID: c.Account, CallerID: c.UserID, UserARN: c.ARN, UserID: c.UserID}}
-	}
-	if len(r.Body) > 0 {
-		body := string(r.Body)
-		if e.IsBase64Encoded = !textual(headers["content-type"]) || !utf8.Valid(r.Body); e.IsBase64Encoded {
-			body = base64.StdEncoding.EncodeToString(r.Body)
+	in := &e.RequestContext
+	if t := r.Route; t != nil {
+		e.RouteKey, e.PathParameters, e.StageVariables = t.Key, t.Parameters, t.StageVariables
+		in.AccountID, in.RouteKey, in.Stage, in.DomainPrefix, in.Authorizer = r.Account, t.Key, t.Stage, t.Prefix, t.Authorizer
+		if t.ClientCert != nil {
+			in.Auth = &authentication{t.ClientCert}
 		}
-		e.Body = &body
 	}
+	if c := r.Caller; c != nil {
+		in.AccountID = r.Account
+		in.Authorizer = &authorizer{iam{AccessKey: c.AccessKey, AccountID: c.Account, CallerID: c.UserID, UserARN: c.ARN, UserID: c.UserID}}
+	}
+	e.Body, e.IsBase64Encoded = r.body(!textual(headers["content-type"]))
 	return compact(e)
+}
+
+// timeForm is that of the time in requestContext.
+const timeForm = "02/Jan/2006:15:04:05 +0000"
+
+// body is the body as an event has it, and whether that is base64: when it is binary, or no text.
+func (r *Request) body(binary bool) (*string, bool) {
+	if len(r.Body) == 0 {
+		return nil, false
+	}
+	if binary || !utf8.Valid(r.Body) {
+		text := base64.StdEncoding.EncodeToString(r.Body)
+		return &text, true
+	}
+	text := string(r.Body)
+	return &text, false
 }
 
 // notPassed are headers of one connection, and those that the front end writes itself.
