@@ -140,6 +140,13 @@ type (
 
 // Event is the request in payload format 2.0.
 func (r *Request) Event() ([]byte, error) {
+	e := r.event()
+	e.Body, e.IsBase64Encoded = r.body(!textual(e.Headers["content-type"]))
+	return compact(e)
+}
+
+// event is the event without its body.
+func (r *Request) event() *event {
 	path := r.Path
 	if r.Route != nil {
 		path = r.Route.Path
@@ -148,7 +155,7 @@ func (r *Request) Event() ([]byte, error) {
 		path = "/"
 	}
 	headers, cookies := r.headers()
-	e := event{
+	e := &event{
 		Version: "2.0", RouteKey: "$default", RawPath: path, RawQueryString: r.Query, Cookies: cookies, Headers: headers, Query: parameters(r.Query),
 		RequestContext: requestContext{
 			AccountID: "anonymous", APIID: r.URLID, DomainName: r.Domain, DomainPrefix: r.URLID,
@@ -168,8 +175,7 @@ func (r *Request) Event() ([]byte, error) {
 		in.AccountID = r.Account
 		in.Authorizer = &authorizer{iam{AccessKey: c.AccessKey, AccountID: c.Account, CallerID: c.UserID, UserARN: c.ARN, UserID: c.UserID}}
 	}
-	e.Body, e.IsBase64Encoded = r.body(!textual(headers["content-type"]))
-	return compact(e)
+	return e
 }
 
 // timeForm is that of the time in requestContext.

@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"strings"
+	"time"
+)
+
+// logFormat is the format of an access log, taken apart: text and variables by turns.
+type logFormat struct{ parts []logPart }
+
+type logPart struct{ text, name string }
+
+// newLogFormat reads a format: text with $context.NAME.
+func newLogFormat(format string) *logFormat {
+	f := &logFormat{}
+	for format != "" {
+		before, rest, ok := strings.Cut(format, "$context.")
+		p := logPart{text: before}
+		if ok {
+			p.name, rest = nameAt(rest)
+		}
+		f.parts = append(f.parts, p)
+		format = rest
+	}
+	return f
+}
+
+// line is one line: - stands for what a request does not have. A value cannot end the line, or a string of JSON.
+func (f *logFormat) line(value func(string) (string, bool)) string {
+	var b strings.Builder
+	for _, p := range f.parts {
+		b.WriteString(p.text)
+		if p.name == "" {
+			continue
+		}
+		if v, ok := value(p.name); ok {
+			if p.name != "error.messageString" { // that one brings its quotes along
+				v = escaped(v)
+			}
+			b.WriteString(v)
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
+}
+
+func escaped(v string) string {
+	if !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == 0x7f }) {
+		return v
+	}
+	var b strings.Builder
+	for _, r := range v {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			b.WriteByte(' ')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// logAccess writes the line of a request.
+func (c *call) logAccess() {
+	group := groupOf(c.place.Stage.AccessLog.Destination)
+	if group == "" || c.s.AccessLog == nil {
+		return
+	}
+	to, ok := c.s.logs.Load(group)
+	if !ok {
+		// One stream for each run of the server: a stream of AWS's is one of its machines'.
+		to, _ = c.s.logs.LoadOrStore(group, c.s.AccessLog(group, streamName(c.s.started)))
+	}
+	to.(Lines).Append(c.s.Now(), c.stage.log.line(c.variable)+"\n")
+}
+
+func streamName(at time.Time) string { return "api-gateway/" + at.UTC().Format("2006-01-02T15.04.05.000") }
+
+// groupOf is the name of a log group by its ARN: arn:aws:logs:REGION:ACCOUNT:log-group:NAME[:*].
+func groupOf(arn string) string {
+	_, name, ok := strings.Cut(arn, ":log-group:")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSuffix(name, ":*")
+}

@@ -1,0 +1,223 @@
+package gateway
+
+import (
+	"errors"
+	"maps"
+	"net/url"
+	"strings"
+	"time"
+
+	"thaw/access"
+	"thaw/iam"
+)
+
+// The kinds of authorization of a route.
+const (
+	authIAM     = "AWS_IAM"
+	authJWT     = "JWT"
+	authCustom  = "CUSTOM"
+	authCognito = "COGNITO_USER_POOLS"
+)
+
+// Identity is who sent a request, as far as an API wants to know.
+type Identity struct {
+	Caller    *access.Caller // who signed; nil: nobody did
+	AccessKey string
+	Claims    map[string]any // of a JWT; nil: there is none
+	Scopes    []string       // of it that the route asks for
+	// Principal and Context are what a Lambda authorizer said. Context is nil where there is none.
+	Principal string
+	Context   map[string]any
+	UsageKey  string // the API key that it names
+}
+
+// authorizer is an Authorizer made ready, with the answers that it keeps.
+type authorizer struct {
+	*Authorizer
+	kept answers
+}
+
+func newAuthorizer(a *Authorizer) *authorizer {
+	return &authorizer{Authorizer: a}
+}
+
+// authorizer is what events of format 2.0 have.
+func (i *Identity) authorizer() any {
+	switch {
+	case i.Claims != nil:
+		claims := make(map[string]string, len(i.Claims))
+		for k, v := range i.Claims {
+			claims[k] = claimText(v)
+		}
+		return map[string]any{"jwt": map[string]any{"claims": claims, "scopes": i.Scopes}}
+	case i.Context != nil:
+		return map[string]any{"lambda": i.Context}
+	}
+	return nil
+}
+
+// proxyAuthorizer is what events of format 1.0 have.
+func (i *Identity) proxyAuthorizer() any {
+	switch {
+	case i.Claims != nil:
+		claims := make(map[string]string, len(i.Claims))
+		for k, v := range i.Claims {
+			claims[k] = claimText(v)
+		}
+		return map[string]any{"claims": claims, "scopes": i.Scopes}
+	case i.Context != nil || i.Principal != "":
+		out := maps.Clone(i.Context)
+		if out == nil {
+			out = map[string]any{}
+		}
+		out["principalId"] = i.Principal
+		return out
+	}
+	return nil
+}
+
+// authorize decides whether the sender may call the route. Its error is a *Refusal.
+func (c *call) authorize() error {
+	f := c.found
+	switch {
+	case f.Authorization == authIAM:
+		return c.signed()
+	case c.isREST():
+		if err := c.askPolicy(); err != nil {
+			return err
+		}
+	}
+	if f.Authorization == "" && f.authorizer == nil || f.Authorization == "NONE" {
+		return nil
+	}
+	if f.authorizer == nil {
+		return &Refusal{Kind: AuthorizerConfig, Why: "the route asks for an authorizer and names none"}
+	}
+	a := &Ask{Place: c.place, Route: f.Route, authorizer: f.authorizer, Request: c.r, Scopes: f.Scopes, Value: c.sourceValue, REST: c.isREST()}
+	a.Event = func(identity []string) ([]byte, error) { return c.authorizerEvent(f.authorizer, identity) }
+	a.MethodARN = c.methodARN()
+	began := time.Now()
+	who, err := c.s.judge(a)
+	c.authorizerTime, c.authorizerStatus = time.Since(began), 200
+	if err != nil {
+		c.authorizerError, c.authorizerStatus = err.Error(), 500
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			c.authorizerStatus = sayings[refusal.Kind].status
+		}
+		return err
+	}
+	c.who = *who
+	return nil
+}
+
+// methodARN is what policies are about: the method, and the path decoded, because that is what chose the route. Were it
+// as it was sent, /%61dmin would get round a policy that denies /admin.
+func (c *call) methodARN() string {
+	path := c.place.Path
+	if p, err := url.PathUnescape(path); err == nil {
+		path = p
+	}
+	if c.isREST() {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if path == "" {
+		path = "/"
+	}
+	return c.place.ExecuteARN("/" + c.r.Method + path)
+}
+
+// sourceValue is the value of a source of identity: $request.header.NAME, method.request.querystring.NAME.
+func (c *call) sourceValue(source string) (string, bool) {
+	source = strings.TrimPrefix(source, "$")
+	if v, ok := strings.CutPrefix(source, "context."); ok {
+		return c.variable(v)
+	}
+	if v, ok := strings.CutPrefix(source, "stageVariables."); ok {
+		v, ok := c.place.Stage.Variables[v]
+		return v, ok
+	}
+	return c.requestValue(source)
+}
+
+// askPolicy judges the sender of a request that need not be signed by the resource policy of a REST API. Sources: API Gateway Developer Guide, "IAM authentication and resource policy".
+func (c *call) askPolicy() error {
+	api := c.place.API
+	if api.Policy == "" {
+		return nil
+	}
+	policy, err := parsePolicy(api.Policy)
+	if err != nil {
+		return &Refusal{Kind: APIConfiguration, Why: "the resource policy of the API: " + err.Error()}
+	}
+	nobody := &access.Caller{}
+	d := nobody.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, api.Account, policy)
+	return refusalOf(d, "anonymous", c.methodARN())
+}
+
+// invokeAction is what a signed request needs.
+const invokeAction = "execute-api:Invoke"
+
+// signed judges the sender of a request that must be signed.
+func (c *call) signed() error {
+	if c.r.Header.Get("Authorization") == "" && c.r.URL.Query().Get("X-Amz-Signature") == "" {
+		return &Refusal{Kind: MissingToken, Why: "the request is not signed"}
+	}
+	who, key, err := c.s.Sender(c.r, hostLabel, c.body)
+	if err != nil {
+		kind := InvalidSignature
+		if strings.HasPrefix(err.Error(), "AccessDenied") {
+			kind = Forbidden
+		}
+		return &Refusal{Kind: kind, Why: err.Error()}
+	}
+	policy := (*iam.Policy)(nil)
+	if c.isREST() && c.place.API.Policy != "" {
+		if policy, err = parsePolicy(c.place.API.Policy); err != nil {
+			return &Refusal{Kind: APIConfiguration, Why: "the resource policy of the API: " + err.Error()}
+		}
+	}
+	c.who.Caller, c.who.AccessKey = who, key
+	d := who.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, c.place.API.Account, policy)
+	if who.Everything && d.Because != iam.DeniedByResource {
+		return nil
+	}
+	return refusalOf(d, who.ARN, c.methodARN())
+}
+
+// refusalOf is the answer to a decision; nil: it allows.
+func refusalOf(d iam.Decision, who, arn string) error {
+	if d.OK() {
+		return nil
+	}
+	short := arn // AWS hides the account and what is before it
+	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
+		account := parts[4]
+		if len(account) > 4 {
+			account = strings.Repeat("*", len(account)-4) + account[len(account)-4:]
+		}
+		short = "arn:aws:execute-api:" + parts[3] + ":" + account + ":" + parts[5]
+	}
+	message := "User: " + who + " is not authorized to perform: " + invokeAction + " on resource: " + short
+	switch d.Because {
+	case iam.DeniedByIdentity, iam.DeniedByResource, iam.DeniedBySession:
+		message += " with an explicit deny"
+	}
+	return &Refusal{Kind: AccessDenied, Message: message, Why: d.Message()}
+}
+
+// parsePolicy reads the resource policy of a REST API, in which execute-api:/STAGE/METHOD/PATH stands for an ARN.
+func parsePolicy(text string) (*iam.Policy, error) {
+	p, err := iam.Parse([]byte(text), iam.Resource)
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Statements {
+		for j, r := range p.Statements[i].Resources {
+			if rest, ok := strings.CutPrefix(r, "execute-api:/"); ok {
+				p.Statements[i].Resources[j] = "arn:aws:execute-api:*:*:*/" + rest
+			}
+		}
+	}
+	return p, nil
+}

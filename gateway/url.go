@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"thaw/trigger"
+)
+
+// hop are headers of one connection.
+var hop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Authenticate", "Proxy-Authorization"}
+
+// proxyURL passes the request to a URL as it is, and its answer back.
+func (c *call) proxyURL(i *Integration) error {
+	o := c.passedOn()
+	if c.isREST() {
+		c.setParameters(i, o)
+	} else if err := c.changed(i, o); err != nil {
+		return err
+	}
+	resp, cancel, err := c.fetch(i, o, c.body)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	defer resp.Body.Close()
+	if c.isREST() || len(i.Responses) == 0 {
+		return c.passBack(resp)
+	}
+	body, err := readAtMost(resp.Body, maxBody)
+	if err != nil {
+		return c.badFetch(i, err)
+	}
+	answer := &trigger.Response{Status: resp.StatusCode, Header: map[string][]string{}, Body: body}
+	for name, v := range backHeaders(resp.Header) {
+		answer.Header[strings.ToLower(name)] = v
+	}
+	c.reshape(i, answer)
+	c.answer(answer.Status, answer.Header, answer.Body)
+	return nil
+}
+
+// passedOn is the request as a backend with a URL gets it.
+func (c *call) passedOn() *outgoing {
+	h := c.r.Header.Clone()
+	for _, name := range hop {
+		h.Del(name)
+	}
+	if c.who.Caller != nil { // what was signed with is nobody else's
+		h.Del("Authorization")
+		h.Del("X-Amz-Security-Token")
+	}
+	h.Del("X-Api-Key")
+	r := c.request()
+	multi := r.MultiHeaders()
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Amzn-Trace-Id"} {
+		h[name] = multi[name]
+	}
+	if c.isREST() {
+		h.Set("X-Amzn-Apigateway-Api-Id", c.place.API.ID)
+	} else {
+		h.Set("Forwarded", "by="+c.place.Domain+";for="+r.SourceIP+";host="+r.Host+";proto="+r.Scheme)
+		h.Add("Via", c.r.Proto+" AmazonAPIGateway")
+	}
+	return &outgoing{header: h, query: c.r.URL.Query()}
+}
+
+// fetch sends a request to the integration's URL.
+func (c *call) fetch(i *Integration, o *outgoing, body []byte) (*http.Response, context.CancelFunc, error) {
+	if i.Connection == "VPC_LINK" {
+		return nil, nil, &Refusal{Kind: APIConfiguration, Why: "integrations through a VPC link are not served here; give the URL without one"}
+	}
+	uri, err := c.filled(i.URI, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := url.Parse(uri)
+	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+		return nil, nil, &Refusal{Kind: APIConfiguration, Why: "integration: its URI is no URL of http or https"}
+	}
+	if o.moved {
+		to.Path, to.RawPath = o.path, ""
+	}
+	query := to.Query()
+	for k, v := range o.query {
+		query[k] = v
+	}
+	to.RawQuery = query.Encode()
+	method := i.Method
+	if method == "" || method == "ANY" {
+		method = c.r.Method
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.timeout(i))
+	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
+	if err != nil {
+		cancel()
+		return nil, nil, &Refusal{Kind: APIConfiguration, Why: "integration: " + err.Error()}
+	}
+	if len(body) == 0 {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	o.header.Del("Content-Length")
+	o.header.Del("Host")
+	r.Header = o.header
+	began := time.Now()
+	resp, err := c.s.clientOf(i).Do(r)
+	c.integrationTime = time.Since(began)
+	if err != nil {
+		cancel()
+		return nil, nil, c.badFetch(i, err)
+	}
+	c.integrationStatus = resp.StatusCode
+	return resp, cancel, nil
+}
+
+// badFetch says why a URL did not answer. The URL's own words are for the log.
+func (c *call) badFetch(i *Integration, err error) error {
+	c.integrationError = err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &Refusal{Kind: IntegrationTimeout, Why: "the backend took longer than the integration's time"}
+	}
+	return &Refusal{Kind: IntegrationFailure, Why: "the backend: " + err.Error()}
+}
+
+// filled is a URI with stage variables, and path parameters in braces: those of the mapping before those of the route.
+// Its error is a *Refusal.
+func (c *call) filled(uri string, o *outgoing) (string, error) {
+	uri = withVariables(uri, c.place.Stage.Variables)
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(uri, "{")
+		b.WriteString(before)
+		if !ok {
+			return b.String(), nil
+		}
+		name, after, _ := strings.Cut(rest, "}")
+		v, ok := o.params[name]
+		if !ok {
+			v = c.found.params[strings.TrimSuffix(name, "+")]
+		}
+		for part := range strings.SplitSeq(v, "/") {
+			if part == ".." || part == "." { // a way out of the path that the owner gave
+				return "", &Refusal{Kind: BadParameters, Why: "a path parameter has a segment . or .."}
+			}
+		}
+		b.WriteString(escapedPath(v))
+		uri = after
+	}
+}
+
+// escapedPath escapes each segment of a path.
+func escapedPath(p string) string {
+	parts := strings.Split(p, "/")
+	for i, s := range parts {
+		parts[i] = url.PathEscape(s)
+	}
+	return strings.Join(parts, "/")
+}
+
+// backHeaders are the headers of a backend's answer that go back.
+func backHeaders(h http.Header) http.Header {
+	out := h.Clone()
+	for _, name := range append(slices.Clone(hop), "Content-Length") {
+		out.Del(name)
+	}
+	return out
+}
+
+// passBack sends an answer on while it comes. One without a length that grows over the bound breaks off.
+func (c *call) passBack(resp *http.Response) error {
+	if resp.ContentLength > maxBody {
+		return &Refusal{Kind: BadAnswer, Why: "the backend's answer has more than 10 MB"}
+	}
+	c.head(resp.StatusCode, backHeaders(resp.Header), int(resp.ContentLength))
+	if c.r.Method == http.MethodHead {
+		return nil
+	}
+	n, err := io.Copy(c.w, io.LimitReader(resp.Body, maxBody+1))
+	if c.length = int(n); err != nil || n > maxBody {
+		c.warn("the backend's answer broke off, or has more than 10 MB")
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
