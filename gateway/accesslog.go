@@ -78,7 +78,9 @@ func (c *call) logAccess() {
 	to.(Lines).Append(c.s.Now(), c.stage.log.line(c.variable)+"\n")
 }
 
-func streamName(at time.Time) string { return "api-gateway/" + at.UTC().Format("2006-01-02T15.04.05.000") }
+func streamName(at time.Time) string {
+	return "api-gateway/" + at.UTC().Format("2006-01-02T15.04.05.000")
+}
 
 // groupOf is the name of a log group by its ARN: arn:aws:logs:REGION:ACCOUNT:log-group:NAME[:*].
 func groupOf(arn string) string {

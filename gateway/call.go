@@ -312,4 +312,6 @@ func ClientCert(r *http.Request) *trigger.ClientCert {
 }
 
 // isWebSocket says whether a request asks for a WebSocket, which HTTP and REST APIs do not take.
-func isWebSocket(r *http.Request) bool { return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") }
+func isWebSocket(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}

@@ -12,7 +12,7 @@ import (
 func certificate(c *x509.Certificate) *trigger.ClientCert {
 	return &trigger.ClientCert{
 		PEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), Subject: c.Subject.String(), Issuer: c.Issuer.String(),
-		Serial: pairs(c.SerialNumber.Text(16)),
+		Serial:   pairs(c.SerialNumber.Text(16)),
 		Validity: trigger.Validity{NotBefore: c.NotBefore.UTC().Format(trigger.CertTime), NotAfter: c.NotAfter.UTC().Format(trigger.CertTime)},
 	}
 }

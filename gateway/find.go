@@ -94,8 +94,12 @@ func (s *Server) Serves(r *http.Request) bool {
 
 // HasHost says whether a name is the host of an API that is there, for whoever fetches certificates.
 func (s *Server) HasHost(host string) bool {
-	p := s.Find(&http.Request{Host: host, URL: &url.URL{Path: "/"}})
-	return p != nil && !p.ByPath
+	t, ok := s.targetOf(host, &url.URL{Path: "/"})
+	if !ok || t.custom {
+		return ok
+	}
+	a := s.Records.APIs.Get(t.id)
+	return a != nil && a.Region == t.region && !a.Disabled
 }
 
 // Find is the stage that a request is for; nil: there is no such API.

@@ -132,7 +132,9 @@ func (a *Ask) keptUnder(identity []string) (string, bool) {
 
 // callAuthorizer asks the function.
 func (s *Server) callAuthorizer(a *Ask, identity []string) (*verdict, error) {
-	fail := func(why string) error { return &Refusal{Kind: AuthorizerFailure, Why: "authorizer " + a.authorizer.Name + ": " + why} }
+	fail := func(why string) error {
+		return &Refusal{Kind: AuthorizerFailure, Why: "authorizer " + a.authorizer.Name + ": " + why}
+	}
 	arn, err := functionOf(a.authorizer.URI, a.Place.Stage.Variables)
 	if err != nil {
 		return nil, &Refusal{Kind: AuthorizerConfig, Why: "authorizer " + a.authorizer.Name + ": " + err.Error()}

@@ -50,6 +50,9 @@ type Config struct {
 
 	URLDomain string `knob:"url-domain" default:"localhost" help:"function URLs are ID.lambda-url.REGION.DOMAIN, at the port of listen; https://DOMAIN[:PORT] or http://DOMAIN[:PORT] says how they are called when something stands in front of this server"`
 
+	GatewayLocal   bool          `knob:"gateway-local" default:"false" help:"let APIs of API Gateway send requests to this host and its link: backends with a URL, and issuers of tokens; who may make an API then reaches what only this host may"`
+	GatewayTimeout time.Duration `knob:"gateway-timeout" default:"30s" min:"1s" help:"how long the integration of an API may take at most; what an API asks for beyond AWS's 30 s (HTTP) and 29 s (REST) needs it"`
+
 	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), amqp+ssl://HOST:5671 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
 
 	XRayDaemon   string `knob:"xray-daemon" help:"HOST:PORT of a daemon of X-Ray, or of a collector that takes its UDP datagrams: it gets segments of functions that trace actively, and what functions send to AWS_XRAY_DAEMON_ADDRESS"`

@@ -31,6 +31,7 @@ import (
 	"thaw/eventsource/poller"
 	"thaw/execenv"
 	"thaw/function"
+	"thaw/gateway"
 	"thaw/internal/cleanup"
 	"thaw/internal/door"
 	"thaw/jetstream"
@@ -75,6 +76,7 @@ type Node struct {
 	access       *access.Store
 	events       *async.Queue
 	sources      *poller.Service
+	gateway      *gateway.Server
 	triggers     triggers
 	metrics      *metrics
 	traces       *traces
@@ -418,7 +420,7 @@ func (n *Node) listen(ctx context.Context, store *jetstream.Store) error {
 		// A collector of metrics runs as a user of its own.
 		n.public = withMetrics(promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{}), &door.Guard{Hosts: n.cfg.hosts()}, n.api)
 	}
-	if n.certificates, err = n.openTLS(n.api.HostOfURL); err != nil {
+	if n.certificates, err = n.openTLS(func(host string) bool { return n.api.HostOfURL(host) || n.gateway.HasHost(host) }); err != nil {
 		l.Close()
 		return err
 	}

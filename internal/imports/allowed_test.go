@@ -65,7 +65,7 @@ var allowed = map[string]row{
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
 	"notify":  {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
-	"gateway": {"push", "APIs in front of functions: it knows no store and no listener"},
+	"gateway": {"access function iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
@@ -153,7 +153,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway/gatewayapi internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
