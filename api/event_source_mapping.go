@@ -113,6 +113,9 @@ func (c *call) createEventSourceMapping() error {
 		return err
 	}
 	m.ID, m.Function, m.Qualifier, m.Partition, m.Tags = eventsource.ID(uuid.NewString()), t.key, t.qualifier, t.partition, in.Tags
+	if err := m.CheckTags(); err != nil {
+		return mappingError(err)
+	}
 	if m, err = c.s.Sources.Create(c.r.Context(), m); err != nil {
 		return mappingError(err)
 	}

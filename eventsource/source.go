@@ -190,6 +190,8 @@ type Record struct {
 	// Unreadable is the condition under which the record is given up without an invoke: data that do not fit the schema
 	// that they name. No filter sees it. Empty: it can be read.
 	Unreadable string
+	// Unwanted: it is for no function, whatever the filters say.
+	Unwanted bool
 
 	// Handle is the source's own: a receipt handle, a delivery tag.
 	Handle any

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/spf13/cobra"
+
+	"thaw/eventsource"
 )
 
 // addition is what thaw source add is told.
@@ -26,6 +28,7 @@ type addition struct {
 	batch, window        int32
 	start                string
 	filters, secrets     []string
+	unwrap               string
 	noWait               bool
 }
 
@@ -58,6 +61,7 @@ The server's --sources says where a source is whose ARN does not.`,
 	f.StringVar(&d.start, "start", "", "where a stream or topic is read from: trim-horizon, latest, or a time such as 2026-01-31T12:00:00Z (default latest)")
 	f.StringArrayVar(&d.filters, "filter", nil, "FILE or JSON: only records that one of the patterns lets pass; can be given several times")
 	f.StringArrayVar(&d.secrets, "secret", nil, "TYPE=NAME, such as basic-auth=prod/kafka: what is logged in with; can be given several times")
+	f.StringVar(&d.unwrap, "unwrap", "", "s3: messages are notifications of S3 by a server of objects, and the function gets S3's own event")
 	f.BoolVar(&d.noWait, "no-wait", false, "return as soon as the mapping is made")
 	complete := func(flag string, of cobra.CompletionFunc) {
 		cmd.RegisterFlagCompletionFunc(flag, of) //nolint:errcheck // the flag is there
@@ -113,6 +117,9 @@ func (d *addition) input() (*lambda.CreateEventSourceMappingInput, error) {
 		return nil, errors.New("--topic says which topic of the brokers is read")
 	}
 	in := &lambda.CreateEventSourceMappingInput{FunctionName: &d.function, EventSourceArn: orNil(d.arn)}
+	if d.unwrap != "" {
+		in.Tags = map[string]string{eventsource.UnwrapTag: d.unwrap}
+	}
 	if d.batch > 0 {
 		in.BatchSize = &d.batch
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +18,7 @@ import (
 
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/samples"
 )
 
 // failingRuntime answers every event with an error.
@@ -76,6 +80,7 @@ func TestSourceCommands(t *testing.T) {
 	if text := ran(t, nil, examples["test"]...); text != "record 1 does not pass\nrecord 2 passes: {\"body\":{\"n\":[2]}}\nrecord 3 does not pass\n" {
 		t.Errorf("%q", text)
 	}
+	unwrapping(t, queues)
 	failingKafka(t, made.ID)
 	if text := ran(t, nil, examples["rm"]...); text != "deleted "+made.ID+", which read sqs orders for hello\n" {
 		t.Errorf("%q", text)
@@ -137,6 +142,42 @@ func failingKafka(t *testing.T, other string) {
 	}
 	unreachable(t, cluster, s.ID)
 	ran(t, &s, "source", "rm", s.ID)
+}
+
+// unwrapping has a function get the notifications of S3 that a queue's messages hold.
+func unwrapping(t *testing.T, queues *sqs.Client) {
+	t.Helper()
+	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("notifications")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written(t, "prints/hello.sh", "handler() { printf '%s\\n' \"got $1\" >&2; printf '{}'; }\n")
+	zipped, err := samples.Zip("shell-hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := zip.NewReader(bytes.NewReader(zipped), int64(len(zipped)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime, err := fs.ReadFile(files, "bootstrap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written(t, "prints/bootstrap", string(runtime))
+	ran(t, nil, "deploy", "prints", "--name", "prints", "--runtime", "provided.al2023", "--handler", "hello.handler")
+	var s shownSource
+	ran(t, &s, "source", "add", "--function", "prints", "--source", "arn:aws:sqs:us-east-1:123456789012:notifications", "--unwrap", "s3")
+	for _, body := range []string{`{"Event":"s3:TestEvent"}`, `{"Records":[{"eventName":"s3:ObjectCreated:Put","eventSource":"minio:s3","s3":{"bucket":{"name":"b"},"object":{"key":"a%2Fb"}}}]}`} {
+		if _, err := queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: queue.QueueUrl, MessageBody: &body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventsourcetest.Until(t, "the function has got S3's event", func() bool {
+		out := thaw(t.Context(), "logs", "prints", "--since", "1h").out
+		return strings.Contains(out, `got {"Records":[{"eventVersion":"2.1","eventSource":"aws:s3"`) && strings.Contains(out, `"key":"a/b"`)
+	})
+	ran(t, nil, "source", "rm", s.ID)
 }
 
 // unreachable ends the cluster: the mapping says so, and one that is made now says it to whoever waits.

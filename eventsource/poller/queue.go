@@ -152,12 +152,9 @@ func (q *queuePollers) put(b *eventsource.Batcher, all []*eventsource.Record) {
 
 // wanted acknowledges what no filter lets pass, and returns the rest.
 func (q *queuePollers) wanted(all []*eventsource.Record) []*eventsource.Record {
-	if q.filter == nil {
-		return all
-	}
 	var pass, out []*eventsource.Record
 	for _, r := range all {
-		if r.Unreadable != "" || q.filter.Passes(r.Filtered()) {
+		if q.run.wanted(r) {
 			pass = append(pass, r)
 		} else {
 			out = append(out, r)

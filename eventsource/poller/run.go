@@ -29,6 +29,11 @@ type run struct {
 	watched   watched
 }
 
+// wanted says whether a record goes on: to the function, or as one that cannot be read.
+func (r *run) wanted(rec *eventsource.Record) bool {
+	return rec.Unreadable != "" || !rec.Unwanted && (r.filter == nil || r.filter.Passes(rec.Filtered()))
+}
+
 // startRun starts the pollers. ended is closed when nothing of them is left.
 func startRun(o *owner, m *eventsource.Mapping) (r *run, ended chan struct{}) {
 	r = &run{o: o, s: o.s, m: m, traits: eventsource.TraitsOf(m.Kind)}
@@ -58,6 +63,9 @@ func (r *run) loop() {
 			r.unwell(err)
 			r.pause(r.s.o.Reconnect.After(failures))
 			continue
+		}
+		if r.m.Unwraps() {
+			src = eventsource.Unwrapped(src, r.m.Kind)
 		}
 		failures = 0
 		r.well()

@@ -148,23 +148,17 @@ func (sh *shard) drink(reader eventsource.Reader, failures *int) error {
 // take gives records that were read to the lanes.
 func (sh *shard) take(all []*eventsource.Record) {
 	sh.s.o.Metrics.Polled(sh.m, len(all))
-	pass := all
-	if sh.filter != nil {
-		pass = nil
-		var out []*eventsource.Record
-		for _, r := range all {
-			if r.Unreadable != "" || sh.filter.Passes(r.Filtered()) {
-				pass = append(pass, r)
-			} else {
-				out = append(out, r)
-			}
+	var pass, out []*eventsource.Record
+	for _, r := range all {
+		if sh.wanted(r) {
+			pass = append(pass, r)
+		} else {
+			out = append(out, r)
 		}
-		sh.tracker.add(all, out)
-		if len(out) > 0 {
-			sh.s.o.Metrics.FilteredOut(sh.m, len(out))
-		}
-	} else {
-		sh.tracker.add(all, nil)
+	}
+	sh.tracker.add(all, out)
+	if len(out) > 0 {
+		sh.s.o.Metrics.FilteredOut(sh.m, len(out))
 	}
 	if len(pass) == 0 {
 		if !sh.traits.FilteredWait {

@@ -32,7 +32,7 @@ var allowed = map[string]row{
 	"logpattern":     {"", "filter patterns: pure, the command line has them too"},
 	"eventpattern":   {"", "patterns that events pass or not: pure, for all who filter events"},
 	"schemaregistry": {"", "records that were written with a schema, whoever brings them"},
-	"eventsource":    {"eventpattern function", "what a mapping is, what a source has to do, and what becomes of records: pure"},
+	"eventsource":    {"eventpattern function trigger", "what a mapping is, what a source has to do, and what becomes of records: pure"},
 	"insights":       {"logpattern", "queries of logs: pure"},
 
 	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
