@@ -283,4 +283,11 @@ type Account struct {
 	Key    *APIKey `json:",omitempty"`
 	Plan   *Plan   `json:",omitempty"`
 	Domain *Domain `json:",omitempty"`
+	// Settings are those of all REST APIs, under the key account.
+	Settings *Settings `json:",omitempty"`
+}
+
+// Settings of all REST APIs.
+type Settings struct {
+	LogRole string `json:",omitempty"` // the ARN with which AWS writes logs: kept and shown
 }

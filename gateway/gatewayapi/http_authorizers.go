@@ -32,7 +32,8 @@ func viewAuthorizer(a *gateway.API) func(*gateway.Authorizer) httpAuthorizer {
 		if z.Type == "JWT" {
 			v.JWT = &jwtConfig{z.Audience, z.Issuer}
 		} else if a.Kind == gateway.HTTP {
-			v.TTL, v.Simple = &z.TTL, &z.Simple
+			ttl, simple := z.TTL, z.Simple
+			v.TTL, v.Simple = &ttl, &simple
 		}
 		return v
 	}

@@ -89,6 +89,13 @@ func TestByHand(t *testing.T) {
 	}
 	w.done("DELETE", at+"/stages/prod/routesettings/GET%20%2Forders%2F%7Bid%7D", "", "")
 
+	authorizer := w.done("POST", at+"/authorizers", `{"name":"a","authorizerType":"REQUEST","identitySource":["$request.header.a"],"authorizerUri":"`+proxied+`",
+		"authorizerPayloadFormatVersion":"2.0","enableSimpleResponses":true,"authorizerResultTtlInSeconds":60}`, "authorizerId")
+	w.done("PATCH", at+"/authorizers/"+authorizer, `{"name":"b"}`, "")
+	if z := w.records.APIs.Get(id).Draft.Authorizers[authorizer]; z.TTL != 60 || !z.Simple || z.Name != "b" {
+		t.Errorf("%+v", z)
+	}
+
 	w.refused("DELETE", at+"/integrations/"+integration, "", "ConflictException", "is used by route")
 	w.refused("DELETE", at+"/deployments/"+deployment, "", "BadRequestException", "Active stages pointing to this deployment")
 	w.refused("PATCH", at+"/stages/dev", `{"deploymentId":"`+deployment+`"}`, "BadRequestException", "autoDeploy")

@@ -46,7 +46,7 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Server{o: o, table: prepare(operationsOfHTTP(), refusals())}
+	return &Server{o: o, table: prepare(operationsOfHTTP(), operationsOfREST(), refusals())}
 }
 
 // Name is the service's in signatures.
