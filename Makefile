@@ -51,7 +51,7 @@ demo-sources: need-sources build ## an event source at work, with its server: SO
 test: need-test ## all tests, with the race detector where it pays
 	@scripts/test
 
-bench: need-demo build ## the tables of speed and memory
+bench: need-demo need-sources build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw $(BENCHFLAGS)
 	$(STATIC) THAW_TEST_FUNCTIONS=1000 go test ./node -run 'TestManyFunctions' -count=1 -v | grep 'functions with'

@@ -87,6 +87,7 @@ type table struct {
 	measure func(context.Context, options, *server) ([]result, error)
 	// flags are those of a server of its own, which must be gvisor's: for what concerns snapshots. nil: the server that all others share.
 	flags   []string
+	brokers bool // its own server reads sources of brokers
 	process bool // its own server may be one with the process sandbox, too
 	asked   bool // runs only when it is named in full
 	spares  bool // without it the server of its own keeps no spares, if it can
@@ -117,6 +118,8 @@ var tables = []table{
 	{name: "snapshot making", measure: measureMaking, flags: fleeting},
 	{name: "burst", measure: measureBurst, flags: fleeting},
 	{name: "logs", measure: measureLogs, flags: []string{"--log-bound", "1024"}, process: true},
+	{name: "sources", measure: measureSources, flags: []string{}, brokers: true, process: true},
+	{name: "sources at rest", measure: measureSourcesAtRest, flags: []string{}, brokers: true, process: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, process: true, asked: true, spares: true, strict: true},
 }
@@ -204,7 +207,15 @@ func (o options) missed(all []result) error {
 
 // run measures tables with one server.
 func (o options) run(ctx context.Context, kind string, flags []string, tables ...table) ([]result, error) {
-	s, err := start(ctx, o.thaw, kind, flags...)
+	var b *brokers
+	if tables[0].brokers {
+		var err error
+		if b, err = startBrokers(ctx); err != nil {
+			return nil, err
+		}
+		defer b.end()
+	}
+	s, err := start(ctx, o.thaw, kind, b, flags...)
 	if err != nil {
 		return nil, fmt.Errorf("server with the %s sandbox: %w", kind, err)
 	}

@@ -38,22 +38,24 @@ type server struct {
 	host   string // of the API
 	client *lambda.Client
 
+	brokers *brokers // whose sources it reads; nil: none
 	stopped bool
 }
 
-func start(ctx context.Context, thaw, kind string, flags ...string) (*server, error) {
+func start(ctx context.Context, thaw, kind string, b *brokers, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s := &server{kind: kind, dir: dir, exited: make(chan error, 1), admin: admin.Dial(dir)}
+	s := &server{kind: kind, dir: dir, exited: make(chan error, 1), admin: admin.Dial(dir), brokers: b}
 	thaw, err = filepath.Abs(thaw)
 	if err != nil {
 		return nil, err
 	}
 	s.thaw = thaw
-	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn", "--offline"}, flags...)...)
+	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn", "--offline"}, append(b.flags(), flags...)...)...)
 	s.cmd.Env = append(os.Environ(), "THAW_ACCESS_KEY_ID="+keyID, "THAW_SECRET_ACCESS_KEY="+keySecret)
+	s.cmd.Env = append(s.cmd.Env, b.environment()...)
 	s.cmd.Stderr = &s.words
 	// Ctrl-C is ours to pass on; a bench that is killed takes its server along (main keeps the thread that this is bound to).
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -121,6 +121,13 @@ func (s *Process) Start(t testing.TB) {
 	}
 }
 
+// PID is that of the server.
+func (s *Process) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
+}
+
 // Kill ends the server by SIGKILL and waits for its end.
 func (s *Process) Kill() {
 	s.mu.Lock()

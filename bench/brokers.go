@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
+)
+
+// brokers are what sources are read from: ElasticMQ, and Apache Kafka.
+type brokers struct {
+	stage   *eventsourcetest.Stage
+	elastic *eventsourcetest.Process
+	at      string // of ElasticMQ
+	queues  *sqs.Client
+	kafka   *eventsourcetest.Kafka
+}
+
+func startBrokers(ctx context.Context) (*brokers, error) {
+	b := &brokers{stage: eventsourcetest.NewStage(ctx)}
+	err := b.stage.Do(func(t *eventsourcetest.Stage) {
+		b.at, b.elastic = eventsourcetest.ElasticMQ(t)
+		b.kafka = eventsourcetest.StartKafka(t)
+	})
+	if err != nil {
+		b.end()
+		return nil, fmt.Errorf("servers of sources: %w", err)
+	}
+	b.queues = sqs.New(sqs.Options{BaseEndpoint: &b.at, Region: region, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
+	return b, nil
+}
+
+func (b *brokers) end() { b.stage.End() }
+
+// environment is what a server of functions is told.
+func (b *brokers) environment() []string {
+	if b == nil {
+		return nil
+	}
+	return []string{"AWS_ENDPOINT_URL_SQS=" + b.at, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"}
+}
+
+// clusterARN is how mappings name the cluster of Kafka.
+const clusterARN = "arn:aws:kafka:" + region + ":123456789012:cluster/bench/4f6d8b2a-7c1e-4e8f-9a3b-1d2c3e4f5a6b-2"
+
+// flags are those of a server of functions.
+func (b *brokers) flags() []string {
+	if b == nil {
+		return nil
+	}
+	return []string{"--sources", clusterARN + "=kafka://" + b.kafka.Plain}
+}
+
+// queue makes one.
+func (b *brokers) queue(ctx context.Context, name string) (url, arn string, err error) {
+	q, err := b.queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{"VisibilityTimeout": "60"}})
+	if err != nil {
+		return "", "", err
+	}
+	return *q.QueueUrl, "arn:aws:sqs:" + region + ":123456789012:" + name, nil
+}
+
+// fill puts messages into a queue.
+func (b *brokers) fill(ctx context.Context, url string, n int) error {
+	return all(4, n/10, func(i int) error {
+		in := &sqs.SendMessageBatchInput{QueueUrl: &url}
+		for k := range 10 {
+			in.Entries = append(in.Entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(k)), MessageBody: aws.String(fmt.Sprintf(`{"order":%d,"city":"Oslo"}`, 10*i+k))})
+		}
+		out, err := b.queues.SendMessageBatch(ctx, in)
+		if err == nil && len(out.Failed) > 0 {
+			err = fmt.Errorf("%d messages were not taken", len(out.Failed))
+		}
+		return err
+	})
+}
+
+// drain receives and deletes messages, as bare clients do: what the server of queues alone takes.
+func (b *brokers) drain(ctx context.Context, url string, n, clients int) error {
+	return all(clients, n/10, func(int) error {
+		for got := 0; got < 10; {
+			out, err := b.queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: int32(10 - got), WaitTimeSeconds: 1,
+				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"}})
+			if err != nil {
+				return err
+			}
+			in := &sqs.DeleteMessageBatchInput{QueueUrl: &url}
+			for k, m := range out.Messages {
+				in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(k)), ReceiptHandle: m.ReceiptHandle})
+			}
+			if got += len(in.Entries); len(in.Entries) == 0 {
+				continue
+			}
+			if _, err := b.queues.DeleteMessageBatch(ctx, in); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// topic makes one and fills it.
+func (b *brokers) topic(ctx context.Context, name string, partitions int32, n int, value func(i int) string) error {
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Plain), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r, t := kmsg.NewPtrCreateTopicsRequest(), kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+	r.Topics = append(r.Topics, t)
+	if _, err := r.RequestWith(ctx, c); err != nil {
+		return err
+	}
+	var first sync.Once
+	var failed error
+	for i := range n {
+		c.Produce(ctx, &kgo.Record{Topic: name, Value: []byte(value(i))}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				first.Do(func() { failed = err })
+			}
+		})
+	}
+	if err := c.Flush(ctx); err != nil {
+		return err
+	}
+	return failed
+}
+
+// all calls f with 0 to n-1, by several workers, until one fails.
+func all(workers, n int, f func(i int) error) error {
+	next, failed := make(chan int), make(chan error, workers)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				if err := f(i); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	for i := range n {
+		select {
+		case next <- i:
+			continue
+		case err := <-failed:
+			failed <- err
+		}
+		break
+	}
+	close(next)
+	wg.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
