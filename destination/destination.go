@@ -25,10 +25,15 @@ import (
 
 	"thaw/async"
 	"thaw/internal/awsconfig"
+	"thaw/push"
 )
 
 // Sender sends messages. Its zero value is ready. It needs no end.
 type Sender struct {
+	// Topics are this server's own: messages for them go to no other SNS, unless an endpoint of SNS is configured. nil:
+	// there are none. It is set before the first message is sent.
+	Topics push.Topics
+
 	mu      sync.Mutex
 	regions map[string]*clients
 }
@@ -39,6 +44,8 @@ type clients struct {
 	sns    *sns.Client
 	events *eventbridge.Client
 	s3     *s3.Client
+	// elsewhere: an endpoint of SNS is configured.
+	elsewhere bool
 
 	mu     sync.Mutex
 	queues map[string]string // URL by ARN
@@ -61,7 +68,7 @@ func (s *Sender) Send(ctx context.Context, m *async.Message) error {
 	case "sqs":
 		err = c.toQueue(ctx, to, m)
 	case "sns":
-		err = c.toTopic(ctx, m)
+		err = s.toTopic(ctx, c, m)
 	case "events":
 		err = c.toBus(ctx, m)
 	case "s3":
@@ -87,8 +94,8 @@ func (s *Sender) in(ctx context.Context, region string) (*clients, error) {
 		return nil, err
 	}
 	c := &clients{sqs: sqs.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg),
-		s3:     awsconfig.S3(cfg),
-		queues: map[string]string{}}
+		s3:        awsconfig.S3(cfg),
+		elsewhere: awsconfig.Endpoint(ctx, cfg, "SNS") != "", queues: map[string]string{}}
 	if s.regions == nil {
 		s.regions = map[string]*clients{}
 	}
@@ -158,7 +165,16 @@ func (c *clients) queue(ctx context.Context, to arn.ARN) (string, error) {
 	return *out.QueueUrl, nil
 }
 
-func (c *clients) toTopic(ctx context.Context, m *async.Message) error {
+func (s *Sender) toTopic(ctx context.Context, c *clients, m *async.Message) error {
+	if s.Topics != nil && !c.elsewhere {
+		own := &push.TopicMessage{Topic: m.Target.ARN, Message: string(m.Body), Trace: m.TraceID}
+		for name, v := range attributes(m, func(typ, text string) push.QueueAttribute { return push.QueueAttribute{Type: typ, Value: text} }) {
+			own.Attributes = append(own.Attributes, push.QueueAttribute{Name: name, Type: v.Type, Value: v.Value})
+		}
+		if ours, err := s.Topics.ToTopic(ctx, own); ours {
+			return err
+		}
+	}
 	_, err := c.sns.Publish(ctx, &sns.PublishInput{TopicArn: &m.Target.ARN, Message: aws.String(string(m.Body)),
 		MessageAttributes: attributes(m, func(typ, text string) topics.MessageAttributeValue {
 			return topics.MessageAttributeValue{DataType: &typ, StringValue: &text}

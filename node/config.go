@@ -53,6 +53,8 @@ type Config struct {
 	GatewayLocal   bool          `knob:"gateway-local" default:"false" help:"let APIs of API Gateway send requests to this host and its link: backends with a URL, and issuers of tokens; who may make an API then reaches what only this host may"`
 	GatewayTimeout time.Duration `knob:"gateway-timeout" default:"30s" min:"1s" help:"how long the integration of an API may take at most; what an API asks for beyond AWS's 30 s (HTTP) and 29 s (REST) needs it"`
 
+	SNSLocalEndpoints bool `knob:"sns-local-endpoints" default:"false" help:"subscriptions of topics by HTTP may lead to loopback and link-local addresses; without it they may lead to the loopback when listen is there"`
+
 	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), amqp+ssl://HOST:5671 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
 
 	XRayDaemon   string `knob:"xray-daemon" help:"HOST:PORT of a daemon of X-Ray, or of a collector that takes its UDP datagrams: it gets segments of functions that trace actively, and what functions send to AWS_XRAY_DAEMON_ADDRESS"`

@@ -75,6 +75,7 @@ type Node struct {
 	backlog      *backlog.Store
 	access       *access.Store
 	events       *async.Queue
+	topics       ownTopics
 	sources      *poller.Service
 	gateway      *gateway.Server
 	triggers     triggers

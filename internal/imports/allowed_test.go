@@ -65,6 +65,7 @@ var allowed = map[string]row{
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
 	"notify":  {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
+	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
 	"gateway": {"access function iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	// Adapters: each knows one technology, and none of the others.
@@ -78,11 +79,11 @@ var allowed = map[string]row{
 	"vpc":                   {"controlplane internal/awsconfig", "subnets and security groups of EC2, for the contract that the control plane declares; adapters never import each other"},
 	"trace/xray":            {"trace", "segments to a daemon of X-Ray; adapters never import each other"},
 	"trace/otlp":            {"trace", "the only package that knows OpenTelemetry; adapters never import each other"},
-	"destination":           {"async internal/awsconfig", "destinations in other services; adapters never import each other"},
+	"destination":           {"async internal/awsconfig push", "destinations in other services; adapters never import each other"},
 	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer push signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
-	"jetstream/backlog":     {"async function jetstream/broker outbox", "the accepted events on disk; adapters never import each other"},
+	"jetstream/backlog":     {"async function jetstream/broker outbox push", "the accepted events on disk; adapters never import each other"},
 	"backup":                {"jetstream/journal", "a backup is read without a server"},
 	"sandbox/gvisor":        {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch": {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
@@ -153,7 +154,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},

@@ -4,6 +4,9 @@
 //	stream EVENTS     e.ACCOUNT.REGION.NAME.QUALIFIER   one message an event, its payload as the body; deleted when it is done
 //	stream PROGRESS   p.SEQ                             what is known of the event with that number, the function's answer as the body
 //	stream LETTERS    l                                 one message for somebody outside (outbox.go)
+//	stream POSTED     m.NAME                            one message of the source NAME for many (mailbox.go); deleted when all have it
+//	stream NOTED      n.NAME.SEQ                        what is left to do for the message with that number
+//	stream SEEN       s.NAME.KEY                        what was seen within the last five minutes, KEY being a hash
 //
 // JetStream has written a message to its file when it acknowledges it, so it survives the death of the process. It does
 // not sync: that would be one sync a message, and a disk does a few thousand in a second. Put does it (sync.go): all
@@ -58,6 +61,8 @@ type Store struct {
 	o           Options
 	sync        group // of events
 	lettersSync group
+	mailSync    group
+	seenSync    group
 
 	mu       sync.RWMutex   // held for reading by everybody who uses what is below
 	broker   *broker.Broker // nil: it is closed
@@ -81,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{o: o}
 	messages := func(stream string) string { return filepath.Join(o.Dir, "jetstream", "$G", "streams", stream, "msgs") }
 	s.sync.dir, s.lettersSync.dir = messages(eventsStream), messages(lettersStream)
+	s.mailSync.dir, s.seenSync.dir = messages(mailboxStream), messages(seenStream)
 	if err := s.startLocked(ctx); err != nil {
 		s.stopLocked()
 		return nil, fmt.Errorf("asynchronous events: %w", err)
@@ -115,8 +121,11 @@ func (s *Store) startLocked(ctx context.Context) (err error) {
 	}
 	s.letters, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: lettersStream, Description: "messages on their way to others",
 		Subjects: []string{lettersSubject}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, AllowDirect: true})
+	if err != nil {
+		return err
+	}
 	s.broken = false
-	return err
+	return s.openMailboxesLocked(ctx)
 }
 
 func (s *Store) stopLocked() {
@@ -156,6 +165,8 @@ func (s *Store) repair(ctx context.Context) error {
 	s.stopLocked()
 	s.sync.forget()
 	s.lettersSync.forget()
+	s.mailSync.forget()
+	s.seenSync.forget()
 	if err := s.startLocked(ctx); err != nil {
 		return fmt.Errorf("asynchronous events: %w", err)
 	}
