@@ -17,37 +17,45 @@ import (
 	"thaw/internal/wholebody"
 )
 
-// brokers are what sources are read from: ElasticMQ, and Apache Kafka.
+// brokers are what sources are read from: ElasticMQ and Apache Kafka, or a stream of Kinesis.
 type brokers struct {
 	stage   *eventsourcetest.Stage
 	elastic *eventsourcetest.Process
-	at      string // of ElasticMQ
 	queues  *sqs.Client
-	kafka   *eventsourcetest.Kafka
+	kafka   *eventsourcetest.Kafka // nil: none
+	stream  *stream
+	env     []string // what a server of functions is told
 }
 
 func startBrokers(ctx context.Context) (*brokers, error) {
 	b := &brokers{stage: eventsourcetest.NewStage(ctx)}
+	var at string
 	err := b.stage.Do(func(t *eventsourcetest.Stage) {
-		b.at, b.elastic = eventsourcetest.ElasticMQ(t)
+		at, b.elastic = eventsourcetest.ElasticMQ(t)
 		b.kafka = eventsourcetest.StartKafka(t)
 	})
 	if err != nil {
 		b.end()
 		return nil, fmt.Errorf("servers of sources: %w", err)
 	}
-	b.queues = sqs.New(sqs.Options{BaseEndpoint: &b.at, Region: region, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
+	b.queues = sqs.New(sqs.Options{BaseEndpoint: &at, Region: region, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
+	b.env = []string{"AWS_ENDPOINT_URL_SQS=" + at}
 	return b, nil
 }
 
-func (b *brokers) end() { b.stage.End() }
+func (b *brokers) end() {
+	if b.stream != nil && b.stream.end != nil {
+		b.stream.end()
+	}
+	b.stage.End()
+}
 
 // environment is what a server of functions is told.
 func (b *brokers) environment() []string {
 	if b == nil {
 		return nil
 	}
-	return []string{"AWS_ENDPOINT_URL_SQS=" + b.at, "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"}
+	return append([]string{"AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"}, b.env...)
 }
 
 // clusterARN is how mappings name the cluster of Kafka.
@@ -55,7 +63,7 @@ const clusterARN = "arn:aws:kafka:" + region + ":123456789012:cluster/bench/4f6d
 
 // flags are those of a server of functions.
 func (b *brokers) flags() []string {
-	if b == nil {
+	if b == nil || b.kafka == nil {
 		return nil
 	}
 	return []string{"--sources", clusterARN + "=kafka://" + b.kafka.Plain}

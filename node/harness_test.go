@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"thaw/eventsource/eventsourcetest"
 	"thaw/internal/wholebody"
 	"thaw/logstore"
 )
@@ -86,6 +87,7 @@ func TestMain(m *testing.M) {
 		cancel()
 		os.RemoveAll(s.node.cfg.DataDir)
 	}
+	eventsourcetest.End()
 	os.Exit(code)
 }
 
