@@ -284,7 +284,7 @@ func (c *call) host() string {
 func (c *call) routeOf() *trigger.Route {
 	p, f := c.place, c.found
 	t := &trigger.Route{Key: f.Key, Stage: p.Stage.Name, Prefix: p.Prefix, Path: p.Base + p.Path, FullPath: p.Base + p.Path, Parameters: f.params,
-		StageVariables: p.Stage.Variables, ClientCert: ClientCert(c.r), REST: c.isREST(), Resource: f.path, ResourceID: f.Resource, ExtendedID: c.extendedID}
+		StageVariables: p.Stage.Variables, ClientCert: ClientCert(c.r), REST: c.isREST(), Resource: f.path, ResourceID: f.Resource, ExtendedID: c.extendedID, Operation: f.Operation}
 	if len(p.Stage.Variables) == 0 {
 		t.StageVariables = nil
 	}

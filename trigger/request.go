@@ -59,6 +59,7 @@ type Route struct {
 	REST                 bool // a REST API's; else an HTTP API's
 	Resource, ResourceID string
 	ExtendedID           string
+	Operation            string // its name in an SDK; empty: none
 	APIKey, APIKeyID     string
 	Binary               bool // the body is base64, whatever it is; of REST APIs, others' bodies say it themselves
 }
