@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/url"
@@ -208,16 +209,32 @@ func refusalOf(d iam.Decision, who, arn string) error {
 
 // parsePolicy reads the resource policy of a REST API, in which execute-api:/STAGE/METHOD/PATH stands for an ARN.
 func parsePolicy(text string) (*iam.Policy, error) {
-	p, err := iam.Parse([]byte(text), iam.Resource)
+	var doc any
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		return nil, errors.New("it is no JSON")
+	}
+	b, err := json.Marshal(withARNs(doc))
 	if err != nil {
 		return nil, err
 	}
-	for i := range p.Statements {
-		for j, r := range p.Statements[i].Resources {
-			if rest, ok := strings.CutPrefix(r, "execute-api:/"); ok {
-				p.Statements[i].Resources[j] = "arn:aws:execute-api:*:*:*/" + rest
-			}
+	return iam.Parse(b, iam.Resource)
+}
+
+// withARNs writes out the short form of resources, which only policies of REST APIs have.
+func withARNs(v any) any {
+	switch v := v.(type) {
+	case string:
+		if rest, ok := strings.CutPrefix(v, "execute-api:/"); ok {
+			return "arn:aws:execute-api:*:*:*/" + rest
+		}
+	case []any:
+		for i := range v {
+			v[i] = withARNs(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = withARNs(v[k])
 		}
 	}
-	return p, nil
+	return v
 }

@@ -103,8 +103,8 @@ func (c *call) routeKey() string {
 // pass is what a request must pass before its backend is asked. release, when set, is called at the end.
 func (c *call) pass() (release func(), err error) {
 	f := c.found
-	if f.broken != "" {
-		return nil, &Refusal{Kind: APIConfiguration, Why: f.broken}
+	if f.broken != nil {
+		return nil, f.broken
 	}
 	if f.bucket != nil && !f.bucket.Allow() {
 		return nil, &Refusal{Kind: Throttled, Why: "the route's bound: " + strconv.FormatFloat(f.bucket.of.Rate, 'g', -1, 64) + " requests per second"}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -35,9 +36,11 @@ func arnOf(name string) string { return "arn:aws:lambda:eu-west-1:" + account + 
 // memory is a store of documents that forgets.
 type memory struct{}
 
-func (memory) Put(_ context.Context, _ string, _ []byte, was uint64) (uint64, error) { return was + 1, nil }
-func (memory) Delete(context.Context, string, uint64) error                          { return nil }
-func (memory) List(context.Context) ([]push.Document, error)                         { return nil, nil }
+func (memory) Put(_ context.Context, _ string, _ []byte, was uint64) (uint64, error) {
+	return was + 1, nil
+}
+func (memory) Delete(context.Context, string, uint64) error  { return nil }
+func (memory) List(context.Context) ([]push.Document, error) { return nil, nil }
 
 // code is a function: an error is one of the pool, "error:" at the start of an answer one of the function.
 type code func(ctx context.Context, event []byte, sink function.StreamSink) (string, error)
@@ -130,6 +133,22 @@ func (w *world) function(name string, c code) {
 	w.runs[name] = c
 }
 
+// senderOf takes one signature for that of *who.
+func senderOf(who **access.Caller) func(*http.Request, string, []byte) (*access.Caller, string, error) {
+	return func(r *http.Request, _ string, _ []byte) (*access.Caller, string, error) {
+		if r.Header.Get("Authorization") != "AWS4 good" {
+			return nil, "", errors.New("InvalidSignatureException: no")
+		}
+		return *who, "AKIA", nil
+	}
+}
+
+// echoProxy answers with its event, in format 1.0.
+func echoProxy(_ context.Context, event []byte, _ function.StreamSink) (string, error) {
+	b, err := json.Marshal(map[string]any{"body": string(event)})
+	return string(b), err
+}
+
 func newWorld(t *testing.T, edit ...func(*Options)) *world {
 	t.Helper()
 	records, err := OpenRecords(t.Context(), memory{}, memory{})
@@ -139,13 +158,7 @@ func newWorld(t *testing.T, edit ...func(*Options)) *world {
 	w := &world{T: t, log: &lockedBuffer{}, runs: map[string]code{}, asks: map[string][]string{}}
 	o := Options{Records: records, Log: slog.New(slog.NewTextHandler(w.log, nil)), Local: true,
 		Functions: &push.Functions{Invoker: w, Queue: w, Enforced: func() bool { return false }},
-		Sender: func(r *http.Request, _ string, _ []byte) (*access.Caller, string, error) {
-			if r.Header.Get("Authorization") != "AWS4 good" {
-				return nil, "", errors.New("InvalidSignatureException: no")
-			}
-			root := access.RootOf(account)
-			return &root, "AKIA", nil
-		}}
+	}
 	for _, e := range edit {
 		e(&o)
 	}
@@ -235,7 +248,12 @@ func (w *world) want(status int, body, line string, more ...string) reply {
 	w.Helper()
 	got := w.ask(line, more...)
 	if got.status != status || body != "*" && got.body != body {
-		w.Errorf("%s: %d %s %v, want %d %s\n%s", line, got.status, got.body, got.header, status, body, w.log)
+		w.Errorf("%s: %d %s %v, want %d %s\n%s", line, got.status, got.body, got.header, status, body, w.lastLine())
 	}
 	return got
+}
+
+func (w *world) lastLine() string {
+	lines := strings.Split(strings.TrimSpace(w.log.String()), "\n")
+	return lines[len(lines)-1]
 }

@@ -17,17 +17,19 @@ import (
 )
 
 // echo answers with its event, as an inferred answer.
-func echo(_ context.Context, event []byte, _ function.StreamSink) (string, error) { return string(event), nil }
+func echo(_ context.Context, event []byte, _ function.StreamSink) (string, error) {
+	return string(event), nil
+}
 
 type seen struct {
 	Version, RouteKey, RawPath, RawQueryString, Resource, Path, HTTPMethod, Body string
-	IsBase64Encoded                                                             bool
-	Headers, QueryStringParameters, PathParameters, StageVariables              map[string]string
-	RequestContext                                                              struct {
+	IsBase64Encoded                                                              bool
+	Headers, QueryStringParameters, PathParameters, StageVariables               map[string]string
+	RequestContext                                                               struct {
 		Stage, DomainName, DomainPrefix, AccountID, Path, ResourcePath string
-		Authorizer                                                    map[string]any
-		Identity                                                      map[string]any
-		HTTP                                                          struct{ Path string }
+		Authorizer                                                     map[string]any
+		Identity                                                       map[string]any
+		HTTP                                                           struct{ Path string }
 	}
 }
 
@@ -159,9 +161,9 @@ func TestFunctionURIs(t *testing.T) {
 	for uri, want := range map[string]string{
 		arnOf("orders"):           arnOf("orders"),
 		arnOf("orders") + ":live": arnOf("orders") + ":live",
-		"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/" + arnOf("orders") + "/invocations":                                              arnOf("orders"),
-		"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/" + arnOf("${stageVariables.fn}") + ":${stageVariables.alias}/invocations":        arnOf("orders") + ":live",
-		"arn:aws:apigateway:eu-west-1:lambda:path/2021-11-15/functions/" + arnOf("orders") + "/response-streaming-invocations":                           arnOf("orders"),
+		"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/" + arnOf("orders") + "/invocations":                                       arnOf("orders"),
+		"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/" + arnOf("${stageVariables.fn}") + ":${stageVariables.alias}/invocations": arnOf("orders") + ":live",
+		"arn:aws:apigateway:eu-west-1:lambda:path/2021-11-15/functions/" + arnOf("orders") + "/response-streaming-invocations":                    arnOf("orders"),
 		arnOf("${stageVariables.none}"): "", "https://example.test": "", "arn:aws:apigateway:eu-west-1:dynamodb:action/PutItem": "",
 		"arn:aws:apigateway:eu-west-1:lambda:path/x": "", arnOf("${stageVariables.fn"): "",
 	} {
@@ -257,7 +259,9 @@ func TestCORS(t *testing.T) {
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.function("f", func(_ context.Context, event []byte, _ function.StreamSink) (string, error) { return fmt.Sprint(len(event)), nil })
+	w.function("f", func(_ context.Context, event []byte, _ function.StreamSink) (string, error) {
+		return fmt.Sprint(len(event)), nil
+	})
 	w.api(HTTP, DefaultStage, nil, "POST /")
 	const large = `{"message":"Request Entity Too Large"}`
 	w.want(200, "*", "POST /", "Content-Type: text/plain", "", strings.Repeat("a", 5<<20))

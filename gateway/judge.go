@@ -231,17 +231,9 @@ func (v *verdict) judge(a *Ask) (*Identity, error) {
 	case d.OK():
 		return &who, nil
 	case d.Because == iam.NoIdentityAllows:
-		return nil, &Refusal{Kind: AccessDenied, Message: a.own(noAllowMessage), Why: "the authorizer's policy does not allow " + a.MethodARN}
+		return nil, &Refusal{Kind: AccessDenied, Message: noAllowMessage, Why: "the authorizer's policy does not allow " + a.MethodARN}
 	}
 	return nil, &Refusal{Kind: AccessDenied, Why: "the authorizer's policy denies " + a.MethodARN}
-}
-
-// own is a message that REST APIs have and HTTP APIs do not.
-func (a *Ask) own(message string) string {
-	if a.REST {
-		return message
-	}
-	return ""
 }
 
 // scopesOf are those of a token that a route asks for; ok is false when it has none of them.

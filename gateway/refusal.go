@@ -97,7 +97,7 @@ func (c *call) refuse(r *Refusal) {
 		status, message = say.status, say.message
 		h["X-Amzn-Errortype"] = []string{say.exception}
 	}
-	if r.Message != "" {
+	if r.Message != "" && (c.isREST() || r.Kind != AccessDenied) { // HTTP APIs do not say why
 		message = r.Message
 	}
 	c.shownError = message

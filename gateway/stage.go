@@ -26,7 +26,7 @@ type compiled struct {
 	authorizer  *authorizer // nil: none
 	bucket      *bucket     // nil: no bound
 	checks      *checks     // of requests, of REST APIs; nil: none
-	broken      string      // why it cannot be served
+	broken      *Refusal    // why it cannot be served; nil: it can
 }
 
 // bucket is a token bucket with what it was made of.
@@ -98,7 +98,7 @@ func (s *Server) compile(p *Place, before *stage) *stage {
 		}
 		if r.Authorizer != "" {
 			if c.authorizer = st.authorizer[r.Authorizer]; c.authorizer == nil {
-				c.broken = "its authorizer " + r.Authorizer + " is not there"
+				c.broken = &Refusal{Kind: AuthorizerConfig, Why: "its authorizer " + r.Authorizer + " is not there"}
 			}
 		}
 		c.checks = newChecks(r, st.def)
