@@ -84,6 +84,8 @@ func (c *call) serve() {
 	}
 	if sayings[refusal.Kind].status >= http.StatusInternalServerError {
 		c.warn(refusal.Why)
+	} else {
+		c.s.Log.Debug("gateway", "api", c.place.API.ID, "route", c.routeKey(), "request_id", c.id, "refused", refusal.Kind, "why", refusal.Why)
 	}
 	c.refuse(refusal)
 }

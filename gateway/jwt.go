@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 type issuer struct {
 	url    string
 	client *http.Client
+	log    *slog.Logger
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
@@ -42,7 +44,7 @@ func (s *Server) issuer(url string) *issuer {
 		return i.(*issuer)
 	}
 	transport := &rareFetches{next: s.client.Transport, now: s.Now, kept: map[string]*keptFetch{}}
-	i, _ := s.issuers.LoadOrStore(url, &issuer{url: url, client: &http.Client{Transport: transport, Timeout: issuerWait}})
+	i, _ := s.issuers.LoadOrStore(url, &issuer{url: url, log: s.Log, client: &http.Client{Transport: transport, Timeout: issuerWait}})
 	return i.(*issuer)
 }
 
@@ -63,6 +65,7 @@ func (i *issuer) get(now time.Time) (*oidc.IDTokenVerifier, error) {
 	ctx := oidc.ClientContext(context.Background(), i.client)
 	p, err := oidc.NewProvider(ctx, i.url)
 	if i.failed, i.failedAt = err, now; err != nil {
+		i.log.Warn("gateway: the issuer of tokens cannot be asked", "issuer", i.url, "error", err)
 		if i.verifier != nil { // an issuer that is down does not take back what it has signed
 			return i.verifier, nil
 		}
