@@ -39,7 +39,10 @@ func withTemplates(o *Options) { o.Templates = fakeTemplates{} }
 func TestRESTAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.api(REST, "prod", func(_ *API, d *Definition) { d.Routes["GET /none"].Integration = ""; delete(d.Integrations, "GET /none") }, "GET /a", "GET /none")
+	w.api(REST, "prod", func(_ *API, d *Definition) {
+		d.Routes["GET /none"].Integration = ""
+		delete(d.Integrations, "GET /none")
+	}, "GET /a", "GET /none")
 	var out strings.Builder
 	for _, c := range []struct {
 		name, payload string
@@ -82,7 +85,9 @@ func shown(out *strings.Builder, name string, got reply) {
 func TestBinaryTypes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	types := func(list ...string) { w.api(REST, "prod", func(_ *API, d *Definition) { d.BinaryTypes = list }, "POST /a") }
+	types := func(list ...string) {
+		w.api(REST, "prod", func(_ *API, d *Definition) { d.BinaryTypes = list }, "POST /a")
+	}
 	w.function("f", func(_ context.Context, event []byte, _ function.StreamSink) (string, error) {
 		var e seen
 		if err := json.Unmarshal(event, &e); err != nil {
