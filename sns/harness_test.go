@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -186,6 +188,32 @@ func (s *sink) taken() []*async.Event {
 	return slices.Clone(s.events)
 }
 
+var shared struct {
+	sync.Once
+	dir string
+}
+
+// keys is a folder with a key that was made once: to make one takes long.
+func keys(t testing.TB) string {
+	t.Helper()
+	shared.Do(func() {
+		var err error
+		if shared.dir, err = os.MkdirTemp("", "sns-keys-"); err == nil {
+			err = (&signer{dir: shared.dir}).load()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return shared.dir
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(shared.dir)
+	os.Exit(code)
+}
+
 // bench is a server of SNS without a node around it: functions and queues are sinks.
 type bench struct {
 	t        testing.TB
@@ -202,20 +230,43 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	return makeBench(t, false)
+}
+
+func makeBench(t testing.TB, withoutNetwork bool) *bench {
+	t.Helper()
+	base := "http://localhost:1"
 	b := &bench{t: t, docs: &memoryDocuments{all: map[string]push.Document{}}, box: &memoryMailbox{letters: map[uint64]push.Letter{}, seen: map[string][]byte{}}, to: &sink{},
 		who: access.RootOf(account)}
 	view := function.NewView()
 	r := &function.Record{Key: function.Key{Account: account, Region: region, Name: "worker"}, Partition: "aws", Revision: 1}
 	view.Apply(function.Change{Revision: 1, Key: r.Key, Function: r})
 	view.Loaded()
-	b.http = httptest.NewServer(http.HandlerFunc(b.serve))
-	t.Cleanup(b.http.Close)
-	b.o = Options{Records: b.docs, Mailbox: b.box, Queues: b.to, AccountID: account, Dir: t.TempDir(), Base: func() string { return b.http.URL }, LocalEndpoints: true,
+	if !withoutNetwork {
+		b.http = httptest.NewServer(http.HandlerFunc(b.serve))
+		t.Cleanup(b.http.Close)
+		base = b.http.URL
+	}
+	b.o = Options{Records: b.docs, Mailbox: b.box, Queues: b.to, AccountID: account, Dir: keys(t), Base: func() string { return base }, LocalEndpoints: true,
 		Functions: &push.Functions{Invoker: invoke.New(invoke.Options{View: view}), Queue: b.to, Enforced: func() bool { return b.enforced }}, Log: slog.New(slog.DiscardHandler)}
 	b.open()
 	t.Cleanup(func() { b.server.Close() })
-	b.client = awssns.New(awssns.Options{Region: region, BaseEndpoint: &b.http.URL, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
+	b.client = awssns.New(awssns.Options{Region: region, BaseEndpoint: &base, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
 	return b
+}
+
+// do calls an operation without a network: synctest's time passes only when nobody waits for one.
+func (b *bench) do(action string, with ...string) any {
+	b.t.Helper()
+	p := params{url.Values{}}
+	for i := 0; i < len(with); i += 2 {
+		p.Set(with[i], with[i+1])
+	}
+	out, err := b.server.operations()[action](&call{s: b.server, ctx: b.t.Context(), who: &b.who, region: region, p: p})
+	if err != nil {
+		b.t.Fatalf("%s: %v", action, err)
+	}
+	return out
 }
 
 func (b *bench) open() {
