@@ -26,6 +26,7 @@ var allowed = map[string]row{
 	"runtimes/java":  {"", "the client of Java, as files"},
 	"logstore":       {"logpattern", "the lines of functions on disk, whoever writes or asks"},
 	"trigger":        {"", "requests as events and answers as responses: pure, so it imports nothing"},
+	"trigger/sample": {"", "events as files: it knows no source"},
 	"iam":            {"", "policies and their evaluation: pure, so it imports nothing"},
 	"access":         {"function iam", "who may ask, for whoever is asked: without HTTP"},
 	"signing":        {"", "code signing configurations: records"},
