@@ -123,6 +123,9 @@ func (m *Mapping) Region() string {
 
 // Window is how long a batch may wait for more records, from its first on.
 func (m *Mapping) Window() time.Duration {
+	if m.Source.Queue {
+		return 0 // its batches are what the cluster gives at one time
+	}
 	if m.Options.Window == nil {
 		return traits[m.Kind].Window
 	}

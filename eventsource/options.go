@@ -238,6 +238,9 @@ func (m *Mapping) changeBatch(t row, r *Request) error {
 		m.Options.BatchSize = *r.BatchSize
 	}
 	if r.Window != nil {
+		if m.Source.Queue {
+			return unsupported("MaximumBatchingWindowInSeconds")
+		}
 		window := *r.Window
 		m.Options.Window = &window
 	}

@@ -33,7 +33,7 @@ type Outcome struct {
 // Policy is what a mapping says of batches that fail.
 type Policy struct {
 	Traits     Traits
-	Queue      bool          // what fails is given back
+	Queue      bool          // what fails is given back, once MaxRetries are over
 	MaxRetries int           // -1: no bound
 	MaxAge     time.Duration // -1: no bound
 	Retention  time.Duration // of the source; 0: nobody knows
@@ -117,19 +117,34 @@ func divide(all []*Record, bad map[*Record]bool, exact bool) (done, rest []*Reco
 
 // failed decides about records that the function was given and that are not done with.
 func failed(b Batch, p Policy, now time.Time) Verdict {
-	if p.Queue {
-		return Verdict{Back: b.Records}
+	if p.Queue && p.MaxRetries < 0 {
+		return back(b)
 	}
 	if p.Bisect && len(b.Records) > 1 {
 		return again(b, p, now)
 	}
 	b.Attempts++
+	if p.Queue && b.Attempts > p.MaxRetries {
+		return back(b)
+	}
 	if p.MaxRetries >= 0 && b.Attempts > p.MaxRetries {
 		return Verdict{Lost: []Loss{{b.Records, RetryAttemptsExhausted, b.Attempts}}}
 	}
 	b.Failures++
 	b.NotUntil = now.Add(p.Delays.After(b.Failures))
 	return Verdict{Again: []Batch{b}}
+}
+
+// back gives records back to a queue. What it would give to nobody any more is given up.
+func back(b Batch) (v Verdict) {
+	for _, r := range b.Records {
+		if r.Last {
+			v.Lost = append(v.Lost, Loss{[]*Record{r}, RetryAttemptsExhausted, r.Deliveries})
+		} else {
+			v.Back = append(v.Back, r)
+		}
+	}
+	return v
 }
 
 // again has a batch tried in halves, without an attempt being counted.
@@ -152,7 +167,7 @@ func Expire(b Batch, p Policy, now time.Time) (Batch, []Loss) {
 	if p.Retention > 0 && (limit < 0 || p.Retention < limit) {
 		limit = p.Retention
 	}
-	if limit < 0 || p.Queue {
+	if limit < 0 {
 		return b, nil
 	}
 	var old, fresh []*Record

@@ -100,6 +100,29 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A queue that counts how often it gives a message has it given up when its last delivery fails; with MaxRetries a batch is
+// tried again before it is given back.
+func TestJudgeOfShareGroups(t *testing.T) {
+	for retries, want := range map[int][]string{
+		-1: {"back 13, lost RetryAttemptsExhausted*5 2"},
+		0:  {"back 13, lost RetryAttemptsExhausted*5 2"},
+		1:  {"again 123*1 after 500ms", "back 13, lost RetryAttemptsExhausted*5 2"},
+	} {
+		b := Batch{Records: recs("1", "2", "3")}
+		b.Records[1].Last, b.Records[1].Deliveries = true, 5
+		p := Policy{Queue: true, MaxRetries: retries, Traits: traits[SelfManagedKafka], Delays: AWSDelays()}
+		for _, want := range want {
+			v := Judge(b, Outcome{Ending: Erred}, p, noon)
+			if got := verdict(v); got != want {
+				t.Errorf("%d retries: %s, want %s", retries, got, want)
+			}
+			if len(v.Again) > 0 {
+				b = v.Again[0]
+			}
+		}
+	}
+}
+
 // S-038 to S-040, S-063, S-064.
 func TestPartialAnswers(t *testing.T) {
 	batch := recs("1", "2")

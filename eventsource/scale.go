@@ -24,6 +24,7 @@ const (
 	pollersMinute  = 1000
 	defaultPollers = 200
 	leastPollers   = 2
+	mostMembers    = 100
 )
 
 // NewScale makes the scale of a mapping.
@@ -45,6 +46,9 @@ func NewScale(m *Mapping, now time.Time) Scale {
 		}
 		s.least, s.most, s.perMinute = low, high*pollerBatches, pollersMinute
 		s.start = float64(low * pollerBatches)
+	}
+	if m.Source.Queue { // each is a member of the share group, and Kafka lets 200 in
+		s.most = min(s.most, mostMembers)
 	}
 	s.least = min(s.least, s.most)
 	s.allowed = min(s.start, float64(s.most))

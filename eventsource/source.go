@@ -67,6 +67,7 @@ const (
 	Failed   Why = iota // the function was given them and failed
 	Late                // the function could not be run before the queue takes them back
 	Released            // no function has seen them: the mapping ends or rests
+	Lost                // they are given up, and the destination was told: nobody gets them again. Of kinds with Traits.Oversized
 )
 
 // Stream has shards, and each of them records in an order. Whoever reads a shard reads it alone: the caller holds a lease
@@ -184,6 +185,11 @@ type Record struct {
 	Arrived time.Time
 	// Until is when the queue gives the message to somebody else. Zero: never by itself.
 	Until time.Time
+
+	// Deliveries is how often the queue has given the message to somebody, and Last says that it will not do so again: when
+	// its function fails, it is given up. 0: nobody counts.
+	Deliveries int
+	Last       bool
 
 	// Trace is the trace header that the sender gave along; empty: none. The loop guard goes by it, too.
 	Trace string

@@ -47,13 +47,13 @@ func kafkaID(b json.RawMessage) (string, bool) {
 }
 
 // HasRetries says whether a mapping has MaximumRetryAttempts, MaximumRecordAgeInSeconds and BisectBatchOnFunctionError:
-// streams do, and Kafka in provisioned mode. Source: section 1.2.
+// streams do, and Kafka in provisioned mode or as a queue. Source: section 1.2.
 func (m *Mapping) HasRetries() bool {
 	switch m.Kind {
 	case Kinesis, DynamoDB:
 		return true
 	case MSK, SelfManagedKafka:
-		return m.Options.Pollers != nil
+		return m.Options.Pollers != nil || m.Source.Queue
 	}
 	return false
 }

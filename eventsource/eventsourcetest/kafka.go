@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -67,6 +68,9 @@ func StartKafka(t testing.TB, more ...KafkaListener) *Kafka {
 			"sasl.enabled.mechanisms=PLAIN",
 			`listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_lambda="secret";`,
 			"listener.name.sasl_ssl.ssl.keystore.type=PEM", "listener.name.sasl_ssl.ssl.keystore.location=" + filepath.Join(dir, "server.pem"),
+			"share.coordinator.state.topic.replication.factor=1", "share.coordinator.state.topic.min.isr=1", "share.coordinator.state.topic.num.partitions=1",
+			"group.share.min.record.lock.duration.ms=1000", "group.share.assignment.interval.ms=0",
+			"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=1",
 			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0",
 			"auto.create.topics.enable=false", strings.Join(settingsOfMore, "\n"), "",
 		}, "\n"),
@@ -93,5 +97,36 @@ func StartKafka(t testing.TB, more ...KafkaListener) *Kafka {
 			return err == nil && len(r.Brokers) == 1
 		},
 	})
+	b.upgrade(t, ready)
 	return b
+}
+
+// upgrade switches on all features that the programs have. A cluster that was not formatted begins with the oldest.
+func (b *Kafka) upgrade(t testing.TB, k *kgo.Client) {
+	t.Helper()
+	can, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := kmsg.NewPtrUpdateFeaturesRequest()
+	for _, f := range can.SupportedFeatures {
+		if f.Name != "metadata.version" && f.Name != "share.version" {
+			continue
+		}
+		one := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+		one.Feature, one.MaxVersionLevel, one.UpgradeType = f.Name, f.MaxVersion, 1
+		r.FeatureUpdates = append(r.FeatureUpdates, one)
+	}
+	did, err := r.RequestWith(t.Context(), k)
+	if err == nil {
+		err = kerr.ErrorForCode(did.ErrorCode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range did.Results {
+		if err := kerr.ErrorForCode(f.ErrorCode); err != nil {
+			t.Fatalf("%s: %v", f.Feature, err)
+		}
+	}
 }

@@ -31,10 +31,34 @@ func TestBroker(t *testing.T) {
 	t.Parallel()
 	o := eventsourcetest.StartOAuth(t, 4*time.Second)
 	b := eventsourcetest.StartKafka(t, o.Listener("urn:kafka", time.Hour))
-	t.Run("tokens", func(t *testing.T) { testTokens(t, b, o) })
-	t.Run("web identity", func(t *testing.T) { testWebIdentity(t, b, o) })
+	k := kafkaClient(t, b)
+	at := []string{b.Plain}
+	t.Run("side by side", func(t *testing.T) {
+		for name, test := range map[string]func(t *testing.T){
+			"tokens":               func(t *testing.T) { testTokens(t, b, o) },
+			"web identity":         func(t *testing.T) { testWebIdentity(t, b, o) },
+			"queue, long function": func(t *testing.T) { testLongFunction(t, k, at) },
+			"queue, given up":      func(t *testing.T) { testGivenUp(t, k, at) },
+			"queue, kills":         func(t *testing.T) { testKills(t, k, at) },
+			"queue, transactions":  func(t *testing.T) { testTransactions(t, k, at) },
+			"wrong password":       func(t *testing.T) { testWrongPassword(t, b) },
+		} {
+			t.Run(name, func(t *testing.T) { t.Parallel(); test(t) })
+		}
+	})
+	after := queueAround(t, k, b)
 	t.Run("story", func(t *testing.T) { testStory(t, b) })
-	t.Run("wrong password", func(t *testing.T) { testWrongPassword(t, b) })
+	t.Run("queue, after the broker's death", after)
+}
+
+func kafkaClient(t *testing.T, b *eventsourcetest.Kafka) *kgo.Client {
+	t.Helper()
+	k, err := kgo.NewClient(kgo.SeedBrokers(b.Plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return k
 }
 
 // ledger is a function that keeps what it was given, by partition.
@@ -83,13 +107,47 @@ func serve(t *testing.T, known eventsource.Secrets) (*poller.Service, *ledger) {
 func serveWith(t *testing.T, d *kafka.Driver) (*poller.Service, *ledger) {
 	t.Helper()
 	l := &ledger{t: t, got: map[string][]string{}}
+	return serviceOf(t, d, l), l
+}
+
+// handler is a function that is given the values of a batch.
+type handler func(values []string) error
+
+// Invoke implements poller.Invoker.
+func (h handler) Invoke(_ context.Context, r *invoke.Request) (*invoke.Result, error) {
+	var e struct {
+		Records map[string][]struct{ Value []byte }
+	}
+	if err := json.Unmarshal(r.Event, &e); err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, records := range e.Records {
+		for _, one := range records {
+			values = append(values, string(one.Value))
+		}
+	}
+	o := &function.Outcome{Payload: []byte("null")}
+	if err := h(values); err != nil {
+		o.FunctionError = "Unhandled"
+	}
+	return &invoke.Result{Outcome: o, Version: &function.Version{Number: function.Latest}}, nil
+}
+
+func serveFunction(t *testing.T, h handler) *poller.Service {
+	t.Helper()
+	return serviceOf(t, kafka.New(noSecrets, nil, load), h)
+}
+
+func serviceOf(t *testing.T, d *kafka.Driver, to poller.Invoker) *poller.Service {
+	t.Helper()
 	store, view := eventsourcetest.NewStore().Server(), function.NewView()
 	view.Apply(function.Change{Revision: 1, Key: fn, Function: &function.Record{Key: fn, Partition: "aws", Incarnation: 1, Revision: 1,
 		Latest: function.VersionRecord{Number: function.Latest, Config: function.Config{TimeoutSeconds: 1}}}})
 	view.Loaded()
 	service, err := poller.Open(t.Context(), poller.Options{Records: store, Checkpoints: store, Leases: store,
 		Drivers: map[eventsource.Kind]eventsource.Driver{eventsource.SelfManagedKafka: d},
-		Invoker: l, View: view, Metrics: eventsourcetest.NoMetrics{}, Log: slog.New(slog.DiscardHandler),
+		Invoker: to, View: view, Metrics: eventsourcetest.NoMetrics{}, Log: slog.New(slog.DiscardHandler),
 		Reconnect: eventsource.Delays{First: 20 * time.Millisecond, Limit: 300 * time.Millisecond}, List: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +157,7 @@ func serveWith(t *testing.T, d *kafka.Driver) (*poller.Service, *ledger) {
 		defer cancel()
 		_ = service.Close(ctx)
 	})
-	return service, l
+	return service
 }
 
 var fn = function.Key{Account: "123456789012", Region: "eu-north-1", Name: "fn"}

@@ -1,6 +1,5 @@
-// Package kafka reads topics of Apache Kafka: self-managed clusters and Amazon MSK, as a member of a consumer group. Share
-// groups (ConsumptionMode Queue) are refused: a client of them accepts with each poll whatever it has not settled yet, and
-// holds what it has fetched ahead, so several batches in flight would lose records or have them wait for half a minute.
+// Package kafka reads topics of Apache Kafka: self-managed clusters and Amazon MSK, as a member of a consumer group, or, in
+// ConsumptionMode Queue, as members of a share group (share.go).
 //
 // A partition is a shard that the cluster assigns and whose position it keeps. One client reads all partitions of a
 // mapping that this server is assigned; each has a buffer, and is not fetched while that is full.
@@ -46,9 +45,6 @@ const reach = 10 * time.Second
 
 // Open implements eventsource.Driver.
 func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource.Facts) (*eventsource.Source, error) {
-	if m.Source.Queue {
-		return nil, &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "ConsumptionMode Queue is not possible here. Make the mapping without it."}
-	}
 	brokers, secure, err := d.brokers(m)
 	if err != nil {
 		return nil, err
@@ -69,7 +65,12 @@ func (d *Driver) Open(ctx context.Context, m *eventsource.Mapping, _ eventsource
 		return nil, err
 	}
 	s := &eventsource.Source{Envelope: shape.envelope(), Info: shape.info}
-	client, err := openStream(s, m, shape, options)
+	var client *kgo.Client
+	if m.Source.Queue {
+		client, err = d.openShare(ctx, s, m, shape, options)
+	} else {
+		client, err = openStream(s, m, shape, options)
+	}
 	if err != nil {
 		return nil, problem(err)
 	}
@@ -178,6 +179,14 @@ func (s *shape) info(batch []*eventsource.Record) (string, json.RawMessage) {
 
 func milliseconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
+// original is the record as the cluster has it.
+func original(r *eventsource.Record) *kgo.Record {
+	if a, ok := r.Handle.(*acquired); ok {
+		return a.Record
+	}
+	return r.Handle.(*kgo.Record)
+}
+
 // deliver writes a message for each record of a failure into a topic of the same cluster.
 func deliver(ctx context.Context, client *kgo.Client, s *shape, f *eventsource.Failure) error {
 	at, err := url.Parse(f.Mapping.Options.OnFailure)
@@ -196,7 +205,7 @@ func deliver(ctx context.Context, client *kgo.Client, s *shape, f *eventsource.F
 			BatchSize: 1, SourceARN: s.m.Source.ARN, Bootstrap: s.bootstrap, PayloadSize: len(one.Payload),
 			Record: &onePart{r.Position, milliseconds(r.Arrived)},
 		})
-		all = append(all, &kgo.Record{Topic: at.Host, Key: r.Handle.(*kgo.Record).Key, Value: one.Body(true)})
+		all = append(all, &kgo.Record{Topic: at.Host, Key: original(r).Key, Value: one.Body(true)})
 	}
 	return client.ProduceSync(ctx, all...).FirstErr()
 }

@@ -286,8 +286,7 @@ func TestProblems(t *testing.T) {
 	d := kafka.New(noSecrets, eventsourcetest.Endpoints{"arn:a": "http://x:1"}, load)
 	gone := selfManaged(c, "orders")
 	gone.Source.Brokers = []string{"127.0.0.1:1"}
-	nowhere, scheme, queue := selfManaged(c, "orders"), selfManaged(c, "orders"), selfManaged(c, "orders")
-	queue.Source.Queue = true
+	nowhere, scheme := selfManaged(c, "orders"), selfManaged(c, "orders")
 	nowhere.Kind, nowhere.Source.ARN = eventsource.MSK, arn
 	scheme.Kind, scheme.Source.ARN = eventsource.MSK, "arn:a"
 	for text, m := range map[string]*eventsource.Mapping{
@@ -295,7 +294,6 @@ func TestProblems(t *testing.T) {
 		"cannot be reached":                       gone,
 		"--sources " + arn + "=kafka://HOST:PORT": nowhere,
 		"not kafka://HOST:PORT":                   scheme,
-		"ConsumptionMode Queue is not possible":   queue,
 	} {
 		_, err := d.Open(t.Context(), m, eventsource.Facts{})
 		var p *eventsource.ProblemError

@@ -40,13 +40,9 @@ type stream struct {
 }
 
 func openStream(src *eventsource.Source, m *eventsource.Mapping, shape *shape, options []kgo.Opt) (*kgo.Client, error) {
-	group := m.Source.GroupID
-	if group == "" {
-		group = string(m.ID)
-	}
 	s := &stream{shape: shape, topic: m.Source.Topics[0], changed: make(chan struct{}, 1), ended: make(chan struct{}), partitions: map[int32]*partition{}}
 	options = append(options,
-		kgo.ConsumerGroup(group), kgo.ConsumeTopics(s.topic), kgo.ConsumeStartOffset(start(m)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumerGroup(groupOf(m)), kgo.ConsumeTopics(s.topic), kgo.ConsumeStartOffset(start(m)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.FetchMaxWait(fetchWait),
 		kgo.OnPartitionsAssigned(s.assigned), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.revoked))
@@ -60,6 +56,13 @@ func openStream(src *eventsource.Source, m *eventsource.Mapping, shape *shape, o
 	src.Stream = s
 	src.Close = s.close
 	return client, nil
+}
+
+func groupOf(m *eventsource.Mapping) string {
+	if m.Source.GroupID != "" {
+		return m.Source.GroupID
+	}
+	return string(m.ID)
 }
 
 // start is where a group without committed offsets begins. Of LATEST it is the time at which the mapping was made: a

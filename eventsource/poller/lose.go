@@ -12,7 +12,31 @@ import (
 // lose gives records up: the failure destination is told, and then they are done with. A destination that cannot be told
 // is tried again as long as their shards are read: they are lost only when nobody wants to hear of it.
 func (ln *lane) lose(l eventsource.Loss, a attempt) {
-	s := ln.s
+	if ln.s.tell(l, a, func(at time.Time) bool {
+		ln.pause(eventsource.Batch{Records: l.Records, NotUntil: at})
+		return len(ln.alive(l.Records)) > 0
+	}) {
+		ln.settle(l.Records)
+	}
+}
+
+// lose gives messages up: the failure destination is told, and then the queue. When the session ends before that, somebody
+// gets them once more.
+func (q *queuePollers) lose(l eventsource.Loss, a attempt) {
+	if !q.tell(l, a, func(at time.Time) bool { return wait(q.ctx, time.Until(at)) }) {
+		q.release(l.Records)
+		return
+	}
+	if q.traits.Oversized != "" {
+		q.giveBack(l.Records, eventsource.Lost)
+	} else {
+		q.acknowledge(l.Records)
+	}
+}
+
+// tell tells the failure destination of what is given up, as often as it takes. again waits, and says whether that is of
+// use; otherwise nobody was told.
+func (s *session) tell(l eventsource.Loss, a attempt, again func(at time.Time) bool) bool {
 	s.s.o.Log.Warn("event source mapping: records are given up", "mapping", s.m.ID, "fn", s.m.Function.Name, "records", len(l.Records), "condition", l.Condition,
 		"attempts", l.Attempts)
 	if to := s.m.Options.OnFailure; to != "" && l.Condition != "" {
@@ -26,14 +50,13 @@ func (ln *lane) lose(l eventsource.Loss, a attempt) {
 			s.s.o.Log.Warn("event source mapping: the failure destination cannot be told", "mapping", s.m.ID, "destination", to, "error", err)
 			s.o.kept.note(OfDestination, "The failure destination "+to+" cannot be reached.", err)
 			s.o.result("PROBLEM: The failure destination cannot be reached")
-			ln.pause(eventsource.Batch{Records: l.Records, NotUntil: time.Now().Add(s.policy.Delays.After(failures))})
-			if len(ln.alive(l.Records)) == 0 {
-				return
+			if !again(time.Now().Add(s.policy.Delays.After(failures))) {
+				return false
 			}
 		}
 	}
 	s.s.o.Metrics.Dropped(s.m, len(l.Records))
-	ln.settle(l.Records)
+	return true
 }
 
 // failure is what a destination is told.

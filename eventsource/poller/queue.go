@@ -121,9 +121,11 @@ func (q *queuePollers) put(b *eventsource.Batcher, all []*eventsource.Record) {
 	failed := map[string]bool{}
 	for i, r := range all {
 		if r.Unreadable != "" || b.Oversized(r) {
-			q.s.o.Log.Warn("event source mapping: a message fits into no event or cannot be read, and is dropped", "mapping", q.m.ID, "size", r.Size(), "condition", r.Unreadable)
-			q.s.o.Metrics.Dropped(q.m, 1)
-			q.acknowledge([]*eventsource.Record{r})
+			condition := r.Unreadable
+			if condition == "" {
+				condition = q.traits.Oversized
+			}
+			q.lose(eventsource.Loss{Records: []*eventsource.Record{r}, Condition: condition}, attempt{})
 			continue
 		}
 		if failed[r.Key] {
@@ -169,11 +171,20 @@ func (q *queuePollers) wanted(all []*eventsource.Record) []*eventsource.Record {
 
 // process has the function run for a batch until that is settled, and returns what was given back because of a failure.
 func (q *queuePollers) process(all []*eventsource.Record) (failed []*eventsource.Record) {
-	b := eventsource.Batch{Records: all}
-	for {
+	last := attempt{}
+	for batches := []eventsource.Batch{{Records: all}}; len(batches) > 0; {
+		b, old := eventsource.Expire(batches[0], q.policy, time.Now())
+		batches = batches[1:]
+		for _, l := range old {
+			q.lose(l, last)
+		}
+		if len(b.Records) == 0 {
+			continue
+		}
 		a := q.invoke(q.src.Envelope.Event(b.Records), traceOf(b.Records))
 		if a.gone {
 			q.release(b.Records)
+			q.releaseAll(batches)
 			return failed
 		}
 		if a.outcome.Ending == eventsource.Refused {
@@ -183,26 +194,41 @@ func (q *queuePollers) process(all []*eventsource.Record) (failed []*eventsource
 		}
 		v := eventsource.Judge(b, a.outcome, q.policy, time.Now())
 		q.tellResult(a, len(b.Records), &v)
-		if len(v.Done) > 0 {
-			q.acknowledge(v.Done)
-			q.s.o.Metrics.Deleted(q.m, len(v.Done))
-		}
-		if len(v.Back) > 0 {
-			q.giveBack(v.Back, eventsource.Failed)
-			failed = append(failed, v.Back...)
-		}
+		failed = append(failed, q.settle(v, a)...)
+		last = a
+		batches = append(v.Again, batches...)
 		if len(v.Again) == 0 {
-			return failed
+			continue
 		}
-		b = v.Again[0]
-		if !q.inTime(b) {
-			q.giveBack(b.Records, eventsource.Late)
-			return append(failed, b.Records...)
+		if next := batches[0]; !q.inTime(next) {
+			q.giveBack(next.Records, eventsource.Late)
+			failed, batches = append(failed, next.Records...), batches[1:]
+		} else if !wait(q.ctx, time.Until(next.NotUntil)) {
+			q.releaseAll(batches)
+			return append(failed, next.Records...)
 		}
-		if !wait(q.ctx, time.Until(b.NotUntil)) {
-			q.release(b.Records)
-			return append(failed, b.Records...)
-		}
+	}
+	return failed
+}
+
+// settle tells the queue, and the failure destination, what has become of a batch, and returns what was given back.
+func (q *queuePollers) settle(v eventsource.Verdict, a attempt) (failed []*eventsource.Record) {
+	if len(v.Done) > 0 {
+		q.acknowledge(v.Done)
+		q.s.o.Metrics.Deleted(q.m, len(v.Done))
+	}
+	for _, l := range v.Lost {
+		q.lose(l, a)
+	}
+	if len(v.Back) > 0 {
+		q.giveBack(v.Back, eventsource.Failed)
+	}
+	return v.Back
+}
+
+func (q *queuePollers) releaseAll(batches []eventsource.Batch) {
+	for _, b := range batches {
+		q.release(b.Records)
 	}
 }
 

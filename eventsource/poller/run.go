@@ -152,7 +152,7 @@ func (r *run) policy(src *eventsource.Source) eventsource.Policy {
 	if !r.m.HasRetries() {
 		p.MaxRetries = -1
 	}
-	if p.MaxRetries < 0 && r.traits.Assigns && o.OnFailure != "" {
+	if p.MaxRetries < 0 && r.traits.Assigns && !p.Queue && o.OnFailure != "" {
 		p.MaxRetries = kafkaRetries
 	}
 	return p
