@@ -61,6 +61,7 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	"outbox":   {"", "messages on their way to somebody outside: it knows no disk, and nobody who gets them"},
+	"agenda":   {"schedule", "it fires what is due, and knows nothing of what that is"},
 	"schedule": {"", "when schedules are due: pure, so that its tables are golden"},
 
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
