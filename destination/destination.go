@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -33,13 +34,32 @@ type Sender struct {
 	// Topics are this server's own: messages for them go to no other SNS, unless an endpoint of SNS is configured. nil:
 	// there are none. It is set before the first message is sent.
 	Topics push.Topics
+	// Buses are those of this server, for events of a region in which no other endpoint of EventBridge is configured;
+	// nil: there are none.
+	Buses Buses
 
 	mu      sync.Mutex
 	regions map[string]*clients
 }
 
+// Buses takes events for buses of this server.
+type Buses interface {
+	// PutEvent returns when what the event is for is on disk.
+	PutEvent(ctx context.Context, e *BusEvent) error
+}
+
+// BusEvent is an event for a bus.
+type BusEvent struct {
+	Bus                        string // ARN
+	Source, DetailType, Detail string // Detail is a JSON object
+	Resources                  []string
+	Time                       time.Time
+	Trace                      string
+}
+
 // clients are those of one region.
 type clients struct {
+	ownBus bool // EventBridge has no endpoint that somebody has configured
 	sqs    *sqs.Client
 	sns    *sns.Client
 	events *eventbridge.Client
@@ -70,7 +90,7 @@ func (s *Sender) Send(ctx context.Context, m *async.Message) error {
 	case "sns":
 		err = s.toTopic(ctx, c, m)
 	case "events":
-		err = c.toBus(ctx, m)
+		err = s.toBus(ctx, c, m)
 	case "s3":
 		err = c.toBucket(ctx, to, m)
 	default:
@@ -95,7 +115,7 @@ func (s *Sender) in(ctx context.Context, region string) (*clients, error) {
 	}
 	c := &clients{sqs: sqs.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg),
 		s3:        awsconfig.S3(cfg),
-		elsewhere: awsconfig.Endpoint(ctx, cfg, "SNS") != "", queues: map[string]string{}}
+		elsewhere: awsconfig.Endpoint(ctx, cfg, "SNS") != "", ownBus: awsconfig.Endpoint(ctx, cfg, eventbridge.ServiceID) == "", queues: map[string]string{}}
 	if s.regions == nil {
 		s.regions = map[string]*clients{}
 	}
@@ -140,7 +160,13 @@ func (c *clients) toQueue(ctx context.Context, to arn.ARN, m *async.Message) err
 	if m.TraceID != "" {
 		in.MessageSystemAttributes = map[string]queues.MessageSystemAttributeValue{"AWSTraceHeader": {DataType: aws.String("String"), StringValue: &m.TraceID}}
 	}
-	if _, err = c.sqs.SendMessage(ctx, in); errors.As(err, new(*queues.QueueDoesNotExist)) {
+	return c.toQueueAt(ctx, to, in)
+}
+
+// toQueueAt sends a message, and forgets where the queue was if it is not there.
+func (c *clients) toQueueAt(ctx context.Context, to arn.ARN, in *sqs.SendMessageInput) error {
+	_, err := c.sqs.SendMessage(ctx, in)
+	if errors.As(err, new(*queues.QueueDoesNotExist)) {
 		c.mu.Lock()
 		delete(c.queues, to.String()) // one that is made again may have another URL
 		c.mu.Unlock()
@@ -183,15 +209,19 @@ func (s *Sender) toTopic(ctx context.Context, c *clients, m *async.Message) erro
 }
 
 // toBus sends what was recorded. Source: C-095.
-func (c *clients) toBus(ctx context.Context, m *async.Message) error {
+func (s *Sender) toBus(ctx context.Context, c *clients, m *async.Message) error {
 	how := "Failure"
 	if m.Success {
 		how = "Success"
 	}
-	entry := bridge.PutEventsRequestEntry{EventBusName: &m.Target.ARN, Source: aws.String("lambda"), DetailType: aws.String("Lambda Function Invocation Result - " + how),
-		Detail: aws.String(string(m.Body)), Resources: []string{m.Target.ARN, string(m.FunctionARN)}, Time: &m.At}
-	if m.TraceID != "" {
-		entry.TraceHeader = &m.TraceID
+	e := &BusEvent{Bus: m.Target.ARN, Source: "lambda", DetailType: "Lambda Function Invocation Result - " + how, Detail: string(m.Body),
+		Resources: []string{m.Target.ARN, string(m.FunctionARN)}, Time: m.At, Trace: m.TraceID}
+	if s.Buses != nil && c.ownBus {
+		return s.Buses.PutEvent(ctx, e)
+	}
+	entry := bridge.PutEventsRequestEntry{EventBusName: &e.Bus, Source: &e.Source, DetailType: &e.DetailType, Detail: &e.Detail, Resources: e.Resources, Time: &e.Time}
+	if e.Trace != "" {
+		entry.TraceHeader = &e.Trace
 	}
 	out, err := c.events.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []bridge.PutEventsRequestEntry{entry}})
 	if err == nil && out.FailedEntryCount > 0 {

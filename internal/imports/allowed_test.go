@@ -83,7 +83,7 @@ var allowed = map[string]row{
 	"vpc":                   {"controlplane internal/awsconfig", "subnets and security groups of EC2, for the contract that the control plane declares; adapters never import each other"},
 	"trace/xray":            {"trace", "segments to a daemon of X-Ray; adapters never import each other"},
 	"trace/otlp":            {"trace", "the only package that knows OpenTelemetry; adapters never import each other"},
-	"destination":           {"async internal/awsconfig push", "destinations in other services; adapters never import each other"},
+	"destination":           {"async internal/awsconfig outbox push", "destinations in other services; adapters never import each other"},
 	"jetstream":             {"eventsource function jetstream/broker jetstream/journal layer push signing snapshot", "records in the broker; adapters never import each other"},
 	"jetstream/broker":      {"", "how the broker is started and ended: it knows nothing of what is in it"},
 	"jetstream/journal":     {"", "the second copy of the records, which must be readable when everything else is broken"},
