@@ -21,7 +21,11 @@ func (n *Node) functionAPI() map[string]string {
 		host = network.HostName
 	}
 	at := "http://" + net.JoinHostPort(host, strconv.Itoa(n.cfg.FunctionAPI))
-	return map[string]string{"AWS_ENDPOINT_URL_LAMBDA": at, "AWS_ENDPOINT_URL_STS": at, "AWS_ENDPOINT_URL_SNS": at}
+	all := map[string]string{}
+	for _, service := range []string{"LAMBDA", "STS", "SNS", "EVENTBRIDGE"} {
+		all["AWS_ENDPOINT_URL_"+service] = at
+	}
+	return all
 }
 
 // listenToFunctions serves the API on a port of the loopback that functions reach. There every request must be signed,

@@ -28,6 +28,7 @@ import (
 	"thaw/bucket"
 	"thaw/codepackage"
 	"thaw/controlplane"
+	"thaw/destination"
 	"thaw/eventsource/poller"
 	"thaw/execenv"
 	"thaw/function"
@@ -76,6 +77,8 @@ type Node struct {
 	access       *access.Store
 	events       *async.Queue
 	topics       ownTopics
+	sender       *destination.Sender
+	buses        ownBuses
 	sources      *poller.Service
 	gateway      *gateway.Server
 	triggers     triggers
@@ -94,7 +97,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: log, started: time.Now(), drain: make(chan struct{})}
+	n := &Node{cfg: cfg, log: log, started: time.Now(), drain: make(chan struct{}), buses: ownBuses{open: make(chan struct{})}}
+	n.sender = &destination.Sender{Topics: &n.topics, Buses: &n.buses}
 	if err := n.open(ctx); err != nil {
 		n.undo.Run()
 		return nil, err

@@ -64,7 +64,7 @@ func (n *Node) openSources(ctx context.Context, store *jetstream.Store) error {
 	}
 	parts := sourceParts{Secrets: &secret.Finder{Dir: filepath.Join(n.cfg.DataDir, "secrets")}, Endpoints: addresses}
 	n.sources, err = poller.Open(ctx, poller.Options{Records: records, Checkpoints: records, Leases: leases, Drivers: n.drivers(parts), Endpoints: addresses, Invoker: n.plane.Invoker(),
-		View: n.plane.View(), Sender: failures{&destination.Sender{Topics: &n.topics}}, Metrics: n.metrics.of.sources, Log: n.log})
+		View: n.plane.View(), Sender: failures{n.sender}, Metrics: n.metrics.of.sources, Log: n.log})
 	if err != nil {
 		return err
 	}

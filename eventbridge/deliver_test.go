@@ -1,0 +1,133 @@
+package eventbridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+
+	"thaw/internal/golden"
+)
+
+// What functions and others get of an event, on which conditions, and what becomes of what cannot be sent.
+func TestDelivery(t *testing.T) {
+	w := newWorld(t)
+	w.ok("CreateEventBus", `{"Name":"orders"}`)
+	w.rule("default", "all", `{"source":["shop"],"detail":{"total":[{"numeric":[">",100]}]}}`,
+		target("f", fn+"work", ""), target("q", queue, `,"InputPath":"$.detail","RetryPolicy":{"MaximumRetryAttempts":2}`),
+		target("t", "arn:aws:sns:eu-west-1:123456789012:topic", `,"InputTransformer":{"InputPathsMap":{"t":"$.detail.total"},"InputTemplate":"total <t>"}`),
+		target("l", "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/events/all", ""), target("b", "arn:aws:events:eu-west-1:123456789012:event-bus/orders", ""))
+	w.rule("default", "off", `{"source":["shop"]}`, target("f", fn+"off", ""))
+	w.ok("DisableRule", `{"Name":"off"}`)
+	w.rule("default", "bad", `{"source":["shop"]}`, target("a", fn+"denied", `,"Input":"{}","DeadLetterConfig":{"Arn":"`+queue+`-dead"}`), target("b", fn+"none", `,"DeadLetterConfig":{"Arn":"`+queue+`-dead"}`), target("c", fn+"none", ""))
+	w.rule("orders", "on", `{"detail-type":["Placed"]}`, target("f", fn+"onward:live", `,"InputTransformer":{"InputTemplate":"just text"}`), target("back", "arn:aws:events:eu-west-1:123456789012:event-bus/default", ""))
+	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	out, err := w.client.PutEvents(t.Context(), &sdk.PutEventsInput{Entries: []types.PutEventsRequestEntry{
+		{Source: aws.String("shop"), DetailType: aws.String("Placed"), Detail: aws.String(`{ "total" : 200.0, "who": "é<>&" }`), Resources: []string{"arn:r"}, Time: &at, TraceHeader: aws.String("Root=1-5759e988-bd862e3fe1be46a994272793")},
+		{Source: aws.String("shop"), DetailType: aws.String("Placed"), Detail: aws.String(`{"total":50}`), Time: &at}}})
+	if err != nil || out.FailedEntryCount != 0 || len(out.Entries) != 2 {
+		t.Fatal(out, err)
+	}
+	invoked, letters := w.sinks.take()
+	var lines []string
+	for _, d := range invoked {
+		lines = append(lines, fmt.Sprintf("%s for %s by %s, trace %q\n  %s", functionName(d.Function), d.Source, d.Service, d.TraceID, d.Payload))
+	}
+	for _, l := range letters {
+		lines = append(lines, fmt.Sprintf("%s, at most 1+%d times, group %q, attributes %v\n  %s", l.To, l.MaxAttempts, l.Group, l.Attributes, l.Body))
+	}
+	for i := range lines {
+		for n, e := range out.Entries {
+			lines[i] = strings.ReplaceAll(lines[i], *e.EventId, fmt.Sprintf("ID-%d", n+1))
+		}
+	}
+	slices.Sort(lines)
+	golden.Equal(t, "testdata/delivery.golden", strings.Join(lines, "\n")+"\n")
+}
+
+// An event that cannot be put on disk is told as such, and harms no other.
+func TestFullDisk(t *testing.T) {
+	w := newWorld(t)
+	w.rule("default", "full", `{"source":["full"]}`, target("f", fn+"full", ""))
+	w.rule("default", "box", `{"source":["box"]}`, target("f", "arn:aws:sqs:eu-west-1:123456789012:full", ""))
+	got := w.call("PutEvents", `{"Entries":[{"Source":"full","DetailType":"t","Detail":"{}"},{"Source":"ok","DetailType":"t","Detail":"{}"},{"Source":"box","DetailType":"t","Detail":"{}"}]}`)
+	if strings.Count(got, `"ErrorCode":"InternalFailure"`) != 2 || !strings.Contains(got, `"FailedEntryCount":2`) || strings.Count(got, `"EventId"`) != 1 {
+		t.Error(got)
+	}
+}
+
+// The trace of a function that puts events goes on, by which loops are found: its SDK sends it in the request's header.
+func TestTraceOfTheRequest(t *testing.T) {
+	w := newWorld(t)
+	w.rule("default", "r", `{"source":["a"]}`, target("f", fn+"f", ""))
+	r := newRequest("X-Amzn-Trace-Id", "Root=1;Lineage=1:abcdef01:3")
+	w.api.Serve(newRecorder(), r, "PutEvents", region, []byte(`{"Entries":[{"Source":"a","DetailType":"t","Detail":"{}"}]}`))
+	if invoked, _ := w.sinks.take(); len(invoked) != 1 || invoked[0].TraceID != "Root=1;Lineage=1:abcdef01:3" {
+		t.Errorf("%+v", invoked)
+	}
+}
+
+// S-110: the event of a schedule has the members of SAM's sample and the documents', and no minute twice.
+func TestScheduledRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w.open(t)
+		w.ok("PutRule", `{"Name":"every-minute","ScheduleExpression":"rate(1 minute)"}`)
+		w.ok("PutTargets", `{"Rule":"every-minute","Targets":[`+target("f", fn+"work", "")+`,`+target("q", queue, `,"Input":"{\"just\":\"this\"}"`)+`]}`)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		invoked, letters := w.sinks.take()
+		if len(invoked) != 1 || len(letters) != 1 || string(letters[0].Body) != `{"just":"this"}` {
+			t.Fatal(invoked, letters)
+		}
+		golden.Equal(t, "testdata/scheduled.golden", indented(t, invoked[0].Payload)+"\n")
+		sam, err := os.ReadFile(filepath.Join("testdata", "sam", "ScheduledEvent.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, got map[string]any
+		if json.Unmarshal(sam, &want) != nil || json.Unmarshal(invoked[0].Payload, &got) != nil {
+			t.Fatal("no JSON")
+		}
+		for name := range want {
+			if fmt.Sprintf("%T", got[name]) != fmt.Sprintf("%T", want[name]) {
+				t.Errorf("%s is %v, in SAM's sample %v", name, got[name], want[name])
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		w.ok("PutRule", `{"Name":"every-minute","ScheduleExpression":"rate(1 minute)","Description":"the same schedule"}`)
+		if invoked, _ = w.sinks.take(); len(invoked) != 2 || invoked[0].RequestID == invoked[1].RequestID {
+			t.Fatal(invoked)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.ok("DisableRule", `{"Name":"every-minute"}`)
+		if invoked, _ = w.sinks.take(); len(invoked) != 1 {
+			t.Error("a rule that is only described anew went on otherwise:", len(invoked))
+		}
+		time.Sleep(5 * time.Minute)
+		w.ok("EnableRule", `{"Name":"every-minute"}`)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		if invoked, _ = w.sinks.take(); len(invoked) != 1 {
+			t.Error("disabled for five minutes:", len(invoked))
+		}
+		w.ok("RemoveTargets", `{"Rule":"every-minute","Ids":["f","q"]}`)
+		w.ok("DeleteRule", `{"Name":"every-minute"}`)
+		time.Sleep(5 * time.Minute)
+		if invoked, _ = w.sinks.take(); len(invoked) != 0 {
+			t.Error("deleted:", len(invoked))
+		}
+		w.agenda.Close()
+	})
+}
