@@ -104,6 +104,7 @@ var tables = []table{
 	{name: "extensions", measure: measureExtensions},
 	{name: "traces", measure: measureTraces},
 	{name: "control plane", measure: measureControlPlane},
+	{name: "gateway", measure: measureGateway},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},
 	{name: "bodies", measure: measureBodies},
