@@ -105,8 +105,19 @@ func (s *Server) verifies() bool { return s.Verify || s.Access != nil && s.Acces
 
 // Signed answers requests that must be signed, whatever Verify says: on a listener that others than its user reach.
 func (s *Server) Signed() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, true) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := s.front(r); f != nil {
+			f.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), signedKey{}, true)))
+			return
+		}
+		s.serve(w, r, true)
+	})
 }
+
+type signedKey struct{}
+
+// MustBeSigned says whether a request came where all that ask who sent them must be signed.
+func MustBeSigned(r *http.Request) bool { return r.Context().Value(signedKey{}) != nil }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, verify bool) {
 	c := &call{s: s, w: w, r: r, id: newRequestID(), verify: verify}

@@ -67,7 +67,7 @@ func (s *Server) front(r *http.Request) http.Handler {
 // Sender says who signed a request for a front, for the service in the signature's scope: execute-api. Where nobody's
 // signature can be verified it is the account's root, after the door for strangers (URLDoor).
 func (s *Server) Sender(r *http.Request, service string, body []byte) (*access.Caller, string, error) {
-	c := &call{s: s, r: r, verify: s.verifies(), body: body}
+	c := &call{s: s, r: r, verify: s.verifies() || MustBeSigned(r), body: body}
 	if check := s.URLDoor.Strangers; check != nil && c.guarded() {
 		if err := check(r); err != nil {
 			return nil, "", fail("AccessDeniedException", "%v", err)

@@ -65,17 +65,20 @@ func escaped(v string) string {
 }
 
 // logAccess writes the line of a request.
-func (c *call) logAccess() {
-	group := groupOf(c.place.Stage.AccessLog.Destination)
-	if group == "" || c.s.AccessLog == nil {
+func (c *call) logAccess() { c.s.writeAccess(c.place.Stage, c.stage.log.line(c.variable)) }
+
+// writeAccess writes a line into the access log of a stage.
+func (s *Server) writeAccess(st *Stage, line string) {
+	group := groupOf(st.AccessLog.Destination)
+	if group == "" || s.AccessLog == nil {
 		return
 	}
-	to, ok := c.s.logs.Load(group)
+	to, ok := s.logs.Load(group)
 	if !ok {
 		// One stream for each run of the server: a stream of AWS's is one of its machines'.
-		to, _ = c.s.logs.LoadOrStore(group, c.s.AccessLog(group, streamName(c.s.started)))
+		to, _ = s.logs.LoadOrStore(group, s.AccessLog(group, streamName(s.started)))
 	}
-	to.(Lines).Append(c.s.Now(), c.stage.log.line(c.variable)+"\n")
+	to.(Lines).Append(s.Now(), line+"\n")
 }
 
 func streamName(at time.Time) string {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -161,16 +162,9 @@ const invokeAction = "execute-api:Invoke"
 
 // signed judges the sender of a request that must be signed.
 func (c *call) signed() error {
-	if c.r.Header.Get("Authorization") == "" && c.r.URL.Query().Get("X-Amz-Signature") == "" {
-		return &Refusal{Kind: MissingToken, Why: "the request is not signed"}
-	}
-	who, key, err := c.s.Sender(c.r, hostLabel, c.body)
+	who, key, err := c.s.senderOf(c.r, c.body)
 	if err != nil {
-		kind := InvalidSignature
-		if strings.HasPrefix(err.Error(), "AccessDenied") {
-			kind = Forbidden
-		}
-		return &Refusal{Kind: kind, Why: err.Error()}
+		return err
 	}
 	policy := (*iam.Policy)(nil)
 	if c.isREST() && c.place.API.Policy != "" {
@@ -184,6 +178,22 @@ func (c *call) signed() error {
 		return nil
 	}
 	return refusalOf(d, who.ARN, c.methodARN())
+}
+
+// senderOf is who signed a request, and with which key. Its error is a *Refusal.
+func (s *Server) senderOf(r *http.Request, body []byte) (*access.Caller, string, error) {
+	if r.Header.Get("Authorization") == "" && r.URL.Query().Get("X-Amz-Signature") == "" {
+		return nil, "", &Refusal{Kind: MissingToken, Why: "the request is not signed"}
+	}
+	who, key, err := s.Sender(r, hostLabel, body)
+	if err != nil {
+		kind := InvalidSignature
+		if strings.HasPrefix(err.Error(), "AccessDenied") {
+			kind = Forbidden
+		}
+		return nil, "", &Refusal{Kind: kind, Why: err.Error()}
+	}
+	return who, key, nil
 }
 
 // refusalOf is the answer to a decision; nil: it allows.

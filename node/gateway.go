@@ -30,7 +30,7 @@ func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, e
 		return s, err
 	}
 	n.gateway = gateway.New(gateway.Options{Records: records, Functions: shared.functions, Sender: n.api.Sender, Log: n.log, Now: n.cfg.now,
-		Domain: names.Domain, Host: n.api.URLDoor.Host, Local: n.cfg.GatewayLocal, MaxTimeout: n.cfg.GatewayTimeout,
+		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, MaxTimeout: n.cfg.GatewayTimeout,
 		AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
 	n.undo.Add(n.gateway.Close)
 	s.fronts = []api.Front{n.gateway}

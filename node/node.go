@@ -33,6 +33,7 @@ import (
 	"thaw/execenv"
 	"thaw/function"
 	"thaw/gateway"
+	"thaw/gateway/websocket"
 	"thaw/internal/cleanup"
 	"thaw/internal/door"
 	"thaw/jetstream"
@@ -81,6 +82,7 @@ type Node struct {
 	buses        ownBuses
 	sources      *poller.Service
 	gateway      *gateway.Server
+	sockets      *websocket.Server
 	triggers     triggers
 	metrics      *metrics
 	traces       *traces
@@ -492,6 +494,7 @@ func (n *Node) Close(ctx context.Context) error {
 	defer cancel()
 	shut, read := make(chan error, 1), make(chan error, 1)
 	n.events.Leave()
+	n.closeSockets(ctx) // while functions can be told
 	go func() { read <- n.sources.Close(ctx) }()
 	go func() { shut <- n.http.Shutdown(ctx) }()
 	err := n.pool.Close(ctx) // functions may call the API to their end

@@ -40,7 +40,6 @@ type Server struct {
 	client  *http.Client
 	seen    recent
 	door    subscribers
-	counts  tally
 
 	subscribing sync.Mutex // one at a time: an endpoint has one subscription
 
@@ -141,7 +140,6 @@ func (s *Server) showSub(arn string) {
 	}
 	if r == nil {
 		delete(s.subs, arn)
-		s.counts.forget(arn)
 		if was != nil {
 			s.placeLocked(was.Topic, arn, nil)
 		}

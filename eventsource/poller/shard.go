@@ -80,20 +80,16 @@ func (sh *shard) replace(reader eventsource.Reader) {
 	}
 }
 
-// lag is how many records wait behind those that were read, and how far behind the end these are; -1: nobody knows.
-func (sh *shard) lag() (records int64, behind time.Duration) {
+// lag is how many records wait behind those that were read; -1: nobody knows.
+func (sh *shard) lag() int64 {
 	if !sh.saving.TryLock() { // being stored: next time
-		return -1, -1
+		return -1
 	}
 	defer sh.saving.Unlock()
 	if sh.reader == nil {
-		return -1, -1
+		return -1
 	}
-	behind = -1
-	if b, ok := sh.reader.(Behind); ok {
-		behind = b.Behind()
-	}
-	return sh.reader.Lag(), behind
+	return sh.reader.Lag()
 }
 
 // watch stops the shard when a channel is closed.

@@ -118,8 +118,7 @@ func (r *streamReaders) scale() {
 	}
 	var behind int64
 	for _, sh := range r.shards {
-		lag, _ := sh.lag()
-		behind += max(lag, 0)
+		behind += max(sh.lag(), 0)
 	}
 	if n := len(r.lanes.now()); n < most && behind > int64(r.limits().Count) {
 		r.lanes.grow(min(2*n, most), nil)
