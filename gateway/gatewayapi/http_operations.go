@@ -14,8 +14,11 @@ func operationsOfHTTP() []*operation {
 	return []*operation{
 		{name: "CreateApi", method: "POST", path: "/v2/apis", status: 201, serve: (*call).createAPI},
 		{name: "GetApis", method: "GET", path: "/v2/apis", serve: (*call).getAPIs},
+		{name: "ImportApi", method: "PUT", path: "/v2/apis", status: 201, serve: (*call).importAPI},
 		{name: "GetApi", method: "GET", path: api, serve: (*call).getAPI},
 		{name: "UpdateApi", method: "PATCH", path: api, serve: (*call).updateAPI},
+		{name: "ReimportApi", method: "PUT", path: api, status: 201, serve: (*call).reimportAPI},
+		{name: "ExportApi", method: "GET", path: api + "/exports/{specification}", serve: (*call).exportAPI},
 		{name: "DeleteApi", method: "DELETE", path: api, status: 204, serve: (*call).deleteAPI},
 		{name: "DeleteCorsConfiguration", method: "DELETE", path: api + "/cors", status: 204, serve: (*call).deleteCORS},
 

@@ -16,6 +16,9 @@ func operationsOfREST() []*operation {
 		base      = domain + "/basepathmappings"
 	)
 	all := []*operation{
+		{name: "ImportRestApi", method: "POST", path: "/restapis", query: "mode=import", status: 201, serve: (*call).importREST},
+		{name: "PutRestApi", method: "PUT", path: api, serve: (*call).putREST},
+		{name: "GetExport", method: "GET", path: stage + "/exports/{export_type}", serve: (*call).getExport},
 		{name: "CreateRestApi", method: "POST", path: "/restapis", status: 201, serve: (*call).createREST},
 		{name: "GetRestApis", method: "GET", path: "/restapis", serve: (*call).getRESTs},
 		{name: "GetRestApi", method: "GET", path: api, serve: (*call).getREST},

@@ -2,11 +2,13 @@ package gatewayapi
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway/types"
+	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 
 	"thaw/gateway"
 )
@@ -238,5 +240,56 @@ func TestRefusedOfREST(t *testing.T) {
 		{"GET", s.at + "/documentation/parts", "", "NotImplementedException", "OpenAPI document"},
 	} {
 		w.refused(c.method, c.path, c.body, c.code, c.words)
+	}
+}
+
+// Documents make APIs, whole or not at all; what is exported is a document.
+func TestImports(t *testing.T) {
+	w := newWorld(t)
+	swagger, err := os.ReadFile("../openapi/testdata/rest.json")
+	w.must(err)
+	id := w.done("POST", "/restapis?mode=import", string(swagger), "id")
+	at := "/restapis/" + id
+	a := w.records.APIs.Get(id)
+	if len(a.Draft.Routes) != 4 || a.Name != "shop" || !strings.Contains(a.Policy, ":"+id+"/*") || *a.MinCompression != 100 || rootOf(&a.Draft) == "" || a.Draft.Models["Empty"] == nil {
+		t.Errorf("%+v", a)
+	}
+	w.done("POST", at+"/deployments", `{"stageName":"prod"}`, "")
+	for _, kind := range []string{"swagger", "oas30"} {
+		if out := w.done("GET", at+"/stages/prod/exports/"+kind+"?extensions=apigateway", "", ""); !strings.Contains(out, "x-amazon-apigateway-integration") || !strings.Contains(out, "/files/{proxy+}") {
+			t.Error(out)
+		}
+	}
+	const small = `{"openapi":"3.0.1","info":{"title":"shop","version":"2"},"paths":{"/orders":{"get":{"responses":{},"x-amazon-apigateway-integration":{"type":"mock"}}}}}`
+	orders := a.Draft.Routes
+	w.done("PUT", at+"?mode=merge", small, "")
+	if now := w.records.APIs.Get(id).Draft; len(now.Routes) != len(orders)+1 {
+		t.Errorf("after a merge %d methods", len(now.Routes))
+	}
+	w.done("PUT", at+"?mode=overwrite", small, "")
+	if now := w.records.APIs.Get(id).Draft; len(now.Routes) != 1 || len(now.Resources) != 2 || rootOf(&now) != rootOf(&a.Draft) || len(now.Authorizers) != 0 {
+		t.Errorf("after an overwrite %+v", now)
+	}
+	w.refused("PUT", at+"?failonwarnings=true", strings.Replace(small, `"type":"mock"`, `"$ref":"#/none"`, 1), "BadRequestException", "Warnings found during import")
+	w.refused("PUT", at, strings.Replace(small, "mock", "magic", 1), "BadRequestException", "Unable to create integration on 'GET /orders'")
+	w.refused("POST", "/restapis?mode=import", "[", "BadRequestException", "Invalid OpenAPI input")
+
+	text, err := os.ReadFile("../openapi/testdata/http.yaml")
+	w.must(err)
+	made, err := w.http.ImportApi(t.Context(), &apigatewayv2.ImportApiInput{Body: ptr(string(text))})
+	w.must(err)
+	if len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], "GET /later") {
+		t.Errorf("%q", made.Warnings)
+	}
+	if _, err := w.http.ImportApi(t.Context(), &apigatewayv2.ImportApiInput{Body: ptr(string(text)), FailOnWarnings: ptr(true)}); code(err) != "BadRequestException" {
+		t.Error(err)
+	}
+	before := w.records.APIs.Get(*made.ApiId)
+	out, err := w.http.ExportApi(t.Context(), &apigatewayv2.ExportApiInput{ApiId: made.ApiId, OutputType: ptr("YAML"), Specification: ptr("OAS30")})
+	w.must(err)
+	_, err = w.http.ReimportApi(t.Context(), &apigatewayv2.ReimportApiInput{ApiId: made.ApiId, Body: ptr(string(out.Body))})
+	w.must(err)
+	if now := w.records.APIs.Get(*made.ApiId); keep(now.Draft) != keep(before.Draft) {
+		t.Errorf("imported again it is another:\n%s\n%s", keep(now.Draft), keep(before.Draft))
 	}
 }

@@ -71,12 +71,13 @@ var allowed = map[string]row{
 	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
 	"gateway": {"access function iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
-	"gateway/vtl": {"", "mapping templates: pure, since whoever changes an API writes them"},
+	"gateway/openapi": {"gateway", "documents as definitions of APIs, and back: pure"},
+	"gateway/vtl":     {"", "mapping templates: pure, since whoever changes an API writes them"},
 
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"gateway/websocket":     {"access gateway iam push trace trigger", "connections of WebSocket APIs: it knows no store and no listener"},
-	"gateway/gatewayapi":    {"gateway iam push", "the operations of API Gateway: they change records, and serve none"},
+	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
