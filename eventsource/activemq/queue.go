@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -17,10 +16,7 @@ type queue struct {
 	conn *amqp.Conn
 	from *amqp.Receiver
 	name string
-
-	mu     sync.Mutex
-	held   map[*time.Timer]struct{}
-	closed bool
+	held eventsource.Held
 }
 
 // delivery is what a Record has as its Handle.
@@ -34,7 +30,7 @@ func attach(ctx context.Context, conn *amqp.Conn, m *eventsource.Mapping) (*queu
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{conn: conn, name: m.Source.Queues[0], held: map[*time.Timer]struct{}{}}
+	q := &queue{conn: conn, name: m.Source.Queues[0]}
 	q.from, err = session.NewReceiver(ctx, "queue://"+q.name, &amqp.ReceiverOptions{
 		Name: "thaw-" + string(m.ID), Credit: int32(max(m.Options.BatchSize, prefetch)),
 		SourceCapabilities: []string{"queue"},
@@ -119,16 +115,7 @@ func (q *queue) GiveBack(ctx context.Context, messages []*eventsource.Record, wh
 
 // hold gives messages back after a while. The broker counts that they were delivered in vain.
 func (q *queue) hold(messages []*amqp.Message, wait time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return // the end of the receiver gives them back
-	}
-	var t *time.Timer
-	t = time.AfterFunc(wait, func() {
-		q.mu.Lock()
-		delete(q.held, t)
-		q.mu.Unlock()
+	q.held.For(wait, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), reach)
 		defer cancel()
 		for _, m := range messages {
@@ -136,7 +123,6 @@ func (q *queue) hold(messages []*amqp.Message, wait time.Duration) {
 			_ = q.from.ModifyMessage(ctx, m, &amqp.ModifyMessageOptions{DeliveryFailed: true})
 		}
 	})
-	q.held[t] = struct{}{}
 }
 
 // count is how often a message was delivered in vain.
@@ -149,12 +135,7 @@ func (d delivery) count() int {
 
 // close ends the receiver first: a broker whose connection just ends counts all that it had sent as delivered in vain.
 func (q *queue) close(ctx context.Context) error {
-	q.mu.Lock()
-	q.closed = true
-	for t := range q.held {
-		t.Stop()
-	}
-	q.mu.Unlock()
+	q.held.Close()
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = q.from.Close(ctx) // the connection's end ends it, too

@@ -19,10 +19,10 @@ type queue struct {
 	deliveries <-chan amqp.Delivery
 	group      string // the member of the event: QUEUE::VHOST
 
+	held eventsource.Held
+
 	mu       sync.Mutex
 	failures int // in a row, without a message that was acknowledged
-	held     map[*time.Timer]struct{}
-	closed   bool
 	broken   error
 }
 
@@ -35,7 +35,7 @@ func consume(conn *amqp.Connection, m *eventsource.Mapping, vhost string) (*queu
 		return nil, err
 	}
 	name := m.Source.Queues[0]
-	q := &queue{conn: conn, ch: ch, group: name + "::" + vhost, held: map[*time.Timer]struct{}{}}
+	q := &queue{conn: conn, ch: ch, group: name + "::" + vhost}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	cancelled := ch.NotifyCancel(make(chan string, 1))
 	if q.deliveries, err = ch.Consume(name, "thaw-"+string(m.ID), false, false, false, false, nil); err != nil {
@@ -127,19 +127,10 @@ func (q *queue) GiveBack(_ context.Context, messages []*eventsource.Record, why 
 		return q.requeue(messages)
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil // the end of the connection gives them back
-	}
 	q.failures++
-	var t *time.Timer
-	t = time.AfterFunc(delays.After(q.failures), func() {
-		q.mu.Lock()
-		delete(q.held, t)
-		q.mu.Unlock()
-		_ = q.requeue(messages) // of a connection that has ended they are back already
-	})
-	q.held[t] = struct{}{}
+	wait := delays.After(q.failures)
+	q.mu.Unlock()
+	q.held.For(wait, func() { _ = q.requeue(messages) }) // of a connection that has ended they are back already
 	return nil
 }
 
@@ -152,12 +143,7 @@ func (q *queue) requeue(messages []*eventsource.Record) error {
 }
 
 func (q *queue) close(ctx context.Context) error {
-	q.mu.Lock()
-	q.closed = true
-	for t := range q.held {
-		t.Stop()
-	}
-	q.mu.Unlock()
+	q.held.Close()
 	deadline, ok := ctx.Deadline()
 	if !ok || time.Until(deadline) > time.Second {
 		deadline = time.Now().Add(time.Second)
