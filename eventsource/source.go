@@ -123,6 +123,14 @@ const (
 	After       StartAt = "AFTER" // behind the record at Position
 )
 
+// Idler is a Reader whose position moves while nothing comes, as that of a change stream does with changes that it does not
+// show. Its Next may return no records and no error. A position that nobody has stored for long may be lost.
+type Idler interface {
+	// Idle is where reading goes on behind all that Next has returned; false: nothing is known. It is asked when Next has
+	// returned no records.
+	Idle() (position string, ok bool)
+}
+
 // Start is a place in a shard.
 type Start struct {
 	At StartAt

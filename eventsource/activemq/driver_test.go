@@ -16,6 +16,7 @@ import (
 	"thaw/eventsource"
 	"thaw/eventsource/activemq"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/eventsource/poller"
 )
 
 const password = `{"username":"lambda","password":"secret"}`
@@ -163,6 +164,37 @@ func TestReleased(t *testing.T) {
 			t.Errorf("event %s", r.Event)
 		}
 	}
+}
+
+// The statistics plugin tells how many messages wait; those that a function has do not.
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	queue := "depth-" + uuid.NewString()
+	b.put(t, queue, durable("1"), durable("2"), durable("3"), durable("4"), durable("5"))
+	src := open(t, b, queue)
+	defer closeSource(t, src)
+	depth := func() int64 {
+		n, err := src.Queue.(poller.Depth).Depth(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := depth(); n != 5 {
+		t.Errorf("%d wait, want 5", n)
+	}
+	got := receive(t, src, 2)
+	if n := depth(); n != 3 {
+		t.Errorf("%d wait, want 3", n)
+	}
+	if err := src.Queue.Acknowledge(t.Context(), got[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Queue.GiveBack(t.Context(), got[1:], eventsource.Released); err != nil {
+		t.Fatal(err)
+	}
+	eventsourcetest.Until(t, "four wait", func() bool { return depth() == 4 })
 }
 
 func TestProblems(t *testing.T) {

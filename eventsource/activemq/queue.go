@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -17,6 +18,9 @@ type queue struct {
 	from *amqp.Receiver
 	name string
 	held eventsource.Held
+
+	given  atomic.Int64 // messages that were received and are not settled
+	silent atomic.Bool  // nobody tells how many there are
 }
 
 // delivery is what a Record has as its Handle.
@@ -52,6 +56,7 @@ func (q *queue) Receive(ctx context.Context, limit int) ([]*eventsource.Record, 
 		return nil, fmt.Errorf("%w: %w", eventsource.ErrBroken, problem(err))
 	}
 	all := []*eventsource.Record{q.record(first)}
+	defer func() { q.given.Add(int64(len(all))) }()
 	enough, cancel := context.WithTimeout(ctx, onTheWay)
 	defer cancel()
 	for len(all) < limit {
@@ -69,6 +74,7 @@ func (q *queue) Receive(ctx context.Context, limit int) ([]*eventsource.Record, 
 // Acknowledge implements eventsource.Queue. Messages that no function can be given go to the broker's dead-letter queue:
 // they are not ours to lose.
 func (q *queue) Acknowledge(ctx context.Context, messages []*eventsource.Record) error {
+	q.given.Add(-int64(len(messages)))
 	var failed error
 	for _, r := range messages {
 		d := r.Handle.(delivery)
@@ -90,6 +96,7 @@ var delays = eventsource.Delays{First: 100 * time.Millisecond, Limit: 16 * time.
 
 // GiveBack implements eventsource.Queue.
 func (q *queue) GiveBack(ctx context.Context, messages []*eventsource.Record, why eventsource.Why) error {
+	q.given.Add(-int64(len(messages)))
 	var failed error
 	if why != eventsource.Failed {
 		for _, r := range messages {

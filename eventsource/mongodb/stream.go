@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -155,6 +156,10 @@ func parsePosition(s string) (p position, err error) {
 
 // reader reads the stream. Its cursor reconnects by itself; what it cannot mend needs the source opened anew.
 type reader struct {
+	asked atomic.Pointer[time.Time] // since when the cluster is asked for more; nil: it is not
+
+	end atomic.Bool // the cluster had no more when it answered last
+
 	mu sync.Mutex // held while the stream is used
 	cs *mongo.ChangeStream
 }
@@ -167,16 +172,23 @@ func (r *reader) Next(ctx context.Context, limit int) ([]*eventsource.Record, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !r.cs.Next(ctx) {
+	began := time.Now()
+	r.asked.Store(&began)
+	defer r.asked.Store(nil)
+	if !r.cs.TryNext(ctx) { // which waits for await
 		switch err := r.cs.Err(); {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case err == nil && r.cs.ID() != 0:
+			r.end.Store(true)
+			return nil, nil
 		case isHistoryLost(err):
 			return nil, problem(err)
 		default:
 			return nil, fmt.Errorf("%w: %w", eventsource.ErrBroken, problem(err))
 		}
 	}
+	r.end.Store(false)
 	all := []*eventsource.Record{}
 	for {
 		rec, err := record(r.cs.Current)
@@ -197,8 +209,27 @@ func (r *reader) Commit(context.Context, string) error { return nil }
 // Revoked implements eventsource.Reader.
 func (r *reader) Revoked() <-chan struct{} { return nil }
 
-// Lag implements eventsource.Reader.
-func (r *reader) Lag() int64 { return -1 }
+// atOnce is longer than a cluster waits that has something.
+const atOnce = time.Second
+
+// Lag implements eventsource.Reader: nothing is left when the cluster has nothing to answer, and otherwise nobody knows.
+func (r *reader) Lag() int64 {
+	if since := r.asked.Load(); r.end.Load() || since != nil && time.Since(*since) > atOnce {
+		return 0
+	}
+	return -1
+}
+
+// Idle implements eventsource.Idler: the cluster says how far it has looked.
+func (r *reader) Idle() (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	token := r.cs.ResumeToken()
+	if !r.end.Load() || token == nil {
+		return "", false
+	}
+	return position{Token: token}.String(), true
+}
 
 // Close implements eventsource.Reader. The context of a Next that waits has ended by now.
 func (r *reader) Close() {

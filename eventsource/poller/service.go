@@ -53,6 +53,7 @@ type Options struct {
 	Delays      eventsource.Delays // between attempts on a batch; zero: AWSDelays
 	Reconnect   eventsource.Delays // between attempts to reach a source; zero: from 1 s to 30 s
 	List        time.Duration      // how often shards are listed; 0: 30 s
+	Idle        time.Duration      // how often the position of an idle shard is stored, at most; 0: 10 min
 }
 
 // Service runs all mappings of this server.
@@ -87,6 +88,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	if o.List == 0 {
 		o.List = 30 * time.Second
+	}
+	if o.Idle == 0 {
+		o.Idle = 10 * time.Minute
 	}
 	s := &Service{o: o, owners: map[eventsource.ID]*owner{}, left: make(chan struct{})}
 	s.hard, s.kill = context.WithCancel(context.Background())

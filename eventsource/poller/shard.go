@@ -132,6 +132,9 @@ func (sh *shard) drink(reader eventsource.Reader, failures *int) error {
 			sh.take(all)
 		}
 		if err == nil {
+			if len(all) == 0 {
+				sh.idle(reader)
+			}
 			continue
 		}
 		var p *eventsource.ProblemError
@@ -142,6 +145,25 @@ func (sh *shard) drink(reader eventsource.Reader, failures *int) error {
 		if !sh.trouble(err, *failures) {
 			return context.Cause(sh.ctx)
 		}
+	}
+}
+
+// idle takes note of a position that has moved while nothing came, and stores it now and then: a log keeps it only for so
+// long.
+func (sh *shard) idle(reader eventsource.Reader) {
+	i, ok := reader.(eventsource.Idler)
+	if !ok {
+		return
+	}
+	if position, ok := i.Idle(); !ok || !sh.tracker.move(position) {
+		return
+	}
+	sh.well()
+	sh.saving.Lock()
+	due := time.Since(sh.saved) >= sh.s.o.Idle
+	sh.saving.Unlock()
+	if due {
+		sh.saveNow(false)
 	}
 }
 

@@ -56,6 +56,18 @@ func (t *tracker) doneLocked(records []*eventsource.Record) {
 	}
 }
 
+// move says that reading goes on somewhere else, behind all records; false: some are not done with.
+func (t *tracker) move(position string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.order) > 0 {
+		return false
+	}
+	t.position, t.any = position, true
+	t.newest, t.read = position, true
+	return true
+}
+
 // reached is the position up to which everything is done with; false: nothing has been, since the reading began.
 func (t *tracker) reached() (string, bool) {
 	t.mu.Lock()

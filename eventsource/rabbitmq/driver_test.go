@@ -13,6 +13,7 @@ import (
 
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/eventsource/poller"
 	"thaw/eventsource/rabbitmq"
 )
 
@@ -91,6 +92,26 @@ func TestEvent(t *testing.T) {
 	if got := string(eventsourcetest.Receive(t, src.Queue, 1)[0].Event); !strings.Contains(got, `"redelivered":true`) {
 		t.Errorf("again: %s", got)
 	}
+}
+
+// What is ready in the queue is told: the broker has sent a hundred ahead.
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	m := b.mapping(t, "/", "depth-"+uuid.NewString())
+	publish(t, b.channel(t, "/"), m.Source.Queues[0], make([]amqp.Publishing, 150)...)
+	src := open(t, b, m)
+	eventsourcetest.Until(t, "fifty are ready", func() bool {
+		n, err := src.Queue.(poller.Depth).Depth(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 50
+	})
+	if err := src.Queue.Acknowledge(t.Context(), eventsourcetest.Receive(t, src.Queue, 1)); err != nil {
+		t.Fatal(err)
+	}
+	eventsourcetest.Until(t, "one less is", func() bool { n, err := src.Queue.(poller.Depth).Depth(t.Context()); return err == nil && n == 49 })
 }
 
 func TestProblems(t *testing.T) {

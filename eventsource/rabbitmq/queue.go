@@ -17,6 +17,7 @@ type queue struct {
 	conn       *amqp.Connection
 	ch         *amqp.Channel
 	deliveries <-chan amqp.Delivery
+	name       string
 	group      string // the member of the event: QUEUE::VHOST
 
 	held eventsource.Held
@@ -35,7 +36,7 @@ func consume(conn *amqp.Connection, m *eventsource.Mapping, vhost string) (*queu
 		return nil, err
 	}
 	name := m.Source.Queues[0]
-	q := &queue{conn: conn, ch: ch, group: name + "::" + vhost}
+	q := &queue{conn: conn, ch: ch, name: name, group: name + "::" + vhost}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	cancelled := ch.NotifyCancel(make(chan string, 1))
 	if q.deliveries, err = ch.Consume(name, "thaw-"+string(m.ID), false, false, false, false, nil); err != nil {
@@ -140,6 +141,18 @@ func (q *queue) requeue(messages []*eventsource.Record) error {
 		failed = errors.Join(failed, q.ch.Nack(r.Handle.(uint64), false, true))
 	}
 	return failed
+}
+
+// Depth implements poller.Depth: how many messages are ready. Those that the broker has sent ahead are not. It asks on a
+// channel of its own, which the broker closes when the queue is gone.
+func (q *queue) Depth(context.Context) (int64, error) {
+	ch, err := q.conn.Channel()
+	if err != nil {
+		return 0, err
+	}
+	defer ch.Close() //nolint:errcheck // the broker may have done so
+	found, err := ch.QueueDeclarePassive(q.name, false, false, false, false, nil)
+	return int64(found.Messages), err
 }
 
 func (q *queue) close(ctx context.Context) error {

@@ -20,6 +20,7 @@ type Options struct {
 	TLS            *tls.Config
 	// NoLog refuses to show the log of operations (local.oplog.rs), as servers do to most users, and DocumentDB to all.
 	NoLog bool
+	Await time.Duration    // the most that a client is made to wait when there is nothing new; 0: as it says
 	Now   func() time.Time // of the server's cluster time; nil: time.Now
 }
 

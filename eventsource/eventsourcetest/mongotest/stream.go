@@ -198,6 +198,9 @@ func (s *session) getMore(command bson.Raw) bson.D {
 	if ms, ok := command.Lookup("maxTimeMS").AsInt64OK(); ok {
 		wait = time.Duration(ms) * time.Millisecond
 	}
+	if s.o.Await > 0 {
+		wait = min(wait, s.o.Await)
+	}
 	limit := 1 << 20
 	if n, ok := command.Lookup("batchSize").AsInt64OK(); ok && n > 0 {
 		limit = int(n)

@@ -6,6 +6,7 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 import org.apache.activemq.broker.BrokerPlugin;
 import org.apache.activemq.broker.BrokerService;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.plugin.StatisticsBrokerPlugin;
 import org.apache.activemq.security.AuthenticationUser;
 import org.apache.activemq.security.AuthorizationEntry;
 import org.apache.activemq.security.AuthorizationPlugin;
@@ -39,6 +40,7 @@ public class Broker {
         broker.setPlugins(new BrokerPlugin[] {
             new SimpleAuthenticationPlugin(List.of(new AuthenticationUser("lambda", "secret", "users"), new AuthenticationUser("guard", "secret", "guards"))),
             new AuthorizationPlugin(rights),
+            new StatisticsBrokerPlugin(),
         });
         broker.addConnector("amqp://127.0.0.1:" + amqp);
         broker.start();
