@@ -14,7 +14,6 @@ import (
 
 	"thaw/function"
 	"thaw/push"
-	"thaw/trigger"
 )
 
 // backend is what came back from a backend whose answer is mapped.
@@ -198,28 +197,6 @@ func (c *call) mappedBody(i *Integration) ([]byte, error) {
 		return body, nil
 	}
 	return c.render(text, body)
-}
-
-// render fills in a template. Its error is a *Refusal.
-func (c *call) render(text string, body []byte) ([]byte, error) {
-	if !strings.ContainsAny(text, "$#") {
-		return []byte(text), nil
-	}
-	if c.s.Templates == nil {
-		return nil, &Refusal{Kind: APIConfiguration, Why: "this server does not render mapping templates"}
-	}
-	in := &TemplateInput{Body: body, Path: c.found.params, Query: trigger.Last(c.r.URL.Query()), Header: map[string]string{}, Stage: c.place.Stage.Variables,
-		Context: func(name string) string { v, _ := c.variable(name); return v }, ContextAll: c.contextAll()}
-	for name, v := range c.r.Header {
-		in.Header[name] = v[len(v)-1]
-	}
-	in.Header["Host"] = c.host()
-	out, err := c.s.Templates.Render(text, in)
-	if err != nil {
-		return nil, &Refusal{Kind: APIConfiguration, Why: "mapping template: " + err.Error()}
-	}
-	c.overridden = in.Override
-	return out, nil
 }
 
 // mapBack answers by the integration response that a backend's answer selects.

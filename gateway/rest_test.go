@@ -19,22 +19,6 @@ import (
 	"thaw/pool"
 )
 
-// fakeTemplates stand for VTL, which gatewayapi renders: $input.body, $context.NAME, and #fail.
-type fakeTemplates struct{}
-
-func (fakeTemplates) Render(template string, in *TemplateInput) ([]byte, error) {
-	if template == "#fail" {
-		return nil, errors.New("line 1")
-	}
-	if rest, ok := strings.CutPrefix(template, "#status "); ok {
-		in.Override.Status, in.Override.Header = 299, map[string]string{"X-Own": "o"}
-		template = rest
-	}
-	return []byte(strings.NewReplacer("$input.body", string(in.Body), "$context.stage", in.Context("stage"), "$input.id", in.Path["id"], "$input.q", in.Query["q"]).Replace(template)), nil
-}
-
-func withTemplates(o *Options) { o.Templates = fakeTemplates{} }
-
 // S-105: answers of functions of a REST API, and AWS's words when they are none.
 func TestRESTAnswers(t *testing.T) {
 	t.Parallel()
@@ -121,15 +105,15 @@ func TestMappedIntegrations(t *testing.T) {
 		fmt.Fprint(w, `{"n":{"m":5}}`)
 	}))
 	defer backend.Close()
-	w := newWorld(t, withTemplates)
+	w := newWorld(t)
 	w.api(REST, "prod", func(a *API, d *Definition) {
 		a.Stages["prod"].Variables = map[string]string{"host": strings.TrimPrefix(backend.URL, "http://")}
 		set := func(key string, i Integration) { d.Integrations[key] = &i }
 		set("OPTIONS /cors", Integration{Type: "MOCK", Templates: map[string]string{"application/json": `{"statusCode": 200}`}, Responses: map[string]*Reshaping{"200": {
 			Parameters: map[string]string{"method.response.header.Access-Control-Allow-Origin": "'*'", "method.response.header.X-Stage": "context.stage"}}}})
-		set("GET /mock/{id}", Integration{Type: "MOCK", Templates: map[string]string{"application/json": `{"statusCode": $input.q}`}, Responses: map[string]*Reshaping{
-			"200": {Templates: map[string]string{"application/json": `{"id":"$input.id"}`, "text/plain": "id $input.id"}}, "404": {Pattern: "4\\d\\d"},
-			"500": {Pattern: "500", Templates: map[string]string{"application/json": "#fail"}}, "501": {Pattern: "501", Templates: map[string]string{"application/json": "#status x"}}}})
+		set("GET /mock/{id}", Integration{Type: "MOCK", Templates: map[string]string{"application/json": `{"statusCode": $input.params('q')}`}, Responses: map[string]*Reshaping{
+			"200": {Templates: map[string]string{"application/json": `{"id":"$input.params('id')"}`, "text/plain": "id $input.params('id')"}}, "404": {Pattern: "4\\d\\d"},
+			"500": {Pattern: "500", Templates: map[string]string{"application/json": "#foreach("}}, "501": {Pattern: "501", Templates: map[string]string{"application/json": "#set($context.responseOverride.status = 299)#set($context.responseOverride.header.X-Own = 'o')x"}}}})
 		set("POST /fn", Integration{Type: "AWS", URI: arnOf("f"), Passthrough: "NEVER", Templates: map[string]string{"application/json": `{"in":$input.body,"at":"$context.stage"}`},
 			Responses: map[string]*Reshaping{"200": {Parameters: map[string]string{"method.response.header.X-N": "integration.response.body.n"}}, "400": {Pattern: "bad .*"}}})
 		set("POST /event", Integration{Type: "AWS", URI: arnOf("f"), Parameters: map[string]string{"integration.request.header.X-Amz-Invocation-Type": "'Event'"},
@@ -186,7 +170,7 @@ func TestMappedIntegrations(t *testing.T) {
 // Requests are held against their models and parameters, and nothing of a body is in the log.
 func TestValidators(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withTemplates)
+	w := newWorld(t)
 	w.api(REST, "prod", func(_ *API, d *Definition) {
 		d.Validators = map[string]*Validator{"v": {ID: "v", Body: true, Parameters: true}}
 		d.Models = map[string]*Model{

@@ -16,31 +16,6 @@ import (
 	"thaw/push"
 )
 
-// Templates renders mapping templates (VTL); gatewayapi has it.
-type Templates interface {
-	// Render gives a template what it may know of a request. Its error is told to nobody but the log.
-	Render(template string, in *TemplateInput) ([]byte, error)
-}
-
-// TemplateInput is what a mapping template knows. Rendering may change Override.
-type TemplateInput struct {
-	Body    []byte              // $input.body, $input.json, $input.path
-	Path    map[string]string   // $input.params().path
-	Query   map[string]string   // $input.params().querystring
-	Header  map[string]string   // $input.params().header
-	Context func(string) string // $context.NAME: identity.sourceIp
-	// ContextAll is $context as an object, for templates that go through it.
-	ContextAll map[string]any
-	Stage      map[string]string // $stageVariables
-	Override   Override
-}
-
-// Override is what a template says of the request or the answer beside its body.
-type Override struct {
-	Status              int // $context.responseOverride.status; 0: as it is
-	Header, Path, Query map[string]string
-}
-
 // Lines is a log stream.
 type Lines interface {
 	Append(at time.Time, message string)
@@ -60,8 +35,6 @@ type Options struct {
 	Host func(*http.Request) error
 	// AccessLog opens a log stream; nil: there are no access logs.
 	AccessLog func(group, stream string) Lines
-	// Templates renders VTL; nil: integrations with templates are answered with an error that says so.
-	Templates Templates
 	// Sockets serves WebSocket APIs; nil: they are answered that they are not there.
 	Sockets func(w http.ResponseWriter, r *http.Request, p *Place)
 	// Local lets integrations with a URL, and issuers of tokens, be on this host and its link: who may make an API could
@@ -83,6 +56,8 @@ type Server struct {
 	noted   sync.Map // keyNote -> IDs of the key and its plan
 	logs    sync.Map // ARN of a group -> Lines
 	started time.Time
+
+	templates VTL
 }
 
 // bodyRoom bounds what the bodies of all requests hold together that are larger than smallBody.

@@ -69,7 +69,7 @@ var allowed = map[string]row{
 
 	"notify":  {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
 	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
-	"gateway": {"access function iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
+	"gateway": {"access function gateway/vtl iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	"gateway/openapi": {"gateway", "documents as definitions of APIs, and back: pure"},
 	"gateway/vtl":     {"", "mapping templates: pure, since whoever changes an API writes them"},
