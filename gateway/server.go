@@ -35,6 +35,8 @@ type Options struct {
 	Host func(*http.Request) error
 	// AccessLog opens a log stream; nil: there are no access logs.
 	AccessLog func(group, stream string) Lines
+	// Templates renders mapping templates; nil: a VTL of its own.
+	Templates Templates
 	// Sockets serves WebSocket APIs; nil: they are answered that they are not there.
 	Sockets func(w http.ResponseWriter, r *http.Request, p *Place)
 	// Local lets integrations with a URL, and issuers of tokens, be on this host and its link: who may make an API could
@@ -56,8 +58,6 @@ type Server struct {
 	noted   sync.Map // keyNote -> IDs of the key and its plan
 	logs    sync.Map // ARN of a group -> Lines
 	started time.Time
-
-	templates VTL
 }
 
 // bodyRoom bounds what the bodies of all requests hold together that are larger than smallBody.
@@ -70,6 +70,9 @@ const (
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Templates == nil {
+		o.Templates = &VTL{}
 	}
 	o.Domain = strings.ToLower(o.Domain)
 	s := &Server{Options: o, started: o.Now(), bodies: semaphore.NewWeighted(bodyRoom)}

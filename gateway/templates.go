@@ -105,7 +105,7 @@ func (c *call) render(text string, body []byte) ([]byte, error) {
 	for name, v := range c.r.Header {
 		in.Header[name] = v[len(v)-1]
 	}
-	out, err := c.s.templates.Render(text, in)
+	out, err := c.s.Templates.Render(text, in)
 	if err != nil {
 		return nil, &Refusal{Kind: APIConfiguration, Why: "mapping template: " + err.Error()}
 	}
