@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"thaw/access"
 	"thaw/iam"
@@ -34,7 +35,7 @@ func (s *Server) service(r *http.Request) Service {
 			return o
 		}
 	}
-	if strings.HasPrefix(r.URL.Path, "/20") { // paths of Lambda begin with the date of its version
+	if lambdaPath(r.URL.Path) {
 		return nil
 	}
 	sig, _ := readSignature(r) //nolint:errcheck // what is wrong with it is said later
@@ -91,6 +92,15 @@ func (s *Server) Enforced() bool { return s.verifies() }
 // Public says whether a request is for functions rather than for this server: through a URL of one, or through a front.
 func (s *Server) Public(r *http.Request) bool { return s.front(r) != nil || s.ForURL(r) }
 
+// lambdaPath says whether a path begins with the date of a version, as all of Lambda's do: /2015-03-31/.
+func lambdaPath(p string) bool {
+	if len(p) < len("/2015-03-31/") || p[:3] != "/20" {
+		return false
+	}
+	_, err := time.Parse("/2006-01-02/", p[:len("/2015-03-31/")])
+	return err == nil
+}
+
 // answerAs takes the order of checks of call.answer, and hands the request on.
 func (c *call) answerAs(o Service) error {
 	a, err := c.begin(o.Name())
@@ -99,7 +109,12 @@ func (c *call) answerAs(o Service) error {
 		return err
 	}
 	c.op = &operation{name: o.Name()} // for the words about a body that is too large
-	release, err := c.readBody(controlLimit)
+	limit := int64(controlLimit)
+	if large, ok := o.(interface{ Limit() int64 }); ok { // some take more than operations need
+		limit = large.Limit()
+		c.op.limit = limit
+	}
+	release, err := c.readBody(limit)
 	if err != nil {
 		return err
 	}

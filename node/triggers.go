@@ -15,6 +15,7 @@ import (
 	"thaw/function"
 	"thaw/jetstream"
 	"thaw/notify"
+	"thaw/objects"
 )
 
 // triggerMaker makes and removes triggers of one kind.
@@ -87,7 +88,7 @@ func (n *Node) openNotify(ctx context.Context, shared pushParts) (pushSource, er
 	}
 	n.undo.Add(func() error { s.Close(); return nil })
 	a := notifyAdmin{n, s}
-	return pushSource{fronts: []api.Front{s}, triggers: a.list, makers: map[string]triggerMaker{
+	return pushSource{services: []api.Service{&objects.Server{Buckets: s}}, fronts: []api.Front{s}, triggers: a.list, makers: map[string]triggerMaker{
 		string(notify.Webhook): {a.add, func(ctx context.Context, name string) error { return s.Remove(ctx, notify.Webhook, name) }},
 		string(notify.Folder):  {a.add, func(ctx context.Context, name string) error { return s.Remove(ctx, notify.Folder, name) }},
 	}}, nil

@@ -2,11 +2,8 @@ package notify
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -19,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/objects"
 	"thaw/trigger"
 )
 
@@ -28,8 +26,6 @@ const (
 	settle = 2 * time.Second
 	// again is the pause before a folder is tried again that could not be watched.
 	again = 2 * time.Second
-	// hashMost is the largest file whose content is read for its eTag.
-	hashMost = 64 << 20
 )
 
 // folder watches one folder and tells a function of it. Everything but end belongs to its goroutine.
@@ -293,7 +289,7 @@ func (f *folder) found(name string, unsure bool) {
 	}
 	size := info.Size()
 	r := f.record("ObjectCreated:Put", name)
-	r.Size, r.ETag = &size, f.etag(name, is)
+	r.Size, r.ETag = &size, objects.ETag(f.root, name, info)
 	if f.tell(&r) {
 		f.written(f.told.note(name, &is))
 	}
@@ -324,31 +320,15 @@ func (f *folder) record(event, name string) trigger.S3Record {
 	return trigger.S3Record{Name: event, Time: now, Principal: "thaw", SourceIP: "127.0.0.1", Bucket: f.t.Bucket, Owner: "thaw", Key: name, Sequencer: fmt.Sprintf("%018X", f.last)}
 }
 
-// etag is the MD5 of a file, as S3 has it; of a large one something else that changes with it, as there.
-func (f *folder) etag(name string, is stamp) string {
-	hash := md5.New() //nolint:gosec // what S3 calls eTag
-	if is.Size <= hashMost {
-		in, err := f.root.Open(name)
-		if err == nil {
-			defer in.Close()
-			if _, err := io.Copy(hash, in); err == nil {
-				return hex.EncodeToString(hash.Sum(nil))
-			}
-			hash.Reset()
-		}
-	}
-	fmt.Fprint(hash, is)
-	return hex.EncodeToString(hash.Sum(nil)) + "-1"
-}
-
 // tell waits until the function's queue has the event: a folder's changes keep their order, and none is lost while the
 // function cannot be told. false: the trigger ends.
 func (f *folder) tell(r *trigger.S3Record) bool {
 	if !f.t.Filter.Wants(r) {
 		return true
 	}
+	traced := f.s.traceOf(f.t.Bucket, r.Key)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		err := f.s.tell(f.ctx, f.t, *r)
+		err := f.s.tell(f.ctx, f.t, *r, traced)
 		if err == nil {
 			return true
 		}

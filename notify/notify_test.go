@@ -59,6 +59,7 @@ func (d *documents) List(context.Context) (all []push.Document, err error) {
 type functions struct {
 	mu      sync.Mutex
 	events  []string
+	traces  []string // of the events
 	refusal error
 }
 
@@ -85,6 +86,7 @@ func (f *functions) Accept(_ context.Context, d *push.Delivery) (string, error) 
 	if err := json.Unmarshal(d.Payload, &e); err != nil {
 		return "", err
 	}
+	f.traces = append(f.traces, d.TraceID)
 	for _, r := range e.Records {
 		f.events = append(f.events, fmt.Sprintf("%s %s/%s %d for %s", r.EventName, r.S3.Bucket.Name, r.S3.Object.Key, r.S3.Object.Size, d.Source))
 	}
@@ -283,6 +285,15 @@ func TestFolder(t *testing.T) {
 	os.Remove(filepath.Join(dir, "old"))
 	os.Rename(filepath.Join(dir, "deep"), filepath.Join(t.TempDir(), "away"))
 	hears(t, f, fmt.Sprintf(removed, "old"), fmt.Sprintf(removed, "deep/er/c"))
+
+	s.Wrote("in-box", "own", "Root=1-5759e988-bd862e3fe1be46a994272793;Lineage=1:abc:0")
+	write(t, filepath.Join(dir, "own"), "o") // by a function, whose trace goes on
+	hears(t, f, fmt.Sprintf(created, "own", 1))
+	if got := f.traces[len(f.traces)-1]; !strings.HasPrefix(got, "Root=1-5759e988") || f.traces[0] != "" {
+		t.Errorf("traces %q", f.traces)
+	}
+	os.Remove(filepath.Join(dir, "own"))
+	hears(t, f, fmt.Sprintf(removed, "own"))
 
 	f.refuse(async.ErrFull)
 	write(t, filepath.Join(dir, "kept"), "1")

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +45,7 @@ type Service struct {
 	work    sync.WaitGroup
 
 	mu      sync.Mutex
+	traces  map[string]trace  // by BUCKET/KEY: of files that functions have written
 	states  map[string]*state // by name
 	folders map[string]*folder
 }
@@ -61,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{o: o, records: records, seen: newSeen(), states: map[string]*state{}, folders: map[string]*folder{}}
+	s := &Service{o: o, records: records, seen: newSeen(), traces: map[string]trace{}, states: map[string]*state{}, folders: map[string]*folder{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, t := range records.All() {
 		if t.Kind == Folder {
@@ -92,6 +95,9 @@ func (s *Service) Add(ctx context.Context, kind Kind, name string, fn function.A
 	}
 	if err := t.check(); err != nil {
 		return nil, "", err
+	}
+	if dir, ok := s.Folder(t.Bucket); ok && t.Kind == Folder && dir != t.Dir {
+		return nil, "", fmt.Errorf("the bucket %s is the folder %s already: --bucket gives this one another name", t.Bucket, dir)
 	}
 	if err := s.o.Functions.May(s.delivery(t, nil)); err != nil {
 		return nil, "", err
@@ -150,6 +156,68 @@ func (s *Service) Remove(ctx context.Context, kind Kind, name string) error {
 	return nil
 }
 
+// Folder implements objects.Buckets.
+func (s *Service) Folder(bucket string) (dir string, ok bool) {
+	for _, t := range s.records.All() {
+		if t.Kind == Folder && t.Bucket == bucket {
+			return t.Dir, true
+		}
+	}
+	return "", false
+}
+
+// Folders implements objects.Buckets.
+func (s *Service) Folders() (names []string) {
+	for _, t := range s.records.All() {
+		if t.Kind == Folder {
+			names = append(names, t.Bucket)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// trace is the trace header of a function that has written a file.
+type trace struct {
+	header string
+	at     time.Time
+}
+
+// traceLife is how long a file is told later than it was written, at most; tracesMost how many are known at a time.
+const (
+	traceLife  = time.Minute
+	tracesMost = 10_000
+)
+
+// Wrote implements objects.Buckets: a function that writes into the folder which it is told of is stopped by the guard
+// against loops, as one that writes to its own bucket is.
+func (s *Service) Wrote(bucket, key, header string) {
+	if header == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if len(s.traces) >= tracesMost {
+		maps.DeleteFunc(s.traces, func(_ string, t trace) bool { return now.Sub(t.at) > traceLife })
+	}
+	if len(s.traces) < tracesMost {
+		s.traces[bucket+"/"+key] = trace{header, now}
+	}
+}
+
+// traceOf is the trace of whoever wrote a file; it is given once.
+func (s *Service) traceOf(bucket, key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.traces[bucket+"/"+key]
+	delete(s.traces, bucket+"/"+key)
+	if !ok || time.Since(t.at) > traceLife {
+		return ""
+	}
+	return t.header
+}
+
 // Info is a trigger as it is shown.
 type Info struct {
 	*Trigger
@@ -206,7 +274,7 @@ func (s *Service) delivery(t *Trigger, event []byte) *push.Delivery {
 }
 
 // tell has a record accepted for the trigger's function, once.
-func (s *Service) tell(ctx context.Context, t *Trigger, r trigger.S3Record) error {
+func (s *Service) tell(ctx context.Context, t *Trigger, r trigger.S3Record, traced string) error {
 	if r.Region == "" { // MinIO need not have one
 		r.Region = strings.Split(string(t.Function), ":")[3]
 	}
@@ -221,7 +289,7 @@ func (s *Service) tell(ctx context.Context, t *Trigger, r trigger.S3Record) erro
 			return nil, err
 		}
 		d := s.delivery(t, event)
-		d.Source = "arn:aws:s3:::" + r.Bucket
+		d.Source, d.TraceID = "arn:aws:s3:::"+r.Bucket, traced
 		_, err = s.o.Functions.Accept(ctx, d)
 		if err == nil && r.Sequencer != "" {
 			s.seen.add(id)

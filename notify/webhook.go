@@ -67,7 +67,7 @@ func (s *Service) take(r *http.Request, t *Trigger, body []byte) (status int, er
 		if !t.Filter.Wants(&records[i]) {
 			continue
 		}
-		if err := s.tell(r.Context(), t, records[i]); err != nil {
+		if err := s.tell(r.Context(), t, records[i], ""); err != nil {
 			return statusOf(err), err
 		}
 	}

@@ -67,7 +67,7 @@ var allowed = map[string]row{
 
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
-	"notify":  {"async function push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
+	"notify":  {"async function objects push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
 	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
 	"gateway": {"access function gateway/vtl iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
@@ -78,6 +78,7 @@ var allowed = map[string]row{
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"gateway/websocket":     {"access gateway iam push trace trigger", "connections of WebSocket APIs: it knows no store and no listener"},
 	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
+	"objects":               {"iam", "files of folders, as S3 has objects"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
@@ -162,7 +163,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify runtimes sandbox/sandboxtest schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
