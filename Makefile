@@ -57,7 +57,7 @@ bench: need-demo need-sources build ## the tables of speed and memory
 	$(STATIC) THAW_TEST_FUNCTIONS=1000 go test ./node -run 'TestManyFunctions' -count=1 -v | grep 'functions with'
 
 soak: need-demo build ## kills of all parts under load, and 1,000 restores (RESTORES=10000) beside environments that lie idle: what is left?
-	$(STATIC) THAW_TEST_KILLS=20 go test ./node -run 'TestKills' -count=1 -v
+	$(STATIC) THAW_TEST_KILLS=20 go test ./node -run 'TestKills' -count=1 -v -timeout 60m
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
 	$(STATIC) THAW_TEST_SOURCES=all go test -trimpath ./samples/sources -count=1 -v

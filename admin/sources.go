@@ -11,11 +11,12 @@ type Source struct {
 	ID       string         `json:"id"`
 	Region   string         `json:"region"`
 	Kind     string         `json:"kind"`
-	Pollers  int            `json:"pollers"`         // of a queue, or shards that this server reads
-	InFlight int            `json:"inFlight"`        // batches
-	Lag      *int64         `json:"lag,omitempty"`   // records that wait in the source; nil: nobody knows
-	Held     int            `json:"held"`            // records that were read and are not done with
-	Oldest   time.Time      `json:"oldest,omitzero"` // when the source got the oldest of them
+	Pollers  int            `json:"pollers"`            // of a queue, or shards that this server reads
+	InFlight int            `json:"inFlight"`           // batches
+	Lag      *int64         `json:"lag,omitempty"`      // records that wait in the source; nil: nobody knows
+	BehindMs *int64         `json:"behindMs,omitempty"` // how far reading is behind the end of a stream that counts time; nil: nobody knows
+	Held     int            `json:"held"`               // records that were read and are not done with
+	Oldest   time.Time      `json:"oldest,omitzero"`    // when the source got the oldest of them
 	Last     *SourceBatch   `json:"lastBatch,omitempty"`
 	Trouble  *SourceTrouble `json:"lastError,omitempty"`
 	Shards   []SourceShard  `json:"shards,omitempty"`
@@ -23,10 +24,11 @@ type Source struct {
 
 // SourceShard is one shard or partition that this server reads.
 type SourceShard struct {
-	ID     string    `json:"id"`
-	Lag    *int64    `json:"lag,omitempty"`
-	Held   int       `json:"held"`
-	Oldest time.Time `json:"oldest,omitzero"`
+	ID       string    `json:"id"`
+	Lag      *int64    `json:"lag,omitempty"`
+	BehindMs *int64    `json:"behindMs,omitempty"`
+	Held     int       `json:"held"`
+	Oldest   time.Time `json:"oldest,omitzero"`
 }
 
 // SourceBatch is how the last batch ended.

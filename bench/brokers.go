@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -17,22 +19,46 @@ import (
 	"thaw/internal/wholebody"
 )
 
-// brokers are what sources are read from: ElasticMQ and Apache Kafka, or a stream of Kinesis.
+// brokers are what sources are read from: ElasticMQ and Kafka, or a stream of Kinesis.
 type brokers struct {
 	stage   *eventsourcetest.Stage
 	elastic *eventsourcetest.Process
 	queues  *sqs.Client
-	kafka   *eventsourcetest.Kafka // nil: none
+	kafka   *eventsourcetest.Process // nil: it is in this process, or there is none
+	cluster string                   // HOST:PORT of it; empty: there is none
 	stream  *stream
 	env     []string // what a server of functions is told
 }
 
+// startBrokers starts ElasticMQ and Apache Kafka.
 func startBrokers(ctx context.Context) (*brokers, error) {
+	return queueAnd(ctx, func(t *eventsourcetest.Stage, b *brokers) {
+		k := eventsourcetest.StartKafka(t)
+		b.kafka, b.cluster = k.Process, k.Plain
+	})
+}
+
+// startLight starts ElasticMQ, and a Kafka in this process. nil: ElasticMQ cannot be had here, which it says.
+func startLight(ctx context.Context) (*brokers, error) {
+	b, err := queueAnd(ctx, func(t *eventsourcetest.Stage, b *brokers) {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1))
+		t.Must(err)
+		t.Cleanup(c.Close)
+		b.cluster = c.ListenAddrs()[0]
+	})
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		return nil, nil
+	}
+	return b, err
+}
+
+func queueAnd(ctx context.Context, kafka func(*eventsourcetest.Stage, *brokers)) (*brokers, error) {
 	b := &brokers{stage: eventsourcetest.NewStage(ctx)}
 	var at string
 	err := b.stage.Do(func(t *eventsourcetest.Stage) {
 		at, b.elastic = eventsourcetest.ElasticMQ(t)
-		b.kafka = eventsourcetest.StartKafka(t)
+		kafka(t, b)
 	})
 	if err != nil {
 		b.end()
@@ -44,6 +70,9 @@ func startBrokers(ctx context.Context) (*brokers, error) {
 }
 
 func (b *brokers) end() {
+	if b == nil {
+		return
+	}
 	if b.stream != nil && b.stream.end != nil {
 		b.stream.end()
 	}
@@ -63,10 +92,10 @@ const clusterARN = "arn:aws:kafka:" + region + ":123456789012:cluster/bench/4f6d
 
 // flags are those of a server of functions.
 func (b *brokers) flags() []string {
-	if b == nil || b.kafka == nil {
+	if b == nil || b.cluster == "" {
 		return nil
 	}
-	return []string{"--sources", clusterARN + "=kafka://" + b.kafka.Plain}
+	return []string{"--sources", clusterARN + "=kafka://" + b.cluster}
 }
 
 // queue makes one.
@@ -117,32 +146,20 @@ func (b *brokers) drain(ctx context.Context, url string, n, clients int) error {
 	})
 }
 
-// topic makes one and fills it.
-func (b *brokers) topic(ctx context.Context, name string, partitions int32, n int, value func(i int) string) error {
-	c, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Plain), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+// topic makes one, and a client that puts records into it.
+func (b *brokers) topic(ctx context.Context, name string, partitions int32) (*kgo.Client, error) {
+	c, err := kgo.NewClient(kgo.SeedBrokers(b.cluster), kgo.DefaultProduceTopic(name), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer c.Close()
 	r, t := kmsg.NewPtrCreateTopicsRequest(), kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
 	r.Topics = append(r.Topics, t)
 	if _, err := r.RequestWith(ctx, c); err != nil {
-		return err
+		c.Close()
+		return nil, err
 	}
-	var first sync.Once
-	var failed error
-	for i := range n {
-		c.Produce(ctx, &kgo.Record{Topic: name, Value: []byte(value(i))}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				first.Do(func() { failed = err })
-			}
-		})
-	}
-	if err := c.Flush(ctx); err != nil {
-		return err
-	}
-	return failed
+	return c, nil
 }
 
 // all calls f with 0 to n-1, by several workers, until one fails.

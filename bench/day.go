@@ -66,12 +66,16 @@ func measureDay(ctx context.Context, o options, s *server) ([]result, error) {
 		}
 		ready = append(ready, r)
 	}
+	read, err := d.beginSources(ctx)
+	if err != nil {
+		return nil, err
+	}
 	first, err := s.metrics(ctx)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	d.run(ctx, o, ready, compiled)
+	d.run(ctx, o, ready, read, compiled)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -81,6 +85,10 @@ func measureDay(ctx context.Context, o options, s *server) ([]result, error) {
 		return nil, err
 	}
 	d.ledger.close()
+	ofSources, err := d.endSources(ctx, o, read)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.remove(ctx, ready); err != nil {
 		return nil, err
 	}
@@ -94,7 +102,7 @@ func measureDay(ctx context.Context, o options, s *server) ([]result, error) {
 	}
 	out = append(out, result{what: "functions", value: float64(len(ready))}, result{what: "time", value: took.Seconds(), unit: "s"},
 		result{what: "seed", words: fmt.Sprint(o.seed)})
-	out = append(out, d.ledger.table(want...)...)
+	out = append(append(out, d.ledger.table(want...)...), ofSources...)
 	for _, m := range []struct {
 		what, name string
 		none       bool
@@ -193,7 +201,7 @@ func (d *day) remove(ctx context.Context, list []*routine) error {
 }
 
 // run lets requests come for as long as the day is.
-func (d *day) run(ctx context.Context, o options, all []*routine, compiled map[string][]byte) {
+func (d *day) run(ctx context.Context, o options, all []*routine, read []*dailySource, compiled map[string][]byte) {
 	open, cancel := context.WithTimeout(ctx, o.day)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -217,6 +225,10 @@ func (d *day) run(ctx context.Context, o options, all []*routine, compiled map[s
 				}
 			})
 		}
+	}
+	for i, r := range read {
+		draw := rand.New(rand.NewPCG(o.seed, uint64(1000+i)))
+		wg.Go(func() { r.feed(ctx, open, draw) })
 	}
 	wg.Go(func() {
 		for began := time.Now(); pause(open, 30*time.Second) == nil; {

@@ -104,6 +104,7 @@ var tables = []table{
 	{name: "extensions", measure: measureExtensions},
 	{name: "traces", measure: measureTraces},
 	{name: "control plane", measure: measureControlPlane},
+	{name: "gateway", measure: measureGateway},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},
 	{name: "bodies", measure: measureBodies},
@@ -123,7 +124,7 @@ var tables = []table{
 	{name: "stream polled", measure: measureStream, flags: []string{}, brokers: startPolled, process: true},
 	{name: "stream pushed", measure: measureStream, flags: []string{}, brokers: startPushed, process: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
-	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, process: true, asked: true, spares: true, strict: true},
+	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, brokers: startLight, process: true, asked: true, spares: true, strict: true},
 }
 
 func tableNames() string {

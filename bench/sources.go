@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"thaw/eventsource"
 )
@@ -190,10 +191,15 @@ const (
 
 // measureTopic has new groups read a topic from its beginning.
 func (s *server) measureTopic(ctx context.Context) ([]result, error) {
-	err := s.brokers.topic(ctx, "orders", topicPartitions, topicRecords, func(i int) string {
-		return fmt.Sprintf(`{"order":%d,"kind":%q}`, i, []string{"order", "order", "order", "note"}[i%4])
-	})
+	topic, err := s.brokers.topic(ctx, "orders", topicPartitions)
 	if err != nil {
+		return nil, err
+	}
+	defer topic.Close()
+	for i := range topicRecords {
+		topic.Produce(ctx, kgo.StringRecord(fmt.Sprintf(`{"order":%d,"kind":%q}`, i, []string{"order", "order", "order", "note"}[i%4])), nil)
+	}
+	if err := topic.Flush(ctx); err != nil {
 		return nil, err
 	}
 	var rates []float64
@@ -223,7 +229,7 @@ func (s *server) measureTopic(ctx context.Context) ([]result, error) {
 				}
 			}
 			if from.IsZero() && done >= topicRecords/10 {
-				from, firstDone, used = time.Now(), done, s.spent(s.brokers.kafka.Process.PID())
+				from, firstDone, used = time.Now(), done, s.spent(s.brokers.kafka.PID())
 			}
 			to = time.Now()
 			return done >= topicRecords*0.95, err
@@ -232,7 +238,7 @@ func (s *server) measureTopic(ctx context.Context) ([]result, error) {
 			return nil, err
 		}
 		rates = append(rates, (done-firstDone)/to.Sub(from).Seconds())
-		where = append(where, s.spent(s.brokers.kafka.Process.PID()).since(used))
+		where = append(where, s.spent(s.brokers.kafka.PID()).since(used))
 		if _, err := s.client.DeleteEventSourceMapping(ctx, &lambda.DeleteEventSourceMappingInput{UUID: m.UUID}); err != nil {
 			return nil, err
 		}

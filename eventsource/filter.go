@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"thaw/eventpattern"
@@ -79,6 +80,9 @@ func formOf(b []byte) form {
 	return formBinary
 }
 
+// documents are those of records that were decided about: the next one is read into the same memory.
+var documents = sync.Pool{New: func() any { return new(eventpattern.Document) }}
+
 // Passes says whether one of the patterns lets the record pass.
 func (f *Filter) Passes(r Filtered) bool {
 	if f == nil {
@@ -94,8 +98,10 @@ func (f *Filter) Passes(r Filtered) bool {
 			}
 		}
 	}
-	d, err := eventpattern.Parse(text)
-	if err != nil {
+	d := documents.Get().(*eventpattern.Document)
+	defer documents.Put(d)
+	defer d.Reset(nil) //nolint:errcheck // it lets go of the record
+	if d.Reset(text) != nil {
 		return false
 	}
 	for i := range f.patterns {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,7 +33,7 @@ func (c *call) proxyURL(i *Integration) error {
 	defer cancel()
 	defer resp.Body.Close()
 	if c.isREST() || len(i.Responses) == 0 {
-		return c.passBack(resp)
+		return c.passBack(resp, i.Streams)
 	}
 	body, err := readAtMost(resp.Body, maxBody)
 	if err != nil {
@@ -173,19 +174,43 @@ func backHeaders(h http.Header) http.Header {
 	return out
 }
 
-// passBack sends an answer on while it comes. One without a length that grows over the bound breaks off.
-func (c *call) passBack(resp *http.Response) error {
-	if resp.ContentLength > maxBody {
+// passBack sends an answer on while it comes, and each part at once where the integration streams. One without a length
+// that grows over the bound breaks off; streams have none.
+func (c *call) passBack(resp *http.Response, streams bool) error {
+	most := int64(maxBody)
+	if streams {
+		most = math.MaxInt64 - 1
+	}
+	if resp.ContentLength > most {
 		return &Refusal{Kind: BadAnswer, Why: "the backend's answer has more than 10 MB"}
 	}
 	c.head(resp.StatusCode, backHeaders(resp.Header), int(resp.ContentLength))
 	if c.r.Method == http.MethodHead {
 		return nil
 	}
-	n, err := io.Copy(c.w, io.LimitReader(resp.Body, maxBody+1))
-	if c.length = int(n); err != nil || n > maxBody {
+	var to io.Writer = c.w
+	if streams {
+		to = &flushing{c.w, http.NewResponseController(c.w)}
+	}
+	n, err := io.Copy(to, io.LimitReader(resp.Body, most+1))
+	if c.length = int(n); err != nil || n > most {
 		c.warn("the backend's answer broke off, or has more than 10 MB")
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// flushing sends each write at once.
+type flushing struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (f *flushing) Write(b []byte) (int, error) {
+	n, err := f.Writer.Write(b)
+	if err == nil {
+		err = f.control.Flush()
+	}
+	return n, err
 }

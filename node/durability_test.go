@@ -23,11 +23,14 @@ import (
 	"thaw/internal/childtest"
 )
 
-// TestServeUntilKilled is the child of tests that kill a server: "KIND DIR" in, the address on its standard output, until
+// TestServeUntilKilled is the child of tests that kill a server: "KIND DIR" in, what --sources says behind it, the address on its standard output, until
 // it is killed or drained.
 func TestServeUntilKilled(t *testing.T) {
-	kind, dir, _ := strings.Cut(childtest.Arg(t), " ")
-	n, err := Open(context.Background(), testConfig(kind, dir), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	kind, rest, _ := strings.Cut(childtest.Arg(t), " ")
+	dir, sources, _ := strings.Cut(rest, " ")
+	c := testConfig(kind, dir)
+	c.Sources = sources
+	n, err := Open(context.Background(), c, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}

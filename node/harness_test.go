@@ -78,6 +78,7 @@ func needRoot(t testing.TB, kind string) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	eventsourcetest.End()
 	for _, s := range sharedServers.open {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := s.node.Close(ctx); err != nil {

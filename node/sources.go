@@ -68,6 +68,7 @@ func (n *Node) openSources(ctx context.Context, store *jetstream.Store) error {
 	if err != nil {
 		return err
 	}
+	n.metrics.registry.MustRegister(lagCollector(n.sources.Now))
 	n.undo.Add(func() error { // when opening fails; Close has waited already
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,8 +35,9 @@ import (
 // write what they saw.
 type streams struct {
 	*child
-	cfg aws.Config
-	out string
+	cfg     aws.Config
+	out     string
+	address string
 }
 
 // withMoto starts a server in a process of its own that finds all services of AWS at moto.
@@ -47,9 +49,10 @@ func withMoto(t *testing.T) *streams {
 		os.Chmod(d, 0o777) //nolint:errcheck // the function's user must get there
 	}
 	p := childtest.Start(t, "TestServeUntilKilled", "process "+dir, "AWS_ENDPOINT_URL="+endpoint, "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s")
+	address := p.Line()
 	return &streams{
-		child: &child{&server{t: t, client: clientOf(p.Line()), kind: "process"}, p},
-		cfg:   aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}, out: out,
+		child: &child{&server{t: t, client: clientOf(address), kind: "process"}, p}, address: address,
+		cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}, out: out,
 	}
 }
 
@@ -72,6 +75,21 @@ exports.handler = async (e, c) => {
 	}
 	f.wait()
 	return f
+}
+
+// scrape reads the metrics.
+func (s *streams) scrape(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // lines are what a function has written.
@@ -285,6 +303,12 @@ func (s *streams) testFunctionDeleted(t *testing.T) {
 	id := s.mapping(t, &lambda.CreateEventSourceMappingInput{FunctionName: &f.name, EventSourceArn: arn, StartingPosition: types.EventSourcePositionTrimHorizon})
 	put("before")
 	until(t, time.Minute, "it is seen", func() bool { return slices.Contains(s.lines(f.name), "$LATEST before") })
+	until(t, time.Minute, "the metrics say that nothing waits", func() bool {
+		all := s.scrape(t)
+		return strings.Contains(all, `thaw_source_behind_seconds{function="deleted",mapping="`+*id+`",region="eu-west-1"} 0`) &&
+			strings.Contains(all, `thaw_source_lag_records{function="deleted",mapping="`+*id+`",region="eu-west-1"} 0`) &&
+			strings.Contains(all, `thaw_lambda_iterator_age_seconds_count{function="deleted",mapping="`+*id+`",region="eu-west-1"} 1`)
+	})
 	if _, err := s.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
 		t.Fatal(err)
 	}

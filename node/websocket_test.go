@@ -54,8 +54,8 @@ exports.handler = async e => {
 	return {statusCode: 200, body: 'heard ' + (e.body || '')}
 }`
 
-// judge is an authorizer: it lets those in who bring a token.
-const judge = `
+// socketJudge is an authorizer: it lets those in who bring a token.
+const socketJudge = `
 exports.handler = async e => ({principalId: 'ann', context: {room: 'blue'}, policyDocument: {Version: '2012-10-17', Statement: [
 	{Effect: e.queryStringParameters.token == 'secret' ? 'Allow' : 'Deny', Action: 'execute-api:Invoke', Resource: e.methodArn}]}})`
 
@@ -166,7 +166,7 @@ func TestWebSocketAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := s.js(chat, func(in *lambda.CreateFunctionInput) { in.Role = aws.String("arn:aws:iam::000000000000:role/chat") })
-	w := newSockets(t, f, s.js(judge).name)
+	w := newSockets(t, f, s.js(socketJudge).name)
 
 	for query, want := range map[string]int{"": 401, "?token=wrong": 403, "?token=secret&no=1": 403, "?token=secret": 101} {
 		if _, got := w.dial(query); got != want {

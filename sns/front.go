@@ -11,21 +11,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// pathPrefix is what paths begin with that anybody may ask for: confirmations and ends of subscriptions by those who have
+// Path is what paths begin with that anybody may ask for: confirmations and ends of subscriptions by those who have
 // their tokens or names, the certificate of signatures, and what an SNS elsewhere sends.
 //
 //	GET  /sns/?Action=ConfirmSubscription&TopicArn=...&Token=...
 //	GET  /sns/?Action=Unsubscribe&SubscriptionArn=...
 //	GET  /sns/SimpleNotificationService-HASH.pem
 //	POST /sns/NAME[/SECRET]
-const pathPrefix = "/sns/"
+const Path = "/sns/"
 
 // maxBody bounds a notification: its message of 256 KiB may be six times as long in JSON.
 const maxBody = 2 << 20
 
 // Serves implements api.Front. Hosts of functions and APIs have all paths for themselves.
 func (s *Server) Serves(r *http.Request) bool {
-	if !strings.HasPrefix(r.URL.Path, pathPrefix) {
+	if !strings.HasPrefix(r.URL.Path, Path) {
 		return false
 	}
 	host := strings.ToLower(r.Host)
@@ -36,7 +36,7 @@ func (s *Server) Serves(r *http.Request) bool {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", uuid.NewString())
 	w.Header().Set("Content-Security-Policy", "sandbox")
-	what := strings.TrimPrefix(r.URL.Path, pathPrefix)
+	what := strings.TrimPrefix(r.URL.Path, Path)
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case what == "" && get:
@@ -91,6 +91,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, what string) {
 		if !errors.As(err, &f) || f.status < 500 {
 			s.o.Log.Warn("a message of SNS was refused", "subscriber", name, "error", err)
 		}
+		s.counts.note(countOf(name), in.now, err)
 		s.refuse(w, err)
 		return
 	}

@@ -374,5 +374,6 @@ func (s *Server) toFunction(ctx context.Context, m *Message, n *trigger.SNSMessa
 		return err
 	}
 	_, err = s.o.Functions.Accept(ctx, &push.Delivery{Function: functionARN(b.Endpoint), Service: service, Source: m.Topic, Payload: event, TraceID: m.Trace})
+	s.counts.note(b.ARN, m.At, err)
 	return err
 }

@@ -40,6 +40,7 @@ type Server struct {
 	client  *http.Client
 	seen    recent
 	door    subscribers
+	counts  tally
 
 	subscribing sync.Mutex // one at a time: an endpoint has one subscription
 
@@ -140,6 +141,7 @@ func (s *Server) showSub(arn string) {
 	}
 	if r == nil {
 		delete(s.subs, arn)
+		s.counts.forget(arn)
 		if was != nil {
 			s.placeLocked(was.Topic, arn, nil)
 		}

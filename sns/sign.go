@@ -135,7 +135,7 @@ func (s *signer) sign(m *trigger.SNSMessage, base string) error {
 	if err := s.load(); err != nil {
 		return err
 	}
-	m.SigningCertURL = base + pathPrefix + s.name
+	m.SigningCertURL = base + Path + s.name
 	text := m.SignedText()
 	id := sha256.Sum256(append([]byte(m.SignatureVersion), text...))
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package sns
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
@@ -68,6 +69,27 @@ func (x *Subscriber) check() error {
 	return err
 }
 
+// Settings are a subscriber's, as `thaw trigger add sns` gives them: the members of Subscriber.
+type Settings struct {
+	Topic        string `json:"topic"`
+	Endpoint     string `json:"endpoint,omitempty"`
+	CA           string `json:"ca,omitempty"`  // PEM
+	Raw          bool   `json:"raw,omitempty"` // a secret is made for raw deliveries
+	FilterPolicy string `json:"filterPolicy,omitempty"`
+	FilterScope  string `json:"filterPolicyScope,omitempty"`
+}
+
+// Make makes a subscriber of settings. at is the URL that is to be subscribed at the topic; secret, where there is one, is
+// its end.
+func (s *Server) Make(ctx context.Context, name, fn string, set Settings) (at, secret string, err error) {
+	if set.Raw {
+		secret = rand.Text()
+	}
+	at, err = s.Subscribe(ctx, Subscriber{Name: name, Function: fn, Topic: set.Topic, Endpoint: set.Endpoint, CA: set.CA, FilterPolicy: set.FilterPolicy,
+		FilterScope: set.FilterScope}, secret)
+	return at, secret, err
+}
+
 // Subscribe stores a subscriber and returns the URL that is to be subscribed at the topic. secret is for raw deliveries;
 // empty: those are refused. An error says what is wrong with the record.
 func (s *Server) Subscribe(ctx context.Context, x Subscriber, secret string) (url string, err error) {
@@ -88,7 +110,7 @@ func (s *Server) Subscribe(ctx context.Context, x Subscriber, secret string) (ur
 		return "", err
 	}
 	s.door.forget(x.Name)
-	if url = s.o.Base() + pathPrefix + x.Name; secret != "" {
+	if url = s.o.Base() + Path + x.Name; secret != "" {
 		url += "/" + secret
 	}
 	return url, nil
@@ -97,6 +119,7 @@ func (s *Server) Subscribe(ctx context.Context, x Subscriber, secret string) (ur
 // Forget removes a subscriber. push.ErrNone.
 func (s *Server) Forget(ctx context.Context, name string) error {
 	s.door.forget(name)
+	s.counts.forget(countOf(name))
 	return s.records.Delete(ctx, "x/"+name)
 }
 
@@ -309,6 +332,7 @@ func (d *subscribers) notify(ctx context.Context, in *incoming, m *trigger.SNSMe
 		return notTaken(err)
 	}
 	d.seen.add(id, nil, in.now)
+	d.s.counts.note(countOf(in.Name), in.now, nil)
 	return nil
 }
 

@@ -433,9 +433,9 @@ func setSubscriptionAttributes(c *call) (any, error) {
 }
 
 func confirmURL(base, topicARN, token string) string {
-	return base + pathPrefix + "?Action=ConfirmSubscription&TopicArn=" + topicARN + "&Token=" + token
+	return base + Path + "?Action=ConfirmSubscription&TopicArn=" + topicARN + "&Token=" + token
 }
 
 func unsubscribeURL(base, subscription string) string {
-	return base + pathPrefix + "?Action=Unsubscribe&SubscriptionArn=" + subscription
+	return base + Path + "?Action=Unsubscribe&SubscriptionArn=" + subscription
 }

@@ -160,7 +160,7 @@ func sourceLsCommand(a *app) *cobra.Command {
 		Use:     "ls [FUNCTION]",
 		Aliases: []string{"list"},
 		Short:   "List the event source mappings of a function, or of all functions of the region",
-		Long: `Lists event source mappings. LAG is how many records wait in the source, OLDEST the age of the oldest record that was read and is not done
+		Long: `Lists event source mappings. LAG is how many records wait in the source (of Kinesis and DynamoDB: how far, in time, reading is behind), OLDEST the age of the oldest record that was read and is not done
 with, IN FLIGHT how many batches functions have now; a server that is named by --endpoint does not tell these.`,
 		Args:    args(cobra.MaximumNArgs(1)),
 		Example: "thaw source ls",
@@ -187,7 +187,7 @@ func sourceRows(list []*shownSource, now time.Time) [][]string {
 	for _, s := range list {
 		lag, oldest, pollers, inFlight := "-", "-", "-", "-"
 		if v := s.Server; v != nil {
-			lag, oldest, pollers, inFlight = count(v.Lag), age(v.Oldest, now), strconv.Itoa(v.Pollers), strconv.Itoa(v.InFlight)
+			lag, oldest, pollers, inFlight = waiting(v.Lag, v.BehindMs), age(v.Oldest, now), strconv.Itoa(v.Pollers), strconv.Itoa(v.InFlight)
 		}
 		rows = append(rows, []string{s.ID[:min(8, len(s.ID))], s.Function, s.brief(), s.State, lag, oldest, pollers, inFlight, cmp.Or(s.last(), "-")})
 	}
@@ -220,11 +220,15 @@ func (s *shownSource) last() string {
 	return ""
 }
 
-func count(n *int64) string {
-	if n == nil {
-		return "-"
+// waiting is what waits in the source: so many records, or, where the source counts time, those of so long a time.
+func waiting(records, behindMs *int64) string {
+	switch {
+	case behindMs != nil && *behindMs > 0:
+		return ago(time.Duration(*behindMs) * time.Millisecond)
+	case records != nil:
+		return strconv.FormatInt(*records, 10)
 	}
-	return strconv.FormatInt(*n, 10)
+	return "-"
 }
 
 func age(at, now time.Time) string {
@@ -278,12 +282,12 @@ func (s *shownSource) print(w io.Writer, now time.Time) {
 	if v.Held > 0 {
 		held = fmt.Sprintf("%d records, the oldest %s old", v.Held, age(v.Oldest, now))
 	}
-	fields(w, append(pairs, "lag", count(v.Lag), "in hand", held, "pollers", strconv.Itoa(v.Pollers),
+	fields(w, append(pairs, "lag", waiting(v.Lag, v.BehindMs), "in hand", held, "pollers", strconv.Itoa(v.Pollers),
 		"in flight", fmt.Sprintf("%d batches", v.InFlight), "last batch", last, "last error", trouble, "now type", s.Next)...)
 	if len(v.Shards) > 0 {
 		rows := [][]string{{"SHARD", "LAG", "IN HAND", "OLDEST"}}
 		for _, sh := range v.Shards {
-			rows = append(rows, []string{sh.ID, count(sh.Lag), strconv.Itoa(sh.Held), age(sh.Oldest, now)})
+			rows = append(rows, []string{sh.ID, waiting(sh.Lag, sh.BehindMs), strconv.Itoa(sh.Held), age(sh.Oldest, now)})
 		}
 		table(w, rows)
 	}

@@ -62,6 +62,14 @@ func TestTriggerCommands(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	ran(t, nil, "trigger", "rm", "folder-in")
+	var topic admin.MadeTrigger
+	if ran(t, &topic, append(examples["sns"], "--raw")...); topic.Token == "" || !strings.HasSuffix(topic.At, "/sns/orders/"+topic.Token) {
+		t.Errorf("%+v", topic)
+	}
+	if text := ran(t, nil, "trigger", "ls", "hello"); !strings.Contains(text, "sns/orders ") || strings.Contains(text, topic.Token) {
+		t.Errorf("%s", text)
+	}
+	ran(t, nil, "trigger", "rm", "sns/orders")
 	for words, want := range map[string]string{
 		"trigger show s3/images":                           "there is no trigger s3/images; type: thaw trigger ls",
 		"trigger add s3 b":                                 "--function says",
@@ -69,6 +77,8 @@ func TestTriggerCommands(t *testing.T) {
 		"trigger add s3 b --function hello --event put":    `"put" is no event of S3`,
 		"trigger add s3 b --function nobody":               "Function not found",
 		"trigger add folder in --function hello --name /x": "is no name of a trigger",
+		"trigger add sns o --function hello":               "--topic says",
+		"trigger add sns o --function hello --topic t":     "is not the ARN of a topic",
 	} {
 		if r := thaw(t.Context(), strings.Fields(words)...); r.code == exitOK || !strings.Contains(r.words, want) {
 			t.Errorf("%s: exit %d, %s", words, r.code, r.words)

@@ -101,7 +101,7 @@ func (s *stream) Shards(ctx context.Context) ([]eventsource.Shard, error) {
 func (s *stream) Changed() <-chan struct{} { return nil }
 
 // pace is that of the service. Source: section 5.2.
-var pace = shards.Pace{Base: 250 * time.Millisecond, Idle: 4 * time.Second}
+var pace = shards.Pace{Base: 250 * time.Millisecond, Idle: 4 * time.Second, Behind: 250 * time.Millisecond}
 
 // maxFetch is the most records that GetRecords returns.
 const maxFetch = 1000
@@ -171,7 +171,29 @@ func (f *fetcher) Fetch(ctx context.Context, iterator string, limit int) ([]*eve
 			all = append(all, r)
 		}
 	}
-	return all, aws.ToString(out.NextShardIterator), 0, nil
+	return all, aws.ToString(out.NextShardIterator), behind(out.Records, limit), nil
+}
+
+// fullPage is the size of records from which on an answer may have been cut: it has at most a megabyte.
+const fullPage = 512 << 10
+
+// behind is how far records are from the end of their shard. The service does not say: a full page has others behind it,
+// and is as far away as its last record is old.
+func behind(page []types.Record, limit int) time.Duration {
+	size := int64(0)
+	for i := range page {
+		if c := page[i].Dynamodb; c != nil {
+			size += aws.ToInt64(c.SizeBytes)
+		}
+	}
+	if len(page) == 0 || len(page) < limit && size < fullPage {
+		return 0
+	}
+	last := page[len(page)-1].Dynamodb
+	if last == nil {
+		return 0
+	}
+	return max(time.Since(aws.ToTime(last.ApproximateCreationDateTime)), time.Millisecond)
 }
 
 // problem says in words why a stream cannot be read.

@@ -333,3 +333,22 @@ func testConformance(t *testing.T, s *service) {
 		},
 	})
 }
+
+// The service does not say how far behind an answer is: a full one is as far as its last record is old.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	hour := func(n int, size int64) (page []types.Record) {
+		for range n {
+			page = append(page, types.Record{Dynamodb: &types.StreamRecord{SizeBytes: &size, ApproximateCreationDateTime: aws.Time(time.Now().Add(-time.Hour))}})
+		}
+		return page
+	}
+	for name, c := range map[string]struct {
+		page []types.Record
+		far  bool
+	}{"nothing": {nil, false}, "a few": {hour(3, 100), false}, "as many as may be": {hour(10, 100), true}, "as much as may be": {hour(3, 400<<10), true}} {
+		if got := behind(c.page, 10); c.far != (got >= time.Hour) || !c.far && got != 0 {
+			t.Errorf("%s: behind %v", name, got)
+		}
+	}
+}

@@ -119,6 +119,12 @@ func testStory(t *testing.T, f Fixture) {
 	if want := map[bool]string{true: "OK"}[traits.Result]; now.Result != want || now.Reason != traits.Reason { // S-002, S-003
 		t.Errorf("LastProcessingResult %q, StateTransitionReason %q; want %q, %q", now.Result, now.Reason, want, traits.Reason)
 	}
+	if m.Kind == eventsource.Kinesis || m.Kind == eventsource.DynamoDB {
+		Until(t, "reading is at the end of the stream", func() bool {
+			all := h.service.Now()
+			return len(all) == 1 && all[0].Lag == 0 && (all[0].Behind == 0 || f.Virtual)
+		})
+	}
 	h.mu.Lock()
 	if n := len(keys) * 13; h.counts["polled"] < n || h.counts["invoked"] != n || h.counts["failed"]+h.counts["dropped"]+h.counts["filtered"] != 0 {
 		t.Errorf("of %d records were counted: %v", n, h.counts)

@@ -2,8 +2,10 @@ package eventsourcetest
 
 import (
 	"context"
+	"time"
 
 	"thaw/eventsource"
+	"thaw/eventsource/poller"
 )
 
 // severed is a driver as a server has it that may be killed: nothing that a dead server would do reaches the source.
@@ -62,6 +64,14 @@ func (s severedStream) Read(ctx context.Context, shard string, from eventsource.
 type severedReader struct {
 	eventsource.Reader
 	server *Server
+}
+
+// Behind implements poller.Behind.
+func (r severedReader) Behind() time.Duration {
+	if b, ok := r.Reader.(poller.Behind); ok {
+		return b.Behind()
+	}
+	return -1
 }
 
 func (r severedReader) Commit(ctx context.Context, position string) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"thaw/eventsource"
+	"thaw/eventsource/shards"
 )
 
 // streamOf is the ARN of the stream that a source names: itself, or that of a consumer,
@@ -77,13 +77,12 @@ type subscription struct {
 	fetched []*eventsource.Record
 	ended   bool
 
-	behind atomic.Int64 // nanoseconds
+	behind shards.Behind
 }
 
 func newSubscription(s *stream, shard string, from eventsource.Start) *subscription {
 	r := &subscription{stream: s, shard: shard, from: from}
 	r.life, r.close = context.WithCancel(context.Background())
-	r.behind.Store(-1)
 	return r
 }
 
@@ -190,7 +189,7 @@ var errSilent = errors.New("the service sends nothing, although it should every 
 func (r *subscription) take(e *types.SubscribeToShardEvent) {
 	r.heard, r.refused, r.silent = true, 0, 0
 	r.fetched = r.records(r.shard, e.Records)
-	r.behind.Store(int64(millis(e.MillisBehindLatest)))
+	r.behind.Set(millis(e.MillisBehindLatest))
 	if p := aws.ToString(e.ContinuationSequenceNumber); p != "" {
 		r.from = eventsource.Start{At: eventsource.After, Position: p}
 	} else if n := len(r.fetched); n > 0 {
@@ -241,15 +240,10 @@ func (r *subscription) Commit(context.Context, string) error { return nil }
 func (r *subscription) Revoked() <-chan struct{} { return nil }
 
 // Lag implements eventsource.Reader: the service counts time, not records.
-func (r *subscription) Lag() int64 {
-	if r.behind.Load() == 0 {
-		return 0
-	}
-	return -1
-}
+func (r *subscription) Lag() int64 { return r.behind.Lag() }
 
 // Behind implements poller.Behind.
-func (r *subscription) Behind() time.Duration { return time.Duration(r.behind.Load()) }
+func (r *subscription) Behind() time.Duration { return r.behind.Now() }
 
 // Close implements eventsource.Reader.
 func (r *subscription) Close() { r.close() }

@@ -80,16 +80,20 @@ func (sh *shard) replace(reader eventsource.Reader) {
 	}
 }
 
-// lag is how many records wait behind those that were read; -1: nobody knows.
-func (sh *shard) lag() int64 {
+// lag is how many records wait behind those that were read, and how far behind the end these are; -1: nobody knows.
+func (sh *shard) lag() (records int64, behind time.Duration) {
 	if !sh.saving.TryLock() { // being stored: next time
-		return -1
+		return -1, -1
 	}
 	defer sh.saving.Unlock()
 	if sh.reader == nil {
-		return -1
+		return -1, -1
 	}
-	return sh.reader.Lag()
+	behind = -1
+	if b, ok := sh.reader.(Behind); ok {
+		behind = b.Behind()
+	}
+	return sh.reader.Lag(), behind
 }
 
 // watch stops the shard when a channel is closed.

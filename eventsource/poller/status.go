@@ -16,20 +16,22 @@ import (
 // Status is what the server knows of a mapping beside its record. Nothing of it is stored.
 type Status struct {
 	Mapping  *eventsource.Mapping
-	Pollers  int       // of a queue, or shards of a stream that this server reads
-	InFlight int       // batches
-	Lag      int64     // records that wait in the source, in those shards that tell; -1: nobody knows
-	Held     int       // records that were read and are not done with
-	Oldest   time.Time // when the source got the oldest of them; zero: there is none
-	Last     *Ended    // batch; nil: none since the server started
-	Trouble  *Trouble  // nil: none since the server started
+	Pollers  int           // of a queue, or shards of a stream that this server reads
+	InFlight int           // batches
+	Lag      int64         // records that wait in the source, in those shards that tell; -1: nobody knows
+	Behind   time.Duration // how far reading is behind the end of the source, in the shard that is farthest; -1: nobody knows
+	Held     int           // records that were read and are not done with
+	Oldest   time.Time     // when the source got the oldest of them; zero: there is none
+	Last     *Ended        // batch; nil: none since the server started
+	Trouble  *Trouble      // nil: none since the server started
 	Shards   []ShardStatus
 }
 
 // ShardStatus is that of one shard.
 type ShardStatus struct {
 	ID     string
-	Lag    int64 // -1: nobody knows
+	Lag    int64         // -1: nobody knows
+	Behind time.Duration // -1: nobody knows
 	Held   int
 	Oldest time.Time
 }
@@ -166,6 +168,22 @@ type Depth interface {
 	Depth(ctx context.Context) (int64, error)
 }
 
+// Behind is a Reader whose source counts time, not records.
+type Behind interface {
+	// Behind is how far reading is behind the end of the shard; -1: nobody knows.
+	Behind() time.Duration
+}
+
+// Now tells of all mappings, in no order, and asks no queue how much waits in it.
+func (s *Service) Now() []Status {
+	var list []Status
+	for _, o := range s.all() {
+		st, _ := o.status()
+		list = append(list, st)
+	}
+	return list
+}
+
 // Status tells of all mappings, ordered by their ids. Queues are asked how much waits in them, as far as they can say,
 // until ctx ends.
 func (s *Service) Status(ctx context.Context) []Status {
@@ -193,7 +211,7 @@ func (s *Service) Status(ctx context.Context) []Status {
 
 // status tells of one mapping, and which source is open.
 func (o *owner) status() (Status, *eventsource.Source) {
-	st := Status{Mapping: o.mapping(), Lag: -1, Last: o.kept.last.Load(), Trouble: o.kept.trouble.Load()}
+	st := Status{Mapping: o.mapping(), Lag: -1, Behind: -1, Last: o.kept.last.Load(), Trouble: o.kept.trouble.Load()}
 	r := o.kept.live.Load()
 	if r == nil {
 		return st, nil
@@ -220,13 +238,15 @@ func (o *owner) status() (Status, *eventsource.Source) {
 		if sh.Lag >= 0 {
 			st.Lag = max(st.Lag, 0) + sh.Lag
 		}
+		st.Behind = max(st.Behind, sh.Behind)
 	}
 	return st, w.source
 }
 
 // status tells of one shard.
 func (sh *shard) status() ShardStatus {
-	st := ShardStatus{ID: sh.id, Lag: sh.lag()}
+	st := ShardStatus{ID: sh.id, Lag: -1, Behind: -1}
+	st.Lag, st.Behind = sh.lag()
 	st.Held, st.Oldest = sh.tracker.held()
 	return st
 }

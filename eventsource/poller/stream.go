@@ -118,7 +118,8 @@ func (r *streamReaders) scale() {
 	}
 	var behind int64
 	for _, sh := range r.shards {
-		behind += max(sh.lag(), 0)
+		lag, _ := sh.lag()
+		behind += max(lag, 0)
 	}
 	if n := len(r.lanes.now()); n < most && behind > int64(r.limits().Count) {
 		r.lanes.grow(min(2*n, most), nil)

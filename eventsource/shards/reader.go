@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"thaw/eventsource"
@@ -17,7 +16,7 @@ type Fetcher interface {
 	// Iterator gets one for a place.
 	Iterator(ctx context.Context, from eventsource.Start) (string, error)
 	// Fetch returns records and the next iterator, empty when the shard is closed and all of it was returned. behind is
-	// how far the records are from the end of the shard. ErrExpired, ErrBusy, and the errors of eventsource.Reader.Next.
+	// how far the records are from the end of the shard; 0: not at all. ErrExpired, ErrBusy, and the errors of eventsource.Reader.Next.
 	Fetch(ctx context.Context, iterator string, limit int) (all []*eventsource.Record, next string, behind time.Duration, err error)
 }
 
@@ -30,8 +29,9 @@ var (
 
 // Pace is how often a shard is asked.
 type Pace struct {
-	Base time.Duration // while records come
-	Idle time.Duration // when none has come for long
+	Base   time.Duration // while records come
+	Idle   time.Duration // when none has come for long
+	Behind time.Duration // far from the end of the shard
 }
 
 // quiet is how many times nothing has to come before the pause grows.
@@ -59,8 +59,7 @@ type Reader struct {
 	empty    int
 	next     time.Time // nobody asks before
 
-	mu     sync.Mutex
-	behind time.Duration
+	behind Behind
 }
 
 // NewReader makes a reader of the shard that f asks about. limit is the most records that one question may bring.
@@ -124,13 +123,11 @@ func (r *Reader) fetch(ctx context.Context) error {
 		r.next = began.Add(r.pace.Base)
 		return err
 	}
-	r.mu.Lock()
-	r.behind = behind
-	r.mu.Unlock()
+	r.behind.Set(behind)
 	if r.iterator, r.ended = next, next == ""; len(all) == 0 {
 		// Far from the end, empty answers are a part of the shard without records.
 		if r.empty++; behind > 0 {
-			r.next = began.Add(r.pace.Base / 5)
+			r.next = began.Add(r.pace.Behind)
 			return nil
 		}
 		r.next = began.Add(r.pace.after(r.empty))
@@ -141,7 +138,7 @@ func (r *Reader) fetch(ctx context.Context) error {
 	r.from = eventsource.Start{At: eventsource.After, Position: all[len(all)-1].Position}
 	r.next = began.Add(r.pace.Base)
 	if behind > 0 {
-		r.next = began.Add(r.pace.Base / 5) // five questions a second are what a shard takes
+		r.next = began.Add(r.pace.Behind)
 	}
 	return nil
 }
@@ -153,14 +150,10 @@ func (r *Reader) Commit(context.Context, string) error { return nil }
 func (r *Reader) Revoked() <-chan struct{} { return nil }
 
 // Lag implements eventsource.Reader: the services count time, not records.
-func (r *Reader) Lag() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.behind == 0 {
-		return 0
-	}
-	return -1
-}
+func (r *Reader) Lag() int64 { return r.behind.Lag() }
+
+// Behind implements poller.Behind.
+func (r *Reader) Behind() time.Duration { return r.behind.Now() }
 
 // Close implements eventsource.Reader.
 func (r *Reader) Close() {}

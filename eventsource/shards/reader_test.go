@@ -52,7 +52,7 @@ func (s *service) Fetch(context.Context, string, int) ([]*eventsource.Record, st
 	return all, next, a.behind, a.err
 }
 
-var pace = Pace{Base: time.Second, Idle: 4 * time.Second}
+var pace = Pace{Base: time.Second, Idle: 4 * time.Second, Behind: 200 * time.Millisecond}
 
 // S-069: a closed shard is read to its end; an iterator that has expired is made anew behind what was returned; who asks
 // too often, or is far behind the end, asks at another pace.
@@ -123,6 +123,31 @@ func TestReaderEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		if _, err := r.Next(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// How far behind reading is follows from the last answer, and grows while nobody asks.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{began: time.Now(), answers: []answer{{records: []string{"1"}, behind: time.Minute}, {records: []string{"2"}}}}
+		r := NewReader(s, eventsource.Start{At: eventsource.TrimHorizon}, pace, 10)
+		for _, c := range []struct {
+			name string
+			do   func()
+			lag  int64
+			want time.Duration
+		}{
+			{"before the first answer", func() {}, -1, -1},
+			{"far from the end", func() { r.Next(t.Context(), 1) }, -1, time.Minute},
+			{"at the end", func() { r.Next(t.Context(), 1) }, 0, 0},
+			{"a moment later", func() { time.Sleep(10 * time.Second) }, 0, 0},
+			{"when nobody reads", func() { time.Sleep(50 * time.Second) }, -1, time.Minute},
+		} {
+			c.do()
+			if lag, behind := r.Lag(), r.Behind(); lag != c.lag || behind != c.want {
+				t.Errorf("%s: lag %d, behind %v; want %d, %v", c.name, lag, behind, c.lag, c.want)
+			}
 		}
 	})
 }
