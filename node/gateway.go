@@ -31,10 +31,11 @@ func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, e
 	}
 	n.gateway = gateway.New(gateway.Options{Records: records, Functions: shared.functions, Sender: n.api.Sender, Log: n.log, Now: n.cfg.now,
 		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, MaxTimeout: n.cfg.GatewayTimeout,
-		AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
+		Templates: &gatewayapi.Templates{}, AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
 	n.undo.Add(n.gateway.Close)
 	s.fronts = []api.Front{n.gateway}
-	s.services = []api.Service{gatewayapi.New(gatewayapi.Options{Records: records, AccountID: n.cfg.AccountID, Endpoint: n.gatewayEndpoint, Log: n.log})}
+	s.services = []api.Service{gatewayapi.New(gatewayapi.Options{Records: records, AccountID: n.cfg.AccountID, Endpoint: n.gatewayEndpoint, Log: n.log,
+		Used: n.gateway.Used, Forget: n.gateway.FlushAuthorizers})}
 	return s, nil
 }
 

@@ -66,7 +66,13 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Records: records, AccountID: account, Log: slog.New(slog.DiscardHandler), Endpoint: func(a *gateway.API) string {
+	s := New(Options{Records: records, AccountID: account, Log: slog.New(slog.DiscardHandler), Forget: func(string, string) {}, Used: func(p *gateway.Plan) map[string]int {
+		used := map[string]int{}
+		for id := range p.Keys {
+			used[id] = 7
+		}
+		return used
+	}, Endpoint: func(a *gateway.API) string {
 		return "http://" + a.ID + ".execute-api." + a.Region + ".localhost"
 	}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

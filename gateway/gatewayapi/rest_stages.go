@@ -227,3 +227,12 @@ func (v *restStage) has(key string) bool {
 	_, is := v.Methods[key]
 	return is
 }
+
+// flushCache has nothing to do: nothing is cached.
+func (c *call) flushCache() (any, error) {
+	a, err := c.api()
+	if err == nil {
+		_, err = c.stage(a)
+	}
+	return nil, err
+}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway/types"
@@ -196,6 +197,12 @@ func TestKeysAndPlans(t *testing.T) {
 	w.must(err)
 	if len(imported.Ids) != 1 || len(imported.Warnings) != 1 || len(w.records.Shared.Get("plan/"+*plan.Id).Plan.Keys) != 2 {
 		t.Errorf("%+v", imported)
+	}
+	day := time.Now().UTC().Format(time.DateOnly)
+	usage, err := w.rest.GetUsage(ctx, &apigateway.GetUsageInput{UsagePlanId: plan.Id, KeyId: key.Id, StartDate: &day, EndDate: &day})
+	w.must(err)
+	if got := usage.Items[*key.Id]; len(got) != 1 || got[0][0] != 7 || got[0][1] != 43 {
+		t.Errorf("%v", usage.Items)
 	}
 	w.refused("DELETE", at, "", "BadRequestException", "there are API stages associated")
 	w.refused("DELETE", s.at, "", "ConflictException", "usage plan")

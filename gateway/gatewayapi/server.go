@@ -31,8 +31,12 @@ type Options struct {
 	AccountID string // 12 digits
 	// Endpoint is the URL of an API without its stage: https://ID.execute-api.REGION.DOMAIN.
 	Endpoint func(a *gateway.API) string
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Used is how many requests keys have made in the current period of a plan's quota, by their IDs.
+	Used func(p *gateway.Plan) map[string]int
+	// Forget makes whoever serves a stage forget what its authorizers have said.
+	Forget func(api, stage string)
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // Server answers requests; it is an api.Service.

@@ -151,7 +151,7 @@ func (c *context) Get(name string) any {
 	default:
 		return fmt.Sprint(v)
 	}
-	if c.in.Leaf != nil {
+	if full := c.prefix + name; c.in.Leaf != nil && !strings.HasPrefix(full, "requestOverride") && !strings.HasPrefix(full, "responseOverride") {
 		if v := c.in.Leaf(c.prefix + name); v != "" && v != "-" {
 			return v
 		}
