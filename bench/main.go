@@ -105,6 +105,7 @@ var tables = []table{
 	{name: "traces", measure: measureTraces},
 	{name: "control plane", measure: measureControlPlane},
 	{name: "gateway", measure: measureGateway},
+	{name: "websocket", measure: measureSockets, flags: []string{}, process: true},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},
 	{name: "bodies", measure: measureBodies},
