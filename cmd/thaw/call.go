@@ -16,10 +16,12 @@ type call struct {
 	client *lambda.Client
 	server *admin.Client // nil: the server was named by its URL
 	names  []string      // the command's arguments
+
+	anyRegion bool // nobody has named one, and the server can be asked which there are
 }
 
 // calling makes of a command one that calls the Lambda API. of says what its arguments name: a command of a function finds
-// the function's region by itself, and the shell completes the names. What is wrong with the arguments themselves c.Args and
+// the function's region by itself, and one of event source mappings theirs, and the shell completes the names. What is wrong with the arguments themselves c.Args and
 // c.PreRunE say, before a server is looked for.
 func calling(a *app, c *cobra.Command, of []operand, do func(*call) error) *cobra.Command {
 	var t target
@@ -31,6 +33,8 @@ func calling(a *app, c *cobra.Command, of []operand, do func(*call) error) *cobr
 		function := ""
 		if len(names) > 0 && len(of) > 0 && of[0].isOfFunction() {
 			function = names[0]
+		} else if f := cmd.Flags().Lookup("function"); f != nil {
+			function = f.Value.String()
 		}
 		s, err := a.reach(cmd, t)
 		if err != nil {
@@ -40,7 +44,8 @@ func calling(a *app, c *cobra.Command, of []operand, do func(*call) error) *cobr
 		if err != nil {
 			return err
 		}
-		return plainer(do(&call{Context: cmd.Context(), app: a, client: client, server: s.Client, names: names}))
+		return plainer(do(&call{Context: cmd.Context(), app: a, client: client, server: s.Client, names: names,
+			anyRegion: s.Client != nil && t.region == "" && !regionIsSet()}))
 	}
 	return c
 }

@@ -159,7 +159,7 @@ func sourceLsCommand(a *app) *cobra.Command {
 	return calling(a, &cobra.Command{
 		Use:     "ls [FUNCTION]",
 		Aliases: []string{"list"},
-		Short:   "List the event source mappings of a function, or of all functions of the region",
+		Short:   "List the event source mappings of a function, or of all functions",
 		Long: `Lists event source mappings. LAG is how many records wait in the source (of Kinesis and DynamoDB: how far, in time, reading is behind), OLDEST the age of the oldest record that was read and is not done
 with, IN FLIGHT how many batches functions have now; a server that is named by --endpoint does not tell these.`,
 		Args:    args(cobra.MaximumNArgs(1)),
@@ -169,13 +169,15 @@ with, IN FLIGHT how many batches functions have now; a server that is named by -
 		if len(c.names) > 0 {
 			function = c.names[0]
 		}
-		all, err := mappingsOf(c, c.client, function)
-		if err != nil {
-			return err
-		}
 		list := []*shownSource{}
-		for i := range all {
-			list = append(list, sourceOf(&all[i]))
+		for _, client := range c.regions() {
+			all, err := mappingsOf(c, client, function)
+			if err != nil {
+				return err
+			}
+			for i := range all {
+				list = append(list, sourceOf(&all[i]))
+			}
 		}
 		c.known(list...)
 		return a.print(list, func(w io.Writer) { table(w, sourceRows(list, time.Now())) })
@@ -305,20 +307,45 @@ func mappingsOf(ctx context.Context, client *lambda.Client, function string) (li
 	return list, nil
 }
 
-// mapping is the one that the first argument names.
-func (c *call) mapping() (*shownSource, error) {
-	all, err := mappingsOf(c, c.client, "")
-	if err != nil {
-		return nil, err
+// regions are clients of the regions that are looked at: the one that was named, or all that have event source mappings.
+func (c *call) regions() []*lambda.Client {
+	all := []*lambda.Client{c.client}
+	if !c.anyRegion {
+		return all
 	}
+	list, err := c.server.Sources(c)
+	if err != nil {
+		return all
+	}
+	known := map[string]bool{c.client.Options().Region: true}
+	for _, s := range list {
+		if !known[s.Region] {
+			known[s.Region] = true
+			all = append(all, lambda.New(c.client.Options(), func(o *lambda.Options) { o.Region = s.Region }))
+		}
+	}
+	return all
+}
+
+// mapping is the one that the first argument names. From then on the client is that of its region.
+func (c *call) mapping() (*shownSource, error) {
 	var found []*shownSource
-	for i := range all {
-		s := sourceOf(&all[i])
-		name, _ := nameOf(s.Function)
-		switch given := c.names[0]; {
-		case s.ID == given:
-			return s, nil
-		case given != "" && strings.HasPrefix(s.ID, given), s.Function == given, name == given:
+	for _, client := range c.regions() {
+		all, err := mappingsOf(c, client, "")
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			s := sourceOf(&all[i])
+			name, _ := nameOf(s.Function)
+			given := c.names[0]
+			if s.ID != given && (given == "" || !strings.HasPrefix(s.ID, given)) && s.Function != given && name != given {
+				continue
+			}
+			c.client = client
+			if s.ID == given {
+				return s, nil
+			}
 			found = append(found, s)
 		}
 	}

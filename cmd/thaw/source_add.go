@@ -258,7 +258,7 @@ func (c *call) enabled(id string) (*shownSource, error) {
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) > troubleLimit:
-			return nil, fmt.Errorf("%s is %s and goes on trying: %s; type: thaw source show %s", s.ID, s.State, s.Result, s.ID)
+			return nil, fmt.Errorf("%s is %s and goes on trying: %s; type: thaw source show %s", s.ID, s.State, strings.TrimSuffix(s.Result, "."), s.ID)
 		}
 		if err := pause(c, lookEvery); err != nil {
 			return nil, fmt.Errorf("%s is %s: %w", s.ID, s.State, err)

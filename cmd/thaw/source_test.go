@@ -80,6 +80,7 @@ func TestSourceCommands(t *testing.T) {
 	if text := ran(t, nil, examples["test"]...); text != "record 1 does not pass\nrecord 2 passes: {\"body\":{\"n\":[2]}}\nrecord 3 does not pass\n" {
 		t.Errorf("%q", text)
 	}
+	abroad(t)
 	unwrapping(t, queues)
 	failingKafka(t, made.ID)
 	if text := ran(t, nil, examples["rm"]...); text != "deleted "+made.ID+", which read sqs orders for hello\n" {
@@ -87,6 +88,29 @@ func TestSourceCommands(t *testing.T) {
 	}
 	if r := thaw(t.Context(), examples["show"]...); r.code != exitFailed || !strings.Contains(r.words, "there is no event source mapping hello; type: thaw source ls") {
 		t.Errorf("after rm: exit %d, %s", r.code, r.words)
+	}
+}
+
+// abroad has a function of another region read the queue. Whoever names no region finds its mapping as any other.
+func abroad(t *testing.T) {
+	t.Helper()
+	written(t, "abroad/bootstrap", shellRuntime)
+	ran(t, nil, "deploy", "abroad", "--runtime", "provided.al2023", "--handler", "bootstrap", "--region", "eu-north-1")
+	ran(t, nil, "source", "add", "--function", "abroad", "--source", "arn:aws:sqs:us-east-1:123456789012:orders", "--no-wait")
+	var list []shownSource
+	if ran(t, &list, "source", "ls"); len(list) != 2 {
+		t.Errorf("without a region: %d mappings", len(list))
+	}
+	list = nil
+	if ran(t, &list, "source", "ls", "--region", "us-east-1"); len(list) != 1 || list[0].Function != "hello" {
+		t.Errorf("in one region: %+v", list)
+	}
+	var s shownSource
+	if ran(t, &s, "source", "show", "abroad"); s.Function != "abroad" || s.Server == nil {
+		t.Errorf("%+v", s)
+	}
+	if text := ran(t, nil, "source", "rm", s.ID[:8]); !strings.HasPrefix(text, "deleted "+s.ID) {
+		t.Errorf("%q", text)
 	}
 }
 
