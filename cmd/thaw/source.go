@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,9 @@ func (s *shownSource) next() string {
 	case "capacity":
 		return "thaw fn show " + name
 	case "absence":
+		if _, alias, ok := strings.Cut(s.Function, ":"); ok && strings.Contains(s.Server.Trouble.Text, " "+alias+".") {
+			return "thaw alias set " + s.Function + " VERSION, or: thaw source rm " + s.ID
+		}
 		return "thaw deploy FOLDER --name " + name + ", or: thaw source rm " + s.ID
 	case "destination":
 		return "thaw source show " + s.ID + " -o json"
@@ -133,6 +137,11 @@ func (s *shownSource) next() string {
 	}
 	if strings.Contains(s.Server.Trouble.Text, "does not exist") {
 		return "thaw source rm " + s.ID
+	}
+	if s.Kind == string(eventsource.SelfManagedKafka) { // the mapping itself says where it is
+		if host, port, err := net.SplitHostPort(strings.Split(s.Source, ",")[0]); err == nil {
+			return "nc -vz " + host + " " + port
+		}
 	}
 	return "thaw config --running"
 }

@@ -80,7 +80,7 @@ func TestSourceCommands(t *testing.T) {
 	if text := ran(t, nil, examples["test"]...); text != "record 1 does not pass\nrecord 2 passes: {\"body\":{\"n\":[2]}}\nrecord 3 does not pass\n" {
 		t.Errorf("%q", text)
 	}
-	abroad(t)
+	abroad(t, queues)
 	unwrapping(t, queues)
 	failingKafka(t, made.ID)
 	if text := ran(t, nil, examples["rm"]...); text != "deleted "+made.ID+", which read sqs orders for hello\n" {
@@ -91,12 +91,17 @@ func TestSourceCommands(t *testing.T) {
 	}
 }
 
-// abroad has a function of another region read the queue. Whoever names no region finds its mapping as any other.
-func abroad(t *testing.T) {
+// abroad has an alias of another region's function read a queue. Whoever names no region finds its mapping as any other, and
+// hears that the alias is gone, which is not to say that the function is.
+func abroad(t *testing.T, queues *sqs.Client) {
 	t.Helper()
+	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("abroad")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	written(t, "abroad/bootstrap", shellRuntime)
-	ran(t, nil, "deploy", "abroad", "--runtime", "provided.al2023", "--handler", "bootstrap", "--region", "eu-north-1")
-	ran(t, nil, "source", "add", "--function", "abroad", "--source", "arn:aws:sqs:us-east-1:123456789012:orders", "--no-wait")
+	ran(t, nil, "deploy", "abroad", "--runtime", "provided.al2023", "--handler", "bootstrap", "--region", "eu-north-1", "--alias", "live")
+	ran(t, nil, "source", "add", "--function", "abroad:live", "--source", "arn:aws:sqs:us-east-1:123456789012:abroad")
 	var list []shownSource
 	if ran(t, &list, "source", "ls"); len(list) != 2 {
 		t.Errorf("without a region: %d mappings", len(list))
@@ -105,9 +110,18 @@ func abroad(t *testing.T) {
 	if ran(t, &list, "source", "ls", "--region", "us-east-1"); len(list) != 1 || list[0].Function != "hello" {
 		t.Errorf("in one region: %+v", list)
 	}
+	ran(t, nil, "alias", "rm", "abroad:live")
+	if _, err := queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: queue.QueueUrl, MessageBody: aws.String("x")}); err != nil {
+		t.Fatal(err)
+	}
 	var s shownSource
-	if ran(t, &s, "source", "show", "abroad"); s.Function != "abroad" || s.Server == nil {
-		t.Errorf("%+v", s)
+	eventsourcetest.Until(t, "the alias is missed", func() bool {
+		s = shownSource{}
+		ran(t, &s, "source", "show", "abroad")
+		return s.Server != nil && s.Server.Trouble != nil
+	})
+	if s.last() != "The function has no version or alias live." || s.Next != "thaw alias set abroad:live VERSION, or: thaw source rm "+s.ID {
+		t.Errorf("%s; next %q", s.last(), s.Next)
 	}
 	if text := ran(t, nil, "source", "rm", s.ID[:8]); !strings.HasPrefix(text, "deleted "+s.ID) {
 		t.Errorf("%q", text)
@@ -215,7 +229,7 @@ func unreachable(t *testing.T, cluster *kfake.Cluster, id string) {
 	}
 	_, made, _ := strings.Cut(strings.TrimSpace(r.words), "type: thaw source show ")
 	var s shownSource
-	if ran(t, &s, "source", "show", made); s.Server.Trouble == nil || s.Server.Trouble.Cause != "source" || s.Next != "thaw config --running" {
+	if ran(t, &s, "source", "show", made); s.Server.Trouble == nil || s.Server.Trouble.Cause != "source" || s.Next != "nc -vz "+strings.Replace(broker, ":", " ", 1) {
 		t.Errorf("%+v %+v", s, s.Server)
 	}
 	if r := thaw(t.Context(), "source", "show", "hello"); r.code != exitMisuse || !strings.Contains(r.words, "hello names several event source mappings") {

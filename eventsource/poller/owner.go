@@ -139,7 +139,7 @@ func (o *owner) move(n news) {
 		o.recovered(&m)
 	case eventsource.FunctionGone:
 		m.Result = "PROBLEM: Function does not exist"
-		o.kept.note(OfAbsence, "The function does not exist.", nil)
+		o.kept.note(OfAbsence, o.s.absence(&m), nil)
 	case eventsource.SourceFailed:
 		o.failed(&m, n.err)
 		o.kept.note(OfSource, "The event source cannot be read.", n.err)

@@ -164,6 +164,14 @@ func (s *Service) there(m *eventsource.Mapping) bool {
 	return e != nil && (m.Qualifier == "" || e.Named(m.Qualifier) != nil)
 }
 
+// absence says in words what is missing. The API's word is the same for both.
+func (s *Service) absence(m *eventsource.Mapping) string {
+	if m.Qualifier != "" && s.o.View.Get(m.Function) != nil {
+		return "The function has no version or alias " + string(m.Qualifier) + "."
+	}
+	return "The function does not exist."
+}
+
 func (s *Service) all() []*owner {
 	s.mu.Lock()
 	defer s.mu.Unlock()
