@@ -196,3 +196,16 @@ func (s *Store) Assume(who *Caller, ask iam.Ask) iam.Decision {
 	}
 	return iam.Decide(who.Principal, ask, iam.Policies{Identity: who.Identity, Session: who.Session, Resource: r.trust, Owner: account, Trust: true})
 }
+
+// TakenBy is who a service is that takes a role of this server; nil: the role is not there, or does not trust the service.
+func (s *Store) TakenBy(service, role string) *Caller {
+	who := ServiceOf(service)
+	if !s.Assume(&who, iam.Ask{Action: "sts:AssumeRole", Resource: role}).OK() {
+		return nil
+	}
+	taken, err := s.callerOf(claims{Role: role, Name: "thaw"})
+	if err != nil {
+		return nil
+	}
+	return &taken
+}

@@ -11,12 +11,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"thaw/async"
+	"thaw/courier"
 	"thaw/eventpattern"
-	"thaw/function"
-	"thaw/invoke"
 	"thaw/outbox"
-	"thaw/push"
 	"thaw/schedule"
 )
 
@@ -87,7 +84,10 @@ func (d *delivery) rule(r *Rule, event json.RawMessage, trace string, been []bus
 			case slices.Contains(been, to):
 				d.s.o.Log.Warn("an event came back to a bus that it has been in, and goes no further", "rule", d.s.ruleARN(r), "bus", to.name)
 			case d.s.bus(to) == nil:
-				d.s.dead(d.ctx, r, t, event, event, trace, &outbox.Failure{Code: outbox.NoResource, Permanent: true, Err: errors.New("event bus " + to.name + " does not exist")}, failed)
+				gone := &outbox.Failure{Code: outbox.NoResource, Permanent: true, Err: errors.New("event bus " + to.name + " does not exist")}
+				if err := d.s.courier.Dead(d.ctx, d.s.parcel(r, t, event, event, trace), gone); err != nil {
+					failed(err)
+				}
 			default:
 				d.follow(to, event, trace, append(slices.Clone(been), to), failed)
 			}
@@ -97,41 +97,23 @@ func (d *delivery) rule(r *Rule, event json.RawMessage, trace string, been []bus
 		if id != "" {
 			request = sameID(id, time.Time{}, t.ID)
 		}
-		d.tasks = append(d.tasks, func() { d.s.send(d.ctx, r, t, event, trace, request, d.ingested, failed) })
+		d.tasks = append(d.tasks, func() {
+			if err := d.s.send(d.ctx, r, t, event, trace, request, d.ingested); err != nil {
+				failed(err)
+			}
+		})
 	}
 }
 
 // send puts what a target gets on disk.
-func (s *Server) send(ctx context.Context, r *Rule, t *Target, event json.RawMessage, trace, request string, ingested time.Time, failed func(error)) {
-	arn := s.ruleARN(r)
-	input := t.input(&about{event, arn, r.Name, ingested})
-	service, _, _, _ := arnParts(t.ARN)
-	if service != "lambda" {
-		if err := s.o.Outbox.Accept(ctx, s.letter(r, t, event, input, trace)); err != nil {
-			failed(err)
-		}
-		return
-	}
-	if !json.Valid(input) { // a template may make text, and functions get JSON
-		input = marshal(string(input))
-	}
-	_, err := s.o.Functions.Accept(ctx, &push.Delivery{Function: function.ARN(t.ARN), Service: "events.amazonaws.com", Source: arn, Account: s.o.AccountID,
-		RequestID: request, Payload: input, TraceID: trace})
-	var f *outbox.Failure
-	switch {
-	case err == nil:
-		return
-	case errors.As(err, new(*push.NotAllowedError)):
-		f = &outbox.Failure{Code: outbox.NoPermissions, Permanent: true, Err: err}
-	case errors.As(err, new(*invoke.NotFoundError)):
-		f = &outbox.Failure{Code: outbox.NoResource, Permanent: true, Err: err}
-	case errors.Is(err, async.ErrFull), errors.Is(err, async.ErrStopping), ctx.Err() != nil:
-		failed(err)
-		return
-	default:
-		f = &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: err}
-	}
-	s.dead(ctx, r, t, event, input, trace, f, failed)
+func (s *Server) send(ctx context.Context, r *Rule, t *Target, event json.RawMessage, trace, request string, ingested time.Time) error {
+	p := s.parcel(r, t, event, t.input(&about{event, s.ruleARN(r), r.Name, ingested}), trace)
+	p.RequestID = request
+	return s.courier.Send(ctx, p)
+}
+
+func (s *Server) parcel(r *Rule, t *Target, event, input []byte, trace string) *courier.Parcel {
+	return &courier.Parcel{Letter: s.letter(r, t, event, input, trace), Service: "events.amazonaws.com", Source: s.ruleARN(r), Account: s.o.AccountID}
 }
 
 // letter is what the outbox gets of a target.
@@ -159,19 +141,6 @@ func (s *Server) letter(r *Rule, t *Target, event, input []byte, trace string) *
 		}
 	}
 	return l
-}
-
-// dead has the dead-letter queue of a target told what could not be sent; without one it is lost, and the log says why.
-func (s *Server) dead(ctx context.Context, r *Rule, t *Target, event, input []byte, trace string, f *outbox.Failure, failed func(error)) {
-	l := outbox.Dead(s.letter(r, t, event, input, trace), f, 1, "", s.o.Now())
-	if l == nil {
-		s.o.Log.Error("an event was not sent to a target, which has no dead-letter queue", "rule", s.ruleARN(r), "target", t.ARN, "error", f)
-		return
-	}
-	s.o.Log.Warn("an event was not sent to a target, and goes to its dead-letter queue", "rule", s.ruleARN(r), "target", t.ARN, "error", f)
-	if err := s.o.Outbox.Accept(ctx, l); err != nil {
-		failed(err)
-	}
 }
 
 // fire sends what a rule's schedule has due.

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"thaw/agenda"
+	"thaw/courier"
 	"thaw/eventpattern"
-	"thaw/outbox"
 	"thaw/push"
 )
 
@@ -22,25 +22,18 @@ import (
 type Options struct {
 	AccountID string // 12 digits
 	Records   push.Documents
-	Functions Functions
-	Outbox    interface {
-		Accept(ctx context.Context, l *outbox.Letter) error
-	}
-	Agenda *agenda.Agenda
-	Log    *slog.Logger
-	Now    func() time.Time
-}
-
-// Functions takes events for functions; *push.Functions does.
-type Functions interface {
-	// Accept returns when the event is on disk.
-	Accept(ctx context.Context, d *push.Delivery) (requestID string, err error)
+	Functions courier.Functions
+	Outbox    courier.Box
+	Agenda    *agenda.Agenda
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Server answers requests; it is an api.Service.
 type Server struct {
 	o       Options
 	records *push.Table[Record]
+	courier courier.Courier
 
 	changing sync.Mutex // of one change at a time
 	mu       sync.RWMutex
@@ -62,7 +55,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, records: records, buses: map[busKey]*busRules{}}
+	s := &Server{o: o, records: records, buses: map[busKey]*busRules{}, courier: courier.Courier{Functions: o.Functions, Box: o.Outbox, Log: o.Log, Now: o.Now}}
 	for _, r := range records.All() {
 		if r.Rule != nil {
 			s.know(r.Rule, o.Agenda.Load)

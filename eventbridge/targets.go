@@ -2,11 +2,12 @@ package eventbridge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"thaw/function"
+	"thaw/courier"
 	"thaw/internal/shape"
 )
 
@@ -46,22 +47,13 @@ func (t *targetRequest) check(v *shape.Violations, at string) {
 	}
 }
 
-// arnParts are the service and the resource of an ARN.
-func arnParts(arn string) (service, account, resource string, ok bool) {
-	p := strings.SplitN(arn, ":", 6)
-	if len(p) != 6 || p[0] != "arn" || p[2] == "" || p[5] == "" {
-		return "", "", "", false
-	}
-	return p[2], p[4], p[5], true
-}
-
 // sound says what is wrong with a target, beyond its form.
 func (s *Server) sound(t *Target) error {
 	wrong := func(format string, v ...any) error {
 		return invalid("Target %s is not valid. Reason: %s.", t.ID, fmt.Sprintf(format, v...))
 	}
-	service, account, resource, ok := arnParts(t.ARN)
-	if !ok {
+	err := courier.Check(t.ARN, s.o.AccountID)
+	if errors.Is(err, courier.ErrARN) {
 		return invalid("Parameter %s is not valid. Reason: Provided Arn is not in correct format.", t.ARN)
 	}
 	inputs := 0
@@ -86,34 +78,18 @@ func (s *Server) sound(t *Target) error {
 		}
 	}
 	if t.DeadLetter != nil && t.DeadLetter.ARN != "" {
-		if service, _, queue, ok := arnParts(t.DeadLetter.ARN); !ok || service != "sqs" || strings.HasSuffix(queue, ".fifo") {
+		if queue, fifo := courier.IsQueue(t.DeadLetter.ARN); !queue || fifo {
 			return wrong("DeadLetterConfig takes the ARN of a standard SQS queue")
 		}
 	}
-	fifo := strings.HasSuffix(resource, ".fifo")
-	switch service {
-	case "lambda":
-		if r, err := function.ParseRead(t.ARN); err != nil || r.Partition == "" {
-			return wrong("%s is not the ARN of a function", t.ARN)
-		}
-	case "sqs", "sns":
-		if fifo && service == "sqs" && (t.SQS == nil || t.SQS.GroupID == "") {
-			return invalid("Parameter(s) MessageGroupId must be specified for target: %s.", t.ID)
-		}
-	case "events":
-		kind, _, _ := strings.Cut(resource, "/")
-		if kind != "event-bus" || account != s.o.AccountID {
-			return wrong("of EventBridge only buses of this server can be targets")
-		}
-		if inputs > 0 {
-			return wrong("a bus gets events as they are: leave out Input, InputPath and InputTransformer")
-		}
-	case "logs":
-		if !strings.HasPrefix(resource, "log-group:") {
-			return wrong("%s is not the ARN of a log group", t.ARN)
-		}
-	default:
-		return wrong("%s cannot be a target on this server: functions, SQS queues, SNS topics, buses of this server and log groups can", service)
+	if queue, fifo := courier.IsQueue(t.ARN); queue && fifo && (t.SQS == nil || t.SQS.GroupID == "") {
+		return invalid("Parameter(s) MessageGroupId must be specified for target: %s.", t.ID)
+	}
+	if _, bus := parseARN(t.ARN); bus && inputs > 0 && err == nil {
+		return wrong("a bus gets events as they are: leave out Input, InputPath and InputTransformer")
+	}
+	if err != nil {
+		return wrong("%v", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	_ "time/tzdata" // schedules name time zones, and the host may have none
 
 	"thaw/admin"
 	"thaw/agenda"
@@ -17,6 +18,7 @@ import (
 	"thaw/jetstream"
 	"thaw/logstore"
 	"thaw/outbox"
+	"thaw/scheduler"
 )
 
 // openBuses opens EventBridge's buses and rules, EventBridge Scheduler, and what both send with: the agenda of what is
@@ -41,12 +43,37 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 	if err != nil {
 		return s, err
 	}
+	schedules, err := shared.records.Documents(ctx, jetstream.Schedules)
+	if err != nil {
+		return s, err
+	}
+	planned, err := scheduler.Open(ctx, scheduler.Options{AccountID: n.cfg.AccountID, Records: schedules, Functions: shared.functions, Box: letters, Agenda: due, Log: n.log, Now: n.cfg.now,
+		Put: func(ctx context.Context, e *scheduler.BusEvent) error {
+			err := buses.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail, Resources: e.Resources, Time: e.Time})
+			if errors.Is(err, eventbridge.ErrNoBus) {
+				return scheduler.ErrNoBus
+			}
+			return err
+		}})
+	if err != nil {
+		return s, err
+	}
 	due.Start()
 	n.buses.is = buses
 	close(n.buses.open)
-	s.services = []api.Service{buses}
-	s.triggers = func() []admin.Trigger { return ruleTriggers(buses) }
+	s.services = []api.Service{buses, planned}
+	s.triggers = func() []admin.Trigger { return append(ruleTriggers(buses), scheduleTriggers(planned)...) }
 	return s, nil
+}
+
+// scheduleTriggers are the schedules that have a function as target.
+func scheduleTriggers(planned *scheduler.Server) (all []admin.Trigger) {
+	for _, x := range planned.Schedules() {
+		if strings.Contains(x.Target.ARN, ":lambda:") {
+			all = append(all, admin.Trigger{Kind: "schedule", Name: x.Group + "/" + x.Name, Region: x.Region, Function: x.Target.ARN, From: x.Expression + " " + x.Zone, Disabled: x.State == "DISABLED", Managed: true})
+		}
+	}
+	return all
 }
 
 // ruleTriggers are the rules that have a function as target.

@@ -22,7 +22,7 @@ func (n *Node) functionAPI() map[string]string {
 	}
 	at := "http://" + net.JoinHostPort(host, strconv.Itoa(n.cfg.FunctionAPI))
 	all := map[string]string{}
-	for _, service := range []string{"LAMBDA", "STS", "SNS", "EVENTBRIDGE", "APIGATEWAYMANAGEMENTAPI"} {
+	for _, service := range []string{"LAMBDA", "STS", "SNS", "EVENTBRIDGE", "SCHEDULER", "APIGATEWAYMANAGEMENTAPI"} {
 		all["AWS_ENDPOINT_URL_"+service] = at
 	}
 	return all

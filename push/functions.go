@@ -20,6 +20,8 @@ type Delivery struct {
 	// Service is who sends: sns.amazonaws.com. Source is the ARN of what it sends for, a topic, a rule, an API's route,
 	// and Account its owner; empty: the function's.
 	Service, Source, Account string
+	// Role is the ARN of a role that the sender takes; empty: none. Its policies may allow what the function's does not.
+	Role string
 	// RequestID of the invocation; empty: a new one.
 	RequestID string
 	Payload   []byte // JSON
@@ -45,12 +47,15 @@ type Functions struct {
 	Queue   Queue
 	// Enforced says whether policies are asked: where signatures are verified.
 	Enforced func() bool
+	// Roles is who a service is that takes a role, by the role's trust; nil where it may not. nil: there are no roles.
+	Roles func(service, role string) *access.Caller
 }
 
 // NotAllowedError says that a function's policy does not let a source invoke it.
 type NotAllowedError struct {
 	Function        function.ARN
 	Service, Source string
+	Role            string // that the sender takes; empty: none
 }
 
 // Error says what is missing, and the next thing to type.
@@ -66,6 +71,9 @@ func (e *NotAllowedError) Error() string {
 	}
 	if e.Source != "" {
 		s += " --source-arn " + e.Source
+	}
+	if e.Role != "" {
+		s += "; or let the role " + e.Role + " do it at this server: thaw role put"
 	}
 	return s
 }
@@ -93,7 +101,12 @@ func (f *Functions) find(d *Delivery) (target, error) {
 	in.Set("aws:SourceAccount", account)
 	in.Set("aws:SourceArn", d.Source)
 	if !access.MayInvoke(&who, entry.Record, t.qualifier, in).OK() {
-		return t, &NotAllowedError{Function: d.Function, Service: d.Service, Source: d.Source}
+		if d.Role != "" && f.Roles != nil {
+			if who := f.Roles(d.Service, d.Role); who != nil && access.MayInvoke(who, entry.Record, t.qualifier, in).OK() {
+				return t, nil
+			}
+		}
+		return t, &NotAllowedError{Function: d.Function, Service: d.Service, Source: d.Source, Role: d.Role}
 	}
 	return t, nil
 }

@@ -61,7 +61,9 @@ var allowed = map[string]row{
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
 
 	"outbox":      {"", "messages on their way to somebody outside: it knows no disk, and nobody who gets them"},
-	"eventbridge": {"agenda async eventpattern function iam internal/shape invoke outbox push schedule", "EventBridge: it knows no store, and nobody who is outside"},
+	"courier":     {"async function invoke outbox push", "what rules and schedules send: it knows neither"},
+	"eventbridge": {"agenda courier eventpattern iam internal/shape outbox push schedule", "EventBridge: it knows no store, and nobody who is outside"},
+	"scheduler":   {"agenda courier iam internal/shape outbox push schedule", "EventBridge Scheduler: it knows no store, and nobody who is outside"},
 	"agenda":      {"schedule", "it fires what is due, and knows nothing of what that is"},
 	"schedule":    {"", "when schedules are due: pure, so that its tables are golden"},
 
@@ -163,7 +165,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin api bench cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
