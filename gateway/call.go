@@ -35,6 +35,7 @@ type call struct {
 	who            Identity
 	key            *APIKey // that it came with; nil: none, or none is needed
 	overridden     Override
+	counted        countKey // of the function that was asked; zero: none was
 	outcome
 }
 
@@ -84,6 +85,9 @@ func (c *call) serve() {
 	}
 	if sayings[refusal.Kind].status >= http.StatusInternalServerError {
 		c.warn(refusal.Why)
+		if c.counted != (countKey{}) {
+			c.s.counts.failed(c.counted, c.s.Now(), refusal.Why)
+		}
 	} else {
 		c.s.Log.Debug("gateway", "api", c.place.API.ID, "route", c.routeKey(), "request_id", c.id, "refused", refusal.Kind, "why", refusal.Why)
 	}

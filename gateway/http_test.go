@@ -141,6 +141,10 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 	w.function("f", answering(`{"statusCode":200,"headers":{"X-A":"b","Apigw-Requestid":"forged"},"cookies":["a=1","b=2"],"body":"x"}`))
 	got := w.want(200, "x", "GET /new")
+	if all := w.Serving(); len(all) != 1 || all[0].Function != arnOf("f") || all[0].Events < 15 || all[0].Trouble != "disk" && !strings.Contains(all[0].Trouble, "disk") ||
+		strings.Join(all[0].Routes, "|") != "GET /new|GET /old|HEAD /new" {
+		t.Errorf("serving %+v", all)
+	}
 	if cookies := got.header["Set-Cookie"]; len(cookies) != 2 || got.header.Get("X-A") != "b" || got.header.Get("Apigw-Requestid") == "forged" || got.header.Get("Content-Length") != "1" {
 		t.Errorf("%v", got.header)
 	}

@@ -150,6 +150,8 @@ func (c *call) invoke(i *Integration, event []byte, sink function.StreamSink) (*
 		TraceID: c.traceID, TraceState: c.traceState, RequestID: c.invocationID()}
 	c.integrationID = d.RequestID
 	began := time.Now()
+	c.counted = countKey{c.place.API.ID, c.place.Stage.Name, string(arn)}
+	c.s.counts.asked(c.counted, c.began)
 	result, err := c.s.Functions.Stream(ctx, d, sink)
 	c.integrationTime = time.Since(began)
 	if err != nil {

@@ -58,6 +58,7 @@ type Server struct {
 	noted   sync.Map // keyNote -> IDs of the key and its plan
 	logs    sync.Map // ARN of a group -> Lines
 	started time.Time
+	counts  counts
 }
 
 // bodyRoom bounds what the bodies of all requests hold together that are larger than smallBody.

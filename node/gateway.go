@@ -3,7 +3,11 @@ package node
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
+	"thaw/admin"
 	"thaw/api"
 	"thaw/gateway"
 	"thaw/gateway/gatewayapi"
@@ -31,9 +35,9 @@ func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, e
 	}
 	n.gateway = gateway.New(gateway.Options{Records: records, Functions: shared.functions, Sender: n.api.Sender, Log: n.log, Now: n.cfg.now,
 		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, MaxTimeout: n.cfg.GatewayTimeout,
-		Templates: &gatewayapi.Templates{}, AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
+		AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
 	n.undo.Add(n.gateway.Close)
-	s.fronts = []api.Front{n.gateway}
+	s.fronts, s.triggers = []api.Front{n.gateway}, n.servedFunctions
 	s.services = []api.Service{gatewayapi.New(gatewayapi.Options{Records: records, AccountID: n.cfg.AccountID, Endpoint: n.gatewayEndpoint, Log: n.log,
 		Used: n.gateway.Used, Forget: n.gateway.FlushAuthorizers})}
 	return s, nil
@@ -54,4 +58,22 @@ func (n *Node) gatewayEndpoint(a *gateway.API) string {
 		host += ":" + names.Port
 	}
 	return scheme + "://" + host
+}
+
+// servedFunctions are the functions behind APIs, as thaw trigger shows them.
+func (n *Node) servedFunctions() (all []admin.Trigger) {
+	for _, f := range n.gateway.Serving() {
+		const most = 3
+		from := f.Routes
+		if len(from) > most {
+			from = append(slices.Clone(from[:most]), fmt.Sprintf("%d more", len(f.Routes)-most))
+		}
+		at := n.gatewayEndpoint(f.API)
+		if f.Stage != gateway.DefaultStage {
+			at += "/" + f.Stage
+		}
+		all = append(all, admin.Trigger{Kind: "api", Name: f.API.ID + "/" + f.Stage, Region: f.API.Region, Function: f.Function, From: f.API.Name + ": " + strings.Join(from, ", "), At: at,
+			Events: f.Events, Last: f.Last, Trouble: f.Trouble, Troubled: f.Troubled, Managed: true, Disabled: f.API.Disabled})
+	}
+	return all
 }

@@ -1,16 +1,14 @@
-package gatewayapi
+package gateway
 
 import (
 	"fmt"
 	"testing"
-
-	"thaw/gateway"
 )
 
 // What a template says beside its text reaches whoever asked for it.
 func TestTemplates(t *testing.T) {
-	var all Templates
-	in := &gateway.TemplateInput{Body: []byte(`{"a":"b"}`), Stage: map[string]string{"s": "1"}, Context: func(name string) string { return map[string]string{"identity.sourceIp": "10.0.0.1"}[name] }}
+	var all VTL
+	in := &TemplateInput{Body: []byte(`{"a":"b"}`), Stage: map[string]string{"s": "1"}, Context: func(name string) string { return map[string]string{"identity.sourceIp": "10.0.0.1"}[name] }}
 	for range 2 { // the second is kept from the first
 		out, err := all.Render(`#set($context.responseOverride.status = 418)#set($context.requestOverride.header.X = "y")#set($context.requestOverride.querystring.q = 1)`+
 			`$input.path('$.a') $stageVariables.s $context.identity.sourceIp`, in)
