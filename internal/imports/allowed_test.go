@@ -79,7 +79,7 @@ var allowed = map[string]row{
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
 	"gateway/websocket":     {"access gateway iam push trace trigger", "connections of WebSocket APIs: it knows no store and no listener"},
-	"gateway/gatewayapi":    {"gateway gateway/openapi gateway/vtl iam push", "the operations of API Gateway: they change records, and serve none"},
+	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
 	"objects":               {"iam", "files of folders, as S3 has objects"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
 	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
