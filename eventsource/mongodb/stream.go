@@ -181,7 +181,7 @@ func (r *reader) Next(ctx context.Context, limit int) ([]*eventsource.Record, er
 			return nil, ctx.Err()
 		case err == nil && r.cs.ID() != 0:
 			r.end.Store(true)
-			return nil, nil
+			return nil, rest(ctx, tooSoon-time.Since(began))
 		case isHistoryLost(err):
 			return nil, problem(err)
 		default:
@@ -208,6 +208,23 @@ func (r *reader) Commit(context.Context, string) error { return nil }
 
 // Revoked implements eventsource.Reader.
 func (r *reader) Revoked() <-chan struct{} { return nil }
+
+// tooSoon is what an answer that brings nothing takes at least: there are servers that do not wait.
+const tooSoon = 100 * time.Millisecond
+
+func rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // atOnce is longer than a cluster waits that has something.
 const atOnce = time.Second
