@@ -27,7 +27,11 @@ exports.handler = async (e) => {
   else if (e.messages) for (const m of e.messages) told('activemq', text(m.data));
   else if (e.events) for (const { event } of e.events) told('documentdb', event.fullDocument._id);
   else if (e.records) for (const r of Object.values(e.records).flat()) told('kafka', text(r.value));
-  else for (const r of e.Records) told(r.eventSourceARN.split(':')[5], r.body);
+  else for (const r of e.Records) {
+    if (r.kinesis) told(r.eventSourceARN.split('/')[1], text(r.kinesis.data));
+    else if (r.dynamodb) told(r.eventSourceARN.split('/')[1], r.dynamodb.Keys.id.S);
+    else told(r.eventSourceARN.split(':')[5], r.body);
+  }
   await new Promise((go) => setTimeout(go, 30));
 };
 `
@@ -69,13 +73,21 @@ func (l *ledger) missing() (n int) {
 // (THAW_TEST_KILLS is how many kills there are. With it Kafka is Apache's.)
 func TestKillsLoseNoRecord(t *testing.T) {
 	t.Parallel()
-	kills := 2
-	n, err := strconv.Atoi(os.Getenv("THAW_TEST_KILLS"))
-	long := err == nil
-	if long {
-		kills = n
+	kills, long := killsAsked()
+	killWhileRead(t, append(queueFeeds(t), kafkaFeed(t, long), activeFeed(t), rabbitFeed(t), documentFeed(t)), kills)
+}
+
+// killsAsked is how many kills a test of sources makes, and whether somebody asked for that.
+func killsAsked() (kills int, long bool) {
+	if n, err := strconv.Atoi(os.Getenv("THAW_TEST_KILLS")); err == nil {
+		return n, true
 	}
-	feeds := append(queueFeeds(t), kafkaFeed(t, long), activeFeed(t), rabbitFeed(t), documentFeed(t))
+	return 2, false
+}
+
+// killWhileRead kills a server that reads all feeds, again and again, and counts what was seen.
+func killWhileRead(t *testing.T, feeds []*feed, kills int) {
+	t.Helper()
 	dir, out := t.TempDir(), t.TempDir()
 	for d := out; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o777) //nolint:errcheck // the function's user must get there
