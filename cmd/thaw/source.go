@@ -210,8 +210,15 @@ func (s *shownSource) brief() string {
 	of := s.Of
 	if of == "" {
 		of = s.Source[strings.LastIndex(s.Source, ":")+1:]
-		if parts := strings.Split(of, "/"); len(parts) > 1 { // table/NAME/stream/LABEL, stream/NAME
-			of = parts[1]
+		// table/NAME/stream/LABEL, stream/NAME, stream/NAME/consumer/NAME:TIME: labels and consumers have colons
+		if arn := strings.SplitN(s.Source, ":", 6); len(arn) == 6 {
+			switch parts := strings.Split(arn[5], "/"); {
+			case len(parts) > 3 && parts[2] == "consumer":
+				consumer, _, _ := strings.Cut(parts[3], ":")
+				of = parts[1] + "/" + consumer
+			case len(parts) > 1:
+				of = parts[1]
+			}
 		}
 	}
 	return s.Kind + " " + of
