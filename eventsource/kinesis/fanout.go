@@ -9,8 +9,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
 
 	"thaw/eventsource"
 	"thaw/eventsource/shards"
@@ -128,7 +130,7 @@ func (r *subscription) subscribe(ctx context.Context) error {
 	late := time.AfterFunc(silence, func() { end(errSilent) })
 	out, err := r.client.SubscribeToShard(life, &kinesis.SubscribeToShardInput{
 		ConsumerARN: aws.String(r.m.Source.ARN), ShardId: &r.shard, StartingPosition: placeOf(r.from),
-	})
+	}, ownProtocol)
 	unwatch()
 	late.Stop()
 	if err == nil {
@@ -151,6 +153,10 @@ func (r *subscription) subscribe(ctx context.Context) error {
 	}
 	return problem(err)
 }
+
+// ownProtocol gives a subscription a protocol of its own: that of the client remembers, without a lock, where it decodes
+// events to. Source: smithy-go v1.28.9, internal/eventstream.Codec.
+func ownProtocol(o *kinesis.Options) { o.Protocol = awsjson.New11(schemas.Kinesis_20131202) }
 
 // refuse says what follows from a call that was refused because of another subscription. No error: the next call does.
 func (r *subscription) refuse(err error) error {
