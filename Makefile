@@ -12,11 +12,12 @@ FUZZTIME ?= 20s
 BENCHFLAGS ?=
 RESTORES ?= 1000
 DAY ?= 20m
-# Which event source is shown.
+# Which event source is shown, and which there are.
 SOURCE ?=
+SOURCES := activemq documentdb dynamodb kafka kinesis msk rabbitmq sqs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-sources test bench soak day lint fuzz arm64 run clean need-demo need-sources need-test
+.PHONY: help build demo demo-sources test bench soak day lint fuzz arm64 run clean need-demo need-source need-sources need-test
 
 help: ## print the targets
 	@echo "make TARGET, with TARGET one of"
@@ -44,7 +45,7 @@ bin/thaw:
 demo: need-demo build ## set up what is missing, build, start a server and show functions running
 	bin/thaw demo
 
-demo-sources: need-sources build ## an event source at work, with its server: SOURCE=activemq, documentdb, dynamodb, kafka, kinesis, msk, rabbitmq or sqs
+demo-sources: need-source need-sources build ## an event source at work, with its server: SOURCE=activemq, documentdb, dynamodb, kafka, kinesis, msk, rabbitmq or sqs
 	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
 	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
@@ -82,6 +83,10 @@ run: build ## a server with the best sandbox of this machine, data in ./thaw-dat
 
 need-demo:
 	@scripts/need node python3 java
+
+# Said at once, not after a build.
+need-source:
+	@[ -n "$(filter $(SOURCES),$(SOURCE))" ] || { echo "make: say which source is shown: make demo-sources SOURCE=NAME, with NAME one of $(SOURCES)" >&2; exit 2; }
 
 # The servers come from Maven and PyPI.
 need-sources:

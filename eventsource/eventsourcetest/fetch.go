@@ -83,6 +83,7 @@ func fetched(t testing.TB, kind string, names []string, command func(dir string)
 	if _, err := os.Stat(whole); err == nil {
 		return dir
 	}
+	t.Logf("fetching %s, once, into %s", strings.Join(names, ", "), dir)
 	if out, err := command(dir).CombinedOutput(); err != nil {
 		t.Skipf("%v cannot be had: %v: %s", names, err, out)
 	}

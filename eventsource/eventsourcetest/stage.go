@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -64,6 +65,9 @@ func (t *Stage) end(why string) {
 	t.err = errors.New(why)
 	runtime.Goexit()
 }
+
+// Logf tells who waits.
+func (t *Stage) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // Must ends Do with an error; nil: it does not.
 func (t *Stage) Must(err error) {
