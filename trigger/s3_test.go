@@ -9,12 +9,13 @@ import (
 	"thaw/internal/golden"
 )
 
-const minioBody = `{"EventName":"s3:ObjectCreated:Put","Key":"images/a dir/b+c&ü.jpg","Records":[{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"2026-11-20T09:00:00.123Z",
-"eventName":"s3:ObjectCreated:Put","userIdentity":{"principalId":"minioadmin"},"requestParameters":{"principalId":"minioadmin","region":"","sourceIPAddress":"10.0.0.1"},
-"responseElements":{"x-amz-id-2":"dd9025bab4ad464b","x-amz-request-id":"17A9","x-minio-deployment-id":"7a9f","x-minio-origin-endpoint":"http://10.0.0.2:9000"},
-"s3":{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{"name":"images","ownerIdentity":{"principalId":"minioadmin"},"arn":"arn:aws:s3:::images"},
-"object":{"key":"a+dir%2Fb%2Bc%26%C3%BC.jpg","size":1024,"eTag":"37b5","contentType":"image/jpeg","userMetadata":{"content-type":"image/jpeg"},"versionId":"v1","sequencer":"17A9C1"}},
-"source":{"host":"10.0.0.1","port":"","userAgent":"MinIO (linux; amd64)"}}]}`
+// As MinIO RELEASE.2026-02-12 sends them.
+const (
+	minioBody = `{"EventName":"s3:ObjectCreated:Put","Key":"images/a dir/b+c\u0026ü.txt","Records":[{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"2026-11-27T15:42:00.508Z","eventName":"s3:ObjectCreated:Put","userIdentity":{"principalId":"minioadmin"},"requestParameters":{"principalId":"minioadmin","region":"","sourceIPAddress":"127.0.0.1"},"responseElements":{"x-amz-id-2":"5a1ea3663d242aeb5658a269a54d00da92734e87d04fb524a9aca878f61152b7","x-amz-request-id":"18EBF13CF26EADE0","x-minio-deployment-id":"cefeb279-980d-476a-ac9b-2a2eb20179cc","x-minio-origin-endpoint":"http://127.0.0.1:9000"},
+"s3":{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{"name":"images","ownerIdentity":{"principalId":"minioadmin"},"arn":"arn:aws:s3:::images"},"object":{"key":"a+dir%2Fb%2Bc%26%C3%BC.txt","size":3,"eTag":"764efa883dda1e11db47671c4a3bbd9e","contentType":"text/plain","userMetadata":{"content-type":"text/plain"},"sequencer":"18EBF13CF2906A13"}},"source":{"host":"127.0.0.1","port":"","userAgent":"aws-cli/1.46.3"}}]}`
+	minioRemoved = `{"EventName":"s3:ObjectRemoved:Delete","Key":"images/a dir/b+c\u0026ü.txt","Records":[{"eventVersion":"2.0","eventSource":"minio:s3","awsRegion":"","eventTime":"2026-11-27T15:42:00.508Z","eventName":"s3:ObjectRemoved:Delete","userIdentity":{"principalId":"minioadmin"},"requestParameters":{"principalId":"minioadmin","region":"","sourceIPAddress":"127.0.0.1"},"responseElements":{"content-length":"0","x-amz-id-2":"5a1ea3663d242aeb5658a269a54d00da92734e87d04fb524a9aca878f61152b7","x-amz-request-id":"18EBF13E3E91A8B8","x-minio-deployment-id":"cefeb279-980d-476a-ac9b-2a2eb20179cc","x-minio-origin-endpoint":"http://127.0.0.1:9000"},
+"s3":{"s3SchemaVersion":"1.0","configurationId":"Config","bucket":{"name":"images","ownerIdentity":{"principalId":"minioadmin"},"arn":"arn:aws:s3:::images"},"object":{"key":"a+dir%2Fb%2Bc%26%C3%BC.txt","sequencer":"18EBF13E3EF521E3"}},"source":{"host":"127.0.0.1","port":"","userAgent":"aws-cli/1.46.3"}}]}`
+)
 
 const cephBody = `{"Records":[{"eventVersion":"2.2","eventSource":"ceph:s3","awsRegion":"us-east-1","eventTime":"2026-11-22T13:47:35.124724Z","eventName":"ObjectCreated:Put","userIdentity":{"principalId":"tester"},
 "requestParameters":{"sourceIPAddress":""},"responseElements":{"x-amz-request-id":"503a","x-amz-id-2":"14d2"},"s3":{"s3SchemaVersion":"1.0","configurationId":"mynotif1",
@@ -40,6 +41,7 @@ func TestS3Events(t *testing.T) {
 		{"AWS, restored from an archive", strings.Replace(awsBody("ObjectRestore:Completed", `{"key":"a","size":1,"eTag":"e","sequencer":"03"}`), `"s3":{`,
 			`"glacierEventData":{"restoreEventData":{"lifecycleRestorationExpiryTime":"1970-01-01T00:01:00.000Z","lifecycleRestoreStorageClass":"GLACIER"}},"s3":{`, 1)},
 		{"MinIO", minioBody},
+		{"MinIO, deleted", minioRemoved},
 		{"Ceph", cephBody},
 		{"through a topic", `{"Type":"Notification","MessageId":"m","Message":` + quote(awsBody("ObjectCreated:Put", `{"key":"a","size":1,"eTag":"e","sequencer":"01"}`)) + `}`},
 		{"a test event", `{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-11-20T09:00:00.000Z","Bucket":"b","RequestId":"r","HostId":"h"}`},
