@@ -309,12 +309,12 @@ func (c *call) routeOf() *trigger.Route {
 	return t
 }
 
-// ClientCert is the certificate that a client showed; nil: none.
+// ClientCert is the certificate that a client showed, when TLS has verified it; nil: none.
 func ClientCert(r *http.Request) *trigger.ClientCert {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil
 	}
-	return certificate(r.TLS.PeerCertificates[0])
+	return certificate(r.TLS.VerifiedChains[0][0])
 }
 
 // isWebSocket says whether a request asks for a WebSocket, which HTTP and REST APIs do not take.

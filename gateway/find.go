@@ -41,20 +41,23 @@ type target struct {
 
 // targetOf says whether a request is for an API. On a host of one everything is.
 func (s *Server) targetOf(host string, u *url.URL) (t target, ok bool) {
-	path := rawPath(u)
+	// Every request to this server is asked this: what is for none of its APIs is seen to be so at once.
 	name := hostName(host)
-	if labels := strings.SplitN(name, ".", 4); len(labels) == 4 && labels[1] == hostLabel {
-		if labels[3] == s.domain() || labels[3] == "localhost" {
-			return target{id: labels[0], region: labels[2], domain: name, path: path}, true
+	if id, rest, ok := strings.Cut(name, "."+hostLabel+"."); ok && !strings.Contains(id, ".") {
+		region, domain, _ := strings.Cut(rest, ".")
+		if domain == s.domain() || domain == "localhost" {
+			return target{id: id, region: region, domain: name, path: rawPath(u)}, true
 		}
 	}
-	if rest, ok := strings.CutPrefix(path, pathForm); ok {
-		id, rest := cutSegment(rest)
-		return target{id: id, path: rest, byPath: true}, true
+	if strings.HasPrefix(u.Path, pathForm) {
+		if rest, ok := strings.CutPrefix(rawPath(u), pathForm); ok {
+			id, rest := cutSegment(rest)
+			return target{id: id, path: rest, byPath: true}, true
+		}
 	}
 	if s.Records.Shared.Len() > 0 {
 		if a := s.Records.Shared.Get("domain/" + name); a != nil && a.Domain != nil {
-			return target{domain: name, path: path, custom: true}, true
+			return target{domain: name, path: rawPath(u), custom: true}, true
 		}
 	}
 	return t, false
