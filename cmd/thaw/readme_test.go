@@ -60,8 +60,8 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := quickStart(t)
-	if len(blocks) != 5 {
-		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line, of logs and of a URL: %q", len(blocks), blocks)
+	if len(blocks) != 6 {
+		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line, of logs, of a URL and of an API: %q", len(blocks), blocks)
 	}
 	folder := t.TempDir()
 	answer := func(block string, path string) (string, error) {
@@ -98,10 +98,13 @@ func TestQuickStart(t *testing.T) {
 		t.Log("left out: AWS's command line, which is not here")
 	}
 	for i, dir := range clients {
-		block, logs, url := blocks[2], blocks[3], blocks[4]
+		block, logs, doors := blocks[2], blocks[3], slices.Clone(blocks[4:])
 		if i > 0 { // each client's function has a name of its own
 			again := strings.NewReplacer("hello2", "hello2-again").Replace
-			block, logs, url = again(block), again(logs), again(url)
+			block, logs = again(block), again(logs)
+			for n := range doors {
+				doors[n] = again(doors[n])
+			}
 		}
 		version, _ := exec.Command(filepath.Join(dir, "aws"), "--version").CombinedOutput()
 		t.Logf("with %s", version)
@@ -118,9 +121,13 @@ func TestQuickStart(t *testing.T) {
 			}
 		}
 		if _, err := exec.LookPath("curl"); err != nil {
-			t.Log("left out: the URL, which wants curl")
-		} else if out, err := answer(settings+url, path); err != nil || !strings.HasSuffix(out, "{}") { // there is no name in the event
-			t.Errorf("%v\n%s\nsays\n%s", err, url, out)
+			t.Log("left out: the URL and the API, which want curl")
+			continue
+		}
+		for _, door := range doors {
+			if out, err := answer(settings+door, path); err != nil || !strings.HasSuffix(out, "{}") { // there is no name in the event
+				t.Errorf("%v\n%s\nsays\n%s", err, door, out)
+			}
 		}
 	}
 }
