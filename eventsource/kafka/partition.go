@@ -25,6 +25,7 @@ type partition struct {
 	high   int64 // the end of the partition, when it was fetched last
 	after  int64 // nothing up to here is wanted
 	next   int64 // behind what Next has returned
+	marks  int64 // behind the last mark of a transaction, which is no record but has an offset
 	epochs epochs
 }
 
@@ -43,7 +44,9 @@ func (p *partition) put(all []*kgo.Record, high int64) {
 	defer p.mu.Unlock()
 	p.high = high
 	for _, r := range all {
-		if r.Offset > p.after {
+		if r.Attrs.IsControl() {
+			p.marks = r.Offset + 1
+		} else if r.Offset > p.after {
 			p.buffer = append(p.buffer, r)
 			p.bytes += size(r)
 		}
@@ -160,12 +163,13 @@ func (p *partition) Revoked() <-chan struct{} { return p.revoked }
 
 // Lag implements eventsource.Reader.
 func (p *partition) Lag() int64 {
+	at := p.reached()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next == 0 {
+	if at == 0 {
 		return -1
 	}
-	return max(0, p.high-p.next)
+	return max(0, p.high-at)
 }
 
 // Close implements eventsource.Reader: the client goes on fetching, for the next reader, until the source is closed.

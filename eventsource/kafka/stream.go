@@ -29,6 +29,7 @@ const fetchWait = time.Second
 type stream struct {
 	client  *kgo.Client
 	shape   *shape
+	group   string
 	topic   string
 	changed chan struct{}
 	stop    context.CancelFunc
@@ -40,10 +41,10 @@ type stream struct {
 }
 
 func openStream(src *eventsource.Source, m *eventsource.Mapping, shape *shape, options []kgo.Opt) (*kgo.Client, error) {
-	s := &stream{shape: shape, topic: m.Source.Topics[0], changed: make(chan struct{}, 1), ended: make(chan struct{}), partitions: map[int32]*partition{}}
+	s := &stream{shape: shape, group: groupOf(m), topic: m.Source.Topics[0], changed: make(chan struct{}, 1), ended: make(chan struct{}), partitions: map[int32]*partition{}}
 	options = append(options,
-		kgo.ConsumerGroup(groupOf(m)), kgo.ConsumeTopics(s.topic), kgo.ConsumeStartOffset(start(m)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.ConsumerGroup(s.group), kgo.ConsumeTopics(s.topic), kgo.ConsumeStartOffset(start(m)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableAutoCommit(), kgo.KeepControlRecords(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.FetchMaxWait(fetchWait),
 		kgo.OnPartitionsAssigned(s.assigned), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.revoked))
 	client, err := kgo.NewClient(options...)

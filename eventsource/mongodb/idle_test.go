@@ -135,3 +135,31 @@ func TestPositionOfAnIdleStream(t *testing.T) {
 		})
 	}
 }
+
+// While a slow function keeps changes from being read, the age of the last one tells how far reading is behind.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	now := &clock{t: time.Now().Add(-time.Hour)}
+	s := start(t, mongotest.Options{Now: now.now, Await: 20 * time.Millisecond})
+	for _, id := range []string{"1", "2"} {
+		if err := s.Insert("shop", "orders", bson.D{{Key: "_id", Value: id}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, r := open(t, s, mapping("orders"), eventsource.Start{At: eventsource.TrimHorizon})
+	told := func() (int64, time.Duration) { return r.Lag(), r.(poller.Behind).Behind() }
+	if lag, behind := told(); lag != -1 || behind != -1 {
+		t.Errorf("before the first: %d, %v", lag, behind)
+	}
+	eventsourcetest.Next(t, r, 1)
+	if lag, behind := told(); lag != -1 || behind < time.Hour || behind > time.Hour+time.Minute {
+		t.Errorf("behind the first: %d, %v", lag, behind)
+	}
+	eventsourcetest.Next(t, r, 1)
+	if all, err := r.Next(t.Context(), 1); err != nil || len(all) > 0 {
+		t.Fatal(all, err)
+	}
+	if lag, behind := told(); lag != 0 || behind != 0 {
+		t.Errorf("at the end: %d, %v", lag, behind)
+	}
+}

@@ -158,7 +158,8 @@ func parsePosition(s string) (p position, err error) {
 type reader struct {
 	asked atomic.Pointer[time.Time] // since when the cluster is asked for more; nil: it is not
 
-	end atomic.Bool // the cluster had no more when it answered last
+	end  atomic.Bool               // the cluster had no more when it answered last
+	last atomic.Pointer[time.Time] // when the last change that was returned was made; nil: none was
 
 	mu sync.Mutex // held while the stream is used
 	cs *mongo.ChangeStream
@@ -197,6 +198,7 @@ func (r *reader) Next(ctx context.Context, limit int) ([]*eventsource.Record, er
 		}
 		all = append(all, rec)
 		// Only what is already here: TryNext asks the cluster when nothing is.
+		r.last.Store(&rec.Arrived)
 		if len(all) == limit || r.cs.RemainingBatchLength() == 0 || !r.cs.TryNext(ctx) {
 			return all, nil
 		}
@@ -231,8 +233,24 @@ const atOnce = time.Second
 
 // Lag implements eventsource.Reader: nothing is left when the cluster has nothing to answer, and otherwise nobody knows.
 func (r *reader) Lag() int64 {
-	if since := r.asked.Load(); r.end.Load() || since != nil && time.Since(*since) > atOnce {
+	if r.atEnd() {
 		return 0
+	}
+	return -1
+}
+
+func (r *reader) atEnd() bool {
+	since := r.asked.Load()
+	return r.end.Load() || since != nil && time.Since(*since) > atOnce
+}
+
+// Behind implements poller.Behind: how long ago the change was made that was read last, when there may be later ones.
+func (r *reader) Behind() time.Duration {
+	if r.atEnd() {
+		return 0
+	}
+	if last := r.last.Load(); last != nil && !last.IsZero() {
+		return max(0, time.Since(*last))
 	}
 	return -1
 }

@@ -184,7 +184,37 @@ func (s *Service) Now() []Status {
 	return list
 }
 
-// Status tells of all mappings, ordered by their ids. Queues are asked how much waits in them, as far as they can say,
+// Lags is a Stream that can say what waits in its shards, in those that it names.
+type Lags interface {
+	// Lags is asked when a person looks.
+	Lags(ctx context.Context) (map[string]int64, error)
+}
+
+// ask fills in what the source says of what waits in it.
+func (st *Status) ask(ctx context.Context, src *eventsource.Source) {
+	if d, ok := src.Queue.(Depth); ok {
+		if n, err := d.Depth(ctx); err == nil {
+			st.Lag = n
+		}
+	}
+	l, ok := src.Stream.(Lags)
+	if !ok {
+		return
+	}
+	lags, err := l.Lags(ctx)
+	if err != nil {
+		return
+	}
+	st.Lag = -1
+	for i, sh := range st.Shards {
+		if n, ok := lags[sh.ID]; ok {
+			st.Shards[i].Lag = n
+			st.Lag = max(st.Lag, 0) + n
+		}
+	}
+}
+
+// Status tells of all mappings, ordered by their ids. Sources are asked how much waits in them, as far as they can say,
 // until ctx ends.
 func (s *Service) Status(ctx context.Context) []Status {
 	owners := s.all()
@@ -192,16 +222,8 @@ func (s *Service) Status(ctx context.Context) []Status {
 	var asked sync.WaitGroup
 	for i, o := range owners {
 		st, src := o.status()
-		list[i] = st
-		if src == nil || src.Queue == nil {
-			continue
-		}
-		if d, ok := src.Queue.(Depth); ok {
-			asked.Go(func() {
-				if n, err := d.Depth(ctx); err == nil {
-					list[i].Lag = n
-				}
-			})
+		if list[i] = st; src != nil {
+			asked.Go(func() { list[i].ask(ctx, src) })
 		}
 	}
 	asked.Wait()
