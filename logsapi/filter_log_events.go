@@ -104,8 +104,8 @@ func (in *filterInput) query(c *call) (q logstore.PageQuery, err error) {
 	return q, err
 }
 
-// eventID is unique, the same each time, and grows in the order of a page (statement C-136). It has the form of the service's.
-func eventID(at logstore.At) string { return fmt.Sprintf("3%018d%037d", at.Time, at.ID) }
+// eventID is unique, the same each time, and grows in the order of a page (statement C-136).
+func eventID(at logstore.At) string { return at.EventID() }
 
 // A token belongs to what was asked for: with another request it is refused.
 func (in *filterInput) token(at logstore.At) string {

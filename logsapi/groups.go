@@ -67,6 +67,11 @@ func deleteLogGroup(c *call) (any, error) {
 	if _, err := c.logs().Group(c.ctx(), name); err != nil { // with what is still on its way to disk
 		return nil, err
 	}
+	if c.s.o.Feed != nil {
+		if err := c.s.o.Feed.Forget(c.ctx(), name); err != nil {
+			return nil, err
+		}
+	}
 	return nil, c.logs().DeleteGroup(name)
 }
 

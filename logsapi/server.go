@@ -19,16 +19,19 @@ import (
 	"strings"
 	"time"
 
+	"thaw/logfeed"
 	"thaw/logstore"
 )
 
-// Options of a Server; all are required but Now.
+// Options of a Server; all are required but Now and Feed.
 type Options struct {
 	Logs      *logstore.Store
 	AccountID string // 12 digits
 	Log       *slog.Logger
 	Stopping  <-chan struct{} // closed when the server ends: what would go on for hours ends
 	Now       func() time.Time
+	// Feed has the subscription filters; nil: there are none. It is set before the first request comes.
+	Feed *logfeed.Feed
 }
 
 // Server answers requests; it is an api.Service.
@@ -51,6 +54,9 @@ func New(o Options) *Server {
 // Close ends what runs by itself.
 func (s *Server) Close() { s.queries.close() }
 
+// Subscribe has the server serve subscription filters. It is called before the first request comes.
+func (s *Server) Subscribe(f *logfeed.Feed) { s.o.Feed = f }
+
 // Name is the service's in signatures.
 func (*Server) Name() string { return "logs" }
 
@@ -60,29 +66,32 @@ func (*Server) Target() string { return "Logs_20140328." }
 // operations that there are. An answer of nil is an empty body; one that was written already is errAnswered.
 func operations() map[string]func(*call) (any, error) {
 	return map[string]func(*call) (any, error){
-		"CreateLogGroup":        createLogGroup,
-		"CreateLogStream":       createLogStream,
-		"DeleteLogGroup":        deleteLogGroup,
-		"DeleteLogStream":       deleteLogStream,
-		"DeleteRetentionPolicy": deleteRetentionPolicy,
-		"DescribeLogGroups":     describeLogGroups,
-		"DescribeLogStreams":    describeLogStreams,
-		"DescribeQueries":       describeQueries,
-		"FilterLogEvents":       filterLogEvents,
-		"GetLogEvents":          getLogEvents,
-		"GetQueryResults":       getQueryResults,
-		"ListLogGroups":         listLogGroups,
-		"ListTagsForResource":   listTagsForResource,
-		"ListTagsLogGroup":      listTagsLogGroup,
-		"PutLogEvents":          putLogEvents,
-		"PutRetentionPolicy":    putRetentionPolicy,
-		"StartLiveTail":         startLiveTail,
-		"StartQuery":            startQuery,
-		"StopQuery":             stopQuery,
-		"TagLogGroup":           tagLogGroup,
-		"TagResource":           tagResource,
-		"UntagLogGroup":         untagLogGroup,
-		"UntagResource":         untagResource,
+		"CreateLogGroup":              createLogGroup,
+		"CreateLogStream":             createLogStream,
+		"DeleteLogGroup":              deleteLogGroup,
+		"DeleteLogStream":             deleteLogStream,
+		"DeleteRetentionPolicy":       deleteRetentionPolicy,
+		"DeleteSubscriptionFilter":    deleteSubscriptionFilter,
+		"DescribeLogGroups":           describeLogGroups,
+		"DescribeLogStreams":          describeLogStreams,
+		"DescribeQueries":             describeQueries,
+		"DescribeSubscriptionFilters": describeSubscriptionFilters,
+		"FilterLogEvents":             filterLogEvents,
+		"GetLogEvents":                getLogEvents,
+		"GetQueryResults":             getQueryResults,
+		"ListLogGroups":               listLogGroups,
+		"ListTagsForResource":         listTagsForResource,
+		"ListTagsLogGroup":            listTagsLogGroup,
+		"PutLogEvents":                putLogEvents,
+		"PutRetentionPolicy":          putRetentionPolicy,
+		"PutSubscriptionFilter":       putSubscriptionFilter,
+		"StartLiveTail":               startLiveTail,
+		"StartQuery":                  startQuery,
+		"StopQuery":                   stopQuery,
+		"TagLogGroup":                 tagLogGroup,
+		"TagResource":                 tagResource,
+		"UntagLogGroup":               untagLogGroup,
+		"UntagResource":               untagResource,
 	}
 }
 

@@ -24,6 +24,9 @@ type At struct {
 
 func (a At) compare(b At) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) }
 
+// EventID is a place as an ID of the form that CloudWatch Logs gives its events.
+func (a At) EventID() string { return fmt.Sprintf("3%018d%037d", a.Time, a.ID) }
+
 // At is the event's place.
 func (e *Event) At() At { return At{e.Time, e.ID} }
 

@@ -83,6 +83,7 @@ type Node struct {
 	sources      *poller.Service
 	gateway      *gateway.Server
 	sockets      *websocket.Server
+	logsAPI      *logsapi.Server
 	triggers     triggers
 	metrics      *metrics
 	traces       *traces
@@ -325,8 +326,9 @@ func (n *Node) openAPI(ctx context.Context, store *jetstream.Store) error {
 	if err != nil {
 		return err
 	}
+	n.logsAPI = n.openLogsAPI()
 	o := api.Options{Plane: n.plane, Signing: configs, AccountID: n.cfg.AccountID, Credentials: who, Access: n.access, Verify: len(who) > 0 || !loopback,
-		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.openLogsAPI(), &sts.Server{Access: n.access}}}
+		Uploads: filepath.Join(n.cfg.DataDir, "uploads"), Services: []api.Service{n.logsAPI, &sts.Server{Access: n.access}}}
 	if !o.Verify {
 		o.Guard = (&door.Guard{Hosts: n.cfg.hosts(), SameUser: n.cfg.Unsigned == "same-user"}).Check
 		o.URLDoor = n.cfg.urlDoor()

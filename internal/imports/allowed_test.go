@@ -71,6 +71,8 @@ var allowed = map[string]row{
 
 	"notify":  {"async function objects push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
 	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
+	"logfeed": {"function logpattern logstore push trigger", "what functions log goes to functions: without HTTP or a broker"},
+
 	"gateway": {"access function gateway/vtl iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	"gateway/openapi": {"gateway", "documents as definitions of APIs, and back: pure"},
@@ -82,7 +84,7 @@ var allowed = map[string]row{
 	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
 	"objects":               {"iam", "files of folders, as S3 has objects"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
-	"logsapi":               {"iam insights logpattern logstore", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
+	"logsapi":               {"function iam insights invoke logfeed logpattern logstore push", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
