@@ -209,18 +209,27 @@ func publishBatch(c *call) (any, error) {
 
 // send returns when every delivery of the messages is on disk.
 func (s *Server) send(ctx context.Context, t *topic, messages []*Message) error {
-	var letters []stored
 	if t.FIFO() {
 		return s.sendInOrder(ctx, t, messages)
 	}
-	for _, m := range messages {
-		calls, others := s.addressees(t, m)
-		dead, err := s.toFunctions(ctx, m, calls)
-		if err != nil {
-			return err
+	others, errs := make([][]storedDelivery, len(messages)), make([]error, len(messages))
+	var all sync.WaitGroup // functions of all messages share a sync
+	for i, m := range messages {
+		all.Go(func() {
+			calls, rest := s.addressees(t, m)
+			var dead []storedDelivery
+			dead, errs[i] = s.toFunctions(ctx, m, calls)
+			others[i] = append(rest, dead...)
+		})
+	}
+	all.Wait()
+	var letters []stored
+	for i, m := range messages {
+		if errs[i] != nil {
+			return errs[i]
 		}
-		if others = append(others, dead...); len(others) > 0 {
-			letters = append(letters, stored{m, others})
+		if len(others[i]) > 0 {
+			letters = append(letters, stored{m, others[i]})
 		}
 	}
 	_, err := s.put(ctx, letters, true)

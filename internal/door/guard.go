@@ -43,6 +43,11 @@ func (g *Guard) Check(r *http.Request) error {
 	if err := sameOrigin(r); err != nil {
 		return err
 	}
+	// A server of ours sends messages of topics wherever somebody has subscribed, which may be here: the process is the
+	// user's, the words are not.
+	if kind := r.Header.Get("X-Amz-Sns-Message-Type"); kind != "" {
+		return refuse("A topic sent this request (x-amz-sns-message-type: %s). Topics send to functions, to function URLs, and to what thaw trigger add sns makes.", kind)
+	}
 	if g.SameUser {
 		return sameUser(r)
 	}

@@ -48,6 +48,7 @@ func TestWebPagesAreRefused(t *testing.T) {
 		{"a page without an origin", own, header("Origin", "null"), false},
 		{"an extension", own, header("Origin", "chrome-extension://abcdef"), false},
 		{"a word that is none yet", own, header("Sec-Fetch-Site", "sideways"), false},
+		{"a message of a topic", own, header("X-Amz-Sns-Message-Type", "Notification"), false},
 		{"two origins", own, header("Origin", "http://"+own, "Origin", "http://evil.example"), false},
 		{"two sites", own, header("Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"), false},
 		{"an address that every host has", "0.0.0.0:9600", nil, false},
