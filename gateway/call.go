@@ -79,6 +79,10 @@ func (c *call) serve() {
 	if err == nil {
 		return
 	}
+	if c.r.Context().Err() != nil { // nobody is there to be told; the function goes on
+		c.status, c.errorMessage = statusLeft, "the sender went away"
+		return
+	}
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		refusal = &Refusal{Kind: APIConfiguration, Why: err.Error()}
@@ -93,6 +97,9 @@ func (c *call) serve() {
 	}
 	c.refuse(refusal)
 }
+
+// statusLeft is what the access log says of a request whose sender has gone before it was answered.
+const statusLeft = 499
 
 // warn says in the server's log why a request failed for a reason that is the owner's.
 func (c *call) warn(why string) {

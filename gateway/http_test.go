@@ -211,6 +211,9 @@ func TestTimes(t *testing.T) {
 		t.Error("an answer")
 	}
 	<-ended
+	if strings.Contains(w.log.String(), "GET /left") {
+		t.Errorf("a sender that went away is nobody's fault: %s", w.log)
+	}
 	c := &call{s: w.Server, place: &Place{API: &API{Kind: REST}}}
 	for _, c2 := range []struct {
 		most    time.Duration
