@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 
@@ -137,6 +139,11 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 	if len(d.steps) == 0 {
 		return errors.New("no runtime can run here; type: thaw doctor")
 	}
+	fmt.Fprintln(a.words, "running      an API in front of the first function")
+	key := credentials.StaticCredentialsProvider{Value: aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")}}
+	if err := d.throughAPI(ctx, key, health.HTTPClient()); err != nil {
+		return fmt.Errorf("API: %w", err)
+	}
 	if err := a.print(d.steps, func(w io.Writer) { printSteps(w, d.steps) }); err != nil {
 		return err
 	}
@@ -212,9 +219,11 @@ func (a *app) next(health admin.Health, dataDir string, steps []step, keep bool)
 			say("bin/thaw snapshot doctor %s%s      # two copies side by side", version, folder)
 		}
 		say("AWS clients: --endpoint-url %s", health.Endpoint)
+		say("in a browser, the function behind an API: %s", steps[len(steps)-1].URL)
 		return
 	}
 	say("bin/thaw demo -v                    # the same, with each step's log and times")
+	say("bin/thaw demo --keep                # the server stays, with an API to open in a browser")
 	say("bin/thaw server                     # a server that stays; then, elsewhere:")
 	if strings.HasPrefix(first.Runtime, "nodejs") {
 		say(`mkdir -p hello`)
@@ -242,6 +251,8 @@ type demonstration struct {
 	made   []string                          // functions, to be removed
 	layers []*lambda.DeleteLayerVersionInput // to be removed, too
 	steps  []step
+	apis   *apigatewayv2.Client
+	api    string // ID of the one that was made; empty: none
 
 	endpoint string   // for AWS's command line
 	awsEnv   []string // for it, too
@@ -254,7 +265,7 @@ type demonstration struct {
 func (d *demonstration) clean() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var errs []error
+	errs := []error{d.cleanAPI(ctx)}
 	for _, name := range d.made {
 		if _, err := d.client.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &name}); err != nil {
 			errs = append(errs, fmt.Errorf("remove %s: %w", name, plainer(err)))

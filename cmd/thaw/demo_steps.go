@@ -86,6 +86,7 @@ type step struct {
 	Generations []generation `json:"generations,omitempty"` // that answered under load
 	ReadBy      string       `json:"readBy,omitempty"`      // aws logs tail, or thaw logs where AWS's command line is not here
 	Told        []string     `json:"told,omitempty"`        // what an extension heard by the Telemetry API, from the function's log
+	URL         string       `json:"url,omitempty"`         // of the API that was asked
 }
 
 // run creates one sample and takes it through its steps.
@@ -337,7 +338,7 @@ func stepRows(steps []step) [][]string {
 		return strconv.FormatFloat(n, 'f', 1, 64) + " ms"
 	}
 	for _, st := range steps {
-		if st.DurationMs == 0 && len(st.Told) == 0 {
+		if st.DurationMs == 0 && len(st.Told) == 0 && st.URL == "" {
 			continue
 		}
 		name := strings.TrimSuffix(strings.TrimPrefix(st.Function, functionName(""))+":"+st.Version, ":")

@@ -339,6 +339,9 @@ func TestDemoExample(t *testing.T) {
 		t.Errorf("the process sandbox makes no snapshots, and the demonstration says %q", r.words)
 	}
 	heard(t, seen, r.words)
+	if last := steps[len(steps)-1]; !strings.Contains(last.URL, ".execute-api.") || last.Answer == "" {
+		t.Errorf("the API gave %+v", last)
+	}
 	if s, ran := seen["demo-nodejs-timeout timeout"]; ran && s.FunctionError == "" {
 		t.Errorf("the timeout gave %+v", s)
 	}
