@@ -138,6 +138,7 @@ func TestLambdaAuthorizersOfRESTAPIs(t *testing.T) {
 		"t-2": {allow("Deny", anything), 403, denied}, "t-3": {allow("Allow", "arn:aws:execute-api:eu-west-1:"+account+":other/*"), 403, notAllowed},
 		"t-4": {`error:{"errorMessage":"Unauthorized"}`, 401, unauthorised}, "t-5": {`error:{"errorMessage":"boom"}`, 500, null}, "t-6": {`{"principalId":7}`, 500, null},
 		"t-7": {strings.Replace(allow("Allow", anything), `"n":7`, `"n":[7]`, 1), 500, null}, "t-8": {`{"principalId":"p"}`, 500, null},
+		"t-9": {`{"principalId":"p","policyDocument":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"execute-api:Invoke","Resource":[]}]}}`, 403, notAllowed},
 	} {
 		w.function("auth", answering(c.answer))
 		w.want(c.status, c.body, "GET /prod/token", "X-Auth: "+token)

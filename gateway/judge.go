@@ -209,10 +209,43 @@ func readVerdict(payload []byte, simple bool) (*verdict, error) {
 	if len(said.Policy) == 0 {
 		return nil, errors.New("its answer has no policyDocument")
 	}
-	if v.policy, err = iam.Parse(said.Policy, iam.Identity); err != nil {
+	policy := effective(said.Policy)
+	if policy == nil {
+		v.policy = &iam.Policy{}
+		return v, nil
+	}
+	if v.policy, err = iam.Parse(policy, iam.Identity); err != nil {
 		return nil, errors.New("policyDocument: " + err.Error())
 	}
 	return v, nil
+}
+
+// effective is a policy without the statements for no resource at all, with which authorizers of Chalice say no; nil: there
+// is no other.
+func effective(policy json.RawMessage) json.RawMessage {
+	var all struct {
+		Version   string
+		Statement []map[string]json.RawMessage
+	}
+	if json.Unmarshal(policy, &all) != nil { // iam says what is wrong with it
+		return policy
+	}
+	n := len(all.Statement)
+	all.Statement = slices.DeleteFunc(all.Statement, func(s map[string]json.RawMessage) bool {
+		var resources []string
+		return s["Resource"] != nil && json.Unmarshal(s["Resource"], &resources) == nil && resources != nil && len(resources) == 0
+	})
+	switch len(all.Statement) {
+	case n:
+		return policy
+	case 0:
+		return nil
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return policy
+	}
+	return b
 }
 
 // judge says whether the verdict lets a request through. Kept verdicts are asked for each request anew: a policy may

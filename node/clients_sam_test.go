@@ -1,8 +1,10 @@
 package node
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,14 +68,30 @@ func TestClientSAM(t *testing.T) {
 	f.delete(t)
 }
 
-const chaliceApp = `from chalice import Chalice
+const chaliceApp = `from chalice import AuthResponse, Chalice, CORSConfig
 
 app = Chalice(app_name="shop")
+app.api.binary_types = ["image/png"]
 
 
 @app.lambda_function(name="hello")
 def hello(event, context):
     return {"hello": event.get("name"), "function": context.function_name}
+
+
+@app.authorizer()
+def judge(request):
+    return AuthResponse(routes=["/judged"] if request.token == "open" else [], principal_id="you")
+
+
+@app.route("/orders/{number}", methods=["GET", "POST"], cors=CORSConfig(allow_origin="https://example.org"))
+def orders(number):
+    return {"number": number, "query": app.current_request.query_params, "body": app.current_request.json_body}
+
+
+@app.route("/judged", authorizer=judge)
+def judged():
+    return {"who": app.current_request.context["authorizer"]["principalId"]}
 `
 
 const chaliceConfig = `{"version": "2.0", "app_name": "shop", "manage_iam_role": false, "iam_role_arn": "arn:aws:iam::000000000000:role/any",
@@ -96,9 +114,11 @@ func TestClientChalice(t *testing.T) {
 		}
 	}
 	const arn = "arn:aws:lambda:eu-west-1:000000000000:function:shop-dev-hello"
-	if out := chalice.do("deploy"); !strings.Contains(out, "Lambda ARN: "+arn) {
+	out := chalice.do("deploy")
+	if !strings.Contains(out, "Lambda ARN: "+arn) {
 		t.Errorf("deploy: %s", out)
 	}
+	chaliceAPI(t, s, out)
 	chalice.stdin = `{"name": "you"}`
 	if out := chalice.do("invoke", "-n", "hello"); strings.TrimSpace(out) != `{"hello": "you", "function": "shop-dev-hello"}` {
 		t.Errorf("invoke: %s", out)
@@ -111,5 +131,47 @@ func TestClientChalice(t *testing.T) {
 	}
 	if out := chalice.do("delete"); !strings.Contains(out, "Deleting function: "+arn) {
 		t.Errorf("delete: %s", out)
+	}
+}
+
+var chaliceURL = regexp.MustCompile(`Rest API URL: https://([a-z0-9]+)\.execute-api`)
+
+// chaliceAPI sends requests through the REST API that Chalice has imported: routes, CORS and the authorizer.
+func chaliceAPI(t *testing.T, s *server, deployed string) {
+	t.Helper()
+	m := chaliceURL.FindStringSubmatch(deployed)
+	if m == nil {
+		t.Fatalf("deploy: %s", deployed)
+	}
+	for _, c := range []struct {
+		path, token string
+		status      int
+		want        string
+	}{
+		{"/orders/7?a=b", "", 200, `{"number":"7","query":{"a":"b"},"body":null}`},
+		{"/judged", "open", 200, `{"who":"you"}`},
+		{"/judged", "shut", 403, "not authorized"},
+		{"/judged", "", 401, "Unauthorized"},
+		{"/none", "", 403, "Missing Authentication Token"},
+	} {
+		var header []string
+		if c.token != "" {
+			header = []string{"Authorization", c.token}
+		}
+		if status, body := throughAPI(t, s, m[1]+"/api"+c.path, header...); status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s with %q: %d %s, want %d %s", c.path, c.token, status, body, c.status, c.want)
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, s.node.Endpoint()+"/execute-api/"+m[1]+"/api/orders/7", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("Access-Control-Allow-Origin"); resp.StatusCode != 200 || got != "https://example.org" {
+		t.Errorf("a preflight: %d, %q", resp.StatusCode, got)
 	}
 }

@@ -75,7 +75,7 @@ func (c *call) patch(view any, may string, other func(o *patchOperation, path []
 // step applies an operation below a value that can be set; false: it does not fit there.
 func step(v reflect.Value, path []string, o *patchOperation) bool {
 	if v.Kind() == reflect.Pointer {
-		if len(path) == 0 && o.Op == "remove" {
+		if len(path) == 0 && (o.Op == "remove" || o.value() == "") { // an empty value is none
 			v.SetZero()
 			return true
 		}

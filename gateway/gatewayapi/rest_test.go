@@ -148,6 +148,10 @@ func TestPatches(t *testing.T) {
 	if st := w.records.APIs.Get(s.id).Stages["prod"]; len(st.Throttles) != 0 || len(st.Variables) != 0 || len(st.Logs) != 1 {
 		t.Errorf("%+v", st)
 	}
+	w.done("PATCH", s.at, patching("replace /minimumCompressionSize "), "") // as Chalice says that there is to be none
+	if a := w.records.APIs.Get(s.id); a.MinCompression != nil {
+		t.Errorf("%d", *a.MinCompression)
+	}
 	for _, c := range []struct{ path, body, words string }{
 		{s.at, patching("replace /nothing a"), "Invalid patch path"},
 		{s.at, patching("replace /minimumCompressionSize many"), "does not belong there"},
