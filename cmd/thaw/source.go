@@ -275,7 +275,7 @@ func sourceShowCommand(a *app) *cobra.Command {
 // print shows the mapping to people.
 func (s *shownSource) print(w io.Writer, now time.Time) {
 	window := ""
-	if s.WindowS != nil {
+	if s.WindowS != nil && *s.WindowS > 0 {
 		window = fmt.Sprintf(", after %d s at the latest", *s.WindowS)
 	}
 	pairs := []string{"mapping", s.ID, "function", s.Function, "kind", s.Kind, "source", s.Source, "of", s.Of, "state", s.State, "reason", s.Reason, "last result", s.last(),

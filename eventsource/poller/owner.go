@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -137,6 +138,9 @@ func (o *owner) move(n news) {
 	switch n.event {
 	case eventsource.Opened:
 		o.recovered(&m)
+		if to == was.State && strings.HasPrefix(was.Result, "PROBLEM") { // the log told of it
+			o.s.o.Log.Info("event source mapping: its source is read again", "mapping", was.ID)
+		}
 	case eventsource.FunctionGone:
 		m.Result = "PROBLEM: Function does not exist"
 		o.kept.note(OfAbsence, o.s.absence(&m), nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -138,23 +139,28 @@ func (q *queue) pollQuietly(limit int, left <-chan struct{}, answer func(receive
 		in := q.input(limit, longPoll)
 		r, err := q.made(q.strays.ctx, in)
 		go func() {
-			defer q.strays.quiet.end()
-			if err != nil { // the SDK says so again
-				answer(q.poll(limit, longPoll))
-				return
-			}
-			at := time.Now()
-			out, none, err := q.sent(q.strays.ctx, r, in)
-			switch {
-			case none:
-				answer(received{})
-			case err != nil: // it tries again as ever, and its error is the one to be told
-				answer(q.poll(limit, longPoll))
-			default:
-				answer(received{all: q.records(out, at)})
-			}
+			r := q.quietly(limit, r, in, err)
+			q.strays.quiet.end()
+			answer(r)
 		}()
 	})
+}
+
+// quietly sends the request that was made. What goes wrong with it, or with its making, the SDK finds again: it tries again
+// as ever, and its error is the one to be told.
+func (q *queue) quietly(limit int, r *http.Request, in *sqs.ReceiveMessageInput, err error) received {
+	if err != nil {
+		return q.poll(limit, longPoll)
+	}
+	at := time.Now()
+	out, none, err := q.sent(q.strays.ctx, r, in)
+	switch {
+	case none:
+		return received{}
+	case err != nil:
+		return q.poll(limit, longPoll)
+	}
+	return received{all: q.records(out, at)}
 }
 
 // records are the messages of an answer to what was asked at that time.

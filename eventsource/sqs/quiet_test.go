@@ -71,7 +71,7 @@ func TestQuietPolls(t *testing.T) {
 	if _, err := receive(t.Context()); !errors.As(err, &p) || !strings.HasPrefix(p.Text, "The queue does not exist.") {
 		t.Errorf("a queue that is gone: %v", err)
 	}
-	q.strays.polls.Wait()
+	q.strays.polls.Wait() // the first, which nobody waited for, too
 	if q.strays.quiet.open != 0 {
 		t.Errorf("%d polls are open", q.strays.quiet.open)
 	}
