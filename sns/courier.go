@@ -241,8 +241,10 @@ func (k *courier) startLocked(d *delivery, now time.Time) {
 
 // attempt makes one, and does what follows.
 func (k *courier) attempt(d *delivery, what Action) {
-	var err error
-	m := d.letter.m
+	var (
+		m   *Message
+		err error
+	)
 	if what != Forget {
 		if m, err = k.message(d.letter); err == nil {
 			if what == Attempt {

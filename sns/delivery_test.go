@@ -91,19 +91,23 @@ func TestRetriesOverRestarts(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		b.again()
 		time.Sleep(time.Minute)
-		if got := fmt.Sprint(attempts[:9]); got != "[0s 0s 0s 0s 1s 2s 3s 5s 9s]" {
+		synctest.Wait()
+		b.to.mu.Lock()
+		got := fmt.Sprint(attempts[:9])
+		b.to.mu.Unlock()
+		if got != "[0s 0s 0s 0s 1s 2s 3s 5s 9s]" {
 			t.Errorf("attempts after %s", got)
 		}
 		b.to.mu.Lock()
 		broken = false
 		b.to.mu.Unlock()
 		time.Sleep(time.Minute)
-		var got []string
+		var sent []string
 		for _, m := range b.to.sent() {
-			got = append(got, m.Queue)
+			sent = append(sent, m.Queue)
 		}
-		if want := []string{queueARN("fine"), queueARN("broken")}; !slices.Equal(got, want) || b.box.len() > 0 {
-			t.Errorf("sent to %v, %d letters left", got, b.box.len())
+		if want := []string{queueARN("fine"), queueARN("broken")}; !slices.Equal(sent, want) || b.box.len() > 0 {
+			t.Errorf("sent to %v, %d letters left", sent, b.box.len())
 		}
 	})
 }

@@ -188,29 +188,19 @@ func (s *sink) taken() []*async.Event {
 	return slices.Clone(s.events)
 }
 
-var shared struct {
-	sync.Once
-	dir string
-}
-
-// keys is a folder with a key that was made once: to make one takes long.
-func keys(t testing.TB) string {
-	t.Helper()
-	shared.Do(func() {
-		var err error
-		if shared.dir, err = os.MkdirTemp("", "sns-keys-"); err == nil {
-			err = (&signer{dir: shared.dir}).load()
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	return shared.dir
-}
+// keys is a folder with a key that was made once, before a test's time is synctest's: to make one takes long.
+var keys string
 
 func TestMain(m *testing.M) {
+	var err error
+	if keys, err = os.MkdirTemp("", "sns-keys-"); err == nil {
+		err = (&signer{dir: keys}).load()
+	}
+	if err != nil {
+		panic(err)
+	}
 	code := m.Run()
-	os.RemoveAll(shared.dir)
+	os.RemoveAll(keys)
 	os.Exit(code)
 }
 
@@ -247,7 +237,7 @@ func makeBench(t testing.TB, withoutNetwork bool) *bench {
 		t.Cleanup(b.http.Close)
 		base = b.http.URL
 	}
-	b.o = Options{Records: b.docs, Mailbox: b.box, Queues: b.to, AccountID: account, Dir: keys(t), Base: func() string { return base }, LocalEndpoints: true,
+	b.o = Options{Records: b.docs, Mailbox: b.box, Queues: b.to, AccountID: account, Dir: keys, Base: func() string { return base }, LocalEndpoints: true,
 		Functions: &push.Functions{Invoker: invoke.New(invoke.Options{View: view}), Queue: b.to, Enforced: func() bool { return b.enforced }}, Log: slog.New(slog.DiscardHandler)}
 	b.open()
 	t.Cleanup(func() { b.server.Close() })
