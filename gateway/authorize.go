@@ -31,6 +31,7 @@ type Identity struct {
 	Principal string
 	Context   map[string]any
 	UsageKey  string // the API key that it names
+	ofPool    bool   // the claims are of a REST API's user pool
 }
 
 // authorizer is an Authorizer made ready, with the answers that it keeps.
@@ -65,6 +66,9 @@ func (i *Identity) proxyAuthorizer() any {
 		claims := make(map[string]string, len(i.Claims))
 		for k, v := range i.Claims {
 			claims[k] = claimText(v)
+		}
+		if i.ofPool {
+			return map[string]any{"claims": claims}
 		}
 		return map[string]any{"claims": claims, "scopes": i.Scopes}
 	case i.Context != nil || i.Principal != "":

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -224,7 +223,7 @@ func (c *call) identify() {
 	}
 }
 
-// ours are headers of answers that a backend does not write.
+// oursInAnswers are headers that a backend does not write.
 var oursInAnswers = map[string]bool{"X-Amzn-Requestid": true, "X-Amz-Apigw-Id": true, "Apigw-Requestid": true, "X-Amzn-Errortype": true}
 
 // remapped are headers that a REST API passes on under another name.
@@ -322,9 +321,4 @@ func ClientCert(r *http.Request) *trigger.ClientCert {
 		return nil
 	}
 	return certificate(r.TLS.VerifiedChains[0][0])
-}
-
-// isWebSocket says whether a request asks for a WebSocket, which HTTP and REST APIs do not take.
-func isWebSocket(r *http.Request) bool {
-	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }

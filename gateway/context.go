@@ -28,8 +28,6 @@ func (c *call) variable(name string) (value string, ok bool) {
 		text = p.API.ID
 	case "awsEndpointRequestId", "extendedRequestId":
 		text = c.extendedID
-	case "awsEndpointRequestId2":
-		text = c.extendedID
 	case "requestId":
 		text = c.id
 	case "customDomain.basePathMatched":

@@ -46,7 +46,7 @@ func (s *Server) judge(a *Ask) (*Identity, error) {
 	case "REQUEST", "TOKEN":
 		return s.askFunction(a)
 	case authCognito:
-		return nil, &Refusal{Kind: AuthorizerConfig, Why: "authorizers of Cognito user pools are not served here; an HTTP API's JWT authorizer takes their tokens"}
+		return s.judgePool(a)
 	}
 	return nil, &Refusal{Kind: AuthorizerConfig, Why: "authorizers of type " + a.authorizer.Type + " are not served here"}
 }

@@ -18,6 +18,7 @@ import (
 // issuer is who signs tokens: its keys are fetched when they are needed, and kept.
 type issuer struct {
 	url    string
+	keys   string // URL of its keys; empty: its discovery document says it
 	client *http.Client
 	log    *slog.Logger
 
@@ -39,12 +40,17 @@ const (
 // algorithms of signatures. Source: the same: RSA alone.
 var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512}
 
-func (s *Server) issuer(url string) *issuer {
+func (s *Server) issuer(url, keys string) *issuer {
 	if i, ok := s.issuers.Load(url); ok {
 		return i.(*issuer)
 	}
-	transport := &rareFetches{next: s.client.Transport, now: s.Now, kept: map[string]*keptFetch{}}
-	i, _ := s.issuers.LoadOrStore(url, &issuer{url: url, log: s.Log, client: &http.Client{Transport: transport, Timeout: issuerWait}})
+	next := s.client.Transport
+	if keys != "" && s.Pools != "" { // whoever started the server has said where these are
+		own, _ := s.others.LoadOrStore(tlsSettings{serverName: "\x00pools"}, newClient(true))
+		next = own.(*http.Client).Transport
+	}
+	transport := &rareFetches{next: next, now: s.Now, kept: map[string]*keptFetch{}}
+	i, _ := s.issuers.LoadOrStore(url, &issuer{url: url, keys: keys, log: s.Log, client: &http.Client{Transport: transport, Timeout: issuerWait}})
 	return i.(*issuer)
 }
 
@@ -63,6 +69,11 @@ func (i *issuer) get(now time.Time) (*oidc.IDTokenVerifier, error) {
 	}
 	// The context outlives the request: the verifier fetches keys with it.
 	ctx := oidc.ClientContext(context.Background(), i.client)
+	set := &oidc.Config{SkipClientIDCheck: true, SkipExpiryCheck: true, SupportedSigningAlgs: algorithms}
+	if i.keys != "" {
+		i.since, i.verifier = now, oidc.NewVerifier(i.url, oidc.NewRemoteKeySet(ctx, i.keys), set)
+		return i.verifier, nil
+	}
 	p, err := oidc.NewProvider(ctx, i.url)
 	if i.failed, i.failedAt = err, now; err != nil {
 		i.log.Warn("gateway: the issuer of tokens cannot be asked", "issuer", i.url, "error", err)
@@ -72,7 +83,7 @@ func (i *issuer) get(now time.Time) (*oidc.IDTokenVerifier, error) {
 		return nil, err
 	}
 	i.since = now
-	i.verifier = p.VerifierContext(ctx, &oidc.Config{SkipClientIDCheck: true, SkipExpiryCheck: true, SupportedSigningAlgs: algorithms})
+	i.verifier = p.VerifierContext(ctx, set)
 	return i.verifier, nil
 }
 
@@ -91,20 +102,9 @@ func (s *Server) judgeToken(a *Ask) (*Identity, error) {
 	if token == "" {
 		return nil, unauthorized("", "", "the request has no token")
 	}
-	verifier, err := s.issuer(a.authorizer.Issuer).get(s.Now())
+	claims, err := s.verified(a.Request.Context(), s.issuer(a.authorizer.Issuer, ""), token)
 	if err != nil {
-		return nil, &Refusal{Kind: Unauthorized, Header: bearer("invalid_token", "the issuer's OpenID configuration cannot be read"),
-			Why: "issuer " + a.authorizer.Issuer + ": " + err.Error()}
-	}
-	ctx, cancel := context.WithTimeout(a.Request.Context(), issuerWait)
-	defer cancel()
-	t, err := verifier.Verify(ctx, token)
-	if err != nil {
-		return nil, unauthorized("invalid_token", "signature or claims are not valid", "token: "+err.Error())
-	}
-	var claims map[string]any
-	if err := t.Claims(&numbers{&claims}); err != nil {
-		return nil, unauthorized("invalid_token", "claims are not valid", "token: its claims are no object")
+		return nil, err
 	}
 	if why := a.wrongClaims(claims, s.Now()); why != "" {
 		return nil, unauthorized("invalid_token", why, "token: "+why)
@@ -118,9 +118,29 @@ func (s *Server) judgeToken(a *Ask) (*Identity, error) {
 	return &Identity{Claims: claims, Scopes: scopes}, nil
 }
 
-// wrongClaims says what is wrong with the claims of a token that its issuer has signed. aud is held against the
-// audience; client_id only where there is no aud.
-func (a *Ask) wrongClaims(claims map[string]any, now time.Time) string {
+// verified are the claims of a token that an issuer has signed. Its error is a *Refusal.
+func (s *Server) verified(ctx context.Context, by *issuer, token string) (map[string]any, error) {
+	verifier, err := by.get(s.Now())
+	if err != nil {
+		return nil, &Refusal{Kind: Unauthorized, Header: bearer("invalid_token", "the issuer's OpenID configuration cannot be read"), Why: "issuer " + by.url + ": " + err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, issuerWait)
+	defer cancel()
+	t, err := verifier.Verify(ctx, token)
+	if err != nil {
+		return nil, unauthorized("invalid_token", "signature or claims are not valid", "token: "+err.Error())
+	}
+	var claims map[string]any
+	if err := t.Claims(&numbers{&claims}); err != nil {
+		return nil, unauthorized("invalid_token", "claims are not valid", "token: its claims are no object")
+	}
+	return claims, nil
+}
+
+const expired = "the token has expired"
+
+// wrongTime says what is wrong with the times of a token.
+func wrongTime(claims map[string]any, now time.Time) string {
 	at := func(name string) (time.Time, bool) {
 		n, ok := claims[name].(json.Number)
 		if !ok {
@@ -134,12 +154,21 @@ func (a *Ask) wrongClaims(claims map[string]any, now time.Time) string {
 	case !ok:
 		return "the token has no exp"
 	case !now.Before(exp):
-		return "the token has expired"
+		return expired
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		if t, ok := at(name); ok && now.Before(t) {
 			return "the token is not valid before its " + name
 		}
+	}
+	return ""
+}
+
+// wrongClaims says what is wrong with the claims of a token that its issuer has signed. aud is held against the
+// audience; client_id only where there is no aud.
+func (a *Ask) wrongClaims(claims map[string]any, now time.Time) string {
+	if why := wrongTime(claims, now); why != "" {
+		return why
 	}
 	var audience []string
 	switch v := claims["aud"].(type) {

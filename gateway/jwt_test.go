@@ -165,3 +165,47 @@ func TestTokens(t *testing.T) {
 		t.Error("a token is in the log")
 	}
 }
+
+// S-105: user pools of Cognito, behind REST APIs: the keys are looked for where the server was told, and the issuer is AWS's.
+func TestUserPools(t *testing.T) {
+	t.Parallel()
+	o := newOIDC(t)
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/eu-west-1_abc/.well-known/jwks.json" {
+			http.NotFound(w, r)
+			return
+		}
+		r.URL.Path = "/keys"
+		o.Config.Handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(keys.Close)
+	w := newWorld(t, func(o *Options) { o.Pools, o.Local = keys.URL, false })
+	w.function("f", echoProxy)
+	w.api(REST, "prod", func(_ *API, d *Definition) {
+		d.Authorizers["c"] = &Authorizer{ID: "c", Type: authCognito, Providers: []string{"arn:aws:cognito-idp:eu-west-1:" + account + ":userpool/eu-west-1_abc"}, Sources: []string{"method.request.header.Authorization"}}
+		for _, key := range []string{"GET /a", "GET /scoped"} {
+			d.Routes[key].Authorization, d.Routes[key].Authorizer = authCognito, "c"
+		}
+		d.Routes["GET /scoped"].Scopes = []string{"shop/read"}
+	}, "GET /a", "GET /scoped")
+	const issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
+	token := func(edit ...any) string {
+		c := map[string]any{"iss": issuer, "aud": "client", "sub": "u1", "token_use": "id", "cognito:groups": []string{"a"}, "exp": time.Now().Unix() + 60}
+		for i := 0; i < len(edit); i += 2 {
+			c[edit[i].(string)] = edit[i+1]
+		}
+		return "Authorization: " + o.token("one", c)
+	}
+	e := w.event(200, "GET /prod/a", token())
+	if claims, _ := e.RequestContext.Authorizer["claims"].(map[string]any); claims["sub"] != "u1" || claims["cognito:groups"] != "[a]" || len(e.RequestContext.Authorizer) != 1 {
+		t.Errorf("%v", e.RequestContext.Authorizer)
+	}
+	w.want(200, "*", "GET /prod/scoped", token("token_use", "access", "scope", "openid shop/read"))
+	for _, line := range []string{token("token_use", "access"), token("iss", issuer+"d"), "Authorization: x", "Authorization: a.b.c", "X: y"} {
+		if h := w.want(401, unauthorised, "GET /prod/a", line).header; h.Get("Www-Authenticate") != "" {
+			t.Errorf("%v", h)
+		}
+	}
+	w.want(401, unauthorised, "GET /prod/scoped", token())
+	w.want(401, `{"message":"The incoming token has expired"}`, "GET /prod/a", token("exp", time.Now().Unix()-1))
+}

@@ -154,19 +154,15 @@ func responseType(kind RefusalKind) string {
 func (c *call) refuseOwnWay(kind RefusalKind, status int, message string) bool {
 	answers := c.stage.def.Answers
 	a := answers[responseType(kind)]
-	own := a
 	if a == nil {
 		a = answers["DEFAULT_"+strconv.Itoa(status/100)+"XX"]
 	}
 	if a == nil {
 		return false
 	}
-	if n, err := strconv.Atoi(a.Status); own != nil && err == nil && n >= 200 && n <= 599 {
-		status = n
-	} else if err == nil && n >= 200 && n <= 599 && a.Status != "" {
+	if n, err := strconv.Atoi(a.Status); err == nil && n >= 200 && n <= 599 {
 		status = n
 	}
-	c.errorMessageShown(message)
 	header := map[string][]string{"Content-Type": jsonType}
 	for _, name := range slices.Sorted(maps.Keys(a.Parameters)) {
 		to, ok := strings.CutPrefix(name, "gatewayresponse.header.")
@@ -187,8 +183,6 @@ func (c *call) refuseOwnWay(kind RefusalKind, status int, message string) bool {
 	c.answer(status, header, body)
 	return true
 }
-
-func (c *call) errorMessageShown(message string) { c.shownError = message }
 
 // headerValue says whether a value can be that of a header.
 func headerValue(v string) bool {

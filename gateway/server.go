@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,7 +28,7 @@ type Options struct {
 	Sender func(r *http.Request, service string, body []byte) (*access.Caller, string, error)
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
-	// Domain is what the hosts of APIs end in; empty: localhost. Port is that of the listener; empty: from the request.
+	// Domain is what the hosts of APIs end in; empty: localhost.
 	Domain string
 	// Host refuses requests under names that are not this server's, of the path form; nil: none.
 	Host func(*http.Request) error
@@ -42,6 +41,8 @@ type Options struct {
 	// Local lets integrations with a URL, and issuers of tokens, be on this host and its link: who may make an API could
 	// reach what only this host may.
 	Local bool
+	// Pools is a URL below which the keys of user pools are; empty: Cognito's.
+	Pools string
 	// MaxTimeout bounds the time of integrations; 0: 30 s of HTTP APIs, 29 s of REST APIs, as at AWS.
 	MaxTimeout time.Duration
 }
@@ -139,6 +140,7 @@ func (p *Place) ExecuteARN(rest string) string {
 	return "arn:aws:execute-api:" + p.API.Region + ":" + p.API.Account + ":" + p.API.ID + "/" + p.Stage.Name + rest
 }
 
+// requestContext is what policies may ask of a request.
 func requestContext(r *http.Request) iam.Context {
 	in := iam.Context{}
 	in.Set("aws:SourceIp", SourceIP(r))
@@ -147,6 +149,3 @@ func requestContext(r *http.Request) iam.Context {
 	in.Set("aws:SecureTransport", map[bool]string{true: "true", false: "false"}[r.TLS != nil])
 	return in
 }
-
-// background is for work that must not end with its request.
-func background(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"math"
 	"reflect"
-	"sync"
 
 	"golang.org/x/time/rate"
 )
@@ -126,23 +125,4 @@ func (st *stage) throttle(r *route, before *stage) {
 	if r.bucket != nil {
 		st.buckets[r.Key] = r.bucket
 	}
-}
-
-// onceValue is a value that is made by whoever needs it first, and kept if it could be made.
-type onceValue[T any] struct {
-	mu   sync.Mutex
-	have *T
-}
-
-func (o *onceValue[T]) get(build func() (*T, error)) (*T, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.have != nil {
-		return o.have, nil
-	}
-	v, err := build()
-	if err == nil {
-		o.have = v
-	}
-	return v, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, e
 		return s, err
 	}
 	n.gateway = gateway.New(gateway.Options{Records: records, Functions: shared.functions, Sender: n.api.Sender, Log: n.log, Now: n.cfg.now,
-		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, MaxTimeout: n.cfg.GatewayTimeout,
+		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, Pools: os.Getenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"), MaxTimeout: n.cfg.GatewayTimeout,
 		AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
 	n.undo.Add(n.gateway.Close)
 	s.fronts, s.triggers = []api.Front{n.gateway}, n.servedFunctions
