@@ -297,6 +297,9 @@ func (a *Agenda) one(b *batch, f firing) {
 		}
 	}
 	a.ledger.note(b.n, f.key, f.tick.Due)
+	if a.o.Fired != nil {
+		a.o.Fired(a.o.Now().Sub(f.tick.Due))
+	}
 	if f.Done != nil {
 		f.Done()
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	Path string // of the ledger's file; its folder is made if missing
 	Log  *slog.Logger
 	Now  func() time.Time // nil: the clock
+	// Fired is told, if not nil, how long after its time a schedule was fired: what it does is on disk then.
+	Fired func(late time.Duration)
 }
 
 // Entry is one schedule.

@@ -108,6 +108,7 @@ var tables = []table{
 	{name: "websocket", measure: measureSockets, flags: []string{}, process: true},
 	{name: "throughput", measure: measureThroughput},
 	{name: "asynchronous", measure: measureAsync},
+	{name: "buses", measure: measureBuses, flags: []string{}, process: true},
 	{name: "bodies", measure: measureBodies},
 	{name: "cold", measure: measureCold},
 	{name: "frozen", measure: measureFrozen},

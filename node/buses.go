@@ -34,7 +34,7 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 		return s, err
 	}
 	n.undo.Add(func() error { letters.Close(); return nil })
-	due, err := agenda.Open(agenda.Options{Path: filepath.Join(n.cfg.DataDir, "schedules", "fired"), Log: n.log, Now: n.cfg.now})
+	due, err := agenda.Open(agenda.Options{Path: filepath.Join(n.cfg.DataDir, "schedules", "fired"), Log: n.log, Now: n.cfg.now, Fired: n.metrics.late()})
 	if err != nil {
 		return s, err
 	}

@@ -35,6 +35,14 @@ func newMetrics(p func() pool.Counts, used func() pool.InUse) *metrics {
 	return m
 }
 
+// late is told how late schedules are fired.
+func (m *metrics) late() func(time.Duration) {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "thaw_schedule_late_seconds", Help: "Time from when a schedule or a rule was due until what it sends was on disk.",
+		Buckets: []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60}})
+	m.registry.MustRegister(h)
+	return func(late time.Duration) { h.Observe(late.Seconds()) }
+}
+
 func (m *metrics) stage(name string, took time.Duration) {
 	label, ok := stageNames[name]
 	if !ok {
