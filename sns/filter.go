@@ -29,7 +29,7 @@ const (
 	maxPolicyBytes  = 256 << 10
 )
 
-// filter is a compiled policy; nil lets everything pass.
+// filter is a compiled policy; nil lets everything pass, one without a pattern nothing.
 type filter struct {
 	pattern *eventpattern.Pattern
 	scope   string
@@ -287,7 +287,7 @@ func (d *documents) pass(f *filter, protocol string) bool {
 		}
 		d.made[key] = doc
 	}
-	return doc != nil && f.pattern.Match(doc)
+	return doc != nil && f.pattern != nil && f.pattern.Match(doc)
 }
 
 // attributesDocument is what a policy of the scope MessageAttributes is held against. Binary attributes are not in it.

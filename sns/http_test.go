@@ -323,7 +323,7 @@ func TestForgedMessages(t *testing.T) {
 			m.Type, m.Token, m.SubscribeURL = trigger.SNSSubscriptionConfirmation, "t", from.http.URL+"/sns/?Action=Unsubscribe&TopicArn="+topic
 		}, nil), 403, "confirms something else"},
 		{"no JSON", []byte("x"), 400, "is not a message of SNS"},
-		{"3 MiB", bytes.Repeat([]byte("x"), 3<<20), 413, "too large"},
+		{"2 MiB and some", bytes.Repeat([]byte("x"), 2<<20+1000), 413, "too large"},
 	} {
 		if status, text := send(at, c.body); status != c.status || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %d %s, want %d %q", c.what, status, text, c.status, c.want)

@@ -82,9 +82,16 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 			s.show(r.Topic.ARN)
 		}
 	}
-	for _, r := range all {
-		if r.Subscription != nil {
-			s.showSub(r.Subscription.ARN)
+	for _, r := range all { // sorted, and so are the lists of the topics then
+		if b := r.Subscription; b != nil {
+			next := s.compile(b)
+			s.subs[b.ARN] = next
+			if b.Token != "" {
+				s.tokens[b.Token] = b.ARN
+			}
+			if t := s.topics[b.Topic]; t != nil {
+				t.subs = append(t.subs, next)
+			}
 		}
 	}
 	if err := o.Mailbox.Seen(ctx, s.seen.load); err != nil {
@@ -147,11 +154,21 @@ func (s *Server) showSub(arn string) {
 		}
 		return
 	}
-	b := &sub{Subscription: r.Subscription, redrive: redriveOf(r.Subscription.Attributes[redrivePolicy])}
+	b := s.compile(r.Subscription)
+	s.subs[arn] = b
+	if b.Token != "" {
+		s.tokens[b.Token] = arn
+	}
+	s.placeLocked(b.Topic, arn, b)
+}
+
+// compile makes of a record what Publish needs. Whoever calls it has mu, or nobody else knows the server yet.
+func (s *Server) compile(of *Subscription) *sub {
+	b := &sub{Subscription: of, redrive: redriveOf(of.Attributes[redrivePolicy])}
 	var err error
 	if b.filter, err = newFilter(b.Attributes[filterPolicy], b.Attributes[filterScope]); err != nil { // it was checked when it was set
-		s.o.Log.Error("the filter policy of a subscription cannot be read: it gets nothing", "subscription", arn, "error", err)
-		b.filter = &filter{scope: "none"}
+		s.o.Log.Error("the filter policy of a subscription cannot be read: it gets nothing", "subscription", of.ARN, "error", err)
+		b.filter = &filter{}
 	}
 	var ofTopic string
 	if t := s.topics[b.Topic]; t != nil {
@@ -160,11 +177,7 @@ func (s *Server) showSub(arn string) {
 	if b.policy, err = policyOf(ofTopic, b.Attributes[deliveryPolicy]); err != nil {
 		b.policy, _ = policyOf("", "") //nolint:errcheck // the usual one
 	}
-	s.subs[arn] = b
-	if b.Token != "" {
-		s.tokens[b.Token] = arn
-	}
-	s.placeLocked(b.Topic, arn, b)
+	return b
 }
 
 // placeLocked puts a subscription into its topic's list, which is sorted; nil takes it out.
