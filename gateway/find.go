@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -55,7 +57,7 @@ func (s *Server) targetOf(host string, u *url.URL) (t target, ok bool) {
 			return target{id: id, path: rest, byPath: true}, true
 		}
 	}
-	if s.Records.Shared.Len() > 0 {
+	if s.Records.Shared.Len() > 0 && !s.ownName(name) {
 		if a := s.Records.Shared.Get("domain/" + name); a != nil && a.Domain != nil {
 			return target{domain: name, path: rawPath(u), custom: true}, true
 		}
@@ -64,6 +66,24 @@ func (s *Server) targetOf(host string, u *url.URL) (t target, ok bool) {
 }
 
 func (s *Server) domain() string { return cmp.Or(s.Domain, "localhost") }
+
+// ownName says whether a name leads to this server itself: whoever may make a custom domain must not take its API away.
+func (s *Server) ownName(name string) bool {
+	return name == "localhost" || name == s.domain() || strings.Contains(name, ".lambda-url.") || slices.Contains(s.Own, name) ||
+		net.ParseIP(strings.Trim(name, "[]")) != nil
+}
+
+// forOperation says whether a request is signed for an operation. Names that this server is not told may be its own.
+func forOperation(r *http.Request) bool {
+	const version, here = "AWS4-HMAC-SHA256", "/" + hostLabel + "/"
+	if a := r.Header.Get("Authorization"); strings.HasPrefix(a, version) {
+		return !strings.Contains(a, here)
+	}
+	if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+		return !strings.Contains(r.URL.Query().Get("X-Amz-Credential"), here)
+	}
+	return r.Header.Get("X-Amz-Target") != ""
+}
 
 // hostName is a host without its port and in small letters.
 func hostName(host string) string {
@@ -91,8 +111,8 @@ func cutSegment(path string) (segment, rest string) {
 
 // Serves implements api.Front.
 func (s *Server) Serves(r *http.Request) bool {
-	_, ok := s.targetOf(r.Host, r.URL)
-	return ok
+	t, ok := s.targetOf(r.Host, r.URL)
+	return ok && !(t.custom && forOperation(r))
 }
 
 // HasHost says whether a name is the host of an API that is there, for whoever fetches certificates.

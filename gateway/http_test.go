@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +46,7 @@ func (w *world) event(status int, line string, more ...string) (e seen) {
 // S-106: a stage is found by host, by path and by a custom domain, with its name in the path or as $default.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(o *Options) { o.Own = []string{"thaw.example.test"} })
 	w.function("f", echo)
 	a := w.api(HTTP, DefaultStage, func(a *API, _ *Definition) {
 		a.Stages["prod"] = &Stage{Name: "prod", Deployment: "d", Variables: map[string]string{"v": "1"}}
@@ -57,6 +58,9 @@ func TestPlaces(t *testing.T) {
 	}
 	domain(&Domain{Name: "api.example.test", Mappings: map[string]Mapping{"1": {Path: "v1", API: a.ID, Stage: "prod"}, "2": {Path: "v1/deep", API: a.ID, Stage: DefaultStage},
 		"3": {Path: "gone", API: "none", Stage: "prod"}}})
+	for _, name := range []string{"127.0.0.1", "localhost", "thaw.example.test"} { // a domain does not take the server's own names away
+		domain(&Domain{Name: name, Mappings: map[string]Mapping{"1": {API: a.ID, Stage: DefaultStage}}})
+	}
 	domain(&Domain{Name: "all.example.test", Mappings: map[string]Mapping{"1": {API: a.ID, Stage: DefaultStage}}})
 	for _, c := range []struct {
 		line, host, stage, raw, parameter, domain string
@@ -93,6 +97,20 @@ func TestPlaces(t *testing.T) {
 	for host, want := range map[string]bool{apiHost: true, "none." + apiHost: false, "x.execute-api.eu-west-1.localhost": false, "api.example.test": true, "example.test": false} {
 		if w.HasHost(host) != want {
 			t.Errorf("HasHost(%s) is %v", host, !want)
+		}
+	}
+	for _, c := range []struct {
+		host, authorization string
+		want                bool
+	}{{"127.0.0.1:9600", "", false}, {"[::1]:9600", "", false}, {"localhost", "", false}, {"thaw.example.test", "", false}, {"api.example.test", "Bearer t", true},
+		{"api.example.test", "AWS4-HMAC-SHA256 Credential=A/20261127/eu-west-1/lambda/aws4_request", false},
+		{"api.example.test", "AWS4-HMAC-SHA256 Credential=A/20261127/eu-west-1/execute-api/aws4_request", true},
+		{apiHost, "AWS4-HMAC-SHA256 Credential=A/20261127/eu-west-1/lambda/aws4_request", true}, {"x." + apiHost, "", false}} {
+		r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
+		r.Host = c.host
+		r.Header.Set("Authorization", c.authorization)
+		if w.Serves(r) != c.want {
+			t.Errorf("%s %s: served: %v", c.host, c.authorization, !c.want)
 		}
 	}
 	disabled := *a

@@ -87,8 +87,11 @@ var sayings = map[RefusalKind]saying{
 	FunctionFailed:     {500, "InternalServerErrorException", internalServerErrorREST, 500, "Internal Server Error", false},
 }
 
-// refuse answers with a refusal.
+// refuse answers with a refusal. A body that was not read is swallowed, unless its sender waits to be asked for it.
 func (c *call) refuse(r *Refusal) {
+	if c.body == nil && c.r.ContentLength != 0 && c.r.Header.Get("Expect") == "" {
+		c.swallow()
+	}
 	say := sayings[r.Kind]
 	c.errorType, c.errorMessage = string(r.Kind), r.Why
 	status, message := say.httpStatus, say.httpMessage

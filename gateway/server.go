@@ -30,6 +30,8 @@ type Options struct {
 	Now    func() time.Time // nil: time.Now
 	// Domain is what the hosts of APIs end in; empty: localhost.
 	Domain string
+	// Own are names of the server itself, in small letters, under which no custom domain is served.
+	Own []string
 	// Host refuses requests under names that are not this server's, of the path form; nil: none.
 	Host func(*http.Request) error
 	// AccessLog opens a log stream; nil: there are no access logs.

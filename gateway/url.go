@@ -58,7 +58,9 @@ func (c *call) passedOn() *outgoing {
 		h.Del("Authorization")
 		h.Del("X-Amz-Security-Token")
 	}
-	h.Del("X-Api-Key")
+	if c.key != nil {
+		h.Del("X-Api-Key")
+	}
 	r := c.request()
 	multi := r.MultiHeaders()
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Amzn-Trace-Id"} {

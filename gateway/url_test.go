@@ -63,7 +63,7 @@ func TestProxyToURL(t *testing.T) {
 		set("GET /vpc", Integration{URI: back.URL, Connection: "VPC_LINK"})
 	}, "ANY /p/{proxy+}", "POST /m/{id}", "GET /slow", "GET /dead", "GET /file", "GET /vpc")
 	const unavailable, failed = `{"message":"Service Unavailable"}`, `{"message":"Internal Server Error"}`
-	got := w.want(200, "POST /a%20b/c?q=1 body x=1,2 key= auth=Bearer for=127.0.0.1", "POST /p/a%20b/c?q=1", "X-A: 1", "X-A: 2", "X-Api-Key: k", "Authorization: Bearer", "", "body")
+	got := w.want(200, "POST /a%20b/c?q=1 body x=1,2 key=k auth=Bearer for=127.0.0.1", "POST /p/a%20b/c?q=1", "X-A: 1", "X-A: 2", "X-Api-Key: k", "Authorization: Bearer", "", "body")
 	if got.header.Get("X-Back") != "1" || got.header.Get("Connection") != "" || len(got.header["Set-Cookie"]) != 2 {
 		t.Errorf("%v", got.header)
 	}

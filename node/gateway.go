@@ -35,13 +35,23 @@ func (n *Node) openGateway(ctx context.Context, shared pushParts) (pushSource, e
 		return s, err
 	}
 	n.gateway = gateway.New(gateway.Options{Records: records, Functions: shared.functions, Sender: n.api.Sender, Log: n.log, Now: n.cfg.now,
-		Domain: names.Domain, Host: n.hostOfFront, Local: n.cfg.GatewayLocal, Pools: os.Getenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"), MaxTimeout: n.cfg.GatewayTimeout,
+		Domain: names.Domain, Own: n.ownNames(), Host: n.hostOfFront, Local: n.cfg.GatewayLocal, Pools: os.Getenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"), MaxTimeout: n.cfg.GatewayTimeout,
 		AccessLog: func(group, stream string) gateway.Lines { return n.logs.Stream(group, stream) }})
 	n.undo.Add(n.gateway.Close)
 	s.fronts, s.triggers = []api.Front{n.gateway}, n.servedFunctions
 	s.services = []api.Service{gatewayapi.New(gatewayapi.Options{Records: records, AccountID: n.cfg.AccountID, Endpoint: n.gatewayEndpoint, Log: n.log,
 		Used: n.gateway.Used, Forget: n.gateway.FlushAuthorizers})}
 	return s, nil
+}
+
+// ownNames are the names of this server that it was told.
+func (n *Node) ownNames() (names []string) {
+	for _, name := range append(n.cfg.hosts(), strings.Split(n.cfg.ACMEDomain, ",")...) {
+		if name = strings.ToLower(strings.TrimSpace(name)); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // gatewayEndpoint is the URL of an API by its host name.
