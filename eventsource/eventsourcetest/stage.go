@@ -58,8 +58,16 @@ func (t *Stage) Fatal(args ...any) { t.end(fmt.Sprint(args...)) }
 // Fatalf implements testing.TB.
 func (t *Stage) Fatalf(format string, args ...any) { t.end(fmt.Sprintf(format, args...)) }
 
-// Skipf says what is missing.
-func (t *Stage) Skipf(format string, args ...any) { t.end(fmt.Sprintf(format, args...)) }
+// MissingError is why a server cannot be had here.
+type MissingError struct{ Why string }
+
+func (e *MissingError) Error() string { return e.Why }
+
+// Skipf ends Do with a *MissingError.
+func (t *Stage) Skipf(format string, args ...any) {
+	t.err = &MissingError{fmt.Sprintf(format, args...)}
+	runtime.Goexit()
+}
 
 func (t *Stage) end(why string) {
 	t.err = errors.New(why)
