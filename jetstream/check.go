@@ -20,7 +20,7 @@ import (
 
 // buckets are all that a folder has.
 var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket, mappingsBucket, checkpointsBucket,
-	Gateways.bucket(), Plans.bucket(), Topics.bucket(), Buses.bucket(), Schedules.bucket(), Triggers.bucket(), Filters.bucket()}
+	Gateways.bucket(), Plans.bucket(), Topics.bucket(), Buses.bucket(), Schedules.bucket(), Triggers.bucket(), Filters.bucket(), Balancers.bucket()}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"

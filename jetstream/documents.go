@@ -20,11 +20,12 @@ const (
 	Topics    Kind = "topics"    // of SNS, and their subscriptions
 	Buses     Kind = "buses"     // of EventBridge, and their rules
 	Schedules Kind = "schedules" // of EventBridge Scheduler, and their groups
+	Balancers Kind = "balancers" // load balancers in front of functions
 	Triggers  Kind = "triggers"  // what else pushes: webhooks, folders
 	Filters   Kind = "filters"   // subscription filters of log groups
 )
 
-var kinds = map[Kind]string{Gateways: "API", Plans: "API key, plan or domain", Topics: "topic", Buses: "bus", Schedules: "schedule", Triggers: "trigger", Filters: "subscription filter"}
+var kinds = map[Kind]string{Gateways: "API", Plans: "API key, plan or domain", Topics: "topic", Buses: "bus", Schedules: "schedule", Triggers: "trigger", Filters: "subscription filter", Balancers: "load balancer"}
 
 func (k Kind) bucket() jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{Bucket: string(k), Description: "records of push sources: " + kinds[k], History: 1, Storage: jetstream.FileStorage}

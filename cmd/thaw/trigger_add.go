@@ -18,9 +18,9 @@ import (
 func triggerAddCommand(a *app) *cobra.Command {
 	return group(&cobra.Command{
 		Use:     "add",
-		Short:   "Have a bucket, a folder or a topic send events to a function",
+		Short:   "Have a bucket, a folder, a topic or a load balancer send events to a function",
 		Example: "thaw trigger add folder ./in --function hello",
-	}, triggerAddS3Command(a), triggerAddFolderCommand(a), triggerAddSNSCommand(a))
+	}, triggerAddS3Command(a), triggerAddFolderCommand(a), triggerAddSNSCommand(a), triggerAddALBCommand(a))
 }
 
 // newTrigger is what the kinds of triggers have in common on the command line.

@@ -70,6 +70,21 @@ func TestTriggerCommands(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	ran(t, nil, "trigger", "rm", "sns/orders")
+	var shop admin.MadeTrigger
+	if ran(t, &shop, examples["alb"]...); !strings.HasSuffix(shop.At, "/alb/shop/") {
+		t.Errorf("%+v", shop)
+	}
+	if answer, err = http.Get(shop.At); err != nil { //nolint:noctx // a test
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusBadGateway { // what hello answers is no response
+		t.Errorf("the load balancer answers %s", answer.Status)
+	}
+	if text := ran(t, nil, "trigger", "show", "alb/shop"); !strings.Contains(text, "has no statusCode") && !strings.Contains(text, "no object") {
+		t.Errorf("%s", text)
+	}
+	ran(t, nil, "trigger", "rm", "alb/shop")
 	for words, want := range map[string]string{
 		"trigger show s3/images":                           "there is no trigger s3/images; type: thaw trigger ls",
 		"trigger add s3 b":                                 "--function says",
@@ -78,6 +93,7 @@ func TestTriggerCommands(t *testing.T) {
 		"trigger add s3 b --function nobody":               "Function not found",
 		"trigger add folder in --function hello --name /x": "is no name of a trigger",
 		"trigger add sns o --function hello":               "--topic says",
+		"trigger add alb a_b --function hello":             "is no name of a load balancer",
 		"trigger add sns o --function hello --topic t":     "is not the ARN of a topic",
 	} {
 		if r := thaw(t.Context(), strings.Fields(words)...); r.code == exitOK || !strings.Contains(r.words, want) {

@@ -80,6 +80,7 @@ var allowed = map[string]row{
 
 	// Adapters: each knows one technology, and none of the others.
 	"api":                   {"access async blob codepackage controlplane eventsource eventsource/poller function iam internal/door invoke layer pool runtimes signing trace trigger", "the public API speaks to the store that function declares and to the pool; it knows neither the broker nor environments"},
+	"alb":                   {"function invoke pool push trace trigger", "a load balancer in front of a function: it knows no store and no listener"},
 	"gateway/websocket":     {"access gateway iam push trace trigger", "connections of WebSocket APIs: it knows no store and no listener"},
 	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
 	"objects":               {"iam", "files of folders, as S3 has objects"},
@@ -167,7 +168,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin api bench cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin alb api bench cmd/thaw cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
