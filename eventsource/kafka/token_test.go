@@ -109,6 +109,14 @@ func testTokens(t *testing.T, b *eventsourcetest.Kafka, o *eventsourcetest.OAuth
 	})
 	send()
 	eventsourcetest.Until(t, "a record is seen with a later token", seen)
+
+	// The provider is told of a new secret while the mapping runs.
+	known.Set("client", clientJSON(t, o.Token, "of yesterday"))
+	eventsourcetest.Until(t, "the mapping says that it is let in no more", func() bool { return strings.Contains(result(t, service, m), `"invalid_client"`) })
+	send()
+	known.Set("client", clientJSON(t, o.Token, "secret"))
+	eventsourcetest.Until(t, "a record is seen with the new secret", seen)
+	eventsourcetest.Until(t, "the problem is forgotten", func() bool { return !strings.HasPrefix(result(t, service, m), "PROBLEM: ") })
 }
 
 // testWebIdentity logs in to a real broker with what AWS's STS says of the server's credentials. The STS is a small one,
