@@ -148,6 +148,9 @@ func (m *Mapping) begin(t row, r *Request) error {
 			s.GroupID = *r.Kafka.GroupID
 		}
 		if r.Kafka.Queue != nil && *r.Kafka.Queue {
+			if m.Kind != SelfManagedKafka {
+				return unsupported("ConsumptionMode")
+			}
 			if r.Start != nil || r.StartTime != nil || r.Window != nil {
 				return &InvalidError{"StartingPosition, StartingPositionTimestamp and MaximumBatchingWindowInSeconds are not supported for ConsumptionMode Queue."}
 			}
@@ -213,6 +216,9 @@ func unsupported(member string) error {
 // Change takes what a request says that can be changed. The mapping is no one else's. *InvalidError.
 func (m *Mapping) Change(r *Request) error {
 	t := table[m.Kind]
+	if r.Kafka != nil && r.Kafka.Queue != nil && *r.Kafka.Queue != m.Source.Queue {
+		return &InvalidError{"ConsumptionMode cannot be changed. Please create another event source mapping."}
+	}
 	for _, step := range []func(row, *Request) error{m.changeBatch, m.changeRetries, m.changeScale, m.changeAccess} {
 		if err := step(t, r); err != nil {
 			return err

@@ -29,7 +29,7 @@ type addition struct {
 	start                string
 	filters, secrets     []string
 	unwrap               string
-	noWait               bool
+	share, noWait        bool
 }
 
 func sourceAddCommand(a *app) *cobra.Command {
@@ -53,6 +53,7 @@ The server's --sources says where a source is whose ARN does not.`,
 	f.StringSliceVar(&d.brokers, "broker", nil, "HOST:PORT of a broker of Kafka, instead of --source; can be given several times")
 	f.StringVar(&d.topic, "topic", "", "topic of Kafka")
 	f.StringVar(&d.group, "group", "", "consumer group of Kafka (default the mapping's id)")
+	f.BoolVar(&d.share, "share", false, "read the topic as a queue, without an order: the group is a share group (Kafka 4.2 or later)")
 	f.StringVar(&d.queue, "queue", "", "queue of an Amazon MQ broker")
 	f.StringVar(&d.database, "database", "", "database of DocumentDB or MongoDB")
 	f.StringVar(&d.collection, "collection", "", "collection of it (default all)")
@@ -130,9 +131,14 @@ func (d *addition) input() (*lambda.CreateEventSourceMappingInput, error) {
 		in.Topics = []string{d.topic}
 	}
 	switch {
-	case d.group == "":
+	case d.share && (len(d.brokers) == 0 || d.start != ""):
+		return nil, errors.New("--share is of a topic that --broker names, and has no --start: the cluster says where a share group begins (share.auto.offset.reset)")
+	case d.group == "" && !d.share:
 	case len(d.brokers) > 0:
-		in.SelfManagedKafkaEventSourceConfig = &types.SelfManagedKafkaEventSourceConfig{ConsumerGroupId: &d.group}
+		in.SelfManagedKafkaEventSourceConfig = &types.SelfManagedKafkaEventSourceConfig{ConsumerGroupId: orNil(d.group)}
+		if d.share {
+			in.SelfManagedKafkaEventSourceConfig.ConsumptionMode = types.KafkaEventSourceMappingConsumptionModeQueue
+		}
 	default:
 		in.AmazonManagedKafkaEventSourceConfig = &types.AmazonManagedKafkaEventSourceConfig{ConsumerGroupId: &d.group}
 	}
@@ -184,7 +190,7 @@ func (d *addition) startOf(in *lambda.CreateEventSourceMappingInput) error {
 		service = parts[2]
 	}
 	switch kind := types.EventSourcePosition(unspoken(d.start)); {
-	case d.start == "" && (service == "sqs" || service == "mq"):
+	case d.share, d.start == "" && (service == "sqs" || service == "mq"):
 	case d.start == "":
 		in.StartingPosition = types.EventSourcePositionLatest
 	case kind == types.EventSourcePositionTrimHorizon, kind == types.EventSourcePositionLatest:

@@ -273,6 +273,8 @@ func TestMisuseOfSources(t *testing.T) {
 		"source add":              "--function says",
 		"source add --function f": "one of --source ARN and --broker",
 		"source add --function f --source arn:aws:sqs:a:1:q --broker h:1":              "one of --source ARN and --broker",
+		"source add --function f --broker h:1 --topic t --share --start latest":        "--share is of a topic",
+		"source add --function f --source arn:aws:kafka:a:1:c --topic t --share":       "--share is of a topic",
 		"source add --function f --broker h:1":                                         "--topic says",
 		"source add --function f --source arn:aws:sqs:a:1:q --start yesterday":         "neither trim-horizon nor latest",
 		"source add --function f --source arn:aws:sqs:a:1:q --secret password=x":       "not of the form TYPE=NAME",
