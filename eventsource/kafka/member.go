@@ -32,6 +32,7 @@ type member struct {
 	epoch    int32 // of the membership; 0: it is to join
 	assigned []int32
 	err      error           // why there is no assignment; nil: all is well
+	away     time.Time       // since when no heartbeat was answered; zero: the last one was
 	topicID  [16]byte        // as the cluster has it
 	leaders  map[int32]int32 // of partitions: brokers
 	sessions map[int32]*session
@@ -97,6 +98,7 @@ func (m *member) holds() bool {
 const (
 	firstBeats = 100 * time.Millisecond
 	awayBeats  = time.Second
+	patience   = 5 * time.Second // with a coordinator that is being found
 )
 
 // beat keeps the membership until the member leaves.
@@ -135,11 +137,10 @@ func (m *member) heartbeat() (pause time.Duration) {
 		m.epoch, m.assigned = 0, nil
 		return 0
 	}
-	if m.err = nil; err != nil {
-		m.err = shareProblem(err)
-		m.tell()
-		return awayBeats
+	if err != nil {
+		return m.unwell(err)
 	}
+	m.err, m.away = nil, time.Time{}
 	m.epoch = response.MemberEpoch
 	if a := response.Assignment; a != nil {
 		m.assigned = nil
@@ -153,6 +154,19 @@ func (m *member) heartbeat() (pause time.Duration) {
 		return firstBeats
 	}
 	return time.Duration(response.HeartbeatIntervalMillis) * time.Millisecond
+}
+
+// unwell notes why there is no heartbeat. A coordinator that is about to be there is not worth a word.
+func (m *member) unwell(err error) (pause time.Duration) {
+	if m.away.IsZero() {
+		m.away = time.Now()
+	}
+	if kerr.IsRetriable(err) && time.Since(m.away) < patience {
+		return firstBeats
+	}
+	m.err = shareProblem(err)
+	m.tell()
+	return awayBeats
 }
 
 func (m *member) tell() {

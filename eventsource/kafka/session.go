@@ -128,10 +128,12 @@ func (m *member) acquire(ctx context.Context, s *session, response *kmsg.ShareFe
 		for _, p := range t.Partitions {
 			switch err := kerr.ErrorForCode(p.ErrorCode); {
 			case err == nil:
-			case errors.Is(err, kerr.NotLeaderForPartition), errors.Is(err, kerr.FencedLeaderEpoch), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
-				s.epoch = 0
+			case kerr.IsRetriable(err), errors.Is(err, kerr.FencedLeaderEpoch), errors.Is(err, kerr.UnknownTopicID):
+				// The partition is being begun, or has moved: who asks for its leader hears of what lasts. The next fetch
+				// begins the session anew; until then it has the locks of what has come from other partitions.
+				s.partitions = nil
 				m.moved()
-				failed = errors.Join(failed, ctx.Err(), pause(ctx, firstBeats))
+				failed = errors.Join(failed, pause(ctx, firstBeats))
 			default:
 				failed = shareProblem(err)
 			}
