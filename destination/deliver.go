@@ -65,10 +65,16 @@ func (c *clients) letterToQueue(ctx context.Context, to arn.ARN, l *outbox.Lette
 func (s *Sender) letterToTopic(ctx context.Context, c *clients, l *outbox.Letter) error {
 	if s.Topics != nil && !c.elsewhere {
 		own := &push.TopicMessage{Topic: l.To, Message: string(l.Body), Group: l.Group, Trace: l.Trace}
+		if rule := l.About["RULE_ARN"]; rule != "" { // a schedule has a role
+			own.Service, own.Source = "events.amazonaws.com", rule
+		}
 		for _, name := range slices.Sorted(maps.Keys(l.Attributes)) {
 			own.Attributes = append(own.Attributes, push.QueueAttribute{Name: name, Type: "String", Value: l.Attributes[name]})
 		}
 		if ours, err := s.Topics.ToTopic(ctx, own); ours {
+			if errors.As(err, new(*push.TopicNotAllowedError)) {
+				return &outbox.Failure{Code: outbox.NoPermissions, Permanent: true, Err: err}
+			}
 			if errors.As(err, new(*async.PermanentError)) {
 				return &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: err}
 			}

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -51,7 +52,8 @@ type Queues interface {
 
 // Topics are topics of this server, for those who have something for one.
 type Topics interface {
-	// ToTopic publishes a message; ours is false when there is no such topic here.
+	// ToTopic publishes a message; ours is false when there is no such topic here. *TopicNotAllowedError,
+	// *async.PermanentError.
 	ToTopic(ctx context.Context, m *TopicMessage) (ours bool, err error)
 }
 
@@ -61,4 +63,17 @@ type TopicMessage struct {
 	Attributes              []QueueAttribute
 	Group, Dedup            string // of FIFO topics
 	Trace                   string // header
+	// Service is who publishes, events.amazonaws.com, and Source the ARN of what it does so for: the topic's policy must
+	// allow it where signatures are verified. Empty: somebody who has the permission of a role.
+	Service, Source string
+}
+
+// TopicNotAllowedError says that a topic's policy does not let a service publish.
+type TopicNotAllowedError struct{ Topic, Service, Source string }
+
+// Error says what is missing, and the next thing to type.
+func (e *TopicNotAllowedError) Error() string {
+	return fmt.Sprintf("%s may not publish to %s for %s: the topic's policy does not allow it; aws sns set-topic-attributes --topic-arn %s --attribute-name Policy --attribute-value "+
+		`'{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":%q},"Action":"sns:Publish","Resource":%q,"Condition":{"ArnEquals":{"aws:SourceArn":%q}}}}'`,
+		e.Service, e.Topic, e.Source, e.Topic, e.Service, e.Topic, e.Source)
 }

@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"thaw/access"
 	"thaw/async"
 	"thaw/function"
+	"thaw/iam"
 	"thaw/push"
 	"thaw/trigger"
 )
@@ -141,6 +143,11 @@ func (s *Server) ToTopic(ctx context.Context, in *push.TopicMessage) (ours bool,
 	if t == nil {
 		return false, nil
 	}
+	if in.Service != "" && s.o.Functions.Enforced() {
+		if err := s.mayPublish(t, in); err != nil {
+			return true, err
+		}
+	}
 	c := &call{s: s, ctx: ctx, trace: in.Trace, p: params{map[string][]string{"Message": {in.Message}}}}
 	for name, value := range map[string]string{"Subject": in.Subject, "MessageGroupId": in.Group, "MessageDeduplicationId": in.Dedup} {
 		if value != "" {
@@ -158,4 +165,19 @@ func (s *Server) ToTopic(ctx context.Context, in *push.TopicMessage) (ours bool,
 		return true, &async.PermanentError{Err: err}
 	}
 	return true, s.send(ctx, t, []*Message{m})
+}
+
+// mayPublish asks a topic's policy whether a service may publish.
+func (s *Server) mayPublish(t *topic, in *push.TopicMessage) error {
+	p, err := iam.Parse([]byte(t.policy()), iam.Resource)
+	if err != nil {
+		return err
+	}
+	who, known := access.ServiceOf(in.Service), iam.Context{}
+	known.Set("aws:SourceArn", in.Source)
+	known.Set("aws:SourceAccount", s.o.AccountID)
+	if !who.May(iam.Ask{Action: "SNS:Publish", Resource: t.ARN, Context: known}, t.Owner, p).OK() {
+		return &push.TopicNotAllowedError{Topic: t.ARN, Service: in.Service, Source: in.Source}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package sns
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"thaw/access"
 	"thaw/iam"
+	"thaw/push"
 )
 
 // What AWS's own client is told when something is wrong. The words are the service's where they were recorded.
@@ -237,5 +239,36 @@ func TestWhoMayPublish(t *testing.T) {
 		if (err == nil) != x.ok || err != nil && !strings.Contains(err.Error(), "AuthorizationError") {
 			t.Errorf("%s: %v", x.what, err)
 		}
+	}
+}
+
+// A service publishes for what a topic's policy names, where signatures are verified; the refusal is what to type.
+func TestServicesPublish(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	topic := b.topic("orders", nil)
+	const rule = "arn:aws:events:eu-west-1:000000000000:rule/r"
+	publish := func(source string) error {
+		_, err := b.server.ToTopic(t.Context(), &push.TopicMessage{Topic: topic, Message: "m", Service: "events.amazonaws.com", Source: source})
+		return err
+	}
+	if err := publish(rule); err != nil {
+		t.Error(err)
+	}
+	b.enforced = true
+	err := publish(rule)
+	if !errors.As(err, new(*push.TopicNotAllowedError)) {
+		t.Fatal(err)
+	}
+	_, policy, _ := strings.Cut(err.Error(), "--attribute-value '")
+	policy = strings.TrimSuffix(policy, "'")
+	if _, err := b.client.SetTopicAttributes(t.Context(), &awssns.SetTopicAttributesInput{TopicArn: &topic, AttributeName: aws.String("Policy"), AttributeValue: &policy}); err != nil {
+		t.Fatal(err)
+	}
+	if err := publish(rule); err != nil {
+		t.Error(err)
+	}
+	if err := publish(rule + "2"); err == nil {
+		t.Error("another rule may publish")
 	}
 }
