@@ -148,42 +148,52 @@ const maxBody = 10 << 20
 // header values".
 const maxHeaders = 10240
 
-// readBody reads the body of a request. Big ones wait until there is room.
+// readBody reads the body of a request. Big ones wait until there is room, which is given back by release.
 func (c *call) readBody() (release func(), err error) {
 	n := c.r.ContentLength
-	if n == 0 {
-		return nil, c.headersFit()
-	}
-	if n > maxBody {
-		c.swallow()
-		return nil, &Refusal{Kind: TooLarge, Why: "the body has more than 10 MB"}
-	}
-	if err := c.headersFit(); err != nil {
+	if err := c.headersFit(); err != nil || n == 0 {
 		return nil, err
 	}
-	if n < 0 || n > smallBody {
-		room := n
-		if n < 0 {
-			room = maxBody
+	if n > maxBody {
+		return nil, tooLarge()
+	}
+	var b bytes.Buffer
+	room := n
+	if n < 0 { // how long it is shows when it has come
+		if _, err := b.ReadFrom(io.LimitReader(c.r.Body, smallBody+1)); err != nil {
+			return nil, cutShort()
 		}
+		room = maxBody
+	}
+	if n > smallBody || b.Len() > smallBody {
 		if err := c.s.bodies.Acquire(c.r.Context(), room); err != nil {
-			return nil, &Refusal{Kind: IntegrationFailure, Why: "the sender went away while it waited for room for its body"}
+			return nil, cutShort()
 		}
 		release = func() { c.s.bodies.Release(room) }
 	}
-	var b bytes.Buffer
 	if n > 0 {
 		b.Grow(int(n) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(io.LimitReader(c.r.Body, maxBody+1)); err != nil {
-		return release, &Refusal{Kind: BadBody, Message: "Bad Request", Why: "the body did not come whole"}
+	if n > 0 || release != nil {
+		if _, err := b.ReadFrom(io.LimitReader(c.r.Body, maxBody+1-int64(b.Len()))); err != nil {
+			return release, cutShort()
+		}
 	}
 	if b.Len() > maxBody {
-		c.swallow()
-		return release, &Refusal{Kind: TooLarge, Why: "the body has more than 10 MB"}
+		return release, tooLarge()
+	}
+	if spare := room - int64(b.Len()); release != nil && spare > 0 {
+		c.s.bodies.Release(spare)
+		room -= spare
 	}
 	c.body = b.Bytes()
 	return release, nil
+}
+
+func tooLarge() error { return &Refusal{Kind: TooLarge, Why: "the body has more than 10 MB"} }
+
+func cutShort() error {
+	return &Refusal{Kind: BadBody, Message: "Bad Request", Why: "the body did not come whole"}
 }
 
 func (c *call) headersFit() error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -295,6 +296,22 @@ func TestBounds(t *testing.T) {
 	w.want(413, large, "POST /", "", strings.Repeat("a", maxBody+1))
 	w.want(200, "*", "POST /", "X-A: "+strings.Repeat("a", 9000))
 	w.want(413, `{"message":"Request Header Fields Too Large"}`, "POST /", "X-A: "+strings.Repeat("a", maxHeaders))
+	for _, n := range []int{1, smallBody, smallBody + 1, 1 << 20, maxBody + 1} { // of a length that is not said before
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/", struct{ io.Reader }{strings.NewReader(strings.Repeat("a", n))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = apiHost
+		r.Header.Set("Content-Type", "text/plain")
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if want := map[bool]int{true: 200, false: 413}[n <= maxBody]; resp.StatusCode != want {
+			t.Errorf("%d bytes in chunks: %s", n, resp.Status)
+		}
+	}
 	if !w.bodies.TryAcquire(bodyRoom) {
 		t.Error("room for bodies is not given back")
 	}

@@ -185,3 +185,20 @@ func TestAccessLogs(t *testing.T) {
 		}
 	}
 }
+
+// No value that a sender chooses ends a line of an access log, or a string in it.
+func FuzzAccessLogs(f *testing.F) {
+	f.Add(`{"a":"$context.identity.userAgent"}`, "a\"\n$context.x")
+	f.Add("$context. $context.a.b-$context.a${context.b}", "\x00")
+	f.Fuzz(func(t *testing.T, format, value string) {
+		line := newLogFormat(format).line(func(name string) (string, bool) {
+			return value, name != "error.messageString"
+		})
+		if strings.Count(line, "\n") > strings.Count(format, "\n") {
+			t.Errorf("%q with %q is %q", format, value, line)
+		}
+		if got := strings.Count(line, `"`) - strings.Count(line, `\"`); !strings.Contains(format, `\`) && got > strings.Count(format, `"`) {
+			t.Errorf("%q with %q is %q", format, value, line)
+		}
+	})
+}
