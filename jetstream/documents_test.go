@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"thaw/push"
@@ -58,13 +59,22 @@ func TestDocuments(t *testing.T) {
 	if err := d.Delete(t.Context(), key, 1); !errors.Is(err, push.ErrStale) {
 		t.Errorf("a stale deletion: %v", err)
 	}
+	big := strings.Repeat("x", 3<<20) // an API with its deployments
+	if err := table.Put(t.Context(), "big", &topic{big}); err != nil {
+		t.Errorf("a record of 3 MiB: %v", err)
+	}
+	s.Close()
+	s, _, table = open()
+	if old(table, "big") != big {
+		t.Error("a record of 3 MiB did not come back")
+	}
 	s.Close()
 	if err := os.RemoveAll(filepath.Join(dir, brokerFolder)); err != nil {
 		t.Fatal(err)
 	}
 	s, _, table = open()
 	defer s.Close()
-	if got := old(table, key); got != "second" || table.Len() != 1 {
+	if got := old(table, key); got != "second" || old(table, "big") != big || table.Len() != 2 {
 		t.Errorf("after the journal alone: %q, %d records", got, table.Len())
 	}
 }

@@ -27,6 +27,7 @@ var ErrInUse = errors.New("data folder is in use by another server")
 
 const (
 	maxMemory = 32 << 20 // nothing of ours is stored in memory; streams of the server's own are
+	maxRecord = 8 << 20  // bytes; an API of API Gateway is one record with all its deployments
 	maxStore  = 64 << 30 // an upper bound; nothing is reserved
 )
 
@@ -94,6 +95,7 @@ func (s *Store) start(ctx context.Context) (err error) {
 		SyncAlways: true,
 		MaxMemory:  maxMemory,
 		MaxStore:   maxStore,
+		MaxMessage: maxRecord,
 	})
 	if errors.Is(err, broker.ErrStuck) {
 		return fmt.Errorf("%w; start again: it is then made anew if the journal allows", err)

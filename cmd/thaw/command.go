@@ -7,6 +7,6 @@ type command = func(*app) *cobra.Command
 
 // commands are the subcommands of thaw.
 var commands = []command{
-	aliasCommand, asyncCommand, backupCommand, completionCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, eventCommand, fnCommand, invokeCommand,
+	aliasCommand, apiCommand, asyncCommand, backupCommand, completionCommand, configCommand, configureCommand, demoCommand, deployCommand, doctorCommand, eventCommand, fnCommand, invokeCommand,
 	keyCommand, layerCommand, logsCommand, lsCommand, psCommand, restoreCommand, roleCommand, runtimeCommand, serverCommand, snapshotCommand, sourceCommand, triggerCommand, urlCommand, versionCommand,
 }

@@ -30,6 +30,7 @@ type deployment struct {
 	Version  string `json:"version,omitempty"` // published
 	Alias    string `json:"alias,omitempty"`   // leads to the version
 	URL      string `json:"url,omitempty"`
+	API      string `json:"api,omitempty"` // its URL
 	CodeSize int64  `json:"codeSize"`
 	CodeHash string `json:"codeSha256"`
 	Took     string `json:"took"`
@@ -67,6 +68,7 @@ A file ` + project.SettingsFile + ` in the folder can say all of this, too; flag
   tags: {team: shop}
   alias: live                      # or publish: true, snapstart: true
   url: none                        # or iam, or {auth: none, stream: true, cors: {origins: ["*"]}}
+  api: true                        # an HTTP API of the same name in front of it
   concurrency: 10                  # reserved
   provisioned: 2                   # environments of the alias`,
 		Args:              args(cobra.ExactArgs(1)),
@@ -86,6 +88,7 @@ A file ` + project.SettingsFile + ` in the folder can say all of this, too; flag
 	f.BoolVar(&flags.Publish, "publish", false, "publish a version")
 	f.StringVar(&flags.Alias, "alias", "", "publish a version and let this alias lead to it")
 	f.StringVar(&url, "url", "", "give the function, or the alias, a URL that everybody may call; --url=iam: with signed requests")
+	f.BoolVar(&flags.API, "api", false, "put an HTTP API in front of the function, or the alias; thaw api add makes one with routes")
 	f.Lookup("url").NoOptDefVal = project.Auths[0]
 	for flag, values := range map[string]cobra.CompletionFunc{"url": cobra.FixedCompletions(project.Auths, cobra.ShellCompDirectiveNoFileComp),
 		"layer": a.complete(aLayer), "runtime": cobra.FixedCompletions(slices.Sorted(maps.Values(newest)), cobra.ShellCompDirectiveNoFileComp)} {
@@ -120,7 +123,7 @@ func (d *deployment) settings(flags project.Settings) (err error) {
 	w := &d.want
 	w.Name, w.Runtime, w.Handler, w.Role = cmp.Or(flags.Name, w.Name), cmp.Or(flags.Runtime, w.Runtime), cmp.Or(flags.Handler, w.Handler), cmp.Or(flags.Role, w.Role)
 	w.Memory, w.Timeout, w.Alias = cmp.Or(flags.Memory, w.Memory), cmp.Or(flags.Timeout, w.Timeout), cmp.Or(flags.Alias, w.Alias)
-	w.SnapStart, w.Publish = w.SnapStart || flags.SnapStart, w.Publish || flags.Publish
+	w.SnapStart, w.Publish, w.API = w.SnapStart || flags.SnapStart, w.Publish || flags.Publish, w.API || flags.API
 	if flags.Layers != nil {
 		w.Layers = flags.Layers
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,7 +59,7 @@ func (a *app) settled(ctx context.Context, client *lambda.Client, d *deployment)
 	}
 }
 
-// release does what comes after the function itself: its concurrency and tags, a version, the alias and the URL.
+// release does what comes after the function itself: its concurrency and tags, a version, the alias, the URL and the API.
 func (a *app) release(ctx context.Context, client *lambda.Client, d *deployment) error {
 	w := &d.want
 	if w.Concurrency != nil {
@@ -95,6 +96,13 @@ func (a *app) release(ctx context.Context, client *lambda.Client, d *deployment)
 			return fmt.Errorf("URL: %w", err)
 		}
 		d.URL = s.URL
+	}
+	if w.API {
+		s, err := (&newAPI{}).make(ctx, client, gatewaysOf(client), strings.TrimSuffix(d.Function+":"+d.Alias, ":"))
+		if err != nil {
+			return fmt.Errorf("API: %w", err)
+		}
+		d.API = s.Stages[0].URL
 	}
 	return nil
 }
@@ -156,8 +164,10 @@ func (a *app) deployed(d *deployment) {
 	if d.Alias != "" {
 		fmt.Fprintf(a.out, "alias %s leads to it\n", d.Alias)
 	}
-	if d.URL != "" {
-		fmt.Fprintln(a.out, d.URL)
+	for _, u := range []string{d.URL, d.API} {
+		if u != "" {
+			fmt.Fprintln(a.out, u)
+		}
 	}
 	fmt.Fprintf(a.words, "\nNext:\n  thaw invoke %s --payload '{}' --tail\n  thaw logs -f %s\n", name, d.Function)
 }

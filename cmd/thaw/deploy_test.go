@@ -75,8 +75,12 @@ func TestDeploy(t *testing.T) {
 	says(`"good day again"`)
 	// The process sandbox makes no snapshot: the version is there all the same. The flag is not the server's setting of
 	// that name.
-	if d := deployed("deploy", dir, "--snapstart"); d.Version != "2" {
-		t.Errorf("with SnapStart: %+v", d)
+	d := deployed("deploy", dir, "--snapstart", "--api")
+	if d.Version != "2" || !strings.HasPrefix(d.API, "http://") || !strings.Contains(d.API, ".execute-api.") {
+		t.Errorf("with SnapStart and an API: %+v", d)
+	}
+	if again := deployed("deploy", dir, "--api"); again.API != d.API {
+		t.Errorf("deployed again its API is %s, and was %s", again.API, d.API)
 	}
 	if r := thaw(t.Context(), "ls"); !strings.Contains(r.out, "hello") || !strings.Contains(r.out, "256 MiB") || !strings.Contains(r.out, "Active") {
 		t.Errorf("it is not in the list, with its memory: %s", r.out)

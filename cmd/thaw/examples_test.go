@@ -111,7 +111,7 @@ func TestExamples(t *testing.T) {
 		t.Fatal(r.words)
 	}
 	published(t, dir, "hello")
-	rank := map[string]int{"thaw alias set": -1, "thaw url set": -1, "thaw alias rm": 1, "thaw url rm": 1, "thaw fn rm": 2} // what has to be there for others
+	rank := map[string]int{"thaw alias set": -1, "thaw api add": -1, "thaw url set": -1, "thaw api rm": 1, "thaw alias rm": 1, "thaw url rm": 1, "thaw fn rm": 2} // what has to be there for others
 	commands := everyCommand(newRoot(&app{}))
 	slices.SortStableFunc(commands, func(x, y *cobra.Command) int { return rank[x.CommandPath()] - rank[y.CommandPath()] })
 	for _, c := range commands {

@@ -37,6 +37,7 @@ type Settings struct {
 	Publish     bool    `yaml:"publish"`     // a version
 	Alias       string  `yaml:"alias"`       // leads to the version, so publishes one
 	URL         *URL    `yaml:"url"`         // of the alias where there is one
+	API         bool    `yaml:"api"`         // an HTTP API in front of it
 	Concurrency *Number `yaml:"concurrency"` // reserved for the function
 	Provisioned *Number `yaml:"provisioned"` // environments of the alias or the version
 }
