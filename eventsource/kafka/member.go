@@ -27,6 +27,7 @@ type member struct {
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	news   chan struct{} // has a value when the assignment or err have changed
+	ask    chan struct{} // has a value when the assignment may have changed, which the next heartbeat tells
 
 	mu       sync.Mutex
 	epoch    int32 // of the membership; 0: it is to join
@@ -43,7 +44,7 @@ type member struct {
 }
 
 func newMember(q *shareQueue, client *kgo.Client, index int) *member {
-	m := &member{q: q, client: client, index: index, id: q.idOf(index), news: make(chan struct{}, 1), sessions: map[int32]*session{}, hand: map[*acquired]bool{}}
+	m := &member{q: q, client: client, index: index, id: q.idOf(index), news: make(chan struct{}, 1), ask: make(chan struct{}, 1), sessions: map[int32]*session{}, hand: map[*acquired]bool{}}
 	m.ctx, m.stop = context.WithCancel(q.ctx)
 	return m
 }
@@ -108,6 +109,7 @@ func (m *member) beat() {
 		select {
 		case <-m.ctx.Done():
 			return
+		case <-m.ask:
 		case <-time.After(pause):
 		}
 	}

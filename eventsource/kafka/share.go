@@ -228,6 +228,12 @@ func (q *shareQueue) leave(m *member) bool {
 	defer q.mu.Unlock()
 	q.leaving--
 	delete(q.all, m) // its id is free only now
+	for other := range q.all {
+		select {
+		case other.ask <- struct{}{}:
+		default:
+		}
+	}
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -17,9 +18,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sr"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/eventsource/kafka"
 )
 
 // asQueue makes a mapping one of a share group that begins with what is there.
@@ -181,6 +185,44 @@ func testTransactions(t *testing.T, k *kgo.Client, brokers []string) {
 		defer mu.Unlock()
 		return slices.Equal(slices.Sorted(slices.Values(seen)), []string{"0", "2"})
 	})
+}
+
+// A registry that is away costs no delivery: what cannot be read yet stays in hand.
+func TestQueueWithSchemas(t *testing.T) {
+	t.Parallel()
+	registry := srfake.New()
+	defer registry.Close()
+	registry.SeedSchema("orders", 1, 7, sr.Schema{Schema: `{"type":"record","name":"Order","fields":[{"name":"n","type":"long"}]}`})
+	c := cluster(t)
+	k := client(t, c)
+	m := asQueue(t, k, selfManaged(c, "lost"))
+	m.Source.Schema = &eventsource.Schema{URI: registry.URL(), Attributes: []string{"VALUE"}}
+	put(t, k, &kgo.Record{Topic: "lost", Value: []byte{0, 0, 0, 0, 7, 0x0a}}, &kgo.Record{Topic: "lost", Value: []byte("x")})
+	src := open(t, kafka.New(noSecrets, nil, load), m)
+	for _, status := range []int{http.StatusInternalServerError, http.StatusUnauthorized, http.StatusInternalServerError} {
+		registry.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "{}", status)
+			return true
+		})
+		_, err := src.Queue.Receive(t.Context(), 2)
+		var p *eventsource.ProblemError
+		if !errors.As(err, &p) || errors.Is(err, eventsource.ErrBroken) || !strings.Contains(p.Text, "schema registry") {
+			t.Errorf("status %d: %v", status, err)
+		}
+		registry.ClearInterceptors()
+	}
+	all := eventsourcetest.Receive(t, src.Queue, 2)
+	if got := string(all[0].Event); !strings.Contains(got, `"value":"eyJuIjo1fQ=="`) || all[1].Unreadable != "DESERIALIZATION_ERROR" {
+		t.Errorf("read %s, and %q", got, all[1].Unreadable)
+	}
+	for _, r := range all {
+		if r.Deliveries != 1 || r.Last {
+			t.Errorf("%s was delivered %d times, the last time: %t", r.ID, r.Deliveries, r.Last)
+		}
+	}
+	if err := src.Queue.Acknowledge(t.Context(), all); err != nil {
+		t.Error(err)
+	}
 }
 
 // child is what the test says to a server that it kills: brokers, topic, group.
