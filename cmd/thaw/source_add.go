@@ -293,6 +293,7 @@ func sourceRmCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		c.known(s) // as long as the server knows which broker it is
 		if s.State != "Deleting" {
 			if _, err := c.client.DeleteEventSourceMapping(c, &lambda.DeleteEventSourceMappingInput{UUID: aws.String(s.ID)}); err != nil {
 				return err
