@@ -30,8 +30,9 @@ type stream struct {
 	source string // that, or its consumer
 	name   string // of the way it is read
 	puts   int
-	gap    time.Duration // between a record that was seen and the next one, at most
-	aim    float64       // ms
+	gap    time.Duration       // between a record that was seen and the next one, at most
+	aim    float64             // ms
+	server *kinesistest.Server // nil: moto
 	end    func()
 }
 
@@ -76,7 +77,7 @@ func startPushed(ctx context.Context) (*brokers, error) {
 	one := server.Stream(1)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(server.Root))
-	s := &stream{name: "Kinesis, enhanced fan-out: put to start of handler", puts: 200, gap: 40 * time.Millisecond, aim: 70, arn: one.ARN, source: one.ConsumerARN,
+	s := &stream{name: "Kinesis, enhanced fan-out: put to start of handler", puts: 200, gap: 40 * time.Millisecond, aim: 70, arn: one.ARN, source: one.ConsumerARN, server: server,
 		client: streams(server.URL, awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.TLSClientConfig.RootCAs = roots })),
 		end: func() {
 			server.Close()

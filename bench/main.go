@@ -125,6 +125,7 @@ var tables = []table{
 	{name: "sources at rest", measure: measureSourcesAtRest, flags: []string{}, brokers: startBrokers, process: true},
 	{name: "stream polled", measure: measureStream, flags: []string{}, brokers: startPolled, process: true},
 	{name: "stream pushed", measure: measureStream, flags: []string{}, brokers: startPushed, process: true},
+	{name: "streams at rest", measure: measureStreamsAtRest, flags: []string{}, brokers: startPushed, process: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, brokers: startLight, process: true, asked: true, spares: true, strict: true},
 }

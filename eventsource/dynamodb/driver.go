@@ -101,7 +101,8 @@ func (s *stream) Shards(ctx context.Context) ([]eventsource.Shard, error) {
 func (s *stream) Changed() <-chan struct{} { return nil }
 
 // pace is that of the service. Source: section 5.2.
-var pace = shards.Pace{Base: 250 * time.Millisecond, Idle: 4 * time.Second, Behind: 250 * time.Millisecond}
+var pace = shards.Pace{Base: 250 * time.Millisecond, Idle: 4 * time.Second, Behind: 250 * time.Millisecond,
+	Rest: &shards.Rest{Each: 40 * time.Millisecond}}
 
 // maxFetch is the most records that GetRecords returns.
 const maxFetch = 1000

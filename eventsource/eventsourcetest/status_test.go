@@ -52,6 +52,8 @@ func TestStatus(t *testing.T) {
 				if s := status(); s.Trouble.Cause != poller.OfFunction || s.Last.RequestID == "" {
 					t.Errorf("with a function that fails: %+v", s.Trouble)
 				}
+				h.handle(nil)
+				time.Sleep(time.Second)
 				f.Stop(t)
 				time.Sleep(5 * time.Second)
 				if s := status(); s.Trouble.Cause != poller.OfSource || s.Trouble.Text == "" {

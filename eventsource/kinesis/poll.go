@@ -14,7 +14,8 @@ import (
 )
 
 // pace is that of the service. Source: section 4.2.
-var pace = shards.Pace{Base: time.Second, Idle: 5 * time.Second, Behind: 200 * time.Millisecond} // five questions a second are what a shard takes
+var pace = shards.Pace{Base: time.Second, Idle: 5 * time.Second, Behind: 200 * time.Millisecond, // five questions a second are what a shard takes
+	Rest: &shards.Rest{Each: 40 * time.Millisecond}}
 
 // maxFetch is the most records that GetRecords returns.
 const maxFetch = 10_000

@@ -56,7 +56,8 @@ func (r *streamReaders) load() (err error) {
 
 // follow starts what is to be read, again and again.
 func (r *streamReaders) follow() {
-	tick := time.NewTicker(r.s.o.List)
+	every := r.s.o.List
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	scale := time.NewTicker(scaleEvery)
 	defer scale.Stop()
@@ -84,14 +85,24 @@ func (r *streamReaders) follow() {
 			return
 		case <-held:
 		case <-r.src.Stream.Changed():
-		case <-tick.C:
+		case <-tick.C: // children come with the end of their parents: what has not changed for long is looked at less
+			if r.src.Stream.Changed() == nil && every < seldom*r.s.o.List {
+				every *= 2
+				tick.Reset(every)
+			}
+			continue
 		case <-scale.C:
 			r.scale()
 		case sh := <-r.ended:
 			r.forget(sh)
+			every = r.s.o.List
+			tick.Reset(every)
 		}
 	}
 }
+
+// seldom is how many times longer than Options.List a source is not asked at most whose shards stay the same.
+const seldom = 8
 
 // scaleEvery is how often is looked whether a source that mixes shards needs more lanes. AWS looks once a minute.
 const scaleEvery = 10 * time.Second

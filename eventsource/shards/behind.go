@@ -13,9 +13,9 @@ type Behind struct {
 	last time.Duration
 }
 
-// fresh is how long an answer counts as one about now: idle shards are asked every five seconds, or say so themselves. A
-// reader that asks less often is not read, because its function is slow.
-const fresh = 15 * time.Second
+// fresh is how long an answer counts as one about now: shards that rest are asked at least so often, or say so themselves.
+// A reader that asks less often is not read, because its function is slow.
+const fresh = longest + 15*time.Second
 
 // Set takes what an answer says.
 func (b *Behind) Set(d time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"thaw/eventsource"
@@ -32,6 +33,7 @@ type Pace struct {
 	Base   time.Duration // while records come
 	Idle   time.Duration // when none has come for long
 	Behind time.Duration // far from the end of the shard
+	Rest   *Rest         // of all shards whose pause grows
 }
 
 // quiet is how many times nothing has to come before the pause grows.
@@ -59,7 +61,8 @@ type Reader struct {
 	empty    int
 	next     time.Time // nobody asks before
 
-	behind Behind
+	behind  Behind
+	resting atomic.Bool
 }
 
 // NewReader makes a reader of the shard that f asks about. limit is the most records that one question may bring.
@@ -130,9 +133,10 @@ func (r *Reader) fetch(ctx context.Context) error {
 			r.next = began.Add(r.pace.Behind)
 			return nil
 		}
-		r.next = began.Add(r.pace.after(r.empty))
+		r.next = began.Add(r.rest(r.pace.after(r.empty)))
 		return nil
 	}
+	r.wake()
 	r.empty = 0
 	r.fetched = all
 	r.from = eventsource.Start{At: eventsource.After, Position: all[len(all)-1].Position}
@@ -155,5 +159,22 @@ func (r *Reader) Lag() int64 { return r.behind.Lag() }
 // Behind implements poller.Behind.
 func (r *Reader) Behind() time.Duration { return r.behind.Now() }
 
-// Close implements eventsource.Reader.
-func (r *Reader) Close() {}
+// rest is the pause before the next question, one of that length if the shard were alone.
+func (r *Reader) rest(alone time.Duration) time.Duration {
+	if r.pace.Rest == nil || r.empty < quiet {
+		return alone
+	}
+	if r.resting.CompareAndSwap(false, true) {
+		r.pace.Rest.enter()
+	}
+	return r.pace.Rest.pause(alone)
+}
+
+func (r *Reader) wake() {
+	if r.resting.CompareAndSwap(true, false) {
+		r.pace.Rest.leave()
+	}
+}
+
+// Close implements eventsource.Reader. Next is not called any more then.
+func (r *Reader) Close() { r.wake() }

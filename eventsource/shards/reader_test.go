@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,12 +143,48 @@ func TestBehind(t *testing.T) {
 			{"far from the end", func() { r.Next(t.Context(), 1) }, -1, time.Minute},
 			{"at the end", func() { r.Next(t.Context(), 1) }, 0, 0},
 			{"a moment later", func() { time.Sleep(10 * time.Second) }, 0, 0},
-			{"when nobody reads", func() { time.Sleep(50 * time.Second) }, -1, time.Minute},
+			{"when nobody reads", func() { time.Sleep(110 * time.Second) }, -1, 2 * time.Minute},
 		} {
 			c.do()
 			if lag, behind := r.Lag(), r.Behind(); lag != c.lag || behind != c.want {
 				t.Errorf("%s: lag %d, behind %v; want %d, %v", c.name, lag, behind, c.lag, c.want)
 			}
+		}
+	})
+}
+
+// Many shards without records are asked less often each, and one with a record at full pace again.
+func TestManyShardsAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rest := &Rest{Each: 40 * time.Millisecond}
+		p := Pace{Base: time.Second, Idle: 4 * time.Second, Rest: rest}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		all := make([]*service, 500)
+		var readers sync.WaitGroup
+		for i := range all {
+			all[i] = &service{began: time.Now()}
+			readers.Go(func() {
+				r := NewReader(all[i], eventsource.Start{At: eventsource.TrimHorizon}, p, 10)
+				defer r.Close()
+				r.Next(ctx, 1) //nolint:errcheck // nothing comes
+			})
+		}
+		time.Sleep(5 * time.Minute)
+		before := len(all[7].asked)
+		time.Sleep(2 * time.Minute)
+		if n := len(all[7].asked) - before; n != 6 { // 500 shards, 40 ms each: every 20 seconds
+			t.Errorf("one of 500 shards is asked %d times in two minutes", n)
+		}
+		all[7].answers = append(all[7].answers, answer{records: []string{"1"}})
+		time.Sleep(time.Minute)
+		if n := rest.n.Load(); n != 499 {
+			t.Errorf("%d shards rest when one has had a record", n)
+		}
+		cancel()
+		readers.Wait()
+		if n := rest.n.Load(); n != 0 {
+			t.Errorf("%d shards rest that are not read", n)
 		}
 	})
 }

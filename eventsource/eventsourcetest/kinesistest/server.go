@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -123,12 +124,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		PartitionKey, ShardId, ShardToSplit string
 		Data                                []byte
 		StartingPosition                    position
+		ShardIteratorType                   string
+		StartingSequenceNumber              string
+		Timestamp                           float64
+		ShardIterator                       string
+		Limit                               int
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		fail(w, http.StatusBadRequest, "SerializationException")
 		return
 	}
-	st := s.stream(in.StreamARN + in.ConsumerARN)
+	st := s.stream(cmp.Or(in.StreamARN, in.ConsumerARN))
 	if st == nil || in.ConsumerARN != "" && st.deregistered() {
 		fail(w, http.StatusBadRequest, "ResourceNotFoundException")
 		return
@@ -136,6 +142,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch _, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); operation {
 	case "SubscribeToShard":
 		st.subscribe(w, r, in.ShardId, in.StartingPosition)
+	case "GetShardIterator":
+		st.iterator(w, in.ShardId, position{in.ShardIteratorType, in.StartingSequenceNumber, in.Timestamp})
+	case "GetRecords":
+		st.get(w, in.ShardIterator, in.Limit)
 	case "PutRecord":
 		id, sequence := st.Put(in.PartitionKey, in.Data)
 		answer(w, map[string]any{"ShardId": id, "SequenceNumber": sequence})
