@@ -92,6 +92,16 @@ def orders(number):
 @app.route("/judged", authorizer=judge)
 def judged():
     return {"who": app.current_request.context["authorizer"]["principalId"]}
+
+
+@app.schedule("rate(12 hours)")
+def twice(event):
+    print("twice a day")
+
+
+@app.on_cw_event({"source": ["shop"], "detail": {"total": [{"numeric": [">", 10]}]}})
+def placed(event):
+    print("placed", event.detail["total"], event.to_dict()["source"])
 `
 
 const chaliceConfig = `{"version": "2.0", "app_name": "shop", "manage_iam_role": false, "iam_role_arn": "arn:aws:iam::000000000000:role/any",
@@ -129,8 +139,18 @@ func TestClientChalice(t *testing.T) {
 	if out := chalice.do("deploy"); !strings.Contains(out, "Updating lambda function: shop-dev-hello") {
 		t.Errorf("deploy again: %s", out)
 	}
+	cli := python(t, env, "aws")
+	cli.args = []string{"--endpoint-url", s.node.Endpoint()}
+	cli.do("events", "put-events", "--entries", `[{"Source":"shop","DetailType":"Placed","Detail":"{\"total\": 25}"}]`)
+	(&deployed{s, "shop-dev-placed"}).logs("placed 25 shop")
+	if out := cli.do("events", "list-rules", "--name-prefix", "shop-dev-twice", "--query", "Rules[].ScheduleExpression", "--output", "text"); strings.TrimSpace(out) != "rate(12 hours)" {
+		t.Error(out)
+	}
 	if out := chalice.do("delete"); !strings.Contains(out, "Deleting function: "+arn) {
 		t.Errorf("delete: %s", out)
+	}
+	if out := cli.do("events", "list-rules", "--name-prefix", "shop-dev", "--query", "length(Rules)", "--output", "text"); strings.TrimSpace(out) != "0" {
+		t.Errorf("%s rules are left", out)
 	}
 }
 
