@@ -73,12 +73,16 @@ func (s *Server) writeAccess(st *Stage, line string) {
 	if group == "" || s.AccessLog == nil {
 		return
 	}
+	s.lines(group).Append(s.Now(), line+"\n")
+}
+
+// lines is the server's stream in a log group: one for each run, as a stream of AWS's is one of its machines'.
+func (s *Server) lines(group string) Lines {
 	to, ok := s.logs.Load(group)
 	if !ok {
-		// One stream for each run of the server: a stream of AWS's is one of its machines'.
 		to, _ = s.logs.LoadOrStore(group, s.AccessLog(group, streamName(s.started)))
 	}
-	to.(Lines).Append(s.Now(), line+"\n")
+	return to.(Lines)
 }
 
 func streamName(at time.Time) string {

@@ -152,12 +152,11 @@ func (c *call) askPolicy() error {
 	if api.Policy == "" {
 		return nil
 	}
-	policy, err := parsePolicy(api.Policy)
-	if err != nil {
-		return &Refusal{Kind: APIConfiguration, Why: "the resource policy of the API: " + err.Error()}
+	if c.stage.policyBroken != nil {
+		return c.stage.policyBroken
 	}
 	nobody := &access.Caller{}
-	d := nobody.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, api.Account, policy)
+	d := nobody.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, api.Account, c.stage.policy)
 	return refusalOf(d, "anonymous", c.methodARN())
 }
 
@@ -170,14 +169,11 @@ func (c *call) signed() error {
 	if err != nil {
 		return err
 	}
-	policy := (*iam.Policy)(nil)
-	if c.isREST() && c.place.API.Policy != "" {
-		if policy, err = parsePolicy(c.place.API.Policy); err != nil {
-			return &Refusal{Kind: APIConfiguration, Why: "the resource policy of the API: " + err.Error()}
-		}
+	if c.stage.policyBroken != nil {
+		return c.stage.policyBroken
 	}
 	c.who.Caller, c.who.AccessKey = who, key
-	d := who.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, c.place.API.Account, policy)
+	d := who.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, c.place.API.Account, c.stage.policy)
 	if who.Everything && d.Because != iam.DeniedByResource {
 		return nil
 	}

@@ -61,6 +61,9 @@ func (c *call) serve() {
 	if c.stage.log != nil {
 		defer c.logAccess()
 	}
+	if len(c.stage.of.Logs) > 0 && c.isREST() {
+		defer c.logExecution()
+	}
 	if c.preflight() {
 		return
 	}

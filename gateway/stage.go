@@ -5,6 +5,8 @@ import (
 	"reflect"
 
 	"golang.org/x/time/rate"
+
+	"thaw/iam"
 )
 
 // stage is a Stage made ready to serve. It is made once for each record of its API.
@@ -16,7 +18,10 @@ type stage struct {
 	log        *logFormat // of the access log; nil: none
 	authorizer map[string]*authorizer
 	binary     mediaTypes
-	buckets    map[string]*bucket // by route key
+	// policy is the resource policy of a REST API; nil: none. One that cannot be read lets nobody in.
+	policy       *iam.Policy
+	policyBroken *Refusal
+	buckets      map[string]*bucket // by route key
 }
 
 // compiled is what belongs to a route when it is served.
@@ -79,6 +84,12 @@ func (s *Server) compile(p *Place, before *stage) *stage {
 	}
 	if before == nil {
 		before = &stage{}
+	}
+	if p.API.Kind == REST && p.API.Policy != "" {
+		var err error
+		if st.policy, err = parsePolicy(p.API.Policy); err != nil {
+			st.policyBroken = &Refusal{Kind: APIConfiguration, Why: "the resource policy of the API: " + err.Error()}
+		}
 	}
 	st.binary = newMediaTypes(st.def.BinaryTypes)
 	for id, a := range st.def.Authorizers {

@@ -186,6 +186,41 @@ func TestAccessLogs(t *testing.T) {
 	}
 }
 
+// Execution logs of REST APIs: by level, by route, and without what proves who sends.
+func TestExecutionLogs(t *testing.T) {
+	t.Parallel()
+	lines := &lockedBuffer{}
+	var group string
+	w := newWorld(t, func(o *Options) { o.AccessLog = func(g, _ string) Lines { group = g; return lines } })
+	w.api(REST, "prod", func(a *API, d *Definition) {
+		a.Stages["prod"].Logs = map[string]Logging{"": {Level: "ERROR"}, "GET /info": {Level: "INFO"}, "POST /data": {Level: "INFO", Data: true}, "GET /off": {Level: "OFF"}}
+		delete(d.Integrations, "GET /broken")
+		d.Routes["GET /broken"].Integration = ""
+	}, "GET /info", "POST /data", "GET /off", "GET /quiet", "GET /broken")
+	for line, want := range map[string][]string{
+		"GET /prod/info":   {"Starting execution for request: ", "HTTP Method: GET, Resource Path: /info", "Received response. Status: 200", "Method completed with status: 200"},
+		"GET /prod/quiet":  {},
+		"GET /prod/off":    {},
+		"GET /prod/broken": {"Execution failed: API_CONFIGURATION_ERROR: the route has no integration", "Method completed with status: 500"},
+		"POST /prod/data":  {"Method request header: X-A: 1", `Method request body: {\"n\": 1}`},
+	} {
+		before := len(lines.String())
+		w.want(map[bool]int{true: 500, false: 200}[line == "GET /prod/broken"], "*", line, "X-A: 1", "Authorization: secret", "X-Api-Key: secret", "Cookie: secret", "", `{"n": 1}`)
+		got := lines.String()[before:]
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: no %q in %s", line, part, got)
+			}
+		}
+		if len(want) == 0 && got != "" || strings.Contains(got, "secret") {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+	if group != "API-Gateway-Execution-Logs_a1b2c3/prod" {
+		t.Error(group)
+	}
+}
+
 // No value that a sender chooses ends a line of an access log, or a string in it.
 func FuzzAccessLogs(f *testing.F) {
 	f.Add(`{"a":"$context.identity.userAgent"}`, "a\"\n$context.x")
