@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +18,6 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
-	"github.com/youmark/pkcs8"
 	"golang.org/x/oauth2"
 
 	"thaw/eventsource"
@@ -139,21 +137,9 @@ func (d *Driver) certificate(ctx context.Context, uri string, into *tls.Config) 
 	if err := secret.Read(ctx, d.secrets, uri, &s); err != nil {
 		return err
 	}
-	key := []byte(s.PrivateKey)
-	if s.PrivateKeyPassword != "" {
-		block, _ := pem.Decode(key)
-		if block == nil {
-			return errKey
-		}
-		plain, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(s.PrivateKeyPassword))
-		if err != nil {
-			return errKey
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(plain)
-		if err != nil {
-			return errKey
-		}
-		key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	key, err := secret.Key(s.PrivateKey, s.PrivateKeyPassword)
+	if err != nil {
+		return errKey
 	}
 	pair, err := tls.X509KeyPair([]byte(s.Certificate), key)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
@@ -242,6 +243,41 @@ func TestGuardedRegistries(t *testing.T) {
 		shards(t, src, 1)
 		if got := string(eventsourcetest.Next(t, read(t, src, "lost-0"), 1)[0].Event); !strings.Contains(got, `"value":"eyJuIjo1fQ=="`) {
 			t.Errorf("%s: read %s", name, got)
+		}
+	}
+}
+
+// S-088: a cluster that asks for a certificate lets in who has the right one.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	pair, root := eventsourcetest.Certificate(t)
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM([]byte(root))
+	c := cluster(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}))
+	own, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login, err := json.Marshal(map[string]string{"certificate": root, "privateKey": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: own}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other := guardedRegistry(t, "")
+	d := kafka.New(eventsourcetest.NewSecrets(map[string]string{"ca": certificateJSON(t, root), "own": string(login), "other": other}), nil, load)
+	for name, refused := range map[string]bool{"own": false, "other": true} {
+		m := selfManaged(c, "orders", eventsource.Access{Type: "CLIENT_CERTIFICATE_TLS_AUTH", URI: name}, eventsource.Access{Type: "SERVER_ROOT_CA_CERTIFICATE", URI: "ca"})
+		src, err := d.Open(t.Context(), m, eventsource.Facts{})
+		if !refused {
+			if err != nil {
+				t.Fatal(err)
+			}
+			shards(t, src, 3)
+			_ = src.Close(t.Context())
+			continue
+		}
+		var p *eventsource.ProblemError
+		if !errors.As(err, &p) || p.Code != "EVENT_SOURCE_AUTHN_ERROR" || p.Text != "Server failed to authenticate Lambda" {
+			t.Errorf("%v", err)
 		}
 	}
 }
