@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gorilla/websocket"
 )
 
 // doorFile is the package that clients put APIs in front of, as a file.
@@ -99,7 +101,7 @@ func TestClientGatewayTerraform(t *testing.T) {
 	tf := terraformIn(t, dir, append(env, "TF_VAR_endpoint="+s.node.Endpoint(), "TF_VAR_zip="+doorFile(t), "TF_VAR_runtime="+nodejs(t, s)))
 	flags := []string{"-no-color", "-input=false"}
 	tf.do(append([]string{"apply", "-auto-approve"}, flags...)...)
-	var out struct{ HTTP, REST, Key struct{ Value string } }
+	var out struct{ HTTP, REST, Key, Chat struct{ Value string } }
 	if err := json.Unmarshal([]byte(tf.do("output", "-json")), &out); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +123,14 @@ func TestClientGatewayTerraform(t *testing.T) {
 		if status, body := throughAPI(t, s, c.path, c.header...); status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s %s: %d %s, want %d %s", c.path, c.header, status, body, c.status, c.want)
 		}
+	}
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+s.node.Addr()+"/execute-api/"+out.Chat.Value+"/prod", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := said(t, c, `{}`); !strings.Contains(got, `"connectionId"`) && !strings.Contains(got, `"stage":"prod"`) {
+		t.Errorf("through the WebSocket API: %s", got)
 	}
 	tf.do(append([]string{"apply", "-auto-approve", "-var", "burst=60"}, flags...)...)
 	if said, words, err := tf.try(append([]string{"plan", "-detailed-exitcode", "-var", "burst=60"}, flags...)...); err != nil { // 2: there are changes

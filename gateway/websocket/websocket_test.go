@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,9 +57,13 @@ func TestConnectionsAreToldToFunctions(t *testing.T) {
 func TestHandshakes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	answer := ""
-	w.answer = func(map[string]any) (string, error) {
-		if answer == "throttled" {
+	var next atomic.Value // of $connect
+	w.answer = func(e map[string]any) (string, error) {
+		answer := next.Load().(string)
+		switch {
+		case e["requestContext"].(map[string]any)["eventType"] != "CONNECT":
+			return `{"statusCode":200}`, nil
+		case answer == "throttled":
 			return "", errors.New("throttled")
 		}
 		return answer, nil
@@ -80,7 +85,7 @@ func TestHandshakes(t *testing.T) {
 		{"no such stage", `{"statusCode":200}`, "/dev", 403, "Forbidden"},
 		{"a path below the stage", `{"statusCode":200}`, "/prod/x", 403, "Forbidden"},
 	} {
-		answer = c.answer
+		next.Store(c.answer)
 		conn, resp := w.dial(c.path, http.Header{"Sec-Websocket-Protocol": {"chat, other"}})
 		if resp.StatusCode != c.status {
 			t.Errorf("%s: status %d, want %d", c.name, resp.StatusCode, c.status)
@@ -95,7 +100,7 @@ func TestHandshakes(t *testing.T) {
 			t.Errorf("%s: %s", c.name, b[:n])
 		}
 	}
-	answer = `{"statusCode":200,"headers":{"Sec-WebSocket-Protocol":"other","X-Extra":"1"}}`
+	next.Store(`{"statusCode":200,"headers":{"Sec-WebSocket-Protocol":"other","X-Extra":"1"}}`)
 	conn, resp := w.dial("/prod", http.Header{"Sec-Websocket-Protocol": {"chat, other"}})
 	if conn == nil || conn.Subprotocol() != "other" || resp.Header.Get("X-Extra") != "1" {
 		t.Errorf("protocol %v", resp.Header)

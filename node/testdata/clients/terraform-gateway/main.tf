@@ -54,6 +54,22 @@ resource "aws_cloudwatch_log_group" "access" {
   name = "/shop/access"
 }
 
+resource "aws_lambda_permission" "logs" {
+  statement_id  = "logs"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.door.function_name
+  principal     = "logs.eu-west-1.amazonaws.com"
+  source_arn    = "${aws_cloudwatch_log_group.access.arn}:*"
+}
+
+resource "aws_cloudwatch_log_subscription_filter" "access" {
+  name            = "access"
+  log_group_name  = aws_cloudwatch_log_group.access.name
+  filter_pattern  = "ERROR"
+  destination_arn = aws_lambda_function.door.arn
+  depends_on      = [aws_lambda_permission.logs]
+}
+
 resource "aws_apigatewayv2_api" "shop" {
   name          = "tf-shop"
   protocol_type = "HTTP"
@@ -267,3 +283,45 @@ output "key" {
   value     = aws_api_gateway_api_key.you.value
   sensitive = true
 }
+
+resource "aws_apigatewayv2_api" "chat" {
+  name                       = "tf-chat"
+  protocol_type              = "WEBSOCKET"
+  route_selection_expression = "$request.body.action"
+}
+
+resource "aws_lambda_permission" "chat" {
+  statement_id  = "chat"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.door.function_name
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.chat.execution_arn}/*"
+}
+
+resource "aws_apigatewayv2_integration" "chat" {
+  api_id           = aws_apigatewayv2_api.chat.id
+  integration_type = "AWS_PROXY"
+  integration_uri  = aws_lambda_function.door.invoke_arn
+}
+
+resource "aws_apigatewayv2_route" "chat" {
+  api_id                              = aws_apigatewayv2_api.chat.id
+  route_key                           = "$default"
+  target                              = "integrations/${aws_apigatewayv2_integration.chat.id}"
+  route_response_selection_expression = "$default"
+}
+
+resource "aws_apigatewayv2_route_response" "chat" {
+  api_id             = aws_apigatewayv2_api.chat.id
+  route_id           = aws_apigatewayv2_route.chat.id
+  route_response_key = "$default"
+}
+
+resource "aws_apigatewayv2_stage" "chat" {
+  api_id      = aws_apigatewayv2_api.chat.id
+  name        = "prod"
+  auto_deploy = true
+  depends_on  = [aws_apigatewayv2_route_response.chat]
+}
+
+output "chat" { value = aws_apigatewayv2_api.chat.id }
