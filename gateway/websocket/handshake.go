@@ -119,14 +119,19 @@ func (c *connection) connect(r *http.Request, p *gateway.Place, request string) 
 	if route == nil {
 		return nil, nil
 	}
-	if !c.s.o.APIs.AllowSocket(p, route.Key) {
-		return nil, &Refusal{http.StatusTooManyRequests, "TooManyRequestsException", "Too Many Requests"}
-	}
 	h := handshakeOf(r, c)
 	e := c.event(p.Stage, request, route.Key)
+	refused := func(why *Refusal, err error) (*trigger.Response, *Refusal) {
+		line := &run{place: p, route: route, c: c, event: e, kind: "CONNECT", status: why.Status, err: err, told: why.Message}
+		c.s.o.APIs.LogSocket(p, line.variable)
+		return nil, why
+	}
+	if !c.s.o.APIs.AllowSocket(p, route.Key) {
+		return refused(&Refusal{http.StatusTooManyRequests, "TooManyRequestsException", "Too Many Requests"}, errThrottled)
+	}
 	said, err := c.s.o.APIs.JudgeSocket(r, p, route, func(methodARN string) ([]byte, error) { return e.Authorizer(methodARN, h) })
 	if err != nil {
-		return nil, c.notJudged(err)
+		return refused(c.notJudged(err), err)
 	}
 	if said != nil {
 		if c.judged, err = json.Marshal(said); err != nil {
@@ -176,6 +181,9 @@ func handshakeOf(r *http.Request, c *connection) *trigger.Request {
 	}
 	return h
 }
+
+// errThrottled says that more came than a stage lets through.
+var errThrottled = errors.New("more came than the stage's bound lets through")
 
 func internal() *Refusal {
 	return &Refusal{http.StatusBadGateway, "InternalServerErrorException", "Internal server error"}

@@ -81,7 +81,7 @@ func (w *world) seen(kind string) (list []map[string]any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.events {
-		if e["requestContext"].(map[string]any)["eventType"] == kind {
+		if rc, ok := e["requestContext"].(map[string]any); ok && rc["eventType"] == kind {
 			list = append(list, e)
 		}
 	}

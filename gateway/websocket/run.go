@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type run struct {
 	status int // for the access log
 	took   time.Duration
 	err    error
+	told   string // to the client, of err; empty: internalError
 }
 
 // result is what an integration answers: to a handshake an HTTP response, to a message what goes back to the client.
@@ -74,11 +76,13 @@ func (c *connection) message(body []byte, binary bool) {
 		c.tell("Forbidden", request)
 		return
 	}
+	e := c.event(p.Stage, request, route.Key)
 	if !c.s.o.APIs.AllowSocket(p, route.Key) {
-		c.tell("Too Many Requests", request)
+		line := &run{place: p, route: route, c: c, event: e, kind: "MESSAGE", messageID: id, status: http.StatusTooManyRequests, err: errThrottled, told: "Too Many Requests"}
+		c.s.o.APIs.LogSocket(p, line.variable)
+		c.tell(line.told, request)
 		return
 	}
-	e := c.event(p.Stage, request, route.Key)
 	payload, err := e.Message(id, body, binary)
 	if err != nil {
 		c.tell(internalError, request)
@@ -223,9 +227,9 @@ func (r *run) variable(name string) (string, bool) {
 		if r.err == nil {
 			return "", false
 		}
-		return internalError, true
+		return cmp.Or(r.told, internalError), true
 	case "error.messageString":
-		return `"` + internalError + `"`, r.err != nil
+		return strconv.Quote(cmp.Or(r.told, internalError)), r.err != nil
 	}
 	return "", false
 }
