@@ -240,7 +240,8 @@ func TestTimes(t *testing.T) {
 		i       Integration
 		seconds float64
 	}{{0, REST, Integration{}, 29}, {0, HTTP, Integration{}, 30}, {0, REST, Integration{Timeout: 60000}, 29}, {time.Minute, REST, Integration{Timeout: 60000}, 60},
-		{time.Minute, REST, Integration{Timeout: 90000}, 60}, {0, REST, Integration{Streams: true}, 900}, {0, HTTP, Integration{Timeout: 50}, 0.05}} {
+		{time.Minute, REST, Integration{Timeout: 90000}, 60}, {0, REST, Integration{Streams: true}, 900}, {0, HTTP, Integration{Timeout: 50}, 0.05},
+		{time.Minute, HTTP, Integration{Timeout: 30000}, 60}, {10 * time.Second, HTTP, Integration{}, 10}, {30 * time.Second, REST, Integration{}, 29}, {10 * time.Second, REST, Integration{Timeout: 29000}, 10}} {
 		w.MaxTimeout, c.place.API.Kind = c2.most, c2.kind
 		if got := c.timeout(&c2.i); got.Seconds() != c2.seconds {
 			t.Errorf("%+v: %v", c2, got)

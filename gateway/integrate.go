@@ -51,21 +51,27 @@ func (c *call) integrate() error {
 	return &Refusal{Kind: APIConfiguration, Why: "integrations of type " + i.Type + " are not served here"}
 }
 
-// timeout is how long the backend may take.
+// timeout is how long the backend may take. An HTTP API's integration cannot ask for more than AWS's 30 s: with those it
+// has as long as the server allows.
 func (c *call) timeout(i *Integration) time.Duration {
-	d := httpTimeout
+	usual := httpTimeout
+	if c.isREST() {
+		usual = restTimeout
+	}
+	most := c.s.MaxTimeout
+	if most == 0 {
+		most = usual
+	}
+	d := time.Duration(i.Timeout) * time.Millisecond
 	switch {
 	case c.isREST() && i.Streams:
-		d = streamTimeout
-	case c.isREST():
-		d = restTimeout
-	}
-	most := d
-	if c.s.MaxTimeout > 0 {
-		most = max(c.s.MaxTimeout, d)
-	}
-	if i.Timeout > 0 {
-		d = time.Duration(i.Timeout) * time.Millisecond
+		if most = max(most, streamTimeout); d == 0 {
+			d = streamTimeout
+		}
+	case !c.isREST() && (d == 0 || d == httpTimeout):
+		d = most
+	case d == 0:
+		d = usual
 	}
 	return min(d, most)
 }

@@ -51,7 +51,7 @@ type Config struct {
 	URLDomain string `knob:"url-domain" default:"localhost" help:"function URLs are ID.lambda-url.REGION.DOMAIN, at the port of listen; https://DOMAIN[:PORT] or http://DOMAIN[:PORT] says how they are called when something stands in front of this server"`
 
 	GatewayLocal   bool          `knob:"gateway-local" default:"false" help:"let APIs of API Gateway send requests to this host and its link: backends with a URL, and issuers of tokens; who may make an API then reaches what only this host may"`
-	GatewayTimeout time.Duration `knob:"gateway-timeout" default:"30s" min:"1s" help:"how long the integration of an API may take at most; what an API asks for beyond AWS's 30 s (HTTP) and 29 s (REST) needs it"`
+	GatewayTimeout time.Duration `knob:"gateway-timeout" default:"30s" min:"1s" help:"how long the integration of an API may take at most: what one of a REST API asks for beyond AWS's 29 s needs more than the default, and those of HTTP APIs with AWS's 30 s get all of it"`
 
 	SNSLocalEndpoints bool `knob:"sns-local-endpoints" default:"false" help:"subscriptions of topics by HTTP may lead to loopback and link-local addresses; without it they may lead to the loopback when listen is there"`
 
