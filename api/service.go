@@ -55,8 +55,15 @@ type Front interface {
 	http.Handler
 }
 
-// front is the one that a request is for; nil: it is for a function URL or an operation.
+// front is the one that a request is for; nil: it is for a function URL or an operation. On the host of a function URL
+// every path is the function's.
 func (s *Server) front(r *http.Request) http.Handler {
+	if len(s.Fronts) == 0 {
+		return nil
+	}
+	if u, ok := s.urlOf(r); ok && u.region != "" {
+		return nil
+	}
 	for _, f := range s.Fronts {
 		if f.Serves(r) {
 			return f

@@ -97,3 +97,30 @@ func TestOtherServices(t *testing.T) {
 		t.Errorf("behind the guard: %s", got)
 	}
 }
+
+// everyPath is a front for one path, on any host.
+type everyPath struct{}
+
+func (everyPath) Serves(r *http.Request) bool                      { return strings.HasPrefix(r.URL.Path, "/front/") }
+func (everyPath) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "front") }
+
+// A front has its paths on all hosts but those of function URLs, where every path is a function's.
+func TestFrontsAndHosts(t *testing.T) {
+	w := newWorld(t, func(o *options) { o.Options.Fronts = []api.Front{everyPath{}} })
+	for host, want := range map[string]string{"127.0.0.1": "front", "abc.lambda-url.eu-west-1.localhost": `{"Message":null}`, "abc.lambda-url.eu-west-1.localhost:9600": `{"Message":null}`} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/front/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(b) != want {
+			t.Errorf("%s: %v %s, want %s", host, err, b, want)
+		}
+	}
+}

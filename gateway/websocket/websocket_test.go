@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -360,6 +362,36 @@ func TestConnectionsEndWithWhatTheyAreOf(t *testing.T) {
 	if _, resp := w.dial("/prod", nil); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a handshake with a server that stops: %d", resp.StatusCode)
 	}
+}
+
+// A client that goes away while $connect runs was taken in by the function, which is told of its end.
+func TestClientsThatGoBeforeTheyAreAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	seen, goOn := make(chan struct{}), make(chan struct{})
+	w.answer = func(e map[string]any) (string, error) {
+		if e["requestContext"].(map[string]any)["eventType"] == "CONNECT" {
+			close(seen)
+			<-goOn
+		}
+		return `{"statusCode":200}`, nil
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.http.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET /prod HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-seen
+	conn.Close()
+	time.Sleep(20 * time.Millisecond) // the server may notice it; nothing depends on it
+	close(goOn)
+	w.until("the end is told", func() bool { return len(w.seen("DISCONNECT")) == 1 })
+	if got := w.seen("DISCONNECT")[0]["requestContext"].(map[string]any)["disconnectStatusCode"]; got != 1006.0 {
+		t.Errorf("told %v", got)
+	}
+	w.until("it is forgotten", func() bool { return w.s.Connections() == 0 })
 }
 
 // The words of AWS.
