@@ -1,9 +1,11 @@
 package secret
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -81,14 +83,15 @@ func OAuthTokens(secrets eventsource.Secrets, o OAuth) *Tokens {
 		if err := Read(ctx, secrets, o.URI, &c); err != nil {
 			return nil, err
 		}
-		at, err := c.http(o.URI)
+		way, err := c.way(o.URI)
 		if err != nil {
 			return nil, err
 		}
-		defer at.CloseIdleConnections()
+		defer way.CloseIdleConnections()
+		at := &http.Client{Transport: way, Timeout: fetchLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		token, err := c.ask(context.WithValue(ctx, oauth2.HTTPClient, at), o)
 		if err != nil {
-			return nil, refused(o.URI, err)
+			return nil, refused(o.URI, err, way.failed)
 		}
 		if token.Expiry.IsZero() && c.Seconds > 0 {
 			token.Expiry = time.Now().Add(time.Duration(c.Seconds) * time.Second)
@@ -124,9 +127,23 @@ func (c *client) ask(ctx context.Context, o OAuth) (*oauth2.Token, error) {
 
 var errNoToken = errors.New("the answer has no token")
 
-// http makes the client for the token endpoint. What it sends is a secret, so it goes through TLS, or stays on this host,
-// and follows nobody elsewhere.
-func (c *client) http(uri string) (*http.Client, error) {
+// way is how a token endpoint is reached, and why it was not: the library makes a text of that.
+type way struct {
+	*http.Transport
+	failed error
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := w.Transport.RoundTrip(r)
+	if err != nil {
+		w.failed = err
+	}
+	return resp, err
+}
+
+// way makes the way to the token endpoint. What is sent is a secret, so it goes through TLS, or stays on this host.
+func (c *client) way(uri string) (*way, error) {
 	wrong := func(what string) error {
 		return &eventsource.ProblemError{Code: "ESM_CONFIG_NOT_VALID", Text: "The secret " + uri + " " + what}
 	}
@@ -143,7 +160,7 @@ func (c *client) http(uri string) (*http.Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	return &http.Client{Transport: transport, Timeout: fetchLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+	return &way{Transport: transport}, nil
 }
 
 func loopback(host string) bool {
@@ -153,17 +170,20 @@ func loopback(host string) bool {
 
 // refused says in words why there is no token. What the endpoint has written is left out but for its code: it may repeat
 // what it was sent.
-func refused(uri string, err error) error {
+func refused(uri string, err, unreached error) error {
+	if unreached != nil {
+		err = unreached
+	}
 	p := &eventsource.ProblemError{Text: "The token endpoint of the secret " + uri + " cannot be reached.", Err: err}
 	var answer *oauth2.RetrieveError
 	var untrusted x509.UnknownAuthorityError
-	var failed *url.Error
 	switch {
 	case errors.As(err, &answer):
-		code := answer.ErrorCode
-		if code == "" {
-			code = answer.Response.Status
+		told := struct{ Error string }{answer.ErrorCode}
+		if told.Error == "" {
+			_ = json.Unmarshal(answer.Body, &told) // where it says nothing, its status does
 		}
+		code := cmp.Or(told.Error, answer.Response.Status)
 		p.Err = fmt.Errorf("it answers %q", code)
 		if answer.Response.StatusCode < http.StatusInternalServerError {
 			p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", fmt.Sprintf("The token endpoint refuses what the secret %s says: %.100q.", uri, code)
@@ -172,7 +192,7 @@ func refused(uri string, err error) error {
 		}
 	case errors.As(err, &untrusted):
 		p.Code, p.Text = "EVENT_SOURCE_AUTHN_ERROR", "The token endpoint of the secret "+uri+" is not trusted. Give its root as oauthIdpCaCertificate."
-	case !errors.As(err, &failed): // a key that is none, an answer that is none
+	case unreached == nil: // a key that is none, an answer that is none
 		p.Code, p.Text, p.Err = "EVENT_SOURCE_AUTHN_ERROR", "There is no token for the secret "+uri+": its oauthPrivateKey, or what the token endpoint answers, cannot be read.", nil
 	}
 	return p

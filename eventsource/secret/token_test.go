@@ -104,9 +104,8 @@ func endpoint(t *testing.T, key *rsa.PublicKey, answer string) *httptest.Server 
 	return server
 }
 
-// An account of a service signs with its key: who it is, what it wants, and for whom.
-func TestAccountsSign(t *testing.T) {
-	t.Parallel()
+func accountKey(t *testing.T) (key *rsa.PrivateKey, private string) {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +114,13 @@ func TestAccountsSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	private := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// An account of a service signs with its key: who it is, what it wants, and for whom.
+func TestAccountsSign(t *testing.T) {
+	t.Parallel()
+	key, private := accountKey(t)
 	for answer, want := range map[string]string{`{"access_token":"t","expires_in":60}`: "t", `{"id_token":"` + idToken() + `"}`: idToken(), `{}`: ""} {
 		server := endpoint(t, &key.PublicKey, answer)
 		k := members(t, map[string]any{"oauthTokenEndpointUrl": server.URL + "/token", "oauthClientId": "1", "oauthClientEmail": "a@b", "oauthPrivateKey": private,
@@ -141,6 +146,7 @@ func TestWhyThereIsNoToken(t *testing.T) {
 	t.Parallel()
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the secret was taken elsewhere") }))
 	defer elsewhere.Close()
+	_, private := accountKey(t)
 	status, body := 0, ""
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", elsewhere.URL)
@@ -167,11 +173,18 @@ func TestWhyThereIsNoToken(t *testing.T) {
 		{"", root, 0, ``, "ESM_CONFIG_NOT_VALID", "needs oauthTokenEndpointUrl"},
 	} {
 		status, body = one.status, one.body
-		k := members(t, map[string]any{"oauthTokenEndpointUrl": one.endpoint, "oauthClientId": "id", "oauthClientSecret": "hush", "oauthIdpCaCertificate": one.root})
-		_, err := secret.OAuthTokens(k, secret.OAuth{URI: "s"}).Token(t.Context())
-		var p *eventsource.ProblemError
-		if !errors.As(err, &p) || p.Code != one.code || !strings.Contains(p.Text, one.text) || strings.Contains(p.Error(), "hush") {
-			t.Errorf("%s %d: %#v, want %s %s", one.endpoint, one.status, err, one.code, one.text)
+		for _, account := range []bool{false, true} {
+			all := map[string]any{"oauthTokenEndpointUrl": one.endpoint, "oauthClientId": "id", "oauthIdpCaCertificate": one.root}
+			if account {
+				all["oauthClientEmail"], all["oauthPrivateKey"] = "a@b", private
+			} else {
+				all["oauthClientSecret"] = "hush"
+			}
+			_, err := secret.OAuthTokens(members(t, all), secret.OAuth{URI: "s"}).Token(t.Context())
+			var p *eventsource.ProblemError
+			if !errors.As(err, &p) || p.Code != one.code || !strings.Contains(p.Text, one.text) || strings.Contains(p.Error(), "hush") || strings.Contains(p.Error(), private) {
+				t.Errorf("%s %d, account %t: %v, want %s %s", one.endpoint, one.status, account, err, one.code, one.text)
+			}
 		}
 	}
 }
