@@ -63,7 +63,7 @@ soak: need-demo build ## kills of all parts under load, and 1,000 restores (REST
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes gvisor --only soak --restores $(RESTORES) $(BENCHFLAGS)
 	$(STATIC) THAW_TEST_SOURCES=all go test -trimpath ./samples/sources -count=1 -v
 
-day: build ## 24 functions of all kinds under a day's traffic in 20 minutes (DAY=3m): every answer is checked
+day: build ## 24 functions of all kinds, a queue and a topic under a day's traffic in 20 minutes (DAY=3m): every answer is checked
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
 	$(OUT)/thaw-bench --thaw bin/thaw --sandboxes best --only day --day $(DAY) $(BENCHFLAGS)
 
