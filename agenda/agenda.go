@@ -86,7 +86,8 @@ func (a *Agenda) Start() {
 	a.wait.Go(a.run)
 }
 
-// Close ends everything; what was taken and not fired is fired after the next Open.
+// Close ends everything; what was taken and not fired is fired after the next Open. It may be called twice, and entries
+// may still be set: nothing comes of it.
 func (a *Agenda) Close() {
 	a.stop()
 	a.wait.Wait()

@@ -43,6 +43,12 @@ func (w *world) now() time.Time {
 	return time.Now().Add(w.offset).UTC()
 }
 
+func (w *world) failing(key string, fails bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail[key] = fails
+}
+
 func (w *world) set(offset time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,6 +107,7 @@ func TestRestarts(t *testing.T) {
 		w.saw("a 00:01", "a 00:02", "a 00:03", "b 00:02")
 		for range 3 { // in the same minute
 			w.a.Close()
+			w.a.Close() // as a server does
 			w.open(minutely)
 		}
 		time.Sleep(40 * time.Second)
@@ -124,7 +131,7 @@ func TestCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.open(minutely)
-		w.fail["b"] = true
+		w.failing("b", true)
 		time.Sleep(2*time.Minute + 10*time.Second)
 		w.saw("a 00:01", "a 00:02")
 		w.a.Close()
@@ -134,7 +141,7 @@ func TestCrash(t *testing.T) {
 		}
 		fmt.Fprint(f, "f 2 94668492000000") // the kill cut this line off
 		f.Close()
-		w.fail["b"] = false
+		w.failing("b", false)
 		time.Sleep(time.Hour)
 		w.open(minutely)
 		time.Sleep(time.Second)
@@ -217,6 +224,7 @@ func TestLedger(t *testing.T) {
 		}
 		w.open(many)
 		time.Sleep(20*time.Minute + time.Second)
+		synctest.Wait()
 		if len(w.fired) != 300*20 {
 			t.Errorf("%d fired", len(w.fired))
 		}

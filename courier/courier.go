@@ -34,6 +34,8 @@ type Courier struct {
 	Box       Box
 	Log       *slog.Logger
 	Now       func() time.Time
+
+	tallies tallies
 }
 
 // Parcel is what one target gets.
@@ -57,6 +59,7 @@ func (c *Courier) Send(ctx context.Context, p *Parcel) error {
 	}
 	_, err := c.Functions.Accept(ctx, &push.Delivery{Function: function.ARN(l.To), Service: p.Service, Source: p.Source, Account: p.Account, Role: p.Role,
 		RequestID: p.RequestID, Payload: payload, TraceID: l.Trace})
+	c.tallies.note(p.Source, l.To, c.Now(), err)
 	f := &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: err}
 	switch {
 	case err == nil:

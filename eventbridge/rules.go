@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"thaw/agenda"
+	"thaw/courier"
 	"thaw/eventpattern"
 	"thaw/internal/shape"
 	"thaw/schedule"
@@ -41,6 +42,7 @@ func (s *Server) know(r *Rule, plan func(string, agenda.Entry)) {
 }
 
 func (s *Server) forget(r *Rule) {
+	s.courier.Forget(s.ruleARN(r))
 	s.o.Agenda.Remove(s.ruleARN(r))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -330,6 +332,11 @@ func testEventPattern(c *call) (any, error) {
 		}
 	}
 	return struct{ Result bool }{p.Match(d)}, nil
+}
+
+// Tally is what a rule has sent to a function.
+func (s *Server) Tally(r *Rule, target string) courier.Tally {
+	return s.courier.Tally(s.ruleARN(r), target)
 }
 
 // Rules are the rules of all buses, in an order of their own.

@@ -13,6 +13,7 @@ import (
 	"thaw/agenda"
 	"thaw/api"
 	"thaw/async"
+	"thaw/courier"
 	"thaw/destination"
 	"thaw/eventbridge"
 	"thaw/jetstream"
@@ -38,6 +39,7 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 	if err != nil {
 		return s, err
 	}
+	n.due = due
 	n.undo.Add(func() error { due.Close(); return nil })
 	buses, err := eventbridge.Open(ctx, eventbridge.Options{AccountID: n.cfg.AccountID, Records: rules, Functions: shared.functions, Outbox: letters, Agenda: due, Log: n.log, Now: n.cfg.now})
 	if err != nil {
@@ -70,10 +72,16 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 func scheduleTriggers(planned *scheduler.Server) (all []admin.Trigger) {
 	for _, x := range planned.Schedules() {
 		if strings.Contains(x.Target.ARN, ":lambda:") {
-			all = append(all, admin.Trigger{Kind: "schedule", Name: x.Group + "/" + x.Name, Region: x.Region, Function: x.Target.ARN, From: x.Expression + " " + x.Zone, Disabled: x.State == "DISABLED", Managed: true})
+			all = append(all, tallied(admin.Trigger{Kind: "schedule", Name: x.Group + "/" + x.Name, Region: x.Region, Function: x.Target.ARN, From: x.Expression + " " + x.Zone, Disabled: x.State == "DISABLED"}, planned.Tally(x)))
 		}
 	}
 	return all
+}
+
+// tallied is a trigger that others make, with what it has sent.
+func tallied(t admin.Trigger, of courier.Tally) admin.Trigger {
+	t.Managed, t.Events, t.Last, t.Trouble, t.Troubled = true, of.Events, of.Last, of.Trouble, of.Troubled
+	return t
 }
 
 // ruleTriggers are the rules that have a function as target.
@@ -82,7 +90,7 @@ func ruleTriggers(buses *eventbridge.Server) (all []admin.Trigger) {
 		from := strings.TrimSpace(r.Schedule + " " + r.Pattern)
 		for _, t := range r.Targets {
 			if strings.Contains(t.ARN, ":lambda:") {
-				all = append(all, admin.Trigger{Kind: "rule", Name: r.Bus + "/" + r.Name, Region: r.Region, Function: t.ARN, From: from, Disabled: r.State == "DISABLED", Managed: true})
+				all = append(all, tallied(admin.Trigger{Kind: "rule", Name: r.Bus + "/" + r.Name, Region: r.Region, Function: t.ARN, From: from, Disabled: r.State == "DISABLED"}, buses.Tally(r, t.ARN)))
 			}
 		}
 	}

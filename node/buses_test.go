@@ -116,8 +116,14 @@ func TestBusesAndSchedules(t *testing.T) {
 		_, err := planned.GetSchedule(ctx, &scheduler.GetScheduleInput{Name: aws.String("soon")})
 		return err != nil
 	})
-	if list, err := s.node.triggers.List(ctx); err != nil || len(list) != 3 {
+	list, err := s.node.triggers.List(ctx)
+	if err != nil || len(list) != 3 {
 		t.Errorf("%+v, %v", list, err)
+	}
+	for _, tr := range list {
+		if tr.Events == 0 || tr.Last.IsZero() || !tr.Managed || tr.Kind != "rule" {
+			t.Errorf("%+v", tr)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"thaw/access"
 	"thaw/admin"
+	"thaw/agenda"
 	"thaw/api"
 	"thaw/async"
 	"thaw/backup"
@@ -80,6 +81,7 @@ type Node struct {
 	topics       ownTopics
 	sender       *destination.Sender
 	buses        ownBuses
+	due          *agenda.Agenda
 	sources      *poller.Service
 	gateway      *gateway.Server
 	sockets      *websocket.Server
@@ -492,6 +494,7 @@ func (n *Node) Drained() <-chan struct{} { return n.drain }
 // Close drains: new requests are refused, running invocations finish until ctx or the drain timeout ends, and then everything goes.
 func (n *Node) Close(ctx context.Context) error {
 	n.AskDrain()
+	n.due.Close() // what it would fire nobody takes any more; the next start does
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
 	shut, read := make(chan error, 1), make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,8 +65,8 @@ func (s *Server) fire(ctx context.Context, k key, tick schedule.Tick) error {
 // call is what a schedule does, with its input. Of a failure it says whom it was for.
 func (s *Server) call(x *Schedule, body string) (*message, error) {
 	t := &x.Target
-	if make := calls[trimUniversal(t.ARN)]; make != nil {
-		c, err := make(s, x.Region, []byte(body))
+	if operation, ok := strings.CutPrefix(t.ARN, universal); ok && calls[operation] != nil {
+		c, err := calls[operation](s, x.Region, []byte(body))
 		if err != nil {
 			return &message{to: t.ARN, body: body}, err
 		}
@@ -87,13 +88,6 @@ func (s *Server) call(x *Schedule, body string) (*message, error) {
 		}
 	}
 	return c, nil
-}
-
-func trimUniversal(arn string) string {
-	if len(arn) > len(universal) && arn[:len(universal)] == universal {
-		return arn[len(universal):]
-	}
-	return ""
 }
 
 // letter is what is sent, and what a dead-letter queue is told of it. Source: Scheduler User Guide, "Configuring a

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"thaw/agenda"
+	"thaw/courier"
 	"thaw/internal/shape"
 	"thaw/schedule"
 )
@@ -197,6 +198,11 @@ func (s *Server) schedules(region, group string) (all []*Schedule) {
 
 func listKey(x *Schedule) string { return x.Group + " " + x.Name }
 
+// Tally is what a schedule has sent to the function that is its target.
+func (s *Server) Tally(x *Schedule) courier.Tally {
+	return s.courier.Tally(s.arn(x.key()), x.Target.ARN)
+}
+
 // Schedules are those of all regions.
 func (s *Server) Schedules() (all []*Schedule) {
 	for _, r := range s.records.All() {
@@ -213,6 +219,7 @@ func (s *Server) remove(ctx context.Context, x *Schedule) error {
 		return err
 	}
 	s.o.Agenda.Remove(s.arn(x.key()))
+	s.courier.Forget(s.arn(x.key()))
 	return nil
 }
 

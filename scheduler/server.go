@@ -48,7 +48,7 @@ var ErrNoBus = errors.New("the event bus does not exist on this server")
 type Server struct {
 	o        Options
 	records  *push.Table[Record]
-	courier  courier.Courier
+	courier  *courier.Courier
 	changing sync.Mutex // of one change at a time
 }
 
@@ -61,7 +61,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, records: records, courier: courier.Courier{Functions: o.Functions, Box: o.Box, Log: o.Log, Now: o.Now}}
+	s := &Server{o: o, records: records, courier: &courier.Courier{Functions: o.Functions, Box: o.Box, Log: o.Log, Now: o.Now}}
 	for _, r := range records.All() {
 		if r.Schedule != nil {
 			s.plan(r.Schedule, o.Agenda.Load)
