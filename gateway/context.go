@@ -305,6 +305,9 @@ func (c *call) requestValue(e string) (string, bool) {
 		if name == "" {
 			return c.place.Path, true
 		}
+		if c.found == nil { // a gateway response, where there is no route
+			return "", false
+		}
 		v, ok := c.found.params[name]
 		return v, ok
 	case "body":

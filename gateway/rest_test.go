@@ -184,7 +184,8 @@ func TestValidators(t *testing.T) {
 		d.Routes["POST /away"].Validator, d.Routes["POST /away"].RequestModels = "v", map[string]string{"application/json": "Away"}
 		d.Answers = map[string]*Answer{"BAD_REQUEST_BODY": {Type: "BAD_REQUEST_BODY", Status: "422", Parameters: map[string]string{"gatewayresponse.header.X-Why": "'body'", "gatewayresponse.header.X-Q": "method.request.querystring.q"},
 			Templates: map[string]string{"application/json": `{"why":$context.error.messageString,"type":"$context.error.responseType","wrong":"$context.error.validationErrorString"}`}},
-			"DEFAULT_4XX": {Type: "DEFAULT_4XX", Parameters: map[string]string{"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}}}
+			"DEFAULT_4XX": {Type: "DEFAULT_4XX", Parameters: map[string]string{"gatewayresponse.header.Access-Control-Allow-Origin": "'*'",
+				"gatewayresponse.header.X-Id": "method.request.path.id", "gatewayresponse.header.X-Body": "method.request.body.a", "gatewayresponse.header.X-Route": "context.resourcePath"}}}
 	}, "POST /a", "POST /away")
 	w.want(200, "ok", "POST /prod/a?q=1", "X-Need: x", "", `{"n":1,"of":{"name":"x"}}`)
 	w.want(200, "ok", "POST /prod/a?q=1", "X-Need: x", "Content-Type: text/plain", "", `x`)
@@ -200,6 +201,9 @@ func TestValidators(t *testing.T) {
 		}
 	}
 	w.want(500, `{"message":"Internal server error"}`, "POST /prod/away", "", `{}`)
+	if h := w.want(403, `{"message":"Missing Authentication Token"}`, "POST /prod/none", "", `{"a":1}`).header; h.Get("Access-Control-Allow-Origin") != "*" || h["X-Id"] != nil {
+		t.Errorf("%v", h)
+	}
 	if !strings.Contains(w.log.String(), "is not a model of this API") {
 		t.Error(w.log.String())
 	}

@@ -1,10 +1,11 @@
 // Package trigger turns what push sources send into events, and what functions answer into what the sources expect. It
 // is pure: no I/O, no clock, no HTTP server.
 //
-// An HTTP request becomes an event of payload format 2.0 (request.go) and an answer of a function an HTTP response
-// (response.go), whole or by its prelude (prelude.go). Who may call is decided in front (cors.go says what a browser is
-// told). Sources: Lambda Developer Guide, "Lambda function URLs"; docs/spec/control-plane.md, 13, and
-// docs/spec/event-sources.md, 15, which hold what was recorded from AWS.
+// An HTTP request becomes an event of payload format 2.0 (request.go) or 1.0 (proxy.go), for an authorizer too
+// (authorizer.go), and an answer of a function an HTTP response (response.go, proxy_response.go), whole or by its prelude
+// (prelude.go). Who may call is decided in front (cors.go says what a browser is told). Sources: Lambda Developer Guide,
+// "Lambda function URLs"; API Gateway Developer Guide; docs/spec/control-plane.md, 13, and docs/spec/event-sources.md, 12
+// to 15, which hold what was recorded from AWS.
 package trigger
 
 import (
