@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -402,5 +403,31 @@ func TestWrongSubscribers(t *testing.T) {
 	}
 	if (&Subscriber{Topic: "arn:aws-cn:sns:cn-north-1:1:t"}).base() != "https://sns.cn-north-1.amazonaws.com.cn" {
 		t.Error("China")
+	}
+}
+
+// A subscription that nobody has confirmed within two days is none any more.
+func TestOldTokens(t *testing.T) {
+	t.Parallel()
+	b, e := newBench(t), newEndpoint(t)
+	var ahead atomic.Int64
+	b.o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	b.again()
+	topic := b.topic("orders", nil)
+	sub := b.subscribe(topic, "http", e.URL, nil)
+	_, body := e.wait(t, 1)
+	m, err := trigger.ParseSNS([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead.Store(int64(49 * time.Hour))
+	if status, text := get(t, m.SubscribeURL); status != 400 || !strings.Contains(text, "Token") {
+		t.Errorf("%d %s", status, text)
+	}
+	if again := b.subscribe(topic, "http", e.URL, nil); again == sub {
+		t.Error("it is the old one")
+	}
+	if list, err := b.client.ListSubscriptionsByTopic(t.Context(), &awssns.ListSubscriptionsByTopicInput{TopicArn: &topic}); err != nil || len(list.Subscriptions) != 1 || *list.Subscriptions[0].SubscriptionArn != "PendingConfirmation" {
+		t.Errorf("%v %v", list, err)
 	}
 }
