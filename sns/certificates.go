@@ -29,8 +29,8 @@ const (
 	maxCertificate = 64 << 10 // bytes
 )
 
-// certificatePath is where certificates of signatures are: at the root on AWS, below /sns/ here.
-var certificatePath = regexp.MustCompile(`^(/sns)?/SimpleNotificationService-[0-9A-Za-z]{1,128}\.pem$`)
+// certificatePath is where certificates of signatures are: at the root on AWS, below /sns/ here, below /_aws/sns/ of LocalStack.
+var certificatePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){0,4}/SimpleNotificationService-[0-9A-Za-z]{1,128}\.pem$`)
 
 // certificates fetches those that messages were signed with.
 type certificates struct {
