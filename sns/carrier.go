@@ -76,6 +76,7 @@ func (s *Server) bury(ctx context.Context, m *Message, arn, code, words string) 
 type recent struct {
 	mu   sync.Mutex
 	life time.Duration // 0: seenFor
+	most int           // of keys; 0: no bound. Over it the older ones are forgotten before their time
 	all  map[string]seenEntry
 	next time.Time // when the old ones are looked for
 }
@@ -108,14 +109,22 @@ func (r *recent) add(key string, value []byte, at time.Time) {
 		return
 	}
 	r.all[key] = seenEntry{string(value), at}
-	if at.Before(r.next) {
+	life := r.lifetime()
+	crowded := r.most > 0 && len(r.all) > r.most
+	if at.Before(r.next) && !crowded {
 		return
 	}
 	r.next = at.Add(time.Minute)
-	for k, e := range r.all {
-		if at.Sub(e.at) >= r.lifetime() {
-			delete(r.all, k)
+	for life > time.Second {
+		for k, e := range r.all {
+			if at.Sub(e.at) >= life {
+				delete(r.all, k)
+			}
 		}
+		if r.most == 0 || len(r.all) <= r.most/2 || !crowded {
+			return
+		}
+		life /= 2
 	}
 }
 

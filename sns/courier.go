@@ -20,6 +20,7 @@ const (
 	perEndpoint = 16
 	saveAfter   = 100 * time.Millisecond // what a success leaves is noted so much later: many come together
 	closeLimit  = 10 * time.Second
+	inMemory    = 1024 // letters; of those behind them the message is on disk alone until its attempt
 )
 
 // carrier is what a courier needs of those that it works for.
@@ -58,6 +59,7 @@ type courier struct {
 	agenda  agenda
 	lanes   map[string]*lane
 	running int
+	letters int
 	held    []*delivery // that are due and wait for a place among atOneTime
 	unsaved map[*letter]bool
 	closed  bool
@@ -123,6 +125,9 @@ func (k *courier) take(letters ...*letter) {
 	for _, l := range letters {
 		if l.open > 0 {
 			k.admitLocked(l)
+			if k.letters > inMemory {
+				l.m = nil
+			}
 			continue
 		}
 		k.work.Go(func() { k.forget(l) })
@@ -138,6 +143,7 @@ func (k *courier) poke() {
 }
 
 func (k *courier) admitLocked(l *letter) {
+	k.letters++
 	for _, d := range l.deliveries {
 		key, ordered := d.sub, l.m.FIFO
 		if ordered {
@@ -347,6 +353,7 @@ func (k *courier) overLocked(d *delivery) {
 	l := d.letter
 	if l.open--; l.open == 0 {
 		l.m = nil
+		k.letters--
 		delete(k.unsaved, l)
 		if !l.saving { // else whoever notes it forgets it
 			k.work.Go(func() { k.forget(l) })

@@ -274,3 +274,20 @@ func TestTraceGoesOn(t *testing.T) {
 		t.Error(ours, err)
 	}
 }
+
+// What is remembered is bounded, the newest longest; without a bound nothing is forgotten before its time.
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	bounded, whole, at := recent{life: time.Hour, most: 1000}, recent{life: time.Hour}, time.Now()
+	for i := range 5000 {
+		at = at.Add(10 * time.Millisecond)
+		bounded.add(fmt.Sprint(i), nil, at)
+		whole.add(fmt.Sprint(i), nil, at)
+	}
+	if _, ok := bounded.get("4999", at); !ok || len(bounded.all) > 1001 || len(whole.all) != 5000 {
+		t.Errorf("%v, %d and %d are remembered", ok, len(bounded.all), len(whole.all))
+	}
+	if _, ok := whole.get("0", at.Add(time.Hour)); ok {
+		t.Error("something is remembered too long")
+	}
+}

@@ -23,6 +23,12 @@ const Path = "/sns/"
 // maxBody bounds a notification: its message of 256 KiB may be six times as long in JSON.
 const maxBody = 2 << 20
 
+// As many messages of topics elsewhere are taken at one time; another waits placeWait for its turn.
+const (
+	maxIncoming = 64
+	placeWait   = 5 * time.Second
+)
+
 // Serves implements api.Front. Hosts of functions and APIs have all paths for themselves.
 func (s *Server) Serves(r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, Path) {
@@ -72,6 +78,15 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, what string) {
 	x := s.subscriber(name)
 	if x == nil {
 		s.refuse(w, &failure{http.StatusNotFound, "NotFound", "There is no subscriber of this name. Type: thaw trigger ls"})
+		return
+	}
+	select { // bodies of strangers take no more memory than these places
+	case s.door.places <- struct{}{}:
+		defer func() { <-s.door.places }()
+	case <-r.Context().Done():
+		return
+	case <-time.After(placeWait):
+		s.refuse(w, &failure{http.StatusServiceUnavailable, "Throttled", "Too many messages come at one time."})
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))

@@ -31,6 +31,9 @@ const (
 	tooEarly = 5 * time.Minute
 )
 
+// maxSeen bounds the MessageIds that are remembered, at some 150 bytes each.
+const maxSeen = 200_000
+
 var subscriberRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // base is the sender's SCHEME://HOST[:PORT].
@@ -161,9 +164,10 @@ type incoming struct {
 
 // subscribers take what comes for them.
 type subscribers struct {
-	s     *Server
-	certs certificates
-	seen  recent // MessageIds
+	s      *Server
+	certs  certificates
+	seen   recent // MessageIds
+	places chan struct{}
 
 	mu      sync.Mutex
 	under   map[string]bool // MessageIds that are being taken
@@ -171,7 +175,8 @@ type subscribers struct {
 }
 
 func (d *subscribers) open(s *Server) {
-	d.s, d.seen.life, d.under, d.filters = s, tooOld, map[string]bool{}, map[string]*filter{}
+	d.s, d.seen.life, d.seen.most, d.under, d.filters = s, tooOld, maxSeen, map[string]bool{}, map[string]*filter{}
+	d.places = make(chan struct{}, maxIncoming)
 	d.certs.open()
 }
 
