@@ -300,6 +300,54 @@ func TestKafkaGivesUpForADestination(t *testing.T) {
 	})
 }
 
+// A queue that counts deliveries: what fails is tried again within one, given back, and given up after the last one or when
+// it is too old; the destination is told first.
+func TestQueuesThatCountDeliveries(t *testing.T) {
+	for name, one := range map[string]struct {
+		maxAge              int
+		condition           string
+		attempts, told, off int // invokes; approximateInvokeCount; messages that are left
+	}{
+		"the last delivery": {-1, eventsource.RetryAttemptsExhausted, 6, 3, 0},
+		"the age":           {60, eventsource.RecordAgeExceeded, 2, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := memoryFixture(eventsource.SelfManagedKafka)
+				mem := f.Driver.(*Memory)
+				mem.Deliveries, mem.Visibility = 3, 10*time.Minute
+				h := newHarness(t, f)
+				attempts := 0
+				h.handle(func([]Seen) (string, bool, error) {
+					h.mu.Lock()
+					attempts++
+					h.mu.Unlock()
+					time.Sleep(35 * time.Second)
+					return `{"errorMessage":"always"}`, true, nil
+				})
+				m := h.mapping(func(m *eventsource.Mapping) {
+					m.Source.Queue, m.Source.Start = true, ""
+					m.Options.MaxRetries, m.Options.MaxAge, m.Options.OnFailure = 1, one.maxAge, "arn:aws:sqs:eu-west-1:123456789012:failed"
+					mem.MakeQueue(m.Source.ARN)
+				})
+				f.Put(t, m, "", body(1))
+				h.create(m)
+				time.Sleep(time.Hour)
+				Until(t, "the destination is told, and the queue after it", func() bool {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					return len(h.told) == 1 && mem.Left(m.Source.ARN) == one.off
+				})
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if attempts != one.attempts || h.told[0].Condition != one.condition || one.told > 0 && h.told[0].Attempts != one.told || h.counts["dropped"] != 1 || h.counts["delivered"] != 1 {
+					t.Errorf("%d invokes, told %s after %d, counted %v", attempts, h.told[0].Condition, h.told[0].Attempts, h.counts)
+				}
+			})
+		})
+	}
+}
+
 // S-093, S-101: a record that fits into no event reaches no function. Kafka's destination is told; without a condition for
 // it, it is dropped and counted. Those behind it are seen.
 func TestOversizedRecords(t *testing.T) {

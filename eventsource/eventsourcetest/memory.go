@@ -20,6 +20,8 @@ import (
 type Memory struct {
 	// Visibility is how long a message that was received is hidden.
 	Visibility time.Duration
+	// Deliveries is how often a message is given to somebody; 0: nobody counts.
+	Deliveries int
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -218,7 +220,9 @@ func (q *memoryQueue) Receive(ctx context.Context, limit int) ([]*eventsource.Re
 			x.hidden = now.Add(m.Visibility)
 			x.receives++
 			r := x.record(x.id)
-			r.Until, r.Handle = x.hidden, x.receives
+			if r.Until, r.Handle = x.hidden, x.receives; m.Deliveries > 0 {
+				r.Deliveries, r.Last = x.receives, x.receives >= m.Deliveries
+			}
 			all = append(all, r)
 		}
 		if len(all) > 0 || !now.Before(end) {
@@ -255,8 +259,11 @@ func (q *memoryQueue) Acknowledge(_ context.Context, all []*eventsource.Record) 
 // GiveBack implements eventsource.Queue: only what nobody has seen comes again at once.
 func (q *memoryQueue) GiveBack(_ context.Context, all []*eventsource.Record, why eventsource.Why) error {
 	return q.settle(all, func(i int) {
-		if why == eventsource.Released {
+		switch why {
+		case eventsource.Released:
 			q.messages[i].hidden = time.Time{}
+		case eventsource.Lost:
+			q.messages = slices.Delete(q.messages, i, i+1)
 		}
 	})
 }
