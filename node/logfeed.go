@@ -15,13 +15,13 @@ func (n *Node) openFeed(ctx context.Context, shared pushParts) (pushSource, erro
 	if err != nil {
 		return pushSource{}, err
 	}
-	feed, err := logfeed.Open(ctx, logfeed.Options{Documents: docs, Logs: n.logs, Functions: shared.functions, GroupOf: n.groupOf, Log: n.log})
+	n.feed, err = logfeed.Open(ctx, logfeed.Options{Documents: docs, Logs: n.logs, Functions: shared.functions, GroupOf: n.groupOf, Log: n.log})
 	if err != nil {
 		return pushSource{}, err
 	}
-	n.undo.Add(func() error { feed.Close(); return nil })
-	n.logsAPI.Subscribe(feed)
-	return pushSource{triggers: func() []admin.Trigger { return feedTriggers(feed) }}, nil
+	n.undo.Add(func() error { n.feed.Close(); return nil })
+	n.logsAPI.Subscribe(n.feed)
+	return pushSource{triggers: func() []admin.Trigger { return feedTriggers(n.feed) }}, nil
 }
 
 // groupOf is the log group of a function, as it is now; empty: there is no such function.

@@ -40,6 +40,7 @@ import (
 	"thaw/jetstream"
 	"thaw/jetstream/backlog"
 	"thaw/layer"
+	"thaw/logfeed"
 	"thaw/logsapi"
 	"thaw/logstore"
 	"thaw/node/embedded"
@@ -86,6 +87,7 @@ type Node struct {
 	gateway      *gateway.Server
 	sockets      *websocket.Server
 	logsAPI      *logsapi.Server
+	feed         *logfeed.Feed
 	triggers     triggers
 	metrics      *metrics
 	traces       *traces
@@ -499,9 +501,10 @@ func (n *Node) Close(ctx context.Context) error {
 	defer cancel()
 	shut, read := make(chan error, 1), make(chan error, 1)
 	n.events.Leave()
-	n.closeSockets(ctx) // while functions can be told
 	go func() { read <- n.sources.Close(ctx) }()
 	go func() { shut <- n.http.Shutdown(ctx) }()
+	n.feed.Close()
+	n.closeSockets(ctx)      // while functions can be told
 	err := n.pool.Close(ctx) // functions may call the API to their end
 	if e := <-shut; e != nil {
 		err = errors.Join(err, fmt.Errorf("requests: %w", e))
