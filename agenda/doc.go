@@ -48,5 +48,5 @@ const (
 	lookEvery = time.Second
 	// openFor is how long what was taken is still fired after a crash, and how long firing is tried.
 	openFor = 24 * time.Hour
-	workers = 64
+	workers = 256 // who fire at once: what they put on disk shares its syncs
 )

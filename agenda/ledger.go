@@ -34,6 +34,8 @@ type ledger struct {
 	n       uint64          // the last batch
 	running map[uint64]bool // batches that are not done
 	size    int
+	notes   []byte // that were not written yet
+	noting  bool   // somebody writes notes
 }
 
 // opened is a batch that a crash has left.
@@ -179,11 +181,25 @@ func (l *ledger) begin(from, to time.Time) (n uint64, err error) {
 	return l.n, l.f.Sync()
 }
 
-// note says that a schedule was fired.
+// note says that a schedule was fired. Notes that come while others are written are written together.
 func (l *ledger) note(n uint64, key string, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told(l.write("f %d %d %q\n", n, due.UnixNano(), key))
+	l.notes = fmt.Appendf(l.notes, "f %d %d %q\n", n, due.UnixNano(), key)
+	if l.noting {
+		return
+	}
+	l.noting = true
+	for len(l.notes) > 0 {
+		b, f := l.notes, l.f
+		l.notes = nil
+		l.size += len(b)
+		l.mu.Unlock()
+		_, err := f.Write(b)
+		l.mu.Lock()
+		l.told(err)
+	}
+	l.noting = false
 }
 
 // done says that all of a batch was.
@@ -192,7 +208,7 @@ func (l *ledger) done(n uint64) {
 	defer l.mu.Unlock()
 	l.told(l.write("d %d\n", n))
 	delete(l.running, n)
-	if len(l.running) == 0 && l.size > rewriteAt {
+	if len(l.running) == 0 && l.size > rewriteAt && !l.noting {
 		l.told(l.rewrite())
 	}
 }
