@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"thaw/access"
+	"thaw/function"
 	"thaw/iam"
 )
 
@@ -101,6 +103,13 @@ func TestLambdaAuthorizersOfHTTPAPIs(t *testing.T) {
 	}
 	w.function("auth", answering(`{"isAuthorized":true}`))
 	w.want(200, "*", "GET /all")
+	w.function("auth", func(ctx context.Context, _ []byte, _ function.StreamSink) (string, error) {
+		if d, ok := ctx.Deadline(); !ok || time.Until(d) > 10*time.Second {
+			t.Errorf("an authorizer may take until %v", d)
+		}
+		return "", context.DeadlineExceeded
+	})
+	w.want(500, `{"message":"Internal Server Error"}`, "GET /all")
 	w.function("auth", nil)
 	w.want(500, `{"message":"Internal Server Error"}`, "GET /all")
 	if !strings.Contains(w.log.String(), "authorizer GET /all") {
