@@ -10,7 +10,7 @@ import (
 
 // Form is how strictly an answer in format 1.0 is read, and what becomes of it. What AWS does there differs by sender.
 type Form struct {
-	// OnlyKnown refuses members that the format does not have, as REST APIs do.
+	// OnlyKnown refuses members that the format does not have, and headers that are numbers, as REST APIs do.
 	OnlyKnown bool
 	// NeedsStatus refuses an answer without statusCode, as HTTP APIs do in format 1.0.
 	NeedsStatus bool
@@ -65,7 +65,7 @@ func ParseProxy(payload []byte, form Form) (*Response, error) {
 	if r.Status, err = statusOf(status); err != nil {
 		return nil, err
 	}
-	if err := r.addMaps(members["headers"], members["multiValueHeaders"], form.Single); err != nil {
+	if err := r.addMaps(members["headers"], members["multiValueHeaders"], form); err != nil {
 		return nil, err
 	}
 	if r.Header["content-type"] == nil && !form.NoType {
@@ -77,7 +77,8 @@ func ParseProxy(payload []byte, form Form) (*Response, error) {
 
 // addMaps adds the headers of both maps. A value that is in both is sent once.
 // Source: API Gateway Developer Guide, "Output format of a Lambda function for proxy integration".
-func (r *Response) addMaps(single, multi json.RawMessage, which int) error {
+func (r *Response) addMaps(single, multi json.RawMessage, form Form) error {
+	which := form.Single
 	if which != SingleHeaders {
 		var lists map[string][]json.RawMessage
 		if err := objectOf(multi, &lists); err != nil {
@@ -85,7 +86,7 @@ func (r *Response) addMaps(single, multi json.RawMessage, which int) error {
 		}
 		for _, name := range slices.Sorted(maps.Keys(lists)) {
 			for _, value := range lists[name] {
-				if err := r.addValue(name, value); err != nil {
+				if err := r.addValue(name, value, form.OnlyKnown); err != nil {
 					return err
 				}
 			}
@@ -99,7 +100,7 @@ func (r *Response) addMaps(single, multi json.RawMessage, which int) error {
 		return bad("headers is no object")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := r.addValue(name, values[name]); err != nil {
+		if err := r.addValue(name, values[name], form.OnlyKnown); err != nil {
 			return err
 		}
 	}
@@ -113,10 +114,12 @@ func objectOf(raw json.RawMessage, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// addValue adds a value: a string, or a boolean or a number as its text.
-func (r *Response) addValue(name string, raw json.RawMessage) error {
+// addValue adds a value: a string, or a boolean or a number as its text. strict refuses numbers, as REST APIs do.
+func (r *Response) addValue(name string, raw json.RawMessage, strict bool) error {
 	text := string(raw)
 	switch {
+	case len(raw) > 0 && strict && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9'):
+		return bad("the value of a header is a number; it must be a string")
 	case len(raw) == 0 || raw[0] == '{' || raw[0] == '[' || text == "null":
 		return bad("the value of a header is no string")
 	case raw[0] == '"':

@@ -181,7 +181,7 @@ func TestProxyAnswers(t *testing.T) {
 	for _, payload := range []string{
 		`{"statusCode":200,"body":"b"}`, `{"statusCode":"201","headers":{"X-A":"1"},"multiValueHeaders":{"X-A":["1","2"],"Set-Cookie":["a=1","b=2"]},"body":"b"}`,
 		`{"body":"no status"}`, `{"statusCode":null,"body":"b"}`, `{"statusCode":200,"body":null,"headers":null,"multiValueHeaders":null}`,
-		`{"statusCode":200,"isBase64Encoded":true,"body":"AP8="}`, `{"statusCode":200,"headers":{"X-B":true,"X-N":7}}`,
+		`{"statusCode":200,"isBase64Encoded":true,"body":"AP8="}`, `{"statusCode":200,"headers":{"X-B":true}}`, `{"statusCode":200,"headers":{"X-N":7}}`, `{"statusCode":200,"multiValueHeaders":{"X-N":[-7]}}`,
 		// refused by some, or all
 		`{"statusCode":200,"cookies":["a=1"]}`, `{"statusCode":200,"body":{"a":1}}`, `{"statusCode":200,"body":7}`, `"text"`, `7`, `null`, ``, `{`, `[]`,
 		`{"statusCode":"x"}`, `{"statusCode":99}`, `{"statusCode":200,"headers":{"X":["a"]}}`, `{"statusCode":200,"headers":{"X":null}}`, `{"statusCode":200,"headers":[]}`,
