@@ -99,7 +99,10 @@ func (c *call) createDomain() (any, error) {
 	if err := v.apply(d); err != nil {
 		return nil, err
 	}
-	return c.viewDomain(d), c.addDomain(d, v.Name)
+	if err := c.addDomain(d, v.Name); err != nil {
+		return nil, err
+	}
+	return c.viewDomain(d), nil
 }
 
 // addDomain stores a new one.

@@ -171,8 +171,11 @@ func TestDomainsAndTags(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	id := w.done("POST", "/v2/apis", `{"name":"shop","protocolType":"HTTP","target":"`+function+`"}`, "apiId")
-	_, err := w.http.CreateDomainName(ctx, &apigatewayv2.CreateDomainNameInput{DomainName: ptr("Shop.example.org"), Tags: map[string]string{"a": "1"}})
+	d, err := w.http.CreateDomainName(ctx, &apigatewayv2.CreateDomainNameInput{DomainName: ptr("Shop.example.org"), Tags: map[string]string{"a": "1"}})
 	w.must(err)
+	if *d.DomainName != "shop.example.org" || len(d.DomainNameConfigurations) != 1 || d.DomainNameConfigurations[0].DomainNameStatus != types.DomainNameStatusAvailable {
+		t.Errorf("%+v", d)
+	}
 	if _, err = w.http.CreateDomainName(ctx, &apigatewayv2.CreateDomainNameInput{DomainName: ptr("shop.example.org")}); code(err) != "ConflictException" {
 		t.Error(err)
 	}
