@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // stackOf makes a stack of one function with the server that stands for CloudFormation: argv has its URL.
@@ -72,6 +74,7 @@ const chaliceApp = `from chalice import AuthResponse, Chalice, CORSConfig
 
 app = Chalice(app_name="shop")
 app.api.binary_types = ["image/png"]
+app.experimental_feature_flags.update(["WEBSOCKETS"])
 
 
 @app.lambda_function(name="hello")
@@ -102,6 +105,11 @@ def twice(event):
 @app.on_cw_event({"source": ["shop"], "detail": {"total": [{"numeric": [">", 10]}]}})
 def placed(event):
     print("placed", event.detail["total"], event.to_dict()["source"])
+
+
+@app.on_ws_message()
+def message(event):
+    print("heard", event.body)
 `
 
 const chaliceConfig = `{"version": "2.0", "app_name": "shop", "manage_iam_role": false, "iam_role_arn": "arn:aws:iam::000000000000:role/any",
@@ -129,6 +137,10 @@ func TestClientChalice(t *testing.T) {
 		t.Errorf("deploy: %s", out)
 	}
 	chaliceAPI(t, s, out)
+	chaliceSocket(t, s, out)
+	until(t, time.Minute, "the function has heard a message", func() bool {
+		return strings.Contains(chalice.do("logs", "-n", "websocket_message"), "heard hello")
+	})
 	chalice.stdin = `{"name": "you"}`
 	if out := chalice.do("invoke", "-n", "hello"); strings.TrimSpace(out) != `{"hello": "you", "function": "shop-dev-hello"}` {
 		t.Errorf("invoke: %s", out)
@@ -155,6 +167,25 @@ func TestClientChalice(t *testing.T) {
 }
 
 var chaliceURL = regexp.MustCompile(`Rest API URL: https://([a-z0-9]+)\.execute-api`)
+
+var chaliceSocketURL = regexp.MustCompile(`wss://([a-z0-9]+)\.execute-api`)
+
+// chaliceSocket sends a message to the WebSocket API of the app.
+func chaliceSocket(t *testing.T, s *server, deployed string) {
+	t.Helper()
+	m := chaliceSocketURL.FindStringSubmatch(deployed)
+	if m == nil {
+		t.Fatalf("deploy: %s", deployed)
+	}
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.node.Addr()+"/execute-api/"+m[1]+"/api", nil)
+	if err != nil {
+		t.Fatalf("%v, %v", err, resp)
+	}
+	defer conn.Close()
+	if err := conn.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+		t.Error(err)
+	}
+}
 
 // chaliceAPI sends requests through the REST API that Chalice has imported: routes, CORS and the authorizer.
 func chaliceAPI(t *testing.T, s *server, deployed string) {
