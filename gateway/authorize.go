@@ -101,7 +101,7 @@ func (c *call) authorize() error {
 	}
 	a := &Ask{Place: c.place, Route: f.Route, authorizer: f.authorizer, Request: c.r, Scopes: f.Scopes, Value: c.sourceValue, REST: c.isREST()}
 	a.Event = func(identity []string) ([]byte, error) { return c.authorizerEvent(f.authorizer, identity) }
-	a.MethodARN = c.methodARN()
+	a.MethodARN, a.OtherARN = c.methodARN(), c.otherARN()
 	began := time.Now()
 	who, err := c.s.judge(a)
 	c.authorizerTime, c.authorizerStatus = time.Since(began), 200
@@ -119,11 +119,28 @@ func (c *call) authorize() error {
 
 // methodARN is what policies are about: the method, and the path decoded, because that is what chose the route. Were it
 // as it was sent, /%61dmin would get round a policy that denies /admin.
-func (c *call) methodARN() string {
-	path := c.place.Path
-	if p, err := url.PathUnescape(path); err == nil {
-		path = p
+func (c *call) methodARN() string { return c.arnOf("/") }
+
+// otherARN is the same where the path has %2F: in it that is no border of a segment, as it was none when the route was
+// chosen. Both must be allowed: /open%2Fx is no path below /open, and may be one to the backend. Empty: there is none.
+func (c *call) otherARN() string {
+	if !strings.Contains(c.place.Path, "%2") {
+		return ""
 	}
+	if arn := c.arnOf("%2F"); arn != c.methodARN() {
+		return arn
+	}
+	return ""
+}
+
+func (c *call) arnOf(slash string) string {
+	parts := strings.Split(c.place.Path, "/")
+	for i, p := range parts {
+		if u, err := url.PathUnescape(p); err == nil {
+			parts[i] = strings.ReplaceAll(u, "/", slash)
+		}
+	}
+	path := strings.Join(parts, "/")
 	if c.isREST() {
 		path = strings.TrimSuffix(path, "/")
 	}
@@ -131,6 +148,19 @@ func (c *call) methodARN() string {
 		path = "/"
 	}
 	return c.place.ExecuteARN("/" + c.r.Method + path)
+}
+
+// may decides about a sender by his policies and the API's.
+func (c *call) may(who *access.Caller) (d iam.Decision) {
+	for _, arn := range []string{c.methodARN(), c.otherARN()} {
+		if arn == "" {
+			continue
+		}
+		if d = who.May(iam.Ask{Action: invokeAction, Resource: arn, Context: requestContext(c.r)}, c.place.API.Account, c.stage.policy); !d.OK() {
+			return d
+		}
+	}
+	return d
 }
 
 // sourceValue is the value of a source of identity: $request.header.NAME, method.request.querystring.NAME.
@@ -156,8 +186,7 @@ func (c *call) askPolicy() error {
 		return c.stage.policyBroken
 	}
 	nobody := &access.Caller{}
-	d := nobody.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, api.Account, c.stage.policy)
-	return refusalOf(d, "anonymous", c.methodARN())
+	return refusalOf(c.may(nobody), "anonymous", c.methodARN())
 }
 
 // invokeAction is what a signed request needs.
@@ -173,7 +202,7 @@ func (c *call) signed() error {
 		return c.stage.policyBroken
 	}
 	c.who.Caller, c.who.AccessKey = who, key
-	d := who.May(iam.Ask{Action: invokeAction, Resource: c.methodARN(), Context: requestContext(c.r)}, c.place.API.Account, c.stage.policy)
+	d := c.may(who)
 	if who.Everything && d.Because != iam.DeniedByResource {
 		return nil
 	}

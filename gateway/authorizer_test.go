@@ -89,6 +89,16 @@ func TestLambdaAuthorizersOfHTTPAPIs(t *testing.T) {
 	w.want(403, forbidden, "GET /policy/2", token)
 	w.want(200, "*", "GET /policy/%31", token)
 	w.FlushAuthorizers("a1b2c3", DefaultStage)
+	// %2F is no border: what is allowed below a path is not allowed beside it, and what is denied below is denied.
+	w.function("auth", answering(allow("Allow", "arn:aws:execute-api:eu-west-1:"+account+":a1b2c3/*/GET/policy/a/*")))
+	w.want(403, forbidden, "GET /policy/a%2Fb", token)
+	w.FlushAuthorizers("a1b2c3", DefaultStage)
+	w.function("auth", answering(allow("Allow", "arn:aws:execute-api:eu-west-1:"+account+":a1b2c3/*/GET/policy/a%2F*")))
+	w.want(403, forbidden, "GET /policy/a%2fb", token)
+	w.FlushAuthorizers("a1b2c3", DefaultStage)
+	w.function("auth", answering(allow("Allow", "*")))
+	w.want(200, "*", "GET /policy/a%2Fb", token)
+	w.FlushAuthorizers("a1b2c3", DefaultStage)
 	w.function("auth", answering(strings.Replace(allow("Deny", "arn:aws:execute-api:eu-west-1:"+account+":a1b2c3/*/GET/policy/1"), `"Statement":[`,
 		`"Statement":[{"Action":"*","Effect":"Allow","Resource":"*"},`, 1)))
 	w.want(403, forbidden, "GET /policy/%31", token) // what is denied is the path that the route was found by

@@ -26,7 +26,8 @@ type Ask struct {
 	Value      func(source string) (string, bool)
 	Event      func(identity []string) ([]byte, error) // for a Lambda authorizer
 	MethodARN  string
-	REST       bool // answers and errors are those of REST APIs
+	OtherARN   string // must be allowed, too; empty: none
+	REST       bool   // answers and errors are those of REST APIs
 	authorizer *authorizer
 }
 
@@ -259,14 +260,20 @@ func (v *verdict) judge(a *Ask) (*Identity, error) {
 		return &who, nil
 	}
 	caller := &access.Caller{Principal: iam.Principal{Kind: iam.User, Account: a.Place.API.Account, Name: who.Principal}, Identity: []*iam.Policy{v.policy}}
-	d := caller.May(iam.Ask{Action: invokeAction, Resource: a.MethodARN, Context: requestContext(a.Request)}, a.Place.API.Account, nil)
-	switch {
-	case d.OK():
-		return &who, nil
-	case d.Because == iam.NoIdentityAllows:
-		return nil, &Refusal{Kind: AccessDenied, Message: noAllowMessage, Why: "the authorizer's policy does not allow " + a.MethodARN}
+	for _, arn := range []string{a.MethodARN, a.OtherARN} {
+		if arn == "" {
+			continue
+		}
+		d := caller.May(iam.Ask{Action: invokeAction, Resource: arn, Context: requestContext(a.Request)}, a.Place.API.Account, nil)
+		switch {
+		case d.OK():
+		case d.Because == iam.NoIdentityAllows:
+			return nil, &Refusal{Kind: AccessDenied, Message: noAllowMessage, Why: "the authorizer's policy does not allow " + arn}
+		default:
+			return nil, &Refusal{Kind: AccessDenied, Why: "the authorizer's policy denies " + arn}
+		}
 	}
-	return nil, &Refusal{Kind: AccessDenied, Why: "the authorizer's policy denies " + a.MethodARN}
+	return &who, nil
 }
 
 // scopesOf are those of a token that a route asks for; ok is false when it has none of them.
