@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -239,12 +240,16 @@ func TestConformance(t *testing.T) {
 	for name, fansOut := range map[string]bool{"moto": false, "kinesis-local": true, "ministack": true} {
 		t.Run(name+", polled", func(t *testing.T) {
 			t.Parallel()
-			s := servers[name](t)
-			f := s.fixture(func(t testing.TB) string { return s.stream(t, 2) })
 			if name == "kinesis-local" {
-				f.Split = s.reshard
+				endpoint, stop, start := eventsourcetest.MortalKinesisLocal(t)
+				s := serviceAt(endpoint, awshttp.NewBuildableClient())
+				f := s.fixture(func(t testing.TB) string { return s.stream(t, 2) })
+				f.Split, f.Stop, f.Start = s.reshard, stop, start
+				eventsourcetest.Run(t, f)
+				return
 			}
-			eventsourcetest.Run(t, f)
+			s := servers[name](t)
+			eventsourcetest.Run(t, s.fixture(func(t testing.TB) string { return s.stream(t, 2) }))
 		})
 		if fansOut {
 			t.Run(name+", fan-out", func(t *testing.T) {
