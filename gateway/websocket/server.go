@@ -29,7 +29,7 @@ type Options struct {
 	Idle  time.Duration // how long nothing may come or go; 10 minutes
 	Life  time.Duration // of a connection; 2 hours
 	Grace time.Duration // for the client's close frame; 5 s
-	Stall time.Duration // how long a client may not read while something waits for it; 30 s
+	Stall time.Duration // how long a client may not read while something waits for it; 2 minutes, as door has it for all
 	Sweep time.Duration // between two looks for stages that are gone; 1 s
 	// MaxConnections bounds the open connections; 0: there is no bound.
 	MaxConnections int
@@ -74,7 +74,7 @@ func Open(o Options) *Server {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&o.Idle, 10 * time.Minute}, {&o.Life, 2 * time.Hour}, {&o.Grace, 5 * time.Second}, {&o.Stall, 30 * time.Second}, {&o.Sweep, time.Second}} {
+	}{{&o.Idle, 10 * time.Minute}, {&o.Life, 2 * time.Hour}, {&o.Grace, 5 * time.Second}, {&o.Stall, 2 * time.Minute}, {&o.Sweep, time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
