@@ -217,7 +217,7 @@ func (c *call) getAPIs() (any, error) {
 func (c *call) updateAPI() (any, error) {
 	a, err := c.change(func(a *gateway.API) error {
 		v, q := c.viewAPI(a), quick{}
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.CORS); err != nil {
 			return err
 		}
 		if err := c.read(&q); err != nil {

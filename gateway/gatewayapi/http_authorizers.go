@@ -161,7 +161,7 @@ func (c *call) updateAuthorizer() (any, error) {
 			return err
 		}
 		v := viewAuthorizer(a)(z)
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.JWT); err != nil {
 			return err
 		}
 		made = z

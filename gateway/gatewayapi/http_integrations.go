@@ -214,7 +214,7 @@ func (c *call) updateIntegration() (any, error) {
 			return err
 		}
 		v := c.viewIntegration(a)(i)
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.Templates, &v.TLS); err != nil {
 			return err
 		}
 		made = i

@@ -109,7 +109,7 @@ func (c *call) updateRouteResponse() (any, error) {
 			return noSuch("RouteResponse", c.vars["routeResponseId"])
 		}
 		v = viewRouteResponse(k)
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.Models); err != nil {
 			return err
 		}
 		v.ID, v.Key = k.v.ID, k.key
@@ -230,7 +230,7 @@ func (c *call) updateIntegrationResponse() (any, error) {
 			return noSuch("IntegrationResponse", c.vars["integrationResponseId"])
 		}
 		v = viewIntegrationResponse(k)
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.Templates); err != nil {
 			return err
 		}
 		v.ID = k.v.ID

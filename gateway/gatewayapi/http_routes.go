@@ -70,6 +70,9 @@ func (v *httpRoute) apply(a *gateway.API, r *gateway.Route) error {
 	if v.Models != nil && a.Kind == gateway.HTTP || v.Parameters != nil && a.Kind == gateway.HTTP {
 		return badRequest("Request models and request parameters are of WebSocket APIs alone")
 	}
+	if v.Authorization == "NONE" || v.Authorization == "AWS_IAM" { // no authorizer any more
+		v.Authorizer, v.Scopes = "", nil
+	}
 	r.NeedsKey, r.Scopes, r.Authorization, r.Authorizer = v.NeedsKey, v.Scopes, or(v.Authorization, "NONE"), v.Authorizer
 	r.ModelSelection, r.Operation, r.RequestModels, r.RequestParameters = v.ModelSelection, v.Operation, v.Models, madeRequired(v.Parameters)
 	r.Key, r.ResponseSelection, r.Integration = v.Key, v.ResponseSelection, id
@@ -229,7 +232,7 @@ func (c *call) updateRoute() (any, error) {
 			return err
 		}
 		v := viewRoute(r)
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.Models); err != nil {
 			return err
 		}
 		made = r

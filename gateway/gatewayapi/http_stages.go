@@ -253,7 +253,7 @@ func (c *call) changeStage(f func(a *gateway.API, st *gateway.Stage) error) (*ga
 func (c *call) updateStage() (any, error) {
 	st, err := c.changeStage(func(a *gateway.API, st *gateway.Stage) error {
 		v, name, auto, was := viewStage(st), st.Name, st.Auto, st.Deployment
-		if err := c.read(&v); err != nil {
+		if err := c.over(&v, &v.Default, &v.AccessLog); err != nil {
 			return err
 		}
 		v.Name = name

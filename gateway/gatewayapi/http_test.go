@@ -42,6 +42,11 @@ func TestQuickCreate(t *testing.T) {
 			t.Errorf("%+v -> %+v", r, i)
 		}
 	}
+	_, err = w.http.UpdateApi(t.Context(), &apigatewayv2.UpdateApiInput{ApiId: &id, CorsConfiguration: &types.Cors{AllowMethods: []string{"GET"}}})
+	w.must(err)
+	if o := w.records.APIs.Get(id).Draft.CORS; len(o.Origins) != 0 || len(o.Methods) != 1 {
+		t.Errorf("CORS is replaced as a whole, and is %+v", o)
+	}
 	_, err = w.http.DeleteCorsConfiguration(t.Context(), &apigatewayv2.DeleteCorsConfigurationInput{ApiId: &id})
 	w.must(err)
 	got, err := w.http.GetApi(t.Context(), &apigatewayv2.GetApiInput{ApiId: &id})
@@ -92,6 +97,15 @@ func TestByHand(t *testing.T) {
 	authorizer := w.done("POST", at+"/authorizers", `{"name":"a","authorizerType":"REQUEST","identitySource":["$request.header.a"],"authorizerUri":"`+proxied+`",
 		"authorizerPayloadFormatVersion":"2.0","enableSimpleResponses":true,"authorizerResultTtlInSeconds":60}`, "authorizerId")
 	w.done("PATCH", at+"/authorizers/"+authorizer, `{"name":"b"}`, "")
+	w.done("PATCH", at+"/routes/"+route, `{"authorizationType":"CUSTOM","authorizerId":"`+authorizer+`"}`, "")
+	w.done("PATCH", at+"/routes/"+route, `{"authorizationType":"NONE"}`, "")
+	if r := w.records.APIs.Get(id).Draft.Routes[route]; r.Authorizer != "" || r.Integration != integration {
+		t.Errorf("%+v", r)
+	}
+	w.done("PATCH", at+"/stages/prod", `{"defaultRouteSettings":{"detailedMetricsEnabled":true}}`, "")
+	if st := w.records.APIs.Get(id).Stages["prod"]; len(st.Throttles) != 0 || !st.Logs[""].DetailedMetrics || len(st.Variables) != 2 {
+		t.Errorf("a stage's settings are replaced as a whole: %+v", st)
+	}
 	if z := w.records.APIs.Get(id).Draft.Authorizers[authorizer]; z.TTL != 60 || !z.Simple || z.Name != "b" {
 		t.Errorf("%+v", z)
 	}

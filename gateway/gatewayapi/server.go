@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -216,4 +217,22 @@ func (c *call) read(in any) error {
 		return fail(http.StatusBadRequest, "SerializationException", "%s: a %s is not what belongs there", typ.Field, typ.Value)
 	}
 	return fail(http.StatusBadRequest, "SerializationException", "the body is no JSON: %v", err)
+}
+
+// over takes the members of a request's body into in, as read does, but for those whose pointers are given: they are
+// replaced as a whole where the request has them.
+func (c *call) over(in any, whole ...any) error {
+	var were []reflect.Value
+	for _, p := range whole {
+		v := reflect.ValueOf(p).Elem()
+		were = append(were, reflect.ValueOf(v.Interface()))
+		v.SetZero()
+	}
+	err := c.read(in)
+	for i, p := range whole {
+		if v := reflect.ValueOf(p).Elem(); v.IsZero() {
+			v.Set(were[i])
+		}
+	}
+	return err
 }
