@@ -161,7 +161,8 @@ func TestNeeds(t *testing.T) {
 	w := newWorld(t)
 	var b strings.Builder
 	for _, c := range []string{`PutEvents {"Entries":[{"Source":"a","DetailType":"t"},{"EventBusName":"orders"},{"EventBusName":"arn:aws:events:us-east-1:123456789012:event-bus/x"}]}`, `PutRule {"Name":"r"}`, `PutTargets {"Rule":"r","EventBusName":"b"}`,
-		`CreateEventBus {"Name":"b"}`, `PutPermission {"EventBusName":"b"}`, `TagResource {"ResourceARN":"arn:x"}`, `ListRules {}`, `PutRule nonsense`} {
+		`CreateEventBus {"Name":"b"}`, `PutPermission {"EventBusName":"b"}`, `TagResource {"ResourceARN":"arn:x"}`, `ListRules {}`, `PutRule nonsense`,
+		`PutRule {"Name":"r","RoleArn":"arn:aws:iam::123456789012:role/a"}`, `PutTargets {"Rule":"r","Targets":[{"Id":"1"},{"Id":"2","rolearn":"arn:aws:iam::123456789012:role/a"}]}`} {
 		operation, body, _ := strings.Cut(c, " ")
 		for _, ask := range w.api.Needs(nil, operation, region, []byte(body)) {
 			fmt.Fprintln(&b, operation, ask.Action, ask.Resource, ask.Context)

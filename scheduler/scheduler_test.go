@@ -3,6 +3,7 @@ package scheduler
 import (
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"reflect"
 	"regexp"
 	"slices"
@@ -211,4 +212,30 @@ func TestLife(t *testing.T) {
 		}
 		w.agenda.Close()
 	})
+}
+
+// Whoever gives a schedule a role must be allowed to pass it: a schedule does what its role may. The names of members are
+// as JSON's reader takes them.
+func TestNeeds(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct{ method, path, body, want string }{
+		{"POST", "/schedules/x", `{"GroupName":"g","Target":{"Arn":"a","RoleArn":"` + role + `"}}`,
+			"scheduler:CreateSchedule " + w.api.arn(key{region, "g", "x"}) + "; iam:PassRole " + role + " [scheduler.amazonaws.com]"},
+		{"PUT", "/schedules/x", `{"target":{"rolearn":"` + role + `"}}`,
+			"scheduler:UpdateSchedule " + w.api.arn(key{region, defaultGroup, "x"}) + "; iam:PassRole " + role + " [scheduler.amazonaws.com]"},
+		{"GET", "/schedules/x", "", "scheduler:GetSchedule " + w.api.arn(key{region, defaultGroup, "x"})},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, nil)
+		var got []string
+		for _, ask := range w.api.Needs(r, "", region, []byte(c.body)) {
+			one := ask.Action + " " + ask.Resource
+			if to := ask.Context["iam:passedtoservice"]; to != nil {
+				one += fmt.Sprint(" ", to)
+			}
+			got = append(got, one)
+		}
+		if have := strings.Join(got, "; "); have != c.want {
+			t.Errorf("%s %s %s:\n%s\nwant\n%s", c.method, c.path, c.body, have, c.want)
+		}
+	}
 }
