@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A request needs its method on its path, and apigatewayv2's paths are those without /v2: as policies for AWS are written.
+// A request needs its method on its path, however that is escaped, and apigatewayv2's paths are those without /v2: as
+// policies for AWS are written.
 func TestNeeds(t *testing.T) {
 	s := New(Options{})
 	for path, want := range map[string]string{
@@ -14,6 +15,11 @@ func TestNeeds(t *testing.T) {
 		"/restapis/a/stages/prod":       "/restapis/a/stages/prod",
 		"/restapis?mode=import":         "/restapis",
 		"/v2/domainnames/a.example.org": "/domainnames/a.example.org",
+		"/%61pis/a":                     "/apis/a", // what find takes for the same is the same
+		"//v2/apis/":                    "/apis",
+		"/%76%32/apis/%61":              "/apis/a",
+		"/restapis/a/":                  "/restapis/a",
+		"/tags/arn:aws:x%2fa":           "/tags/arn%3Aaws%3Ax%2Fa",
 		"/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2Fa": "/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2Fa",
 	} {
 		asks := s.Needs(httptest.NewRequest("PATCH", path, nil), "", "eu-west-1", nil)

@@ -103,8 +103,7 @@ func (c *call) ours(a *gateway.API) bool { return a != nil && a.Region == c.regi
 // find is the operation of a request, with what its path says; nil: there is none. A label is one segment as it was sent,
 // so it may have an escaped slash in it: ARNs and route keys have.
 func (s *Server) find(r *http.Request) (*operation, map[string]string) {
-	path := strings.Trim(r.URL.EscapedPath(), "/")
-	segments, query := strings.Split(path, "/"), r.URL.Query()
+	segments, query := segmentsOf(r), r.URL.Query()
 	for _, o := range s.table {
 		if o.method != r.Method {
 			continue
