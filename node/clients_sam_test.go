@@ -110,6 +110,11 @@ def placed(event):
 @app.on_ws_message()
 def message(event):
     print("heard", event.body)
+
+
+@app.on_sns_message(topic="chalice-orders")
+def heard(event):
+    print("heard", event.message, event.subject)
 `
 
 const chaliceConfig = `{"version": "2.0", "app_name": "shop", "manage_iam_role": false, "iam_role_arn": "arn:aws:iam::000000000000:role/any",
@@ -131,6 +136,9 @@ func TestClientChalice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	cli := python(t, env, "aws")
+	cli.args = []string{"--endpoint-url", s.node.Endpoint()}
+	topic := strings.TrimSpace(cli.do("sns", "create-topic", "--name", "chalice-orders", "--query", "TopicArn", "--output", "text")) // Chalice makes none
 	const arn = "arn:aws:lambda:eu-west-1:000000000000:function:shop-dev-hello"
 	out := chalice.do("deploy")
 	if !strings.Contains(out, "Lambda ARN: "+arn) {
@@ -151,8 +159,8 @@ func TestClientChalice(t *testing.T) {
 	if out := chalice.do("deploy"); !strings.Contains(out, "Updating lambda function: shop-dev-hello") {
 		t.Errorf("deploy again: %s", out)
 	}
-	cli := python(t, env, "aws")
-	cli.args = []string{"--endpoint-url", s.node.Endpoint()}
+	cli.do("sns", "publish", "--topic-arn", topic, "--subject", "orders", "--message", "one")
+	(&deployed{s, "shop-dev-heard"}).logs("heard one orders")
 	cli.do("events", "put-events", "--entries", `[{"Source":"shop","DetailType":"Placed","Detail":"{\"total\": 25}"}]`)
 	(&deployed{s, "shop-dev-placed"}).logs("placed 25 shop")
 	if out := cli.do("events", "list-rules", "--name-prefix", "shop-dev-twice", "--query", "Rules[].ScheduleExpression", "--output", "text"); strings.TrimSpace(out) != "rate(12 hours)" {
@@ -164,6 +172,10 @@ func TestClientChalice(t *testing.T) {
 	if out := cli.do("events", "list-rules", "--name-prefix", "shop-dev", "--query", "length(Rules)", "--output", "text"); strings.TrimSpace(out) != "0" {
 		t.Errorf("%s rules are left", out)
 	}
+	if out := cli.do("sns", "list-subscriptions-by-topic", "--topic-arn", topic, "--output", "text"); strings.TrimSpace(out) != "" {
+		t.Errorf("subscriptions are left: %s", out)
+	}
+	cli.do("sns", "delete-topic", "--topic-arn", topic)
 }
 
 var chaliceURL = regexp.MustCompile(`Rest API URL: https://([a-z0-9]+)\.execute-api`)
