@@ -72,15 +72,6 @@ func listed[R, V any](c *call, all map[string]R, view func(R) V) (any, error) {
 	return embedded[V]{next, views}, nil
 }
 
-// byID is a list as the map that page wants.
-func byID[T any](list []T, id func(T) string) map[string]T {
-	m := make(map[string]T, len(list))
-	for _, v := range list {
-		m[id(v)] = v
-	}
-	return m
-}
-
 // or is a text, or another where it is empty.
 func or(text, absent string) string {
 	if text == "" {
