@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"thaw/internal/nearby"
 )
 
 // newClient is the client for backends with a URL. Unless local, it does not connect to this host or its link: whoever
@@ -61,27 +63,10 @@ func refuseLocal(_ context.Context, _, address string, _ syscall.RawConn) error 
 	if err != nil {
 		return err
 	}
-	ip := at.Addr().Unmap()
-	if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsMulticast() || ip.IsUnspecified() || ownAddress(ip) {
+	if ip := at.Addr(); nearby.Own(ip) || nearby.Link(ip) {
 		return &LocalTargetError{address}
 	}
 	return nil
-}
-
-// ownAddress says whether an address is one of this host's: behind it may be what listens on all addresses.
-func ownAddress(ip netip.Addr) bool {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return true // it cannot be known
-	}
-	for _, a := range list {
-		if n, ok := a.(*net.IPNet); ok {
-			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == ip {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -141,8 +140,10 @@ func TestNoRequestsToThisHost(t *testing.T) {
 		t.Errorf("%d of %d: %s", n, len(urls), w.log)
 	}
 	w.want(401, unauthorised, "GET /jwt", "Authorization: Bearer a.b.c")
-	if own := netip.MustParseAddr("192.0.2.1"); ownAddress(own) {
-		t.Errorf("%s is an address for documents", own)
+	for address, local := range map[string]bool{"[fd00:ec2::254]:80": true, "[64:ff9b::a9fe:a9fe]:80": true, "192.0.2.1:80": false} {
+		if err := refuseLocal(t.Context(), "tcp", address, nil); (err != nil) != local {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ type Config struct {
 	GatewayLocal   bool          `knob:"gateway-local" default:"false" help:"let APIs of API Gateway send requests to this host and its link: backends with a URL, and issuers of tokens; who may make an API then reaches what only this host may"`
 	GatewayTimeout time.Duration `knob:"gateway-timeout" default:"30s" min:"1s" help:"how long the integration of an API may take at most: what one of a REST API asks for beyond AWS's 29 s needs more than the default, and those of HTTP APIs with AWS's 30 s get all of it"`
 
-	SNSLocalEndpoints bool `knob:"sns-local-endpoints" default:"false" help:"subscriptions of topics by HTTP may lead to loopback and link-local addresses; without it they may lead to the loopback when listen is there"`
+	SNSLocalEndpoints bool `knob:"sns-local-endpoints" default:"false" help:"subscriptions of topics by HTTP may lead to this host and its link; without it they may lead to this host when listen is on the loopback"`
 
 	Sources string `knob:"sources" help:"where event sources are whose ARN does not say it (MSK, Amazon MQ, DocumentDB), as ARN=URL separated by blanks: amqps://HOST:5671 (RabbitMQ), amqp+ssl://HOST:5671 (ActiveMQ), kafka://HOST:9092,HOST:9092, mongodb://HOST:27017"`
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"thaw/async"
+	"thaw/internal/nearby"
 	"thaw/push"
 	"thaw/trigger"
 )
@@ -24,15 +25,14 @@ const attemptLimit = 15 * time.Second
 const agent = "Amazon Simple Notification Service Agent"
 
 // forbidden says why an address is no endpoint: what is on this host, or next to it, trusts requests that come from here.
-// local lets the loopback be one, and anywhere everything.
+// local lets this host be one, and anywhere everything.
 func forbidden(a netip.Addr, local, anywhere bool) error {
-	a = a.Unmap()
 	switch {
 	case anywhere:
-	case a.IsLoopback() && !local:
-		return fmt.Errorf("%s is an address of this host: requests to it are not sent for subscriptions unless the server was started with --sns-local-endpoints", a)
-	case a.IsLinkLocalUnicast(), a.IsLinkLocalMulticast(), a.IsMulticast(), a.IsUnspecified():
+	case nearby.Link(a):
 		return fmt.Errorf("%s is a link-local address, of this host's own: requests to it are not sent for subscriptions unless the server was started with --sns-local-endpoints", a)
+	case !local && nearby.Own(a):
+		return fmt.Errorf("%s is an address of this host: requests to it are not sent for subscriptions unless the server was started with --sns-local-endpoints", a)
 	}
 	return nil
 }

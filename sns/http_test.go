@@ -183,6 +183,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		{"127.0.0.1", false, false, false}, {"127.8.8.8", false, false, false}, {"::1", false, false, false}, {"::ffff:127.0.0.1", false, false, false},
 		{"127.0.0.1", true, false, true}, {"169.254.169.254", false, false, false}, {"169.254.169.254", true, false, false}, {"169.254.169.254", true, true, true},
 		{"fe80::1", true, false, false}, {"0.0.0.0", true, false, false}, {"10.0.0.1", false, false, true}, {"93.184.216.34", false, false, true}, {"ff02::1", false, false, false},
+		{"fd00:ec2::254", true, false, false}, {"64:ff9b::a9fe:a9fe", true, false, false}, {"64:ff9b::7f00:1", false, false, false},
 	} {
 		if err := forbidden(netip.MustParseAddr(c.address), c.local, c.anywhere); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c, err)

@@ -70,10 +70,10 @@ var allowed = map[string]row{
 	"push": {"access async function iam invoke", "what sources that push have in common: it knows none of them"},
 
 	"notify":  {"async function objects push trigger", "notifications of S3, by HTTP and from folders: it knows no store and no listener"},
-	"sns":     {"access async eventpattern function iam invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
+	"sns":     {"access async eventpattern function iam internal/nearby invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
 	"logfeed": {"function logpattern logstore push trigger", "what functions log goes to functions: without HTTP or a broker"},
 
-	"gateway": {"access function gateway/vtl iam invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
+	"gateway": {"access function gateway/vtl iam internal/nearby invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	"gateway/openapi": {"gateway", "documents as definitions of APIs, and back: pure"},
 	"gateway/vtl":     {"", "mapping templates: pure, since whoever changes an API writes them"},
@@ -146,6 +146,7 @@ var allowed = map[string]row{
 	"internal/faultfs":   {"", "a mechanism"},
 	"internal/golden":    {"", "a mechanism of tests"},
 	"internal/imports":   {"", "this test"},
+	"internal/nearby":    {"", "a mechanism: which addresses trust this host"},
 	"internal/proctree":  {"", "a mechanism, which the guest has too"},
 	"internal/project":   {"codepackage", "what a project folder says of its function: as files, before there is a server"},
 	"internal/shape":     {"", "a mechanism: what members of requests must be like"},
