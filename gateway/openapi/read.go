@@ -13,7 +13,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi2"
 	"github.com/getkin/kin-openapi/openapi2conv"
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/goccy/go-yaml"
 )
 
 // Document is one that was read. Swagger is as OpenAPI 3 then.
@@ -36,11 +35,12 @@ const (
 func Read(text []byte) (*Document, error) {
 	var raw map[string]any
 	if err := json.Unmarshal(text, &raw); err != nil {
-		b, yamlErr := yaml.YAMLToJSON(text)
+		v, yamlErr := readYAML(text)
 		if yamlErr != nil {
 			return nil, fmt.Errorf("it is neither JSON nor YAML: %w", yamlErr)
 		}
-		if err := json.Unmarshal(b, &raw); err != nil {
+		var is bool
+		if raw, is = v.(map[string]any); !is {
 			return nil, errors.New("it is no object")
 		}
 	}
