@@ -60,8 +60,8 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := quickStart(t)
-	if len(blocks) != 6 {
-		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line, of logs, of a URL and of an API: %q", len(blocks), blocks)
+	if len(blocks) != 8 {
+		t.Fatalf("the quick start has %d blocks of commands to type, want those of deploying, of snapshots, of AWS's command line, of logs, of a URL, of an API, of a topic and of events: %q", len(blocks), blocks)
 	}
 	folder := t.TempDir()
 	answer := func(block string, path string) (string, error) {
@@ -98,7 +98,7 @@ func TestQuickStart(t *testing.T) {
 		t.Log("left out: AWS's command line, which is not here")
 	}
 	for i, dir := range clients {
-		block, logs, doors := blocks[2], blocks[3], slices.Clone(blocks[4:])
+		block, logs, doors := blocks[2], blocks[3], slices.Clone(blocks[4:6])
 		if i > 0 { // each client's function has a name of its own
 			again := strings.NewReplacer("hello2", "hello2-again").Replace
 			block, logs = again(block), again(logs)
@@ -118,6 +118,15 @@ func TestQuickStart(t *testing.T) {
 			}
 			if err != nil || time.Now().After(end) {
 				t.Fatalf("%v\n%s\nsays\n%s", err, logs, out)
+			}
+		}
+		arn, _, _ := strings.Cut(blocks[5], "\n")
+		for _, sender := range blocks[6:] {
+			if i > 0 {
+				break // what they make is there
+			}
+			if out, err := answer(settings+arn+"\n"+sender, path); err != nil {
+				t.Errorf("%v\n%s\nsays\n%s", err, sender, out)
 			}
 		}
 		if _, err := exec.LookPath("curl"); err != nil {
