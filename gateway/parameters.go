@@ -100,6 +100,8 @@ func (c *call) changed(i *Integration, o *outgoing) error {
 			o.query[ch.name] = []string{value}
 		case ch.kind == "querystring":
 			delete(o.query, ch.name)
+		case ch.kind == "path" && hasDots(value):
+			return &Refusal{Kind: BadParameters, Why: "parameter mapping " + key + ": its value has a segment . or .."}
 		case ch.kind == "path":
 			o.path, o.moved = value, true
 		}

@@ -148,14 +148,43 @@ func (c *call) filled(uri string, o *outgoing) (string, error) {
 		if !ok {
 			v = c.found.params[strings.TrimSuffix(name, "+")]
 		}
-		for part := range strings.SplitSeq(v, "/") {
-			if part == ".." || part == "." { // a way out of the path that the owner gave
-				return "", &Refusal{Kind: BadParameters, Why: "a path parameter has a segment . or .."}
-			}
+		if hasDots(v) {
+			return "", &Refusal{Kind: BadParameters, Why: "a path parameter has a segment . or .."}
 		}
-		b.WriteString(escapedPath(v))
+		if c.found.oneSegment(v) || !pathBegun(b.String()) {
+			b.WriteString(url.PathEscape(v))
+		} else {
+			b.WriteString(escapedPath(v))
+		}
 		uri = after
 	}
+}
+
+// pathBegun says whether a URL that is being made is past its host.
+func pathBegun(uri string) bool {
+	_, rest, _ := strings.Cut(uri, "://")
+	return strings.Contains(rest, "/")
+}
+
+// hasDots says whether a path has a segment that leads out of the path that the owner gave.
+func hasDots(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == ".." || part == "." {
+			return true
+		}
+	}
+	return false
+}
+
+// oneSegment says whether a value is that of a parameter of one segment. Such a segment stays one: /orders/7%2Fdelete is no
+// /orders/7/delete at the backend, nor is a tenant in the host of its URL the end of that host.
+func (f *found) oneSegment(v string) bool {
+	for i, name := range f.names {
+		if last := i == len(f.names)-1; f.params[name] == v && !(f.greedy && last) {
+			return true
+		}
+	}
+	return false
 }
 
 // escapedPath escapes each segment of a path.

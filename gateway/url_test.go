@@ -114,6 +114,43 @@ func TestProxyToURL(t *testing.T) {
 	w.want(504, `{"message":"Endpoint request timed out"}`, "GET /prod/slow")
 }
 
+// What a sender writes as one segment of a path is one at the backend, too, and no parameter leads out of the owner's path.
+func TestParametersStayInTheirPlace(t *testing.T) {
+	t.Parallel()
+	back := reflecting(t)
+	host := strings.TrimPrefix(back.URL, "http://")
+	w := newWorld(t)
+	for _, kind := range []Kind{HTTP, REST} {
+		stage, at := DefaultStage, ""
+		if kind == REST {
+			stage, at = "prod", "/prod"
+		}
+		w.api(kind, stage, func(_ *API, d *Definition) {
+			set := func(key string, i Integration) { i.Type = "HTTP_PROXY"; d.Integrations[key] = &i }
+			set("GET /orders/{id}", Integration{URI: back.URL + "/orders/{id}"})
+			set("GET /mapped/{id}", Integration{URI: back.URL + "/orders/{n}", Parameters: map[string]string{"integration.request.path.n": "method.request.path.id"}})
+			set("GET /tenants/{t}", Integration{URI: "http://{t}.invalid/"})
+			set("GET /named", Integration{URI: "http://{t}.invalid/", Parameters: map[string]string{"integration.request.path.t": "method.request.querystring.t"}})
+			set("GET /moved/{id}", Integration{URI: back.URL, Parameters: map[string]string{"overwrite:path": "/orders/$request.path.id"}})
+			set("GET /all/{a}/{proxy+}", Integration{URI: back.URL + "/{a}/{proxy}"})
+		}, "GET /orders/{id}", "GET /mapped/{id}", "GET /tenants/{t}", "GET /named", "GET /moved/{id}", "GET /all/{a}/{proxy+}")
+		const rest = "  x= key= auth= for=127.0.0.1"
+		w.want(200, "GET /orders/7%2Fdelete"+rest, "GET "+at+"/orders/7%2Fdelete")
+		w.want(200, "GET /a%2Fb/c/d"+rest, "GET "+at+"/all/a%2Fb/c/d")
+		if got := w.ask("GET " + at + "/tenants/" + host + "%2F"); got.status < 400 {
+			t.Errorf("%s: a segment has become the host: %+v", kind, got)
+		}
+		if got := w.ask("GET " + at + "/named?t=" + host + "%2F"); got.status < 400 {
+			t.Errorf("%s: a parameter has become the host: %+v", kind, got)
+		}
+		if kind == REST {
+			w.want(200, "GET /orders/7%2Fdelete"+rest, "GET "+at+"/mapped/7%2Fdelete")
+		} else if got := w.ask("GET /moved/..%2F..%2Fadmin"); got.status != 400 {
+			t.Errorf("a parameter leads out of the path: %+v", got)
+		}
+	}
+}
+
 // A server that was not told otherwise sends nothing to its own host or link, whatever name leads there.
 func TestNoRequestsToThisHost(t *testing.T) {
 	t.Parallel()
