@@ -160,7 +160,7 @@ func TestMappedIntegrations(t *testing.T) {
 	}
 
 	got = w.want(200, `got {"n":{"m":5}}`, "POST /prod/url/a%20b%2Fc", "X-Not-Mapped: 1", "", `{"h":"sent"}`)
-	if gotPath != "/in/a%20b/c" || gotBody != `<{"h":"sent"}>` || gotHeader != "sent|" || got.header.Get("X-From") != "back" || got.header.Get("X-Back") != "" {
+	if gotPath != "/in/a%20b%2Fc" || gotBody != `<{"h":"sent"}>` || gotHeader != "sent|" || got.header.Get("X-From") != "back" || got.header.Get("X-Back") != "" {
 		t.Errorf("%s %s %s %v", gotPath, gotBody, gotHeader, got.header)
 	}
 	w.want(503, `{"n":{"m":5}}`, "POST /prod/url/x?fail=1", "", `{}`)
