@@ -9,11 +9,12 @@
 //	stream SEEN       s.NAME.KEY                        what was seen within the last five minutes, KEY being a hash
 //
 // JetStream has written a message to its file when it acknowledges it, so it survives the death of the process. It does
-// not sync: that would be one sync a message, and a disk does a few thousand in a second. Put does it (sync.go): all
-// that come while a sync is under way share the next one.
+// not sync: that would be one sync a message, and a disk does a few thousand in a second. Put does it: all that come
+// while others are written are written together (intake.go), and all that come while a sync is under way share the next
+// one (sync.go).
 //
-// Owner: whoever called Open owns the Store; it starts no goroutine of its own. The server is made anew when a full disk
-// has stopped it.
+// Owner: whoever called Open owns the Store. It owns a goroutine for each batch that is being written; Close waits for
+// them. The server is made anew when a full disk has stopped it.
 package backlog
 
 import (
@@ -63,6 +64,8 @@ type Store struct {
 	lettersSync group
 	mailSync    group
 	seenSync    group
+	eventsIn    intake
+	lettersIn   intake
 
 	mu       sync.RWMutex   // held for reading by everybody who uses what is below
 	broker   *broker.Broker // nil: it is closed
@@ -87,6 +90,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	messages := func(stream string) string { return filepath.Join(o.Dir, "jetstream", "$G", "streams", stream, "msgs") }
 	s.sync.dir, s.lettersSync.dir = messages(eventsStream), messages(lettersStream)
 	s.mailSync.dir, s.seenSync.dir = messages(mailboxStream), messages(seenStream)
+	s.eventsIn.s, s.eventsIn.sync, s.eventsIn.stream = s, &s.sync, func() jetstream.Stream { return s.events }
+	s.lettersIn.s, s.lettersIn.sync, s.lettersIn.stream = s, &s.lettersSync, func() jetstream.Stream { return s.letters }
 	if err := s.startLocked(ctx); err != nil {
 		s.stopLocked()
 		return nil, fmt.Errorf("asynchronous events: %w", err)
@@ -96,6 +101,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // Close ends the server and waits until its files are closed. It may be called twice.
 func (s *Store) Close() {
+	s.eventsIn.close()
+	s.lettersIn.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopLocked()
@@ -139,7 +146,7 @@ func (s *Store) using(ctx context.Context, f func() error) error {
 	s.mu.RLock()
 	if s.broker == nil {
 		s.mu.RUnlock()
-		return errors.New("the backlog is closed")
+		return errClosed
 	}
 	if s.broken {
 		s.mu.RUnlock()
@@ -201,6 +208,13 @@ func (s *Store) wrote(err error) error {
 	return fmt.Errorf("asynchronous events: %w", err)
 }
 
+// gaveUp is wrote of somebody who is not in using, and did not wait for the answer.
+func (s *Store) gaveUp(err error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.wrote(err)
+}
+
 // stored is an Event's header.
 type stored struct {
 	RequestID   string       `json:"id"`
@@ -228,33 +242,13 @@ func progressSubject(seq uint64) string { return "p." + strconv.FormatUint(seq, 
 
 // Put implements async.Store.
 func (s *Store) Put(ctx context.Context, e *async.Event) error {
-	if err := s.room(); err != nil {
-		return err
-	}
 	h, err := json.Marshal(stored{e.RequestID, e.InvokedARN, e.TraceID, e.TenantID, e.TraceState, e.Accepted.UnixNano(), e.Incarnation})
 	if err != nil {
 		return err
 	}
 	m := &nats.Msg{Subject: subject(e.Lane), Header: nats.Header{header: {string(h)}}, Data: e.Payload}
-	return s.using(ctx, func() (err error) {
-		e.Seq, err = s.put(ctx, m, &s.sync, s.events)
-		return err
-	})
-}
-
-// put returns when a message is on disk, in the stream that g syncs. Caller is in using.
-func (s *Store) put(ctx context.Context, m *nats.Msg, g *group, in jetstream.Stream) (seq uint64, err error) {
-	g.coming.Add(1)
-	ack, err := s.js.PublishMsg(ctx, m)
-	g.coming.Add(-1)
-	if err != nil {
-		return 0, s.wrote(err)
-	}
-	if err := g.do(); err != nil {
-		in.DeleteMsg(context.WithoutCancel(ctx), ack.Sequence) //nolint:errcheck // it was never accepted; at worst it runs all the same
-		return 0, s.wrote(err)
-	}
-	return ack.Sequence, nil
+	e.Seq, err = s.eventsIn.put(ctx, m)
+	return err
 }
 
 // Next implements async.Store.

@@ -80,7 +80,7 @@ func (o *Mailbox) publish(ctx context.Context, g *group, messages []*nats.Msg) (
 			seqs = append(seqs, ack.Sequence)
 		}
 		g.coming.Add(-1)
-		return o.s.wrote(g.do())
+		return o.s.wrote(g.do(uint64(len(seqs))))
 	})
 	return seqs, err
 }

@@ -28,18 +28,13 @@ func (s *Store) Letters() Letters { return Letters{s} }
 
 // Put implements outbox.Store.
 func (l Letters) Put(ctx context.Context, letter *outbox.Letter) error {
-	if err := l.s.room(); err != nil {
-		return err
-	}
 	h, err := json.Marshal(letter)
 	if err != nil {
 		return err
 	}
 	m := &nats.Msg{Subject: lettersSubject, Header: nats.Header{header: {string(h)}}, Data: letter.Body}
-	return l.s.using(ctx, func() (err error) {
-		letter.Seq, err = l.s.put(ctx, m, &l.s.lettersSync, l.s.letters)
-		return err
-	})
+	letter.Seq, err = l.s.lettersIn.put(ctx, m)
+	return err
 }
 
 // Get implements outbox.Store.

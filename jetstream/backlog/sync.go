@@ -20,10 +20,11 @@ type group struct {
 
 	flush  sync.Mutex // who syncs
 	synced map[string]state
-	done   uint64 // of those who asked: whose messages are on disk
-	syncs  uint64 // that were made for them
+	done   uint64        // messages of those who asked that are on disk
+	syncs  uint64        // that were made for them
+	took   time.Duration // of the last one
 
-	coming atomic.Int64 // events on their way to the files, which will ask
+	coming atomic.Int64 // who is on the way to the files, and will ask
 
 	mu   sync.Mutex
 	next *round // whom the next sync is for; nil: nobody has asked yet
@@ -43,18 +44,18 @@ type state struct {
 	modified time.Time
 }
 
-// do returns when everything that was written before the call is on disk. A sync that fails has failed for all who
-// shared it: the kernel tells of an error once, and the next sync would seem to succeed.
-func (g *group) do() error {
+// do returns when everything that was written before the call is on disk, n messages of the caller among it. A sync that
+// fails has failed for all who shared it: the kernel tells of an error once, and the next sync would seem to succeed.
+func (g *group) do(n uint64) error {
 	g.mu.Lock()
 	r := g.next
 	if r != nil {
-		r.n++
+		r.n += n
 		g.mu.Unlock()
 		<-r.over
 		return r.err
 	}
-	r = &round{n: 1, over: make(chan struct{})}
+	r = &round{n: n, over: make(chan struct{})}
 	g.next = r
 	g.mu.Unlock()
 	defer close(r.over)
@@ -63,26 +64,27 @@ func (g *group) do() error {
 	defer g.flush.Unlock()
 	// Those that are about to ask share this sync instead of waiting for it and then for another one. When many senders
 	// go on in step, as they do after a sync, that is all of them.
-	for range gatherLooks {
-		if g.coming.Load() == 0 {
-			break
-		}
+	for until := time.Now().Add(min(g.took, gatherMost)); g.coming.Load() > 0 && time.Now().Before(until); {
 		time.Sleep(gatherLook)
 	}
 	g.mu.Lock()
 	g.next = nil // whoever asks now needs another sync
 	g.mu.Unlock()
-	if r.err = g.all(); r.err == nil {
+	began := time.Now()
+	r.err = g.all()
+	g.took = time.Since(began)
+	if r.err == nil {
 		g.done += r.n
 		g.syncs++
 	}
 	return r.err
 }
 
-// A sync waits for those that are about to ask for at most gatherLooks times gatherLook: less than it takes itself.
+// A sync waits for those that are about to ask for as long as the last one took: on a disk that is slow more share one.
+
 const (
-	gatherLooks = 3
-	gatherLook  = 100 * time.Microsecond
+	gatherMost = 50 * time.Millisecond
+	gatherLook = 100 * time.Microsecond
 )
 
 // forget makes the next do sync everything.

@@ -20,6 +20,7 @@ import (
 const (
 	// StartLimit is how long a start may take: recovery of a big folder on a slow disk.
 	StartLimit   = 60 * time.Second
+	pending      = 32_000           // writes that were not answered yet, of those who write without waiting for each
 	requestLimit = 30 * time.Second // of one write: a sync on a busy disk can take seconds
 )
 
@@ -91,7 +92,7 @@ func Start(ctx context.Context, o Options) (_ *Broker, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection to the embedded NATS server: %w", err)
 	}
-	if b.JS, err = jetstream.New(b.conn, jetstream.WithDefaultTimeout(requestLimit)); err != nil {
+	if b.JS, err = jetstream.New(b.conn, jetstream.WithDefaultTimeout(requestLimit), jetstream.WithPublishAsyncMaxPending(pending)); err != nil {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	return b, nil
