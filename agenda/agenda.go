@@ -234,6 +234,7 @@ func (a *Agenda) take(now time.Time) time.Duration {
 		if err != nil { // fired all the same: at least once
 			a.o.Log.Error("it cannot be written down that schedules are fired: a restart may fire them again", "error", err)
 		}
+		a.wait.Go(a.ledger.sync)
 		a.taken = to
 		a.fire(&batch{n: n, left: len(list)}, list)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkSameSecond is how long 10,000 schedules that are due in the same second take to be fired, without what firing
-// does: the heap, the sync of the ledger, its notes.
+// does: the heap, the ledger and its notes.
 func BenchmarkSameSecond(b *testing.B) {
 	const n = 10_000
 	var offset atomic.Int64

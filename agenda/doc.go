@@ -1,7 +1,7 @@
 // Package agenda has schedules fired at their times: those of rules and those of EventBridge Scheduler. When they are due
 // is schedule's business, what firing means their owners'.
 //
-//	due -> taken: "everything up to this moment" is on disk -> fired, each noted -> done
+//	due -> taken: "everything up to this moment" is written -> fired, each noted -> done
 //
 // Exactly once: what was taken is not taken again, after a restart, a kill, or when the clock is set back by less than an
 // hour. At least once: what was taken and not noted as fired when the server was killed is fired when it is back.
@@ -48,5 +48,5 @@ const (
 	lookEvery = time.Second
 	// openFor is how long what was taken is still fired after a crash, and how long firing is tried.
 	openFor = 24 * time.Hour
-	workers = 256 // who fire at once: what they put on disk shares its syncs
+	workers = 1024 // who fire at once: what they put on disk is written together, and shares its syncs
 )

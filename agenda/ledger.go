@@ -21,8 +21,9 @@ import (
 //	f N DUE "KEY"  a schedule of it was fired
 //	d N            all of it was
 //
-// b is synced before anything is fired. The others are written and not synced, so a kill of the process loses none of
-// them, and the death of the machine has some schedules fired again. A last line that is cut off counts for nothing.
+// b is written before anything is fired, and synced while it is: firing waits for one sync, that of what it puts on disk.
+// The others are written and not synced. So a kill of the process loses none of them, and the death of the machine has
+// some schedules fired again, or is as if it had come before they were due. A last line that is cut off counts for nothing.
 type ledger struct {
 	log   *slog.Logger
 	path  string
@@ -36,6 +37,8 @@ type ledger struct {
 	size    int
 	notes   []byte // that were not written yet
 	noting  bool   // somebody writes notes
+	syncing bool   // somebody syncs, and syncs again when more is to be synced
+	more    bool
 }
 
 // opened is a batch that a crash has left.
@@ -168,17 +171,36 @@ func (l *ledger) write(format string, v ...any) error {
 	return err
 }
 
-// begin returns when it is on disk that everything until to is taken.
+// begin writes that everything until to is taken. It survives the death of the process; sync is next.
 func (l *ledger) begin(from, to time.Time) (n uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.n++
 	l.running[l.n] = true
 	l.taken = to
-	if err := l.write("b %d %d %d\n", l.n, from.UnixNano(), to.UnixNano()); err != nil {
-		return l.n, err
+	return l.n, l.write("b %d %d %d\n", l.n, from.UnixNano(), to.UnixNano())
+}
+
+// sync syncs what was written, or has that done by who is at it.
+func (l *ledger) sync() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.more = true
+	if l.syncing {
+		return
 	}
-	return l.n, l.f.Sync()
+	l.syncing = true
+	for l.more {
+		l.more = false
+		f := l.f
+		l.mu.Unlock()
+		err := f.Sync()
+		l.mu.Lock()
+		if !errors.Is(err, fs.ErrClosed) { // it was written anew, and synced then
+			l.told(err)
+		}
+	}
+	l.syncing = false
 }
 
 // note says that a schedule was fired. Notes that come while others are written are written together.
