@@ -16,6 +16,7 @@ import (
 	"thaw/courier"
 	"thaw/destination"
 	"thaw/eventbridge"
+	"thaw/iam"
 	"thaw/jetstream"
 	"thaw/logstore"
 	"thaw/outbox"
@@ -50,6 +51,7 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 		return s, err
 	}
 	planned, err := scheduler.Open(ctx, scheduler.Options{AccountID: n.cfg.AccountID, Records: schedules, Functions: shared.functions, Box: letters, Agenda: due, Log: n.log, Now: n.cfg.now,
+		May: n.scheduleMay,
 		Put: func(ctx context.Context, e *scheduler.BusEvent) error {
 			err := buses.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail, Resources: e.Resources, Time: e.Time})
 			if errors.Is(err, eventbridge.ErrNoBus) {
@@ -66,6 +68,15 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 	s.services = []api.Service{buses, planned}
 	s.triggers = func() []admin.Trigger { return append(ruleTriggers(buses), scheduleTriggers(planned)...) }
 	return s, nil
+}
+
+// scheduleMay says whether a role lets a schedule do something, where policies are asked.
+func (n *Node) scheduleMay(role, action, resource string) bool {
+	if !n.api.Enforced() {
+		return true
+	}
+	who := n.access.TakenBy("scheduler.amazonaws.com", role)
+	return who != nil && who.May(iam.Ask{Action: action, Resource: resource}, n.cfg.AccountID, nil).OK()
 }
 
 // scheduleTriggers are the schedules that have a function as target.

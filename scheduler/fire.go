@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -46,7 +47,11 @@ func (s *Server) fire(ctx context.Context, k key, tick schedule.Tick) error {
 	switch {
 	case err != nil:
 		return s.courier.Dead(ctx, parcel, &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: err})
-	case what.events == nil:
+	}
+	if f := s.refused(x, what); f != nil {
+		return s.courier.Dead(ctx, parcel, f)
+	}
+	if what.events == nil {
 		return s.courier.Send(ctx, parcel)
 	}
 	for _, e := range what.events {
@@ -57,6 +62,25 @@ func (s *Server) fire(ctx context.Context, k key, tick schedule.Tick) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// refused says why a schedule's role does not let it send to a topic or a bus; nil: it does. Of a function its policy is
+// asked as well, on the way to it, and queues are of other servers.
+func (s *Server) refused(x *Schedule, m *message) *outbox.Failure {
+	action, resources := "events:PutEvents", []string(nil)
+	for _, e := range m.events {
+		resources = append(resources, e.Bus)
+	}
+	if m.events == nil && strings.Contains(m.to, ":sns:") {
+		action, resources = "sns:Publish", []string{m.to}
+	}
+	for _, resource := range resources {
+		if s.o.May != nil && !s.o.May(x.Target.Role, action, resource) {
+			return &outbox.Failure{Code: outbox.NoPermissions, Permanent: true, Err: fmt.Errorf(
+				"the role %s does not let EventBridge Scheduler do %s on %s at this server: thaw role put says what it may, and whom it trusts", x.Target.Role, action, resource)}
 		}
 	}
 	return nil

@@ -179,6 +179,45 @@ func TestWhatIsSent(t *testing.T) {
 	})
 }
 
+// What goes to a topic or a bus is what the schedule's role may send, and the dead-letter queue is told of the rest.
+func TestRoleOfTopicsAndBuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w.open(t)
+		var asked []string
+		w.api.o.May = func(by, action, resource string) bool {
+			asked = append(asked, by+" "+action+" "+resource)
+			return strings.HasSuffix(resource, "may")
+		}
+		const topic, bus = "arn:aws:sns:eu-west-1:123456789012:", "arn:aws:events:eu-west-1:123456789012:event-bus/"
+		dead := `,"DeadLetterConfig":{"Arn":"` + queue + `-dead"}`
+		for i, target := range []string{to(topic+"may", dead), to(topic+"not", dead), to(bus+"may", `,"EventBridgeParameters":{"DetailType":"t","Source":"s"}`+dead), to(bus+"not", `,"EventBridgeParameters":{"DetailType":"t","Source":"s"}`+dead),
+			to(universal+"sns:publish", `,"Input":"{\"TopicArn\":\"`+topic+`none\",\"Message\":\"m\"}"`+dead), to(universal+"eventbridge:putEvents", `,"Input":"{\"Entries\":[{\"Source\":\"a\",\"DetailType\":\"b\",\"Detail\":\"{}\",\"EventBusName\":\"none2\"}]}"`+dead)} {
+			w.ok(fmt.Sprintf(`POST /schedules/s%d {"ScheduleExpression":"at(2000-01-01T00:%02d:00)",%s}`, i, 10+i, target))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		w.agenda.Close()
+		_, letters := w.sinks.take()
+		sent := []string{}
+		for _, l := range letters {
+			sent = append(sent, l.To+" "+l.Attributes["ERROR_CODE"])
+		}
+		for _, e := range w.sinks.events {
+			sent = append(sent, e.Bus)
+		}
+		const no = queue + "-dead NO_PERMISSIONS"
+		if want := []string{topic + "may ", no, no, no, no, bus + "may"}; !slices.Equal(sent, want) {
+			t.Errorf("sent %q, want %q", sent, want)
+		}
+		for _, want := range []string{"sns:Publish " + topic + "not", "events:PutEvents " + bus + "not", "sns:Publish " + topic + "none", "events:PutEvents " + bus + "none2"} {
+			if !slices.Contains(asked, role+" "+want) {
+				t.Errorf("%s was not asked: %q", want, asked)
+			}
+		}
+	})
+}
+
 // Rates begin at once, bounds and completion hold, and what has ended is deleted if it is to be.
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

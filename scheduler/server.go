@@ -20,12 +20,14 @@ import (
 	"thaw/push"
 )
 
-// Options of a Server; all are required but Now.
+// Options of a Server; all are required but Now and May.
 type Options struct {
 	AccountID string // 12 digits
 	Records   push.Documents
 	Functions courier.Functions
 	Box       courier.Box
+	// May says whether a role lets schedules do something; nil: everything.
+	May func(role, action, resource string) bool
 	// Put puts an event into a bus of this server, and returns when what it is for is on disk.
 	Put    func(ctx context.Context, e *BusEvent) error
 	Agenda *agenda.Agenda
