@@ -18,7 +18,12 @@ func parts(arn string) (service, account, resource string) {
 }
 
 // ErrARN says that something is no ARN.
-var ErrARN = errors.New("Provided Arn is not in correct format") //nolint:staticcheck // the service's words
+const ErrARN = wordsError("Provided Arn is not in correct format")
+
+// wordsError is an error in the service's own words: clients read them as they are.
+type wordsError string
+
+func (e wordsError) Error() string { return string(e) }
 
 // Check says why something cannot be a target on this server of an account; nil: it can.
 func Check(arn, account string) error {

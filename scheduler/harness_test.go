@@ -3,7 +3,6 @@ package scheduler
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -194,15 +193,6 @@ func (w *world) ok(request string) {
 	if got := w.call(request); !strings.HasPrefix(got, "OK ") {
 		w.t.Fatalf("%s: %s", request, got)
 	}
-}
-
-func indented(t testing.TB, raw []byte) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := json.Indent(&b, raw, "", "  "); err != nil {
-		t.Fatalf("%v: %s", err, raw)
-	}
-	return b.String()
 }
 
 type pushDocument = push.Document

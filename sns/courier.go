@@ -426,14 +426,3 @@ func (k *courier) forget(l *letter) {
 		k.log.Warn("a message that was sent stays in the mailbox: after a restart it is sent again", "error", err)
 	}
 }
-
-// waiting is how many deliveries are not over.
-func (k *courier) waiting() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	n := len(k.agenda) + k.running + len(k.held)
-	for _, l := range k.lanes {
-		n += len(l.queue)
-	}
-	return n
-}

@@ -78,13 +78,18 @@ func errOrMore(err error) error {
 	return err
 }
 
+// wordsError is an error in the service's own words: clients read them as they are.
+type wordsError string
+
+func (e wordsError) Error() string { return string(e) }
+
 type policyCheck struct{ scope string }
 
 // object checks a level of a policy and counts the combinations: the numbers of values times their depths, multiplied;
 // those of $or's choices added.
 func (c policyCheck) object(o map[string]any, depth, combinations int) (int, error) {
 	if depth > 1 && c.scope == byAttributes {
-		return 0, fmt.Errorf("Filter policy scope %s does not support nested filter policy", byAttributes) //nolint:staticcheck // the service's words
+		return 0, wordsError("Filter policy scope " + byAttributes + " does not support nested filter policy")
 	}
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		var err error
@@ -173,7 +178,7 @@ func checkOperator(name string, value any) error {
 		}
 	case "exists":
 		if _, ok := value.(bool); !ok {
-			return fmt.Errorf("FilterPolicy: exists match pattern must be either true or false.")
+			return wordsError("FilterPolicy: exists match pattern must be either true or false.")
 		}
 	case "anything-but":
 		if o, ok := value.(map[string]any); ok {

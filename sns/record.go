@@ -67,17 +67,6 @@ const tokenLife = 48 * time.Hour
 // Raw says whether the endpoint gets the message alone, without the notification around it.
 func (s *Subscription) Raw() bool { return s.Attributes[rawDelivery] == "true" }
 
-// key is the name of a record in the bucket.
-func (r *Record) key() string {
-	switch {
-	case r.Topic != nil:
-		return "t/" + r.Topic.ARN
-	case r.Subscription != nil:
-		return "s/" + r.Subscription.ARN
-	}
-	return "x/" + r.Subscriber.Name
-}
-
 // arnOf are the parts of arn:aws:sns:REGION:ACCOUNT:NAME[:ID].
 type arnOf struct{ partition, service, region, account, resource string }
 

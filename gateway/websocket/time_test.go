@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,8 +38,8 @@ func (w *world) pipe() *client {
 		r.RemoteAddr = "10.0.0.1:1"
 		w.s.o.APIs.ServeHTTP(&onPipe{httptest.NewRecorder(), server}, r)
 	}()
-	u, _ := url.Parse("ws://localhost/execute-api/" + api + "/prod") //nolint:errcheck // it is one
-	conn, _, err := ws.NewClient(mine, u, nil, 1024, 1024)
+	d := ws.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) { return mine, nil }}
+	conn, _, err := d.DialContext(w.t.Context(), "ws://localhost/execute-api/"+api+"/prod", nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
