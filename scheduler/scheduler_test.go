@@ -218,6 +218,26 @@ func TestRoleOfTopicsAndBuses(t *testing.T) {
 	})
 }
 
+// An event that no bus can take is not tried again for a day, which would hold up the schedules of others, and no schedule
+// sends events as AWS.
+func TestEventsThatNoBusTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w.open(t)
+		entries := []string{`\"Source\":\"a\",\"Detail\":\"no JSON\"`, `\"Source\":\"a\",\"Detail\":\"null\"`, `\"Source\":\"a\"`, `\"Source\":\"aws.s3\",\"Detail\":\"{}\"`}
+		for i, e := range entries {
+			w.ok(fmt.Sprintf(`POST /schedules/s%d {"ScheduleExpression":"at(2000-01-01T00:01:00)",%s}`, i,
+				to(universal+"eventbridge:putEvents", `,"Input":"{\"Entries\":[{\"DetailType\":\"b\",`+e+`}]}","DeadLetterConfig":{"Arn":"`+queue+`-dead"}`)))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		w.agenda.Close()
+		if _, letters := w.sinks.take(); len(letters) != len(entries) || len(w.sinks.events) > 0 {
+			t.Errorf("%d dead letters of %d, events %v", len(letters), len(entries), w.sinks.events)
+		}
+	})
+}
+
 // Rates begin at once, bounds and completion hold, and what has ended is deleted if it is to be.
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

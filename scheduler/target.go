@@ -186,6 +186,13 @@ func (s *Server) putEvents(region string, input []byte) (*message, error) {
 	}
 	c := &message{to: universal + "eventbridge:putEvents"}
 	for _, e := range in.Entries {
+		if strings.HasPrefix(e.Source, "aws.") { // as PutEvents has it: those are AWS's own
+			return nil, errors.New("the source of an event must not begin with aws.")
+		}
+		var detail map[string]json.RawMessage
+		if json.Unmarshal([]byte(e.Detail), &detail) != nil || detail == nil {
+			return nil, errors.New("the Detail of an event must be a JSON object")
+		}
 		bus := or(&e.EventBusName, "default")
 		if bus == "" {
 			bus = "default"
