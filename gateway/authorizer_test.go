@@ -287,3 +287,18 @@ func TestAPIKeys(t *testing.T) {
 		}
 	}
 }
+
+// What is kept of an answer is as small for a header of a megabyte as for a short one, has nothing of it, and is of one
+// identity alone.
+func TestKeptUnder(t *testing.T) {
+	t.Parallel()
+	a := &Ask{authorizer: newAuthorizer(&Authorizer{TTL: 60})}
+	seen := map[string]bool{}
+	for _, identity := range [][]string{{strings.Repeat("t", 1<<20)}, {"a", "b"}, {"ab"}, {"a\",\"b"}, {"b", "a"}} {
+		key, keep := a.keptUnder(identity)
+		if !keep || len(key) > 64 || seen[key] || strings.Contains(key, "tt") {
+			t.Errorf("%.20q is kept under %d bytes, %v, seen %v", identity, len(key), keep, seen[key])
+		}
+		seen[key] = true
+	}
+}
