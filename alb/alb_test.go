@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"thaw/function"
 	"thaw/invoke"
 	"thaw/push"
+	"thaw/push/pushtest"
 	"thaw/trigger"
 )
 
@@ -27,37 +27,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const fn = function.ARN("arn:aws:lambda:eu-west-1:123456789012:function:shop")
 
-// docs keeps records in memory, over several Services.
-type docs struct {
-	mu   sync.Mutex
-	rows map[string]push.Document
-}
-
-func (d *docs) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.rows[key] = push.Document{Key: key, Value: value, Revision: was + 1}
-	return was + 1, nil
-}
-
-func (d *docs) Delete(_ context.Context, key string, _ uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.rows, key)
-	return nil
-}
-
-func (d *docs) List(context.Context) (list []push.Document, _ error) {
-	for _, row := range d.rows {
-		list = append(list, row)
-	}
-	return list, nil
-}
-
 // world is a Service, and a function that a test writes in Go.
 type world struct {
 	t      *testing.T
-	docs   *docs
+	docs   *pushtest.Documents
 	s      *Service
 	http   *httptest.Server
 	answer func(ctx context.Context, event []byte) (string, error)
@@ -85,7 +58,7 @@ func (w *world) Invoke(ctx context.Context, r *invoke.Request) (*invoke.Result, 
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, docs: &docs{rows: map[string]push.Document{}}}
+	w := &world{t: t, docs: &pushtest.Documents{}}
 	w.answer = func(_ context.Context, event []byte) (string, error) {
 		b, err := json.Marshal(string(event))
 		return `{"statusCode":200,"headers":{"content-type":"application/json","Server":"mine"},"body":` + string(b) + `}`, err

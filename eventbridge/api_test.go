@@ -89,8 +89,8 @@ func TestStory(t *testing.T) {
 	if _, err := c.DeleteEventBus(ctx, &sdk.DeleteEventBusInput{Name: aws.String("orders")}); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.records.all) != 0 || len(w.api.buses) != 0 {
-		t.Error(w.records.all)
+	if len(w.records.Keys()) != 0 || len(w.api.buses) != 0 {
+		t.Error(w.records.Keys(), len(w.api.buses))
 	}
 }
 

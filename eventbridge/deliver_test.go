@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
 	"thaw/internal/golden"
+	"thaw/push/pushtest"
 )
 
 // What functions and others get of an event, on which conditions, and what becomes of what cannot be sent.
@@ -37,7 +38,7 @@ func TestDelivery(t *testing.T) {
 	if err != nil || out.FailedEntryCount != 0 || len(out.Entries) != 2 {
 		t.Fatal(out, err)
 	}
-	invoked, letters := w.sinks.take()
+	invoked, letters := w.sinks.Take()
 	var lines []string
 	for _, d := range invoked {
 		lines = append(lines, fmt.Sprintf("%s for %s by %s, trace %q\n  %s", functionName(d.Function), d.Source, d.Service, d.TraceID, d.Payload))
@@ -71,7 +72,7 @@ func TestTraceOfTheRequest(t *testing.T) {
 	w.rule("default", "r", `{"source":["a"]}`, target("f", fn+"f", ""))
 	r := newRequest("X-Amzn-Trace-Id", "Root=1;Lineage=1:abcdef01:3")
 	w.api.Serve(newRecorder(), r, "PutEvents", region, []byte(`{"Entries":[{"Source":"a","DetailType":"t","Detail":"{}"}]}`))
-	if invoked, _ := w.sinks.take(); len(invoked) != 1 || invoked[0].TraceID != "Root=1;Lineage=1:abcdef01:3" {
+	if invoked, _ := w.sinks.Take(); len(invoked) != 1 || invoked[0].TraceID != "Root=1;Lineage=1:abcdef01:3" {
 		t.Errorf("%+v", invoked)
 	}
 }
@@ -79,13 +80,13 @@ func TestTraceOfTheRequest(t *testing.T) {
 // S-110: the event of a schedule has the members of SAM's sample and the documents', and no minute twice.
 func TestScheduledRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w := &world{t: t, records: &pushtest.Documents{}, sinks: &pushtest.Sinks{}, now: func() time.Time { return time.Now().UTC() }}
 		w.open(t)
 		w.ok("PutRule", `{"Name":"every-minute","ScheduleExpression":"rate(1 minute)"}`)
 		w.ok("PutTargets", `{"Rule":"every-minute","Targets":[`+target("f", fn+"work", "")+`,`+target("q", queue, `,"Input":"{\"just\":\"this\"}"`)+`]}`)
 		time.Sleep(61 * time.Second)
 		synctest.Wait()
-		invoked, letters := w.sinks.take()
+		invoked, letters := w.sinks.Take()
 		if len(invoked) != 1 || len(letters) != 1 || string(letters[0].Body) != `{"just":"this"}` {
 			t.Fatal(invoked, letters)
 		}
@@ -106,26 +107,26 @@ func TestScheduledRule(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		w.ok("PutRule", `{"Name":"every-minute","ScheduleExpression":"rate(1 minute)","Description":"the same schedule"}`)
-		if invoked, _ = w.sinks.take(); len(invoked) != 2 || invoked[0].RequestID == invoked[1].RequestID {
+		if invoked, _ = w.sinks.Take(); len(invoked) != 2 || invoked[0].RequestID == invoked[1].RequestID {
 			t.Fatal(invoked)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		w.ok("DisableRule", `{"Name":"every-minute"}`)
-		if invoked, _ = w.sinks.take(); len(invoked) != 1 {
+		if invoked, _ = w.sinks.Take(); len(invoked) != 1 {
 			t.Error("a rule that is only described anew went on otherwise:", len(invoked))
 		}
 		time.Sleep(5 * time.Minute)
 		w.ok("EnableRule", `{"Name":"every-minute"}`)
 		time.Sleep(61 * time.Second)
 		synctest.Wait()
-		if invoked, _ = w.sinks.take(); len(invoked) != 1 {
+		if invoked, _ = w.sinks.Take(); len(invoked) != 1 {
 			t.Error("disabled for five minutes:", len(invoked))
 		}
 		w.ok("RemoveTargets", `{"Rule":"every-minute","Ids":["f","q"]}`)
 		w.ok("DeleteRule", `{"Name":"every-minute"}`)
 		time.Sleep(5 * time.Minute)
-		if invoked, _ = w.sinks.take(); len(invoked) != 0 {
+		if invoked, _ = w.sinks.Take(); len(invoked) != 0 {
 			t.Error("deleted:", len(invoked))
 		}
 		w.agenda.Close()

@@ -2,16 +2,13 @@ package eventbridge
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +18,9 @@ import (
 	"go.uber.org/goleak"
 
 	"thaw/agenda"
-	"thaw/async"
 	"thaw/function"
 	"thaw/internal/wholebody"
-	"thaw/invoke"
-	"thaw/outbox"
-	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,87 +32,11 @@ const (
 	queue   = "arn:aws:sqs:eu-west-1:123456789012:q"
 )
 
-// documents are records in memory.
-type documents struct {
-	mu  sync.Mutex
-	all map[string]push.Document
-}
-
-func (d *documents) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all[key].Revision != was {
-		return 0, push.ErrStale
-	}
-	d.all[key] = push.Document{Key: key, Value: bytes.Clone(value), Revision: was + 1}
-	return was + 1, nil
-}
-
-func (d *documents) Delete(_ context.Context, key string, was uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all[key].Revision != was {
-		return push.ErrStale
-	}
-	delete(d.all, key)
-	return nil
-}
-
-func (d *documents) List(context.Context) (all []push.Document, err error) {
-	for _, doc := range d.all {
-		all = append(all, doc)
-	}
-	return all, nil
-}
-
-// sinks note what is sent.
-type sinks struct {
-	mu      sync.Mutex
-	invoked []push.Delivery
-	letters []outbox.Letter
-}
-
-// Accept implements Functions, by the functions' names.
-func (s *sinks) Accept(_ context.Context, d *push.Delivery) (string, error) {
-	switch name := d.Function.Unqualified(); {
-	case strings.HasSuffix(string(name), ":denied"):
-		return "", &push.NotAllowedError{Function: d.Function, Service: d.Service, Source: d.Source}
-	case strings.HasSuffix(string(name), ":none"):
-		return "", &invoke.NotFoundError{ARN: d.Function}
-	case strings.HasSuffix(string(name), ":full"):
-		return "", async.ErrFull
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.invoked = append(s.invoked, *d)
-	return d.RequestID, nil
-}
-
-type letterBox struct{ *sinks }
-
-func (s letterBox) Accept(_ context.Context, l *outbox.Letter) error {
-	if strings.HasSuffix(l.To, "full") {
-		return errors.New("the disk is full")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.letters = append(s.letters, *l)
-	return nil
-}
-
-func (s *sinks) take() (invoked []push.Delivery, letters []outbox.Letter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	invoked, letters = s.invoked, s.letters
-	s.invoked, s.letters = nil, nil
-	return invoked, letters
-}
-
 // world is the API over records in memory. Signatures are the business of whoever serves it.
 type world struct {
 	t       testing.TB
-	records *documents
-	sinks   *sinks
+	records *pushtest.Documents
+	sinks   *pushtest.Sinks
 	api     *Server
 	agenda  *agenda.Agenda
 	client  *sdk.Client
@@ -128,7 +46,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, records: &documents{all: map[string]push.Document{}}, sinks: &sinks{}, now: time.Now}
+	w := &world{t: t, records: &pushtest.Documents{}, sinks: &pushtest.Sinks{}, now: time.Now}
 	w.open(t)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -160,7 +78,7 @@ func (w *world) open(t testing.TB) {
 	if w.agenda, err = agenda.Open(agenda.Options{Path: filepath.Join(t.TempDir(), "fired"), Log: log, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
-	w.api, err = Open(t.Context(), Options{AccountID: account, Records: w.records, Functions: w.sinks, Outbox: letterBox{w.sinks}, Agenda: w.agenda, Log: log, Now: w.now})
+	w.api, err = Open(t.Context(), Options{AccountID: account, Records: w.records, Functions: w.sinks, Outbox: pushtest.Letters{Sinks: w.sinks}, Agenda: w.agenda, Log: log, Now: w.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,8 +125,6 @@ func indented(t testing.TB, raw []byte) string {
 	}
 	return b.String()
 }
-
-type pushDocument = push.Document
 
 func newRequest(header, value string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/", nil)

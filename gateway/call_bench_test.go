@@ -11,6 +11,7 @@ import (
 	"thaw/function"
 	"thaw/invoke"
 	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 // instant is a function that costs nothing.
@@ -26,7 +27,7 @@ func (instant) Invoke(context.Context, *invoke.Request) (*invoke.Result, error) 
 
 // What an HTTP API itself costs for a request: all but the function and the HTTP server.
 func BenchmarkCall(b *testing.B) {
-	records, err := OpenRecords(b.Context(), memory{}, memory{})
+	records, err := OpenRecords(b.Context(), &pushtest.Documents{}, &pushtest.Documents{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"thaw/function"
 	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 // Whatever is asked and whatever a function answers, an API answers once, with a status, and no header has been split.
@@ -18,7 +19,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("GET", "/prod/orders/7?a=b&a=c", "X-A", "1", []byte("body"), `{"statusCode":200,"body":"x"}`)
 	f.Add("POST", "/prod/mock/%2e%2e/x", "Content-Type", "application/json", []byte(`{"a":{"b":1}}`), `{"a":1}`)
 	f.Add("OPTIONS", "//prod//", "Origin", "https://a.example", []byte{0xff}, `error:{"errorMessage":"bad"}`)
-	records, err := OpenRecords(f.Context(), memory{}, memory{})
+	records, err := OpenRecords(f.Context(), &pushtest.Documents{}, &pushtest.Documents{})
 	if err != nil {
 		f.Fatal(err)
 	}

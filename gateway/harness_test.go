@@ -21,6 +21,7 @@ import (
 	"thaw/function"
 	"thaw/invoke"
 	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,15 +33,6 @@ const (
 )
 
 func arnOf(name string) string { return "arn:aws:lambda:eu-west-1:" + account + ":function:" + name }
-
-// memory is a store of documents that forgets.
-type memory struct{}
-
-func (memory) Put(_ context.Context, _ string, _ []byte, was uint64) (uint64, error) {
-	return was + 1, nil
-}
-func (memory) Delete(context.Context, string, uint64) error  { return nil }
-func (memory) List(context.Context) ([]push.Document, error) { return nil, nil }
 
 // code is a function: an error is one of the pool, "error:" at the start of an answer one of the function.
 type code func(ctx context.Context, event []byte, sink function.StreamSink) (string, error)
@@ -151,7 +143,7 @@ func echoProxy(_ context.Context, event []byte, _ function.StreamSink) (string, 
 
 func newWorld(t *testing.T, edit ...func(*Options)) *world {
 	t.Helper()
-	records, err := OpenRecords(t.Context(), memory{}, memory{})
+	records, err := OpenRecords(t.Context(), &pushtest.Documents{}, &pushtest.Documents{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"thaw/invoke"
 	"thaw/logstore"
 	"thaw/push"
+	"thaw/push/pushtest"
 	"thaw/trigger"
 )
 
@@ -31,39 +32,10 @@ const (
 	base  = function.ARN("arn:aws:lambda:eu-west-1:123456789012:function:")
 )
 
-// docs keeps records in memory, over several Feeds.
-type docs struct {
-	mu   sync.Mutex
-	rows map[string]push.Document
-}
-
-func (d *docs) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.rows[key] = push.Document{Key: key, Value: value, Revision: was + 1}
-	return was + 1, nil
-}
-
-func (d *docs) Delete(_ context.Context, key string, _ uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.rows, key)
-	return nil
-}
-
-func (d *docs) List(context.Context) (list []push.Document, _ error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, row := range d.rows {
-		list = append(list, row)
-	}
-	return list, nil
-}
-
 // world is a log store and a feed, and the queue that functions get their events from.
 type world struct {
 	t    *testing.T
-	docs *docs
+	docs *pushtest.Documents
 	logs *logstore.Store
 	feed *Feed
 
@@ -111,7 +83,7 @@ func (w *world) Accept(_ context.Context, e *async.Event) error {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, docs: &docs{rows: map[string]push.Document{}}}
+	w := &world{t: t, docs: &pushtest.Documents{}}
 	var err error
 	if w.logs, err = logstore.Open(logstore.Options{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)

@@ -19,41 +19,9 @@ import (
 	"thaw/async"
 	"thaw/notify"
 	"thaw/push"
+	"thaw/push/pushtest"
 	"thaw/trigger"
 )
-
-// documents are records in memory, so that a service can be closed and opened again.
-type documents struct {
-	mu   sync.Mutex
-	docs map[string]push.Document
-}
-
-func (d *documents) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.docs == nil {
-		d.docs = map[string]push.Document{}
-	}
-	if d.docs[key].Revision != was {
-		return 0, push.ErrStale
-	}
-	d.docs[key] = push.Document{Key: key, Value: value, Revision: was + 1}
-	return was + 1, nil
-}
-
-func (d *documents) Delete(_ context.Context, key string, _ uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.docs, key)
-	return nil
-}
-
-func (d *documents) List(context.Context) (all []push.Document, err error) {
-	for _, doc := range d.docs {
-		all = append(all, doc)
-	}
-	return all, nil
-}
 
 // functions take events; refusal, when it is set, refuses them.
 type functions struct {
@@ -109,7 +77,7 @@ func (f *functions) take() []string {
 
 const worker = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
-func open(t *testing.T, records *documents, dir string) (*notify.Service, *functions) {
+func open(t *testing.T, records *pushtest.Documents, dir string) (*notify.Service, *functions) {
 	t.Helper()
 	f := &functions{}
 	s, err := notify.Open(t.Context(), notify.Options{Records: records, Functions: f, Dir: dir, Log: slog.New(slog.DiscardHandler)})
@@ -127,7 +95,7 @@ func put(key, sequencer string) string {
 // A webhook takes what has its token, wherever a server of objects puts that; tells the function what the filter wants,
 // once for each sequencer; and answers 200 only when the event is accepted.
 func TestWebhook(t *testing.T) {
-	s, f := open(t, &documents{}, t.TempDir())
+	s, f := open(t, &pushtest.Documents{}, t.TempDir())
 	_, token, err := s.Add(t.Context(), notify.Webhook, "images", worker, notify.Settings{Filter: trigger.S3Filter{Events: []string{"s3:ObjectCreated:*"}, Suffix: ".jpg"}})
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +197,7 @@ func write(t *testing.T, path, text string) {
 // restarts, and while the function cannot be told; not of what begins with a dot, nor of what lay there before.
 func TestFolder(t *testing.T) {
 	t.Parallel()
-	dir, state, records := filepath.Join(t.TempDir(), "in"), t.TempDir(), &documents{}
+	dir, state, records := filepath.Join(t.TempDir(), "in"), t.TempDir(), &pushtest.Documents{}
 	write(t, filepath.Join(dir, "old"), "x")
 	s, f := open(t, records, state)
 	created, removed := "ObjectCreated:Put in-box/%s %d for arn:aws:s3:::in-box", "ObjectRemoved:Delete in-box/%s 0 for arn:aws:s3:::in-box"

@@ -1,9 +1,7 @@
 package scheduler
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,11 +18,8 @@ import (
 	"go.uber.org/goleak"
 
 	"thaw/agenda"
-	"thaw/async"
 	"thaw/internal/wholebody"
-	"thaw/invoke"
-	"thaw/outbox"
-	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,45 +31,11 @@ const (
 	queue   = "arn:aws:sqs:eu-west-1:123456789012:q"
 )
 
-// documents are records in memory.
-type documents struct {
-	mu  sync.Mutex
-	all map[string]push.Document
-}
-
-func (d *documents) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all[key].Revision != was {
-		return 0, push.ErrStale
-	}
-	d.all[key] = push.Document{Key: key, Value: bytes.Clone(value), Revision: was + 1}
-	return was + 1, nil
-}
-
-func (d *documents) Delete(_ context.Context, key string, was uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all[key].Revision != was {
-		return push.ErrStale
-	}
-	delete(d.all, key)
-	return nil
-}
-
-func (d *documents) List(context.Context) (all []push.Document, err error) {
-	for _, doc := range d.all {
-		all = append(all, doc)
-	}
-	return all, nil
-}
-
 // sinks note what is sent.
 type sinks struct {
-	mu      sync.Mutex
-	invoked []push.Delivery
-	letters []outbox.Letter
-	events  []BusEvent
+	pushtest.Sinks
+	mu     sync.Mutex
+	events []BusEvent
 }
 
 // put is Options.Put.
@@ -88,46 +49,10 @@ func (s *sinks) put(_ context.Context, e *BusEvent) error {
 	return nil
 }
 
-// Accept implements Functions, by the functions' names.
-func (s *sinks) Accept(_ context.Context, d *push.Delivery) (string, error) {
-	switch name := d.Function.Unqualified(); {
-	case strings.HasSuffix(string(name), ":denied"):
-		return "", &push.NotAllowedError{Function: d.Function, Service: d.Service, Source: d.Source}
-	case strings.HasSuffix(string(name), ":none"):
-		return "", &invoke.NotFoundError{ARN: d.Function}
-	case strings.HasSuffix(string(name), ":full"):
-		return "", async.ErrFull
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.invoked = append(s.invoked, *d)
-	return d.RequestID, nil
-}
-
-type letterBox struct{ *sinks }
-
-func (s letterBox) Accept(_ context.Context, l *outbox.Letter) error {
-	if strings.HasSuffix(l.To, "full") {
-		return errors.New("the disk is full")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.letters = append(s.letters, *l)
-	return nil
-}
-
-func (s *sinks) take() (invoked []push.Delivery, letters []outbox.Letter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	invoked, letters = s.invoked, s.letters
-	s.invoked, s.letters = nil, nil
-	return invoked, letters
-}
-
 // world is the API over records in memory. Signatures are the business of whoever serves it.
 type world struct {
 	t       testing.TB
-	records *documents
+	records *pushtest.Documents
 	sinks   *sinks
 	api     *Server
 	agenda  *agenda.Agenda
@@ -138,7 +63,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, records: &documents{all: map[string]push.Document{}}, sinks: &sinks{}, now: time.Now}
+	w := &world{t: t, records: &pushtest.Documents{}, sinks: &sinks{}, now: time.Now}
 	w.open(t)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -170,7 +95,7 @@ func (w *world) open(t testing.TB) {
 	if w.agenda, err = agenda.Open(agenda.Options{Path: filepath.Join(t.TempDir(), "fired"), Log: log, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
-	w.api, err = Open(t.Context(), Options{AccountID: account, Records: w.records, Functions: w.sinks, Box: letterBox{w.sinks}, Put: w.sinks.put, Agenda: w.agenda, Log: log, Now: w.now})
+	w.api, err = Open(t.Context(), Options{AccountID: account, Records: w.records, Functions: w.sinks, Box: pushtest.Letters{Sinks: &w.sinks.Sinks}, Put: w.sinks.put, Agenda: w.agenda, Log: log, Now: w.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,5 +119,3 @@ func (w *world) ok(request string) {
 		w.t.Fatalf("%s: %s", request, got)
 	}
 }
-
-type pushDocument = push.Document

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
 	"thaw/internal/golden"
+	"thaw/push/pushtest"
 )
 
 const role = "arn:aws:iam::123456789012:role/s"
@@ -102,8 +103,8 @@ func TestStory(t *testing.T) {
 	if _, err := c.DeleteSchedule(ctx, &sdk.DeleteScheduleInput{Name: aws.String("s00")}); err != nil {
 		t.Error(err)
 	}
-	if len(w.records.all) != 29 {
-		t.Error(len(w.records.all))
+	if len(w.records.Keys()) != 29 {
+		t.Error(len(w.records.Keys()))
 	}
 }
 
@@ -146,7 +147,7 @@ func TestRefusals(t *testing.T) {
 // S-111: placeholders are replaced, and the default document has a detail that is a string; what each kind of target gets.
 func TestWhatIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w := &world{t: t, records: &pushtest.Documents{}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
 		w.open(t)
 		at := `"ScheduleExpression":"at(2000-01-01T01:01:00)","ScheduleExpressionTimezone":"Europe/Berlin",`
 		w.ok(`POST /schedules/default-document {` + at + to(fn+"work", "") + `}`)
@@ -163,7 +164,7 @@ func TestWhatIsSent(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		w.agenda.Close()
-		invoked, letters := w.sinks.take()
+		invoked, letters := w.sinks.Take()
 		var lines []string
 		for _, d := range invoked {
 			lines = append(lines, fmt.Sprintf("%s for %s by %s as %s\n  %s", d.Function, d.Source, d.Service, d.Role, d.Payload))
@@ -182,7 +183,7 @@ func TestWhatIsSent(t *testing.T) {
 // What goes to a topic or a bus is what the schedule's role may send, and the dead-letter queue is told of the rest.
 func TestRoleOfTopicsAndBuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w := &world{t: t, records: &pushtest.Documents{}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
 		w.open(t)
 		var asked []string
 		w.api.o.May = func(by, action, resource string) bool {
@@ -198,7 +199,7 @@ func TestRoleOfTopicsAndBuses(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		w.agenda.Close()
-		_, letters := w.sinks.take()
+		_, letters := w.sinks.Take()
 		sent := []string{}
 		for _, l := range letters {
 			sent = append(sent, l.To+" "+l.Attributes["ERROR_CODE"])
@@ -222,7 +223,7 @@ func TestRoleOfTopicsAndBuses(t *testing.T) {
 // sends events as AWS.
 func TestEventsThatNoBusTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w := &world{t: t, records: &pushtest.Documents{}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
 		w.open(t)
 		entries := []string{`\"Source\":\"a\",\"Detail\":\"no JSON\"`, `\"Source\":\"a\",\"Detail\":\"null\"`, `\"Source\":\"a\"`, `\"Source\":\"aws.s3\",\"Detail\":\"{}\"`}
 		for i, e := range entries {
@@ -232,7 +233,7 @@ func TestEventsThatNoBusTakes(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		w.agenda.Close()
-		if _, letters := w.sinks.take(); len(letters) != len(entries) || len(w.sinks.events) > 0 {
+		if _, letters := w.sinks.Take(); len(letters) != len(entries) || len(w.sinks.events) > 0 {
 			t.Errorf("%d dead letters of %d, events %v", len(letters), len(entries), w.sinks.events)
 		}
 	})
@@ -241,7 +242,7 @@ func TestEventsThatNoBusTakes(t *testing.T) {
 // Rates begin at once, bounds and completion hold, and what has ended is deleted if it is to be.
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, records: &documents{all: map[string]pushDocument{}}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
+		w := &world{t: t, records: &pushtest.Documents{}, sinks: &sinks{}, now: func() time.Time { return time.Now().UTC() }}
 		w.open(t)
 		day := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 		w.ok(`POST /schedules/now {"ScheduleExpression":"rate(1 minute)",` + to(fn+"now", "") + `}`)
@@ -252,7 +253,7 @@ func TestLife(t *testing.T) {
 		time.Sleep(20*time.Minute + 30*time.Second)
 		synctest.Wait()
 		count := map[string]int{}
-		invoked, _ := w.sinks.take()
+		invoked, _ := w.sinks.Take()
 		for _, d := range invoked {
 			count[d.Function.Unqualified().Name()]++
 		}
@@ -266,7 +267,7 @@ func TestLife(t *testing.T) {
 		w.ok(`PUT /schedules/kept {"ScheduleExpression":"at(2000-01-01T00:25:00)",` + to(fn+"again", "") + `}`)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if invoked, _ = w.sinks.take(); len(invoked) != 6 {
+		if invoked, _ = w.sinks.Take(); len(invoked) != 6 {
 			t.Error(len(invoked))
 		}
 		w.agenda.Close()

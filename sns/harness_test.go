@@ -24,6 +24,7 @@ import (
 	"thaw/function"
 	"thaw/invoke"
 	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 const (
@@ -32,36 +33,7 @@ const (
 	worker  = "arn:aws:lambda:eu-west-1:000000000000:function:worker"
 )
 
-// documents that live in memory.
-type memoryDocuments struct {
-	mu   sync.Mutex
-	all  map[string]push.Document
-	next uint64
-}
-
-func (d *memoryDocuments) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all[key].Revision != was {
-		return 0, push.ErrStale
-	}
-	d.next++
-	d.all[key] = push.Document{Key: key, Value: value, Revision: d.next}
-	return d.next, nil
-}
-
-func (d *memoryDocuments) Delete(_ context.Context, key string, _ uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.all, key)
-	return nil
-}
-
-func (d *memoryDocuments) List(context.Context) (list []push.Document, err error) {
-	return slices.Collect(maps.Values(d.all)), nil
-}
-
-// memoryMailbox is an mailbox in memory.
+// memoryMailbox is a mailbox in memory.
 type memoryMailbox struct {
 	mu      sync.Mutex
 	next    uint64
@@ -208,7 +180,7 @@ func TestMain(m *testing.M) {
 type bench struct {
 	t        testing.TB
 	o        Options
-	docs     *memoryDocuments
+	docs     *pushtest.Documents
 	box      *memoryMailbox
 	to       *sink
 	server   *Server
@@ -226,7 +198,7 @@ func newBench(t testing.TB) *bench {
 func makeBench(t testing.TB, withoutNetwork bool) *bench {
 	t.Helper()
 	base := "http://localhost:1"
-	b := &bench{t: t, docs: &memoryDocuments{all: map[string]push.Document{}}, box: &memoryMailbox{letters: map[uint64]push.Letter{}, seen: map[string][]byte{}}, to: &sink{},
+	b := &bench{t: t, docs: &pushtest.Documents{}, box: &memoryMailbox{letters: map[uint64]push.Letter{}, seen: map[string][]byte{}}, to: &sink{},
 		who: access.RootOf(account)}
 	view := function.NewView()
 	r := &function.Record{Key: function.Key{Account: account, Region: region, Name: "worker"}, Partition: "aws", Revision: 1}

@@ -203,7 +203,7 @@ func TestTopicsAndSubscriptions(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if rest := len(b.docs.all); rest != 100 {
+	if rest := len(b.docs.Keys()); rest != 100 {
 		t.Errorf("%d records are left of 100 topics", rest)
 	}
 }

@@ -1,7 +1,6 @@
 package gatewayapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,7 +18,7 @@ import (
 
 	"thaw/gateway"
 	"thaw/internal/wholebody"
-	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,26 +29,6 @@ const (
 	function = "arn:aws:lambda:eu-west-1:000000000000:function:shop"
 	proxied  = "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/" + function + "/invocations"
 )
-
-// memory is a store of documents that forgets.
-type memory map[string][]byte
-
-func (m memory) Put(_ context.Context, key string, value []byte, was uint64) (uint64, error) {
-	m[key] = value
-	return was + 1, nil
-}
-
-func (m memory) Delete(_ context.Context, key string, _ uint64) error {
-	delete(m, key)
-	return nil
-}
-
-func (m memory) List(context.Context) (all []push.Document, err error) {
-	for k, v := range m {
-		all = append(all, push.Document{Key: k, Value: v, Revision: 1})
-	}
-	return all, nil
-}
 
 // world is the operations over records of their own, with AWS's clients. Signatures are the business of whoever serves it.
 type world struct {
@@ -62,7 +41,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	records, err := gateway.OpenRecords(t.Context(), memory{}, memory{})
+	records, err := gateway.OpenRecords(t.Context(), &pushtest.Documents{}, &pushtest.Documents{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"thaw/gateway"
 	"thaw/invoke"
 	"thaw/push"
+	"thaw/push/pushtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,15 +30,6 @@ const (
 	api = "a1b2c3d4e5"
 	fn  = "arn:aws:lambda:eu-west-1:123456789012:function:chat"
 )
-
-// docs keeps records in memory.
-type docs struct{ push.Documents }
-
-func (docs) List(context.Context) ([]push.Document, error) { return nil, nil }
-func (docs) Put(context.Context, string, []byte, uint64) (uint64, error) {
-	return 1, nil
-}
-func (docs) Delete(context.Context, string, uint64) error { return nil }
 
 // world is a Server with one API, and a function that a test writes in Go.
 type world struct {
@@ -101,7 +93,7 @@ func (w *world) until(what string, ok func() bool) {
 // newRecords has an API with the usual routes, all of one function.
 func newRecords(t testing.TB, edit func(*gateway.API)) *gateway.Records {
 	t.Helper()
-	records, err := gateway.OpenRecords(t.Context(), docs{}, docs{})
+	records, err := gateway.OpenRecords(t.Context(), &pushtest.Documents{}, &pushtest.Documents{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,6 +158,7 @@ var allowed = map[string]row{
 	"eventsource/eventsourcetest/mongotest":   {"", "a server for tests and the sample"},
 	"eventsource/eventsourcetest/kinesistest": {"", "a server for tests and the measurement"},
 	"eventsource/eventsourcetest":             {"eventsource eventsource/poller function invoke pool", "for tests of sources, and their demonstration"},
+	"push/pushtest":                           {"async invoke outbox push", "for tests of sources that push"},
 	"snapshot/snapshottest":                   {"function snapshot", "for tests of stores"},
 	"sandbox/sandboxtest":                     {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
 	"sandbox/sandboxtest/bootstrap":           {"", "a function"},
