@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,11 @@ type delivery struct {
 	ctx      context.Context
 	ingested time.Time
 	tasks    []func()
+	hops     int // into buses
 }
+
+// maxHops bounds the buses that one event goes through: a dozen that all send to each other have millions of ways.
+const maxHops = 300
 
 // together is how many targets are sent to at once for one request: those that are put on disk share a sync.
 const together = 32
@@ -58,6 +63,12 @@ func (d *delivery) follow(k busKey, event json.RawMessage, trace string, been []
 	b := d.s.buses[k]
 	d.s.mu.RUnlock()
 	if b == nil {
+		return
+	}
+	if d.hops++; d.hops > maxHops {
+		if d.hops == maxHops+1 {
+			d.s.o.Log.Error("an event has gone through as many buses as one may, and goes no further: their rules send to each other", "bus", k.name, "buses", maxHops)
+		}
 		return
 	}
 	document, err := eventpattern.Parse(event)
@@ -107,7 +118,12 @@ func (d *delivery) rule(r *Rule, event json.RawMessage, trace string, been []bus
 
 // send puts what a target gets on disk.
 func (s *Server) send(ctx context.Context, r *Rule, t *Target, event json.RawMessage, trace, request string, ingested time.Time) error {
-	p := s.parcel(r, t, event, t.input(&about{event, s.ruleARN(r), r.Name, ingested}), trace)
+	input := t.input(&about{event, s.ruleARN(r), r.Name, ingested})
+	if len(input) > maxMade {
+		tooLarge := &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: fmt.Errorf("the input transformer makes more than %d bytes", maxMade)}
+		return s.courier.Dead(ctx, s.parcel(r, t, event, event, trace), tooLarge)
+	}
+	p := s.parcel(r, t, event, input, trace)
 	p.RequestID = request
 	return s.courier.Send(ctx, p)
 }

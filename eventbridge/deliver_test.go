@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
 	"thaw/internal/golden"
+	"thaw/outbox"
 	"thaw/push/pushtest"
 )
 
@@ -131,4 +132,48 @@ func TestScheduledRule(t *testing.T) {
 		}
 		w.agenda.Close()
 	})
+}
+
+// Buses that all send to each other have millions of ways through them: an event takes a bounded number.
+func TestBusesThatSendToEachOther(t *testing.T) {
+	w := newWorld(t)
+	const buses = 12
+	arn := func(i int) string { return fmt.Sprintf("arn:aws:events:%s:%s:event-bus/b%d", region, account, i) }
+	for i := range buses {
+		w.ok("CreateEventBus", fmt.Sprintf(`{"Name":"b%d"}`, i))
+	}
+	for i := range buses {
+		for rule := range 3 { // a rule has five targets at most
+			name := fmt.Sprintf(`"EventBusName":"b%d"`, i)
+			w.ok("PutRule", fmt.Sprintf(`{"Name":"r%d",%s,"EventPattern":"{\"source\":[\"s\"]}"}`, rule, name))
+			var targets []string
+			for to := rule * 4; to < rule*4+4; to++ {
+				if to != i {
+					targets = append(targets, fmt.Sprintf(`{"Id":"%d","Arn":%q,"RoleArn":"arn:aws:iam::%s:role/r"}`, to, arn(to), account))
+				}
+			}
+			w.ok("PutTargets", fmt.Sprintf(`{"Rule":"r%d",%s,"Targets":[%s]}`, rule, name, strings.Join(targets, ",")))
+		}
+	}
+	w.ok("PutRule", `{"Name":"last","EventBusName":"b0","EventPattern":"{\"source\":[\"s\"]}"}`)
+	w.ok("PutTargets", fmt.Sprintf(`{"Rule":"last","EventBusName":"b0","Targets":[{"Id":"q","Arn":%q}]}`, queue))
+	w.ok("PutEvents", `{"Entries":[{"Source":"s","DetailType":"t","Detail":"{}","EventBusName":"b0"}]}`)
+	if _, letters := w.sinks.Take(); len(letters) != 1 {
+		t.Errorf("%d letters", len(letters))
+	}
+}
+
+// What a transformer makes is bounded: of a template that names the event again and again the dead-letter queue is told.
+func TestTransformersAreBounded(t *testing.T) {
+	w := newWorld(t)
+	template := `[` + strings.TrimSuffix(strings.Repeat("<aws.events.event.json>,", 300), ",") + `]`
+	w.ok("PutRule", `{"Name":"r","EventPattern":"{\"source\":[\"s\"]}"}`)
+	w.ok("PutTargets", fmt.Sprintf(`{"Rule":"r","Targets":[{"Id":"q","Arn":%q,"InputTransformer":{"InputTemplate":%q},"DeadLetterConfig":{"Arn":"%s-dead"}}]}`, queue, template, queue))
+	w.ok("PutEvents", fmt.Sprintf(`{"Entries":[{"Source":"s","DetailType":"t","Detail":"{\"a\":\"%s\"}"}]}`, strings.Repeat("x", 200<<10)))
+	_, letters := w.sinks.Take()
+	if len(letters) != 1 || letters[0].To != queue+"-dead" || len(letters[0].Body) > 256<<10 || letters[0].Attributes["ERROR_CODE"] != outbox.InvalidParameter {
+		for _, l := range letters {
+			t.Errorf("%s %d bytes %v", l.To, len(l.Body), l.Attributes)
+		}
+	}
 }

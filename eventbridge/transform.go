@@ -50,14 +50,18 @@ func (t *Target) input(a *about) []byte {
 	return a.event
 }
 
-// make fills in the template. A variable outside of a string is its JSON text; one inside of a string, or in a template that
+// maxMade bounds what a transformer makes, in bytes: more than any target takes. A template may name the whole event some
+// hundred times.
+const maxMade = 1 << 20
+
+// make fills in the template. What is longer than maxMade is not whole. A variable outside of a string is its JSON text; one inside of a string, or in a template that
 // is plain text, is put in without quotes. A path that leads nowhere is "" there, and nothing here.
 func (t *Transformer) make(a *about) []byte {
 	template := strings.TrimSpace(t.Template)
 	plain := isPlain(template)
 	var out bytes.Buffer
 	quoted := false // whether a place of the template is inside of a string
-	for at := 0; at < len(template); {
+	for at := 0; at < len(template) && out.Len() <= maxMade; {
 		if m := placeholder.FindStringSubmatchIndex(template[at:]); m != nil && m[0] == 0 {
 			value, known := t.value(template[at+m[2]:at+m[3]], a)
 			if known {
