@@ -244,6 +244,19 @@ func (p *pageRequest) prefix() string {
 	return *p.NamePrefix
 }
 
+// busPage is a request for a page of what one bus has.
+type busPage struct {
+	pageRequest
+	EventBusName *string
+}
+
+// checked says what is wrong with the request, after what was found already.
+func (p *busPage) checked(v shape.Violations) error {
+	p.check(&v, ruleName)
+	v.Text("eventBusName", p.EventBusName, busNameOrARN)
+	return violated(v)
+}
+
 // page is the part of a list that a request asks for.
 func page[T any](p *pageRequest, list []T, key func(T) string) ([]T, *string, error) {
 	limit := 100

@@ -273,17 +273,11 @@ func (c *call) turn(state string) (any, error) {
 }
 
 func listRules(c *call) (any, error) {
-	in, err := decode[struct {
-		pageRequest
-		EventBusName *string
-	}](c)
+	in, err := decode[busPage](c)
 	if err != nil {
 		return nil, err
 	}
-	var v shape.Violations
-	in.check(&v, ruleName)
-	v.Text("eventBusName", in.EventBusName, busNameOrARN)
-	if err := violated(v); err != nil {
+	if err := in.checked(nil); err != nil {
 		return nil, err
 	}
 	k := c.busOf(in.EventBusName)

@@ -178,17 +178,15 @@ func removeTargets(c *call) (any, error) {
 
 func listTargetsByRule(c *call) (any, error) {
 	in, err := decode[struct {
-		pageRequest
-		Rule, EventBusName *string
+		busPage
+		Rule *string
 	}](c)
 	if err != nil {
 		return nil, err
 	}
 	var v shape.Violations
 	v.Required("rule", in.Rule, ruleName)
-	in.check(&v, ruleName)
-	v.Text("eventBusName", in.EventBusName, busNameOrARN)
-	if err := violated(v); err != nil {
+	if err := in.checked(v); err != nil {
 		return nil, err
 	}
 	r, err := c.s.needRule(c.busOf(in.EventBusName), *in.Rule)
@@ -205,17 +203,15 @@ func listTargetsByRule(c *call) (any, error) {
 
 func listRuleNamesByTarget(c *call) (any, error) {
 	in, err := decode[struct {
-		pageRequest
-		TargetARN, EventBusName *string
+		busPage
+		TargetARN *string
 	}](c)
 	if err != nil {
 		return nil, err
 	}
 	var v shape.Violations
 	v.Required("targetArn", in.TargetARN, anyARN)
-	in.check(&v, ruleName)
-	v.Text("eventBusName", in.EventBusName, busNameOrARN)
-	if err := violated(v); err != nil {
+	if err := in.checked(v); err != nil {
 		return nil, err
 	}
 	k := c.busOf(in.EventBusName)

@@ -75,11 +75,11 @@ func (in *filterInput) query(c *call) (q logstore.PageQuery, err error) {
 	var v violations
 	in.check(&v)
 	v.names("logStreamNames", in.LogStreamNames, 100, streamName)
-	v.text("logStreamNamePrefix", in.Prefix, streamName)
+	v.Text("logStreamNamePrefix", in.Prefix, streamName)
 	v.number("startTime", in.StartTime, 0, 0)
 	v.number("endTime", in.EndTime, 0, 0)
-	v.text("filterPattern", in.FilterPattern, patternText)
-	v.text("nextToken", in.NextToken, someToken)
+	v.Text("filterPattern", in.FilterPattern, patternText)
+	v.Text("nextToken", in.NextToken, someToken)
 	v.number("limit", in.Limit, 1, maxEvents)
 	if err := v.err(); err != nil {
 		return q, err

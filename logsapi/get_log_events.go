@@ -69,7 +69,7 @@ func getLogEvents(c *call) (any, error) {
 func (in *getLogEventsInput) check(c *call) (string, error) {
 	var v violations
 	in.named.check(&v)
-	v.required("logStreamName", in.LogStreamName, streamName)
+	v.Required("logStreamName", in.LogStreamName, streamName)
 	v.number("startTime", in.StartTime, 0, 0)
 	v.number("endTime", in.EndTime, 0, 0)
 	v.number("limit", in.Limit, 1, maxEvents)

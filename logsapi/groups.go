@@ -4,14 +4,15 @@ import (
 	"slices"
 	"strings"
 
+	"thaw/internal/shape"
 	"thaw/logstore"
 )
 
 // longNames is what creating says of a name that is too long, other than the framework of the service does elsewhere.
 func longNames(names ...*string) error {
 	for _, n := range names {
-		if n != nil && len(*n) > groupName.max {
-			return invalidParameter("Invalid LogGroup or LogStream, both must have length less than or equal to %d.", groupName.max)
+		if n != nil && len(*n) > longestName {
+			return invalidParameter("Invalid LogGroup or LogStream, both must have length less than or equal to %d.", longestName)
 		}
 	}
 	return nil
@@ -34,8 +35,8 @@ func createLogGroup(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
-	v.oneOf("logGroupClass", in.LogGroupClass, classes...)
+	v.Required("logGroupName", in.LogGroupName, groupName)
+	v.OneOf("logGroupClass", in.LogGroupClass, classes...)
 	v.tags(in.Tags)
 	if err := v.err(); err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func (c *call) onlyGroup() (string, error) {
 		return "", err
 	}
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
+	v.Required("logGroupName", in.LogGroupName, groupName)
 	return or(in.LogGroupName, ""), v.err()
 }
 
@@ -112,11 +113,11 @@ func describeLogGroups(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.text("logGroupNamePrefix", in.Prefix, groupName)
-	v.text("logGroupNamePattern", in.Pattern, groupPart)
-	v.oneOf("logGroupClass", in.Class, classes...)
+	v.Text("logGroupNamePrefix", in.Prefix, groupName)
+	v.Text("logGroupNamePattern", in.Pattern, groupPart)
+	v.OneOf("logGroupClass", in.Class, classes...)
 	v.names("logGroupIdentifiers", in.Identifiers, 50, identifier)
-	v.text("nextToken", in.NextToken, someToken)
+	v.Text("nextToken", in.NextToken, someToken)
 	v.number("limit", in.Limit, 1, 50)
 	if err := v.err(); err != nil {
 		return nil, err
@@ -163,12 +164,12 @@ func putRetentionPolicy(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
+	v.Required("logGroupName", in.LogGroupName, groupName)
 	switch {
 	case in.Days == nil:
-		v.add("null", "retentionInDays", "Member must not be null")
+		v.Missing("retentionInDays")
 	case !slices.Contains(retentions, *in.Days):
-		v.add(quoteNumber(*in.Days), "retentionInDays", "Member must satisfy enum value set: ["+joinNumbers(retentions)+"]")
+		v.Add(quoteNumber(*in.Days), "retentionInDays", "Member must satisfy enum value set: ["+joinNumbers(retentions)+"]")
 	}
 	if err := v.err(); err != nil {
 		return nil, err
@@ -187,7 +188,7 @@ func deleteRetentionPolicy(c *call) (any, error) {
 
 // regexPart is a pattern of ListLogGroups: parts of names with | between, each of three characters at least; ^ ties one
 // to the beginning.
-var regexPart = newShape(3, 129, `(\^?[\.\-_\/#A-Za-z0-9]{3,24})(\|\^?[\.\-_\/#A-Za-z0-9]{3,24}){0,4}`)
+var regexPart = shape.NewText(3, 129, `(\^?[\.\-_\/#A-Za-z0-9]{3,24})(\|\^?[\.\-_\/#A-Za-z0-9]{3,24}){0,4}`)
 
 // listLogGroups answers ListLogGroups.
 func listLogGroups(c *call) (any, error) {
@@ -201,9 +202,9 @@ func listLogGroups(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.text("logGroupNamePattern", in.Pattern, regexPart)
-	v.oneOf("logGroupClass", in.Class, classes...)
-	v.text("nextToken", in.NextToken, someToken)
+	v.Text("logGroupNamePattern", in.Pattern, regexPart)
+	v.OneOf("logGroupClass", in.Class, classes...)
+	v.Text("nextToken", in.NextToken, someToken)
 	v.number("limit", in.Limit, 1, 1000)
 	if err := v.err(); err != nil {
 		return nil, err

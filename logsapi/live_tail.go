@@ -71,12 +71,12 @@ func startLiveTail(c *call) (any, error) {
 func (in *liveTailInput) queries(c *call) ([]logstore.Query, error) {
 	var v violations
 	if in.LogGroupIdentifiers == nil {
-		v.add("null", "logGroupIdentifiers", "Member must not be null")
+		v.Missing("logGroupIdentifiers")
 	}
 	v.names("logGroupIdentifiers", in.LogGroupIdentifiers, maxTailGroups, identifier)
 	v.names("logStreamNames", in.LogStreamNames, 100, streamName)
 	v.names("logStreamNamePrefixes", in.LogStreamNamePrefixes, 100, streamName)
-	v.text("logEventFilterPattern", in.LogEventFilterPattern, patternText)
+	v.Text("logEventFilterPattern", in.LogEventFilterPattern, patternText)
 	if err := v.err(); err != nil {
 		return nil, err
 	}

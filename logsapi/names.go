@@ -31,8 +31,8 @@ type named struct {
 }
 
 func (n *named) check(v *violations) {
-	v.text("logGroupName", n.LogGroupName, groupName)
-	v.text("logGroupIdentifier", n.LogGroupIdentifier, identifier)
+	v.Text("logGroupName", n.LogGroupName, groupName)
+	v.Text("logGroupIdentifier", n.LogGroupIdentifier, identifier)
 }
 
 // group is the group's name, after check.

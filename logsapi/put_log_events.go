@@ -82,25 +82,25 @@ func (in *putLogEventsInput) check() error {
 	}
 	var v violations
 	if in.LogEvents == nil {
-		v.add("null", "logEvents", "Member must not be null")
+		v.Missing("logEvents")
 	} else if n := len(in.LogEvents); n == 0 {
-		v.add("'[]'", "logEvents", "Member must have length greater than or equal to 1")
+		v.Add("'[]'", "logEvents", "Member must have length greater than or equal to 1")
 	} else if n > maxBatch {
-		v.add("'[...]'", "logEvents", "Member must have length less than or equal to 10000")
+		v.Add("'[...]'", "logEvents", "Member must have length less than or equal to 10000")
 	}
 	size := 0
 	for i, e := range in.LogEvents {
 		switch {
 		case e.Timestamp == nil:
-			v.add("null", member(i, "timestamp"), "Member must not be null")
+			v.Missing(member(i, "timestamp"))
 		case *e.Timestamp < 0:
 			v.number(member(i, "timestamp"), e.Timestamp, 0, 0)
 		}
 		switch {
 		case e.Message == nil:
-			v.add("null", member(i, "message"), "Member must not be null")
+			v.Missing(member(i, "message"))
 		case *e.Message == "":
-			v.add("''", member(i, "message"), "Member must have length greater than or equal to 1")
+			v.Add("''", member(i, "message"), "Member must have length greater than or equal to 1")
 		default:
 			size += utf8Len(*e.Message) + perEvent
 		}

@@ -4,13 +4,14 @@ import (
 	"slices"
 
 	"thaw/insights"
+	"thaw/internal/shape"
 )
 
 type queryIDInput struct {
 	QueryID *string `json:"queryId"`
 }
 
-var queryID = newShape(1, 256, "")
+var queryID = shape.NewText(1, 256, "")
 
 // query is the one that a request names.
 func (c *call) query() (*query, error) {
@@ -19,7 +20,7 @@ func (c *call) query() (*query, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("queryId", in.QueryID, queryID)
+	v.Required("queryId", in.QueryID, queryID)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -88,8 +89,8 @@ func describeQueries(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.text("logGroupName", in.LogGroupName, groupName)
-	v.oneOf("status", in.Status, "Scheduled", running, complete, failed, cancelled, timedOut, "Unknown")
+	v.Text("logGroupName", in.LogGroupName, groupName)
+	v.OneOf("status", in.Status, "Scheduled", running, complete, failed, cancelled, timedOut, "Unknown")
 	v.number("maxResults", in.MaxResults, 1, 1000)
 	if err := v.err(); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"thaw/insights"
+	"thaw/internal/shape"
 	"thaw/logstore"
 )
 
@@ -20,7 +21,7 @@ type startQueryInput struct {
 	Limit               *int64   `json:"limit"`
 }
 
-var queryText = newShape(0, 10_000, "")
+var queryText = shape.NewText(0, 10_000, "")
 
 // startQuery answers StartQuery. The language is that of Logs Insights (package insights); SQL and PPL are not there.
 func startQuery(c *call) (any, error) {
@@ -53,17 +54,17 @@ func startQuery(c *call) (any, error) {
 
 func (in *startQueryInput) check() error {
 	var v violations
-	v.oneOf("queryLanguage", in.QueryLanguage, "CWLI", "SQL", "PPL")
-	v.text("logGroupName", in.LogGroupName, groupName)
+	v.OneOf("queryLanguage", in.QueryLanguage, "CWLI", "SQL", "PPL")
+	v.Text("logGroupName", in.LogGroupName, groupName)
 	v.names("logGroupNames", in.LogGroupNames, maxQueryGroups, groupName)
 	v.names("logGroupIdentifiers", in.LogGroupIdentifiers, maxQueryGroups, identifier)
 	for name, n := range map[string]*int64{"startTime": in.StartTime, "endTime": in.EndTime} {
 		if n == nil {
-			v.add("null", name, "Member must not be null")
+			v.Missing(name)
 		}
 		v.number(name, n, 0, 0)
 	}
-	v.required("queryString", in.QueryString, queryText)
+	v.Required("queryString", in.QueryString, queryText)
 	v.number("limit", in.Limit, 1, insights.MaxRows)
 	if err := v.err(); err != nil {
 		return err

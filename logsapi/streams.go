@@ -17,8 +17,8 @@ type oneStream struct {
 
 func (in *oneStream) check() error {
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
-	v.required("logStreamName", in.LogStreamName, streamName)
+	v.Required("logGroupName", in.LogGroupName, groupName)
+	v.Required("logStreamName", in.LogStreamName, streamName)
 	return v.err()
 }
 
@@ -88,9 +88,9 @@ func describeLogStreams(c *call) (any, error) {
 	}
 	var v violations
 	in.check(&v)
-	v.text("logStreamNamePrefix", in.Prefix, streamName)
-	v.oneOf("orderBy", in.OrderBy, "LogStreamName", "LastEventTime")
-	v.text("nextToken", in.NextToken, someToken)
+	v.Text("logStreamNamePrefix", in.Prefix, streamName)
+	v.OneOf("orderBy", in.OrderBy, "LogStreamName", "LastEventTime")
+	v.Text("nextToken", in.NextToken, someToken)
 	v.number("limit", in.Limit, 1, 50)
 	if err := v.err(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"thaw/function"
+	"thaw/internal/shape"
 	"thaw/invoke"
 	"thaw/logfeed"
 	"thaw/push"
@@ -12,9 +13,9 @@ import (
 
 // Shapes of subscription filters.
 var (
-	filterName   = newShape(1, 512, `[^:*]*`)
-	destination  = newShape(1, 1<<20, "")
-	fieldsChoice = newShape(0, 2000, "")
+	filterName   = shape.NewText(1, 512, `[^:*]*`)
+	destination  = shape.NewText(1, 1<<20, "")
+	fieldsChoice = shape.NewText(0, 2000, "")
 )
 
 // errNoFeed is the answer where the server has no subscription filters.
@@ -48,12 +49,12 @@ func putSubscriptionFilter(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.Group, groupName)
-	v.required("filterName", in.Name, filterName)
-	v.required("filterPattern", in.Pattern, patternText)
-	v.required("destinationArn", in.Destination, destination)
-	v.oneOf("distribution", in.Distribution, "Random", "ByLogStream")
-	v.text("fieldSelectionCriteria", in.Fields, fieldsChoice)
+	v.Required("logGroupName", in.Group, groupName)
+	v.Required("filterName", in.Name, filterName)
+	v.Required("filterPattern", in.Pattern, patternText)
+	v.Required("destinationArn", in.Destination, destination)
+	v.OneOf("distribution", in.Distribution, "Random", "ByLogStream")
+	v.Text("fieldSelectionCriteria", in.Fields, fieldsChoice)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -108,9 +109,9 @@ func describeSubscriptionFilters(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.Group, groupName)
-	v.text("filterNamePrefix", in.Prefix, filterName)
-	v.text("nextToken", in.NextToken, someToken)
+	v.Required("logGroupName", in.Group, groupName)
+	v.Text("filterNamePrefix", in.Prefix, filterName)
+	v.Text("nextToken", in.NextToken, someToken)
 	v.number("limit", in.Limit, 1, 50)
 	if err := v.err(); err != nil {
 		return nil, err
@@ -152,8 +153,8 @@ func deleteSubscriptionFilter(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.Group, groupName)
-	v.required("filterName", in.Name, filterName)
+	v.Required("logGroupName", in.Group, groupName)
+	v.Required("filterName", in.Name, filterName)
 	if err := v.err(); err != nil {
 		return nil, err
 	}

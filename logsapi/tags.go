@@ -14,17 +14,17 @@ const maxTags = 50
 func (v *violations) tags(tags map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		value := tags[key]
-		v.text("tags.key", &key, tagKey)
-		v.text(fmt.Sprintf("tags.%s.member", key), &value, tagValue)
+		v.Text("tags.key", &key, tagKey)
+		v.Text(fmt.Sprintf("tags.%s.member", key), &value, tagValue)
 	}
 	if len(tags) > maxTags {
-		v.add("'tags'", "tags", fmt.Sprintf("Member must have length less than or equal to %d", maxTags))
+		v.Add("'tags'", "tags", fmt.Sprintf("Member must have length less than or equal to %d", maxTags))
 	}
 }
 
 // resource is the group that an ARN names.
 func (c *call) resource(arn *string, v *violations) (string, error) {
-	v.required("resourceArn", arn, resourceARN)
+	v.Required("resourceArn", arn, resourceARN)
 	if err := v.err(); err != nil {
 		return "", err
 	}
@@ -131,7 +131,7 @@ func tagLogGroup(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
+	v.Required("logGroupName", in.LogGroupName, groupName)
 	v.tags(in.Tags)
 	if err := v.err(); err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func untagLogGroup(c *call) (any, error) {
 		return nil, err
 	}
 	var v violations
-	v.required("logGroupName", in.LogGroupName, groupName)
+	v.Required("logGroupName", in.LogGroupName, groupName)
 	if err := v.err(); err != nil {
 		return nil, err
 	}

@@ -167,18 +167,25 @@ func apiLsCommand(a *app) *cobra.Command {
 	})
 }
 
-func apiShowCommand(a *app) *cobra.Command {
-	return calling(a, &cobra.Command{
-		Use:     "show API",
-		Short:   "Show an API: its stages, its routes, and what they lead to",
-		Args:    args(cobra.ExactArgs(1)),
-		Example: "thaw api show hello",
-	}, nil, func(c *call) error {
+// ofAPI is a command about the API that its one argument names.
+func ofAPI(a *app, cmd *cobra.Command, do func(*call, gateways, *shownAPI) error) *cobra.Command {
+	cmd.Args = args(cobra.ExactArgs(1))
+	return calling(a, cmd, nil, func(c *call) error {
 		g := gatewaysOf(c.client)
 		s, err := c.findAPI(g, c.names[0])
 		if err != nil {
 			return err
 		}
+		return do(c, g, s)
+	})
+}
+
+func apiShowCommand(a *app) *cobra.Command {
+	return ofAPI(a, &cobra.Command{
+		Use:     "show API",
+		Short:   "Show an API: its stages, its routes, and what they lead to",
+		Example: "thaw api show hello",
+	}, func(c *call, g gateways, s *shownAPI) (err error) {
 		if s.Kind == "rest" {
 			err = c.methods(g, s)
 		} else {
@@ -276,18 +283,12 @@ func behind(uri, kind string) string {
 }
 
 func apiRmCommand(a *app) *cobra.Command {
-	return calling(a, &cobra.Command{
+	return ofAPI(a, &cobra.Command{
 		Use:     "rm API",
 		Aliases: []string{"delete"},
 		Short:   "Delete an API with its stages and routes",
-		Args:    args(cobra.ExactArgs(1)),
 		Example: "thaw api rm hello",
-	}, nil, func(c *call) error {
-		g := gatewaysOf(c.client)
-		s, err := c.findAPI(g, c.names[0])
-		if err != nil {
-			return err
-		}
+	}, func(c *call, g gateways, s *shownAPI) (err error) {
 		if s.Kind == "rest" {
 			_, err = g.rest.DeleteRestApi(c, &apigateway.DeleteRestApiInput{RestApiId: &s.ID})
 		} else {

@@ -85,7 +85,7 @@ var allowed = map[string]row{
 	"gateway/gatewayapi":    {"gateway gateway/openapi iam push", "the operations of API Gateway: they change records, and serve none"},
 	"objects":               {"iam", "files of folders, as S3 has objects"},
 	"sts":                   {"access iam", "AWS's Security Token Service, as far as it is here"},
-	"logsapi":               {"function iam insights invoke logfeed logpattern logstore push", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
+	"logsapi":               {"function iam insights internal/shape invoke logfeed logpattern logstore push", "CloudWatch Logs on the log store: of functions it knows the names of groups"},
 	"admin":                 {"access execenv logpattern logstore snapshot", "the socket of the command line: it shows what others have, and finds no function"},
 	"blob":                  {"snapshot", "the only package that knows the blob library; adapters never import each other"},
 	"bucket":                {"controlplane internal/awsconfig", "objects of S3, for the contract that the control plane declares; adapters never import each other"},
