@@ -117,6 +117,14 @@ func (c *call) routeKey() string {
 
 // pass is what a request must pass before its backend is asked. release, when set, is called at the end.
 func (c *call) pass() (release func(), err error) {
+	defer func() { // a fault of ours must not keep the room of the body
+		if fault := recover(); fault != nil {
+			if release != nil {
+				release()
+			}
+			panic(fault)
+		}
+	}()
 	f := c.found
 	if f.broken != nil {
 		return nil, f.broken

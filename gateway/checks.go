@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"thaw/internal/finite"
 )
 
 // checks is what a method asks of its requests.
@@ -60,7 +62,11 @@ func (l loader) Load(url string) (any, error) {
 	rest, ok := strings.CutPrefix(url, modelsURL)
 	if _, name, found := strings.Cut(rest, "/models/"); ok && found {
 		if m := l.named(name); m != nil {
-			return jsonschema.UnmarshalJSON(strings.NewReader(orObject(m.Schema)))
+			v, err := jsonschema.UnmarshalJSON(strings.NewReader(orObject(m.Schema)))
+			if err == nil && !finite.Numbers(v) {
+				err = errors.New("one of its numbers cannot be compared with others")
+			}
+			return v, err
 		}
 		return nil, fmt.Errorf("there is no model %s", name)
 	}
@@ -136,6 +142,9 @@ func holdBody(model *jsonschema.Schema, body []byte) error {
 	}
 	if model == nil {
 		return nil
+	}
+	if !finite.Numbers(v) {
+		return &Refusal{Kind: BadBody, Why: "a number of the body is too large, too small or too long to be held against a model"}
 	}
 	var invalid *jsonschema.ValidationError
 	if err := model.Validate(v); errors.As(err, &invalid) {

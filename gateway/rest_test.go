@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"thaw/access"
 	"thaw/function"
 	"thaw/internal/golden"
 	"thaw/pool"
@@ -270,5 +271,45 @@ func TestStreams(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("a stream that broke off looks whole")
+	}
+}
+
+// A body whose numbers nobody can compare is refused, whatever the model asks of them.
+func TestNumbersAgainstModels(t *testing.T) {
+	t.Parallel()
+	for _, schema := range []string{`{"items":{"minimum":1}}`, `{"items":{"multipleOf":2}}`, `{"uniqueItems":true}`, `{"items":{"type":"integer"}}`} {
+		m, err := compileModel("M", map[string]*Model{"M": {Name: "M", Schema: schema}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refusal *Refusal
+		if err := holdBody(m, []byte(`[2,1e10000000]`)); !errors.As(err, &refusal) || refusal.Kind != BadBody {
+			t.Errorf("%s: %v", schema, err)
+		}
+		if err := holdBody(m, []byte(`[2,4e3]`)); err != nil {
+			t.Errorf("%s: %v", schema, err)
+		}
+	}
+	if _, err := compileModel("M", map[string]*Model{"M": {Name: "M", Schema: `{"minimum":1e10000000}`}}); err == nil {
+		t.Error("a model is compiled that nothing can be compared with")
+	}
+}
+
+// A fault of ours while a body is looked at keeps none of the room that bodies have together.
+func TestRoomAfterAFault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *Options) {
+		o.Sender = func(*http.Request, string, []byte) (*access.Caller, string, error) { panic(http.ErrAbortHandler) }
+	})
+	w.api(REST, "prod", func(_ *API, d *Definition) { d.Routes["POST /a"].Authorization = authIAM }, "POST /a")
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/execute-api/a1b2c3/prod/a", strings.NewReader(strings.Repeat("x", smallBody+1)))
+	r.Header.Set("Authorization", "AWS4")
+	fault := func() (fault any) {
+		defer func() { fault = recover() }()
+		w.ServeHTTP(httptest.NewRecorder(), r)
+		return nil
+	}()
+	if fault == nil || !w.bodies.TryAcquire(bodyRoom) {
+		t.Errorf("fault %v: the body's room is kept", fault)
 	}
 }

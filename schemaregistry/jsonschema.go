@@ -6,7 +6,11 @@ import (
 	"fmt"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"thaw/internal/finite"
 )
+
+var errNumber = errors.New("a number is too large, too small or too long to be compared with others")
 
 type jsonDecoder struct{ *jsonschema.Schema }
 
@@ -24,6 +28,9 @@ func newJSONSchema(s Schema) (decoder, error) {
 	c.UseLoader(noFetching{})
 	for _, r := range append(s.References, Reference{self, s.Text}) {
 		v, err := jsonschema.UnmarshalJSON(bytes.NewReader([]byte(r.Text)))
+		if err == nil && !finite.Numbers(v) {
+			err = errNumber
+		}
 		if err == nil {
 			err = c.AddResource(r.Name, v)
 		}
@@ -42,6 +49,9 @@ func (d jsonDecoder) decode(data []byte) (source, asJSON []byte, err error) {
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 	if err != nil {
 		return nil, nil, err
+	}
+	if !finite.Numbers(v) { // the library would panic
+		return nil, nil, fmt.Errorf("does not fit: %w", errNumber)
 	}
 	if err := d.Validate(v); err != nil {
 		var invalid *jsonschema.ValidationError

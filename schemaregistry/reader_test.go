@@ -147,6 +147,7 @@ func TestUnreadable(t *testing.T) {
 		"nothing":                 {"", schemaregistry.DeserializationError, "do not begin with"},
 		"unknown schema":          {"0000000063" + avroData, schemaregistry.SchemaNotFound, "schema 99"},
 		"cut":                     {"0000000001" + avroData[:20], schemaregistry.DeserializationError, "schema 1"},
+		"a number of no size":     {"00000000037b226964223a226f2d31222c2263656e7473223a316531303030303030307d", schemaregistry.DeserializationError, "too large"},
 		"more behind":             {"0000000001" + avroData + "00", schemaregistry.DeserializationError, "1 bytes behind"},
 		"no such message":         {"00000000020204" + protoData, schemaregistry.DeserializationError, "no message"},
 		"not a message":           {"00000000020202ff", schemaregistry.DeserializationError, "schema 2"},

@@ -32,7 +32,7 @@ var allowed = map[string]row{
 	"signing":        {"", "code signing configurations: records"},
 	"logpattern":     {"", "filter patterns: pure, the command line has them too"},
 	"eventpattern":   {"", "patterns that events pass or not: pure, for all who filter events"},
-	"schemaregistry": {"", "records that were written with a schema, whoever brings them"},
+	"schemaregistry": {"internal/finite", "records that were written with a schema, whoever brings them"},
 	"eventsource":    {"eventpattern function trigger", "what a mapping is, what a source has to do, and what becomes of records: pure"},
 	"insights":       {"logpattern", "queries of logs: pure"},
 
@@ -73,7 +73,7 @@ var allowed = map[string]row{
 	"sns":     {"access async eventpattern function iam internal/nearby invoke push trigger", "topics, their subscriptions and messages: it knows neither the broker nor a queue"},
 	"logfeed": {"function logpattern logstore push trigger", "what functions log goes to functions: without HTTP or a broker"},
 
-	"gateway": {"access function gateway/vtl iam internal/nearby invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
+	"gateway": {"access function gateway/vtl iam internal/finite internal/nearby invoke pool push trace trigger", "APIs in front of functions: it knows no store and no listener"},
 
 	"gateway/openapi": {"gateway", "documents as definitions of APIs, and back: pure"},
 	"gateway/vtl":     {"", "mapping templates: pure, since whoever changes an API writes them"},
@@ -147,6 +147,7 @@ var allowed = map[string]row{
 	"internal/golden":    {"", "a mechanism of tests"},
 	"internal/imports":   {"", "this test"},
 	"internal/nearby":    {"", "a mechanism: which addresses trust this host"},
+	"internal/finite":    {"", "a mechanism: which numbers can be worked with"},
 	"internal/proctree":  {"", "a mechanism, which the guest has too"},
 	"internal/project":   {"codepackage", "what a project folder says of its function: as files, before there is a server"},
 	"internal/shape":     {"", "a mechanism: what members of requests must be like"},
