@@ -123,8 +123,12 @@ func (c *call) fetch(i *Integration, o *outgoing, body []byte) (*http.Response, 
 	return resp, cancel, nil
 }
 
-// badFetch says why a URL did not answer. The URL's own words are for the log.
+// badFetch says why a URL did not answer, in words for the log, which has nothing of the URL: its path and query are the
+// sender's.
 func (c *call) badFetch(i *Integration, err error) error {
+	if of := (*url.Error)(nil); errors.As(err, &of) {
+		err = of.Err
+	}
 	c.integrationError = err.Error()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Refusal{Kind: IntegrationTimeout, Why: "the backend took longer than the integration's time"}

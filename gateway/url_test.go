@@ -110,7 +110,10 @@ func TestProxyToURL(t *testing.T) {
 		d.Integrations["GET /slow"] = &Integration{Type: "HTTP_PROXY", URI: back.URL + "/slow", Timeout: 50}
 	}, "GET /{proxy+}", "GET /dead", "GET /slow")
 	w.want(200, "GET /a?q=1  x=static key= auth= for=127.0.0.1", "GET /prod/a?q=1", "X-A: mine")
-	w.want(504, `{"message":"Network error communicating with endpoint"}`, "GET /prod/dead")
+	w.want(504, `{"message":"Network error communicating with endpoint"}`, "GET /prod/dead?token=of-the-sender")
+	if strings.Contains(w.log.String(), "of-the-sender") {
+		t.Error("the log has the sender's query")
+	}
 	w.want(504, `{"message":"Endpoint request timed out"}`, "GET /prod/slow")
 }
 

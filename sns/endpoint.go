@@ -112,7 +112,7 @@ func (s *Server) toEndpoint(ctx context.Context, m *Message, sub *Subscription, 
 	}
 	res, err := s.client.Do(r)
 	if err != nil {
-		return err
+		return withoutURL(err)
 	}
 	defer res.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) //nolint:errcheck // for the connection's next request alone
@@ -123,6 +123,15 @@ func (s *Server) toEndpoint(ctx context.Context, m *Message, sub *Subscription, 
 		return &statusError{res.StatusCode}
 	}
 	return &async.PermanentError{Err: &statusError{res.StatusCode}} // documented: it will not get better
+}
+
+// withoutURL is why a request did not come through, without where it went: endpoints have secrets in their URLs, and
+// confirmations tokens, which belong into no log and no dead letter.
+func withoutURL(err error) error {
+	if of := (*url.Error)(nil); errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // bodyFor is what an endpoint or a queue gets.

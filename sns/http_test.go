@@ -432,3 +432,19 @@ func TestOldTokens(t *testing.T) {
 		t.Errorf("%v %v", list, err)
 	}
 }
+
+// Why an endpoint cannot be reached is told without its URL, which may have a secret in it.
+func TestNoURLInErrors(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	p, err := policyOf("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := b.topic("orders", nil)
+	m := &Message{Type: trigger.SNSNotification, ID: "1", Topic: topic, Text: "m", SignatureVersion: "1"}
+	err = b.server.toEndpoint(t.Context(), m, &Subscription{ARN: topic + ":s", Topic: topic, Protocol: "http", Endpoint: "http://127.0.0.1:1/path-secret?query-secret"}, p)
+	if err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}

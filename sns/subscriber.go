@@ -299,7 +299,7 @@ func (d *subscribers) confirm(ctx context.Context, in *incoming, m *trigger.SNSM
 		}
 	}
 	if err != nil {
-		return &failure{http.StatusBadGateway, "InternalError", "The subscription could not be confirmed: " + err.Error()}
+		return &failure{http.StatusBadGateway, "InternalError", "The subscription could not be confirmed: " + withoutURL(err).Error()}
 	}
 	d.s.o.Log.Info("a topic sends to this server", "subscriber", in.Name, "topic", in.Topic)
 	return nil
