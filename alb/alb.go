@@ -227,7 +227,9 @@ func (s *Service) start(r *Balancer) error {
 	b := &balancer{Balancer: r, stop: cancel}
 	if r.Port != 0 {
 		var err error
-		b.listener, err = s.o.Listen(r.Port, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { s.serve(w, q, b, q.URL.EscapedPath(), true) }))
+		b.listener, err = s.o.Listen(r.Port, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			s.serve(w, q, b, q.URL.EscapedPath(), true)
+		}))
 		if err != nil {
 			cancel()
 			return err

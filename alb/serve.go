@@ -118,7 +118,8 @@ func (s *Service) ask(ctx context.Context, b *balancer, event []byte) (*trigger.
 
 // request is the request as trigger wants it.
 func request(r *http.Request, path string, body []byte) *trigger.Request {
-	q := &trigger.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery, Protocol: r.Proto, Scheme: "http", Host: r.Host, Header: r.Header, Body: body}
+	q := &trigger.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery, Protocol: r.Proto, Scheme: "http",
+		Host: r.Host, Header: r.Header, Body: body}
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}

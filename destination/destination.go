@@ -115,7 +115,8 @@ func (s *Sender) in(ctx context.Context, region string) (*clients, error) {
 	}
 	c := &clients{sqs: sqs.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg),
 		s3:        awsconfig.S3(cfg),
-		elsewhere: awsconfig.Endpoint(ctx, cfg, "SNS") != "", ownBus: awsconfig.Endpoint(ctx, cfg, eventbridge.ServiceID) == "", queues: map[string]string{}}
+		elsewhere: awsconfig.Endpoint(ctx, cfg, "SNS") != "",
+		ownBus:    awsconfig.Endpoint(ctx, cfg, eventbridge.ServiceID) == "", queues: map[string]string{}}
 	if s.regions == nil {
 		s.regions = map[string]*clients{}
 	}
@@ -219,7 +220,8 @@ func (s *Sender) toBus(ctx context.Context, c *clients, m *async.Message) error 
 	if s.Buses != nil && c.ownBus {
 		return s.Buses.PutEvent(ctx, e)
 	}
-	entry := bridge.PutEventsRequestEntry{EventBusName: &e.Bus, Source: &e.Source, DetailType: &e.DetailType, Detail: &e.Detail, Resources: e.Resources, Time: &e.Time}
+	entry := bridge.PutEventsRequestEntry{EventBusName: &e.Bus, Source: &e.Source, DetailType: &e.DetailType,
+		Detail: &e.Detail, Resources: e.Resources, Time: &e.Time}
 	if e.Trace != "" {
 		entry.TraceHeader = &e.Trace
 	}

@@ -157,7 +157,8 @@ func createEventBus(c *call) (any, error) {
 		return nil, err
 	}
 	a := c.s.answer(b)
-	return busAnswer{EventBusArn: a.Arn, Description: a.Description, KMSKey: a.KMSKey, DeadLetterConfig: a.DeadLetterConfig, LogConfig: a.LogConfig}, nil
+	return busAnswer{EventBusArn: a.Arn, Description: a.Description, KMSKey: a.KMSKey, DeadLetterConfig: a.DeadLetterConfig,
+		LogConfig: a.LogConfig}, nil
 }
 
 func updateEventBus(c *call) (any, error) {

@@ -120,7 +120,8 @@ func (d *delivery) rule(r *Rule, event json.RawMessage, trace string, been []bus
 func (s *Server) send(ctx context.Context, r *Rule, t *Target, event json.RawMessage, trace, request string, ingested time.Time) error {
 	input := t.input(&about{event, s.ruleARN(r), r.Name, ingested})
 	if len(input) > maxMade {
-		tooLarge := &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true, Err: fmt.Errorf("the input transformer makes more than %d bytes", maxMade)}
+		tooLarge := &outbox.Failure{Code: outbox.InvalidParameter, Permanent: true,
+			Err: fmt.Errorf("the input transformer makes more than %d bytes", maxMade)}
 		return s.courier.Dead(ctx, s.parcel(r, t, event, event, trace), tooLarge)
 	}
 	p := s.parcel(r, t, event, input, trace)

@@ -159,7 +159,8 @@ func putRule(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rule{Region: k.region, Bus: k.name, Name: *in.Name, Pattern: given(in.EventPattern), Schedule: given(in.ScheduleExpression), State: "ENABLED",
+	r := &Rule{Region: k.region, Bus: k.name, Name: *in.Name, Pattern: given(in.EventPattern),
+		Schedule: given(in.ScheduleExpression), State: "ENABLED",
 		Description: given(in.Description), Role: given(in.RoleArn), CreatedBy: c.s.o.AccountID}
 	set(&r.State, in.State)
 	if err := r.check(); err != nil {

@@ -55,7 +55,8 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, records: records, buses: map[busKey]*busRules{}, courier: &courier.Courier{Functions: o.Functions, Box: o.Outbox, Log: o.Log, Now: o.Now}}
+	s := &Server{o: o, records: records, buses: map[busKey]*busRules{},
+		courier: &courier.Courier{Functions: o.Functions, Box: o.Outbox, Log: o.Log, Now: o.Now}}
 	for _, r := range records.All() {
 		if r.Rule != nil {
 			s.know(r.Rule, o.Agenda.Load)

@@ -166,7 +166,8 @@ func removeTargets(c *call) (any, error) {
 		for _, id := range in.IDs {
 			n := len(rest)
 			if rest = slices.DeleteFunc(rest, func(t Target) bool { return t.ID == id }); len(rest) == n {
-				a.FailedEntries = append(a.FailedEntries, failedTarget{id, "ResourceNotFoundException", fmt.Sprintf("Rule %s does not have a target with the Id %s.", r.Name, id)})
+				a.FailedEntries = append(a.FailedEntries, failedTarget{id, "ResourceNotFoundException",
+					fmt.Sprintf("Rule %s does not have a target with the Id %s.", r.Name, id)})
 			}
 		}
 		r.Targets = rest

@@ -372,7 +372,8 @@ func checkAccess(all []Access) error {
 		typ   string
 		needs []string
 	}{
-		{"OAUTHBEARER_SCOPE", []string{"OAUTHBEARER_AUTH"}}, {"OAUTHBEARER_LOGICAL_CLUSTER", []string{"OAUTHBEARER_AUTH"}}, {"OAUTHBEARER_IDENTITY_POOL", []string{"OAUTHBEARER_AUTH"}},
+		{"OAUTHBEARER_SCOPE", []string{"OAUTHBEARER_AUTH"}}, {"OAUTHBEARER_LOGICAL_CLUSTER", []string{"OAUTHBEARER_AUTH"}},
+		{"OAUTHBEARER_IDENTITY_POOL", []string{"OAUTHBEARER_AUTH"}},
 		{"OAUTHBEARER_AUDIENCE", []string{"OAUTHBEARER_AUTH", "IAM_OAUTHBEARER_AUTH"}}, {"IAM_OAUTHBEARER_AUTH", []string{"OAUTHBEARER_AUDIENCE"}},
 	} {
 		if has(c.typ) && !slices.ContainsFunc(c.needs, has) {

@@ -291,7 +291,8 @@ func (c *call) head(status int, header map[string][]string, length int) {
 // request is the request as trigger wants it.
 func (c *call) request() *trigger.Request {
 	r := c.r
-	out := &trigger.Request{ID: c.id, Time: c.began, Method: r.Method, Query: r.URL.RawQuery, Protocol: r.Proto, Scheme: "http", Host: c.host(), Header: r.Header,
+	out := &trigger.Request{ID: c.id, Time: c.began, Method: r.Method, Query: r.URL.RawQuery, Protocol: r.Proto,
+		Scheme: "http", Host: c.host(), Header: r.Header,
 		Body: c.body, TraceID: c.traceID, URLID: c.place.API.ID, Domain: c.place.Domain, Account: c.place.API.Account, SourceIP: SourceIP(r)}
 	if r.TLS != nil {
 		out.Scheme = "https"

@@ -114,7 +114,8 @@ func (k *checks) hold(c *call) error {
 		}
 	}
 	if len(missing) > 0 {
-		return &Refusal{Kind: BadParameters, Message: "Missing required request parameters: [" + strings.Join(missing, ", ") + "]", Why: "missing parameters"}
+		return &Refusal{Kind: BadParameters,
+			Message: "Missing required request parameters: [" + strings.Join(missing, ", ") + "]", Why: "missing parameters"}
 	}
 	if !k.body {
 		return nil

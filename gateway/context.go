@@ -234,7 +234,8 @@ func (c *call) contextAll() map[string]any {
 			at[key] = v
 		}
 	}
-	for _, name := range []string{"accountId", "apiId", "domainName", "domainPrefix", "extendedRequestId", "httpMethod", "path", "protocol", "requestId", "requestTime",
+	for _, name := range []string{"accountId", "apiId", "domainName", "domainPrefix", "extendedRequestId", "httpMethod",
+		"path", "protocol", "requestId", "requestTime",
 		"requestTimeEpoch", "resourceId", "resourcePath", "stage", "xrayTraceId", "deploymentId"} {
 		put(out, name, name)
 	}

@@ -16,7 +16,8 @@ func (c *call) cors() *trigger.CORS {
 	if set == nil || c.isREST() {
 		return nil
 	}
-	return &trigger.CORS{Credentials: set.Credentials, Origins: set.Origins, Methods: set.Methods, Headers: set.Headers, ExposeHeaders: set.ExposeHeaders, MaxAge: set.MaxAge}
+	return &trigger.CORS{Credentials: set.Credentials, Origins: set.Origins, Methods: set.Methods, Headers: set.Headers,
+		ExposeHeaders: set.ExposeHeaders, MaxAge: set.MaxAge}
 }
 
 // preflight answers the browser's question before a request, when it is one: of an API with CORS, unless a route takes

@@ -149,7 +149,8 @@ func (s *Server) callAuthorizer(a *Ask, identity []string) (*verdict, error) {
 	ctx, cancel := context.WithTimeout(a.Request.Context(), s.authorizerTimeout(a.REST))
 	defer cancel()
 	source := "arn:aws:execute-api:" + a.Place.API.Region + ":" + a.Place.API.Account + ":" + a.Place.API.ID + "/authorizers/" + a.authorizer.ID
-	result, err := s.Functions.Invoke(ctx, &push.Delivery{Function: arn, Service: principal, Source: source, Account: a.Place.API.Account, Payload: event})
+	result, err := s.Functions.Invoke(ctx, &push.Delivery{Function: arn, Service: principal, Source: source,
+		Account: a.Place.API.Account, Payload: event})
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fail(string(arn) + " took too long")
@@ -261,7 +262,8 @@ func (v *verdict) judge(a *Ask) (*Identity, error) {
 		}
 		return &who, nil
 	}
-	caller := &access.Caller{Principal: iam.Principal{Kind: iam.User, Account: a.Place.API.Account, Name: who.Principal}, Identity: []*iam.Policy{v.policy}}
+	caller := &access.Caller{Principal: iam.Principal{Kind: iam.User, Account: a.Place.API.Account, Name: who.Principal},
+		Identity: []*iam.Policy{v.policy}}
 	for _, arn := range []string{a.MethodARN, a.OtherARN} {
 		if arn == "" {
 			continue

@@ -122,7 +122,8 @@ func (s *Server) judgeToken(a *Ask) (*Identity, error) {
 func (s *Server) verified(ctx context.Context, by *issuer, token string) (map[string]any, error) {
 	verifier, err := by.get(s.Now())
 	if err != nil {
-		return nil, &Refusal{Kind: Unauthorized, Header: bearer("invalid_token", "the issuer's OpenID configuration cannot be read"), Why: "issuer " + by.url + ": " + err.Error()}
+		return nil, &Refusal{Kind: Unauthorized,
+			Header: bearer("invalid_token", "the issuer's OpenID configuration cannot be read"), Why: "issuer " + by.url + ": " + err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, issuerWait)
 	defer cancel()

@@ -88,7 +88,8 @@ func (c *call) acceptEvent(i *Integration, event []byte) error {
 	}
 	c.counted = countKey{c.place.API.ID, c.place.Stage.Name, string(arn)}
 	c.s.counts.asked(c.counted, c.began)
-	_, err = c.s.Functions.Accept(c.r.Context(), &push.Delivery{Function: arn, Service: principal, Source: c.permission(), Account: c.place.API.Account,
+	_, err = c.s.Functions.Accept(c.r.Context(), &push.Delivery{Function: arn, Service: principal, Source: c.permission(),
+		Account: c.place.API.Account,
 		Payload: event, TraceID: c.traceID, TraceState: c.traceState, RequestID: c.invocationID()})
 	if err != nil {
 		return c.notRun(c.r.Context(), arn, err)

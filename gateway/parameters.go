@@ -32,7 +32,8 @@ func notChanged(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains([]string{"authorization", "connection", "content-encoding", "content-length", "content-location", "forwarded", "keep-alive", "origin", "te",
+	return slices.Contains([]string{"authorization", "connection", "content-encoding", "content-length", "content-location",
+		"forwarded", "keep-alive", "origin", "te",
 		"trailers", "transfer-encoding", "upgrade", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}, name)
 }
 

@@ -34,7 +34,8 @@ func (s *Server) JudgeSocket(r *http.Request, p *Place, rt *Route, event func(me
 		}
 	default:
 		var err error
-		who, err = s.Authorize(&Ask{Place: p, Route: rt, Request: r, MethodARN: arn, REST: true, Event: func([]string) ([]byte, error) { return event(arn) },
+		who, err = s.Authorize(&Ask{Place: p, Route: rt, Request: r, MethodARN: arn, REST: true,
+			Event: func([]string) ([]byte, error) { return event(arn) },
 			Value: func(source string) (string, bool) {
 				return c.sourceValue(strings.TrimPrefix(strings.TrimPrefix(source, "$"), "route."))
 			}})

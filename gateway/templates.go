@@ -70,7 +70,8 @@ func (t *VTL) Render(text string, in *TemplateInput) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := &vtl.Input{Body: in.Body, Path: in.Path, Query: in.Query, Header: in.Header, Stage: in.Stage, Context: in.ContextAll, Leaf: in.Context, Override: in.Override.set}
+	known := &vtl.Input{Body: in.Body, Path: in.Path, Query: in.Query, Header: in.Header, Stage: in.Stage,
+		Context: in.ContextAll, Leaf: in.Context, Override: in.Override.set}
 	out, err := p.Render(known.Vars())
 	return []byte(out), err
 }
@@ -100,7 +101,8 @@ func (o *Override) set(name, value string) error {
 
 // render fills in a template with what is known of the request. Its error is a *Refusal.
 func (c *call) render(text string, body []byte) ([]byte, error) {
-	in := &TemplateInput{Body: body, Path: c.found.params, Query: trigger.Last(c.r.URL.Query()), Header: map[string]string{"Host": c.host()}, Stage: c.place.Stage.Variables,
+	in := &TemplateInput{Body: body, Path: c.found.params, Query: trigger.Last(c.r.URL.Query()),
+		Header: map[string]string{"Host": c.host()}, Stage: c.place.Stage.Variables,
 		ContextAll: c.contextAll(), Context: func(name string) string { v, _ := c.variable(name); return v }}
 	for name, v := range c.r.Header {
 		in.Header[name] = v[len(v)-1]

@@ -16,7 +16,8 @@ import (
 )
 
 // hop are headers of one connection.
-var hop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Authenticate", "Proxy-Authorization"}
+var hop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Proxy-Authenticate", "Proxy-Authorization"}
 
 // proxyURL passes the request to a URL as it is, and its answer back.
 func (c *call) proxyURL(i *Integration) error {

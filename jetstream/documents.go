@@ -25,7 +25,8 @@ const (
 	Filters   Kind = "filters"   // subscription filters of log groups
 )
 
-var kinds = map[Kind]string{Gateways: "API", Plans: "API key, plan or domain", Topics: "topic", Buses: "bus", Schedules: "schedule", Triggers: "trigger", Filters: "subscription filter", Balancers: "load balancer"}
+var kinds = map[Kind]string{Gateways: "API", Plans: "API key, plan or domain", Topics: "topic", Buses: "bus",
+	Schedules: "schedule", Triggers: "trigger", Filters: "subscription filter", Balancers: "load balancer"}
 
 func (k Kind) bucket() jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{Bucket: string(k), Description: "records of push sources: " + kinds[k], History: 1, Storage: jetstream.FileStorage}

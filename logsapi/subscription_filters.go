@@ -138,7 +138,8 @@ func describeSubscriptionFilters(c *call) (any, error) {
 	}
 	out.NextToken = next
 	for _, f := range page {
-		out.Filters = append(out.Filters, subscriptionFilter{f.Name, f.Group, f.Pattern, string(f.Function), f.Distribution, f.Transformed, f.Created.UnixMilli()})
+		out.Filters = append(out.Filters, subscriptionFilter{f.Name, f.Group, f.Pattern, string(f.Function), f.Distribution,
+			f.Transformed, f.Created.UnixMilli()})
 	}
 	return out, nil
 }

@@ -43,7 +43,8 @@ func (n *Node) listenFor(port int, h http.Handler) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return door.Serve(l, h, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}), nil
+	return door.Serve(l, h, door.Options{MaxConnections: maxConnections(), Busy: api.TooManyConnections,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}), nil
 }
 
 // balancersAdmin shows load balancers as triggers.

@@ -36,13 +36,15 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 		return s, err
 	}
 	n.undo.Add(func() error { letters.Close(); return nil })
-	due, err := agenda.Open(agenda.Options{Path: filepath.Join(n.cfg.DataDir, "schedules", "fired"), Log: n.log, Now: n.cfg.now, Fired: n.metrics.late()})
+	due, err := agenda.Open(agenda.Options{Path: filepath.Join(n.cfg.DataDir, "schedules", "fired"), Log: n.log,
+		Now: n.cfg.now, Fired: n.metrics.late()})
 	if err != nil {
 		return s, err
 	}
 	n.due = due
 	n.undo.Add(func() error { due.Close(); return nil })
-	buses, err := eventbridge.Open(ctx, eventbridge.Options{AccountID: n.cfg.AccountID, Records: rules, Functions: shared.functions, Outbox: letters, Agenda: due, Log: n.log, Now: n.cfg.now})
+	buses, err := eventbridge.Open(ctx, eventbridge.Options{AccountID: n.cfg.AccountID, Records: rules,
+		Functions: shared.functions, Outbox: letters, Agenda: due, Log: n.log, Now: n.cfg.now})
 	if err != nil {
 		return s, err
 	}
@@ -50,10 +52,12 @@ func (n *Node) openBuses(ctx context.Context, shared pushParts) (pushSource, err
 	if err != nil {
 		return s, err
 	}
-	planned, err := scheduler.Open(ctx, scheduler.Options{AccountID: n.cfg.AccountID, Records: schedules, Functions: shared.functions, Box: letters, Agenda: due, Log: n.log, Now: n.cfg.now,
+	planned, err := scheduler.Open(ctx, scheduler.Options{AccountID: n.cfg.AccountID, Records: schedules,
+		Functions: shared.functions, Box: letters, Agenda: due, Log: n.log, Now: n.cfg.now,
 		May: n.scheduleMay,
 		Put: func(ctx context.Context, e *scheduler.BusEvent) error {
-			err := buses.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail, Resources: e.Resources, Time: e.Time})
+			err := buses.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail,
+				Resources: e.Resources, Time: e.Time})
 			if errors.Is(err, eventbridge.ErrNoBus) {
 				return scheduler.ErrNoBus
 			}
@@ -83,7 +87,8 @@ func (n *Node) scheduleMay(role, action, resource string) bool {
 func scheduleTriggers(planned *scheduler.Server) (all []admin.Trigger) {
 	for _, x := range planned.Schedules() {
 		if strings.Contains(x.Target.ARN, ":lambda:") {
-			all = append(all, tallied(admin.Trigger{Kind: "schedule", Name: x.Group + "/" + x.Name, Region: x.Region, Function: x.Target.ARN, From: x.Expression + " " + x.Zone, Disabled: x.State == "DISABLED"}, planned.Tally(x)))
+			all = append(all, tallied(admin.Trigger{Kind: "schedule", Name: x.Group + "/" + x.Name, Region: x.Region,
+				Function: x.Target.ARN, From: x.Expression + " " + x.Zone, Disabled: x.State == "DISABLED"}, planned.Tally(x)))
 		}
 	}
 	return all
@@ -101,7 +106,8 @@ func ruleTriggers(buses *eventbridge.Server) (all []admin.Trigger) {
 		from := strings.TrimSpace(r.Schedule + " " + r.Pattern)
 		for _, t := range r.Targets {
 			if strings.Contains(t.ARN, ":lambda:") {
-				all = append(all, tallied(admin.Trigger{Kind: "rule", Name: r.Bus + "/" + r.Name, Region: r.Region, Function: t.ARN, From: from, Disabled: r.State == "DISABLED"}, buses.Tally(r, t.ARN)))
+				all = append(all, tallied(admin.Trigger{Kind: "rule", Name: r.Bus + "/" + r.Name, Region: r.Region, Function: t.ARN,
+					From: from, Disabled: r.State == "DISABLED"}, buses.Tally(r, t.ARN)))
 			}
 		}
 	}
@@ -143,7 +149,8 @@ func (b *ownBuses) PutEvent(ctx context.Context, e *destination.BusEvent) error 
 	if at.IsZero() {
 		at = time.Now()
 	}
-	err := b.is.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail, Resources: e.Resources, Time: at, Trace: e.Trace})
+	err := b.is.Put(ctx, &eventbridge.Event{Bus: e.Bus, Source: e.Source, DetailType: e.DetailType, Detail: e.Detail,
+		Resources: e.Resources, Time: at, Trace: e.Trace})
 	if errors.Is(err, eventbridge.ErrNoBus) {
 		return &async.PermanentError{Err: fmt.Errorf("%s: %w; if it is another server's, say where that is with AWS_ENDPOINT_URL_EVENTBRIDGE", e.Bus, err)}
 	}

@@ -15,7 +15,8 @@ import (
 
 // openEvents has asynchronous events taken and run, those of before first.
 func (n *Node) openEvents(ctx context.Context) (err error) {
-	n.events, err = async.Open(ctx, async.Options{Store: n.backlog, Invoker: n.plane.Invoker(), View: n.plane.View(), Tracer: traced{n.traces, n.plane.View()}, Sender: n.sender,
+	n.events, err = async.Open(ctx, async.Options{Store: n.backlog, Invoker: n.plane.Invoker(), View: n.plane.View(),
+		Tracer: traced{n.traces, n.plane.View()}, Sender: n.sender,
 		Metrics: newEventMetrics(n.metrics.registry, n.metrics.of.functions), Log: n.log, Concurrency: n.cfg.AsyncConcurrency, Delays: n.cfg.delays})
 	if err != nil {
 		return err

@@ -83,7 +83,8 @@ func (n *Node) servedFunctions() (all []admin.Trigger) {
 		if f.Stage != gateway.DefaultStage {
 			at += "/" + f.Stage
 		}
-		all = append(all, admin.Trigger{Kind: "api", Name: f.API.ID + "/" + f.Stage, Region: f.API.Region, Function: f.Function, From: f.API.Name + ": " + strings.Join(from, ", "), At: at,
+		all = append(all, admin.Trigger{Kind: "api", Name: f.API.ID + "/" + f.Stage, Region: f.API.Region, Function: f.Function,
+			From: f.API.Name + ": " + strings.Join(from, ", "), At: at,
 			Events: f.Events, Last: f.Last, Trouble: f.Trouble, Troubled: f.Troubled, Managed: true, Disabled: f.API.Disabled})
 	}
 	return all

@@ -26,8 +26,10 @@ type pushParts struct {
 
 // openPush opens the sources that push. A new one gets its line here.
 func (n *Node) openPush(ctx context.Context, store *jetstream.Store) error {
-	shared := pushParts{records: store, functions: &push.Functions{Invoker: n.plane.Invoker(), Queue: n.events, Enforced: n.api.Enforced, Roles: n.access.TakenBy}}
-	for _, open := range []func(context.Context, pushParts) (pushSource, error){n.openGateway, n.openSockets, n.openNotify, n.openTopics, n.openBuses, n.openFeed, n.openBalancers} {
+	shared := pushParts{records: store, functions: &push.Functions{Invoker: n.plane.Invoker(), Queue: n.events,
+		Enforced: n.api.Enforced, Roles: n.access.TakenBy}}
+	for _, open := range []func(context.Context, pushParts) (pushSource, error){n.openGateway, n.openSockets, n.openNotify,
+		n.openTopics, n.openBuses, n.openFeed, n.openBalancers} {
 		s, err := open(ctx, shared)
 		if err != nil {
 			return err

@@ -20,7 +20,8 @@ func (n *Node) sourcesNow(ctx context.Context) []admin.Source {
 	var list []admin.Source
 	for _, st := range n.sources.Status(ctx) {
 		m := st.Mapping
-		s := admin.Source{ID: string(m.ID), Region: m.Function.Region, Kind: string(m.Kind), Pollers: st.Pollers, InFlight: st.InFlight, Lag: lagOf(st.Lag), BehindMs: behindOf(st.Behind),
+		s := admin.Source{ID: string(m.ID), Region: m.Function.Region, Kind: string(m.Kind), Pollers: st.Pollers,
+			InFlight: st.InFlight, Lag: lagOf(st.Lag), BehindMs: behindOf(st.Behind),
 			Held: st.Held, Oldest: st.Oldest}
 		if e := st.Last; e != nil {
 			s.Last = &admin.SourceBatch{At: e.At, Records: e.Records, Done: e.Done, RequestID: e.RequestID}

@@ -82,7 +82,8 @@ func (n *Node) openNotify(ctx context.Context, shared pushParts) (pushSource, er
 	if err != nil {
 		return pushSource{}, err
 	}
-	s, err := notify.Open(ctx, notify.Options{Records: records, Functions: shared.functions, Dir: filepath.Join(n.cfg.DataDir, "triggers"), Log: n.log})
+	s, err := notify.Open(ctx, notify.Options{Records: records, Functions: shared.functions,
+		Dir: filepath.Join(n.cfg.DataDir, "triggers"), Log: n.log})
 	if err != nil {
 		return pushSource{}, err
 	}

@@ -12,8 +12,9 @@ import (
 
 // openSockets opens the connections of WebSocket APIs, which the gateway finds.
 func (n *Node) openSockets(_ context.Context, shared pushParts) (pushSource, error) {
-	n.sockets = websocket.Open(websocket.Options{Records: n.gateway.Records, Functions: shared.functions, APIs: n.gateway, Templates: n.gateway.Templates,
-		Sender: n.api.Sender, Log: n.log, MaxConnections: maxSockets(), TextAlone: n.cfg.Strict})
+	n.sockets = websocket.Open(websocket.Options{Records: n.gateway.Records, Functions: shared.functions, APIs: n.gateway,
+		Templates: n.gateway.Templates,
+		Sender:    n.api.Sender, Log: n.log, MaxConnections: maxSockets(), TextAlone: n.cfg.Strict})
 	n.gateway.Sockets = n.sockets.ServePlace
 	n.undo.Add(func() error { // when opening fails; Close has waited already
 		n.closeSockets(context.Background())

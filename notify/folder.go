@@ -317,7 +317,8 @@ func (f *folder) written(err error) {
 func (f *folder) record(event, name string) trigger.S3Record {
 	now := time.Now()
 	f.last = max(f.last+1, now.UnixNano())
-	return trigger.S3Record{Name: event, Time: now, Principal: "thaw", SourceIP: "127.0.0.1", Bucket: f.t.Bucket, Owner: "thaw", Key: name, Sequencer: fmt.Sprintf("%018X", f.last)}
+	return trigger.S3Record{Name: event, Time: now, Principal: "thaw", SourceIP: "127.0.0.1", Bucket: f.t.Bucket,
+		Owner: "thaw", Key: name, Sequencer: fmt.Sprintf("%018X", f.last)}
 }
 
 // tell waits until the function's queue has the event: a folder's changes keep their order, and none is lost while the

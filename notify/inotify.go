@@ -45,7 +45,8 @@ func openWatcher(root string) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	w := &watcher{file: os.NewFile(uintptr(fd), "inotify"), root: root, dirs: map[uint32]string{}, watches: map[string]uint32{}, raw: make(chan []rawChange)}
+	w := &watcher{file: os.NewFile(uintptr(fd), "inotify"), root: root, dirs: map[uint32]string{},
+		watches: map[string]uint32{}, raw: make(chan []rawChange)}
 	return w, nil
 }
 

@@ -40,7 +40,8 @@ type (
 // list answers ListObjectsV2: keys in the order of their bytes, folded at the delimiter.
 func list(w http.ResponseWriter, r *http.Request, root *os.Root, bucket string) error {
 	q := r.URL.Query()
-	out := listed{Name: bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"), StartAfter: q.Get("start-after"), EncodingType: q.Get("encoding-type"),
+	out := listed{Name: bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"), StartAfter: q.Get("start-after"),
+		EncodingType:      q.Get("encoding-type"),
 		ContinuationToken: q.Get("continuation-token"), MaxKeys: maxKeys}
 	if text := q.Get("max-keys"); text != "" {
 		n, err := strconv.Atoi(text)

@@ -51,7 +51,8 @@ func requestOf(r *http.Request) request {
 // operation names what a request asks for; empty: nothing that is here.
 func operation(r *http.Request, q request) string {
 	query := r.URL.Query()
-	for _, part := range []string{"uploads", "uploadId", "acl", "tagging", "policy", "versioning", "notification", "delete", "versions", "cors", "lifecycle", "encryption", "website"} {
+	for _, part := range []string{"uploads", "uploadId", "acl", "tagging", "policy", "versioning", "notification", "delete",
+		"versions", "cors", "lifecycle", "encryption", "website"} {
 		if query.Has(part) {
 			return ""
 		}
@@ -68,11 +69,13 @@ func operation(r *http.Request, q request) string {
 	case r.Header.Get("X-Amz-Copy-Source") != "":
 		return ""
 	}
-	return map[string]string{http.MethodGet: "GetObject", http.MethodHead: "HeadObject", http.MethodPut: "PutObject", http.MethodDelete: "DeleteObject"}[r.Method]
+	return map[string]string{http.MethodGet: "GetObject", http.MethodHead: "HeadObject", http.MethodPut: "PutObject",
+		http.MethodDelete: "DeleteObject"}[r.Method]
 }
 
 // actions are the permissions of operations. Source: Service Authorization Reference, "Amazon S3".
-var actions = map[string]string{"ListBuckets": "s3:ListAllMyBuckets", "GetBucketLocation": "s3:GetBucketLocation", "ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
+var actions = map[string]string{"ListBuckets": "s3:ListAllMyBuckets", "GetBucketLocation": "s3:GetBucketLocation",
+	"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
 	"GetObject": "s3:GetObject", "HeadObject": "s3:GetObject", "PutObject": "s3:PutObject", "DeleteObject": "s3:DeleteObject"}
 
 // Needs implements api.Service.

@@ -115,7 +115,8 @@ func Dead(l *Letter, failed error, attempts int, condition string, now time.Time
 	if errors.As(failed, &f) {
 		code, failed = f.Code, f.Err
 	}
-	d := &Letter{To: l.DeadLetter, Body: l.Body, Trace: l.Trace, Accepted: now, MaxAttempts: 185, MaxAge: 24 * time.Hour, Attributes: map[string]string{}}
+	d := &Letter{To: l.DeadLetter, Body: l.Body, Trace: l.Trace, Accepted: now, MaxAttempts: 185, MaxAge: 24 * time.Hour,
+		Attributes: map[string]string{}}
 	if l.Original != nil {
 		d.Body = l.Original
 	}

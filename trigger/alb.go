@@ -101,7 +101,8 @@ func ParseBalancer(payload []byte, multi bool) (*Response, error) {
 }
 
 // balancerWords are the titles of a load balancer's own answers.
-var balancerWords = map[int]string{400: "400 Bad Request", 413: "413 Request Entity Too Large", 502: "502 Bad Gateway", 503: "503 Service Temporarily Unavailable", 504: "504 Gateway Time-out"}
+var balancerWords = map[int]string{400: "400 Bad Request", 413: "413 Request Entity Too Large", 502: "502 Bad Gateway",
+	503: "503 Service Temporarily Unavailable", 504: "504 Gateway Time-out"}
 
 // BalancerError is what a load balancer answers itself: a page, in the form of AWS's.
 func BalancerError(status int) *Response {

@@ -85,7 +85,8 @@ func (r *Request) proxy() *proxyEvent {
 	return &proxyEvent{
 		Resource: t.Resource, Path: orRoot(t.Path), Method: r.Method, Headers: Last(multi), MultiHeaders: multi, Query: Last(query), MultiQuery: query,
 		PathParameters: t.Parameters, StageVariables: t.StageVariables,
-		Context: proxyContext{ResourceID: t.ResourceID, Authorizer: t.Authorizer, ResourcePath: t.Resource, Operation: t.Operation, Method: r.Method, ExtendedID: t.ExtendedID,
+		Context: proxyContext{ResourceID: t.ResourceID, Authorizer: t.Authorizer, ResourcePath: t.Resource,
+			Operation: t.Operation, Method: r.Method, ExtendedID: t.ExtendedID,
 			Time: r.Time.UTC().Format(timeForm), Path: orRoot(t.FullPath), AccountID: r.Account, Protocol: r.Protocol, Stage: t.Stage, DomainPrefix: t.Prefix,
 			TimeEpoch: r.Time.UnixMilli(), RequestID: r.ID, Identity: r.identity(), DomainName: r.Domain, APIID: r.URLID},
 	}

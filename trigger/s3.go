@@ -126,7 +126,8 @@ func ParseS3(body []byte) ([]S3Record, error) {
 // read is the record without what is only of its form. Servers differ: MinIO writes s3: before the event and escapes
 // slashes, Ceph writes the size as text and the key as it is.
 func (in *s3Record) read() (r S3Record, err error) {
-	r = S3Record{Name: strings.TrimPrefix(in.EventName, "s3:"), Region: in.AWSRegion, Principal: in.UserIdentity.ID, SourceIP: in.RequestParameters.SourceIP,
+	r = S3Record{Name: strings.TrimPrefix(in.EventName, "s3:"), Region: in.AWSRegion, Principal: in.UserIdentity.ID,
+		SourceIP:  in.RequestParameters.SourceIP,
 		RequestID: in.ResponseElements.RequestID, HostID: in.ResponseElements.HostID, Configuration: in.S3.Configuration, Bucket: in.S3.Bucket.Name, Owner: in.S3.Bucket.Owner.ID,
 		Key: in.S3.Object.Key, ETag: in.S3.Object.ETag, Version: in.S3.Object.Version, Sequencer: in.S3.Object.Sequencer, Size: (*int64)(in.S3.Object.Size), Restored: in.Glacier}
 	if r.Name == "" || r.Bucket == "" || r.Key == "" {
@@ -165,7 +166,8 @@ func S3Event(records ...S3Record) ([]byte, error) {
 
 func (r *S3Record) form() s3Record {
 	return s3Record{EventVersion: "2.1", EventSource: "aws:s3", AWSRegion: r.Region, EventTime: r.Time.UTC().Format(s3Time), EventName: r.Name,
-		UserIdentity: s3Principal{r.Principal}, RequestParameters: s3Request{r.SourceIP}, ResponseElements: s3Answer{r.RequestID, r.HostID}, Glacier: r.Restored,
+		UserIdentity: s3Principal{r.Principal}, RequestParameters: s3Request{r.SourceIP},
+		ResponseElements: s3Answer{r.RequestID, r.HostID}, Glacier: r.Restored,
 		S3: s3Part{SchemaVersion: "1.0", Configuration: r.Configuration,
 			Bucket: s3Bucket{Name: r.Bucket, Owner: s3Principal{r.Owner}, ARN: "arn:aws:s3:::" + r.Bucket},
 			Object: s3Object{Key: escapeKey(r.Key), Size: (*s3Number)(r.Size), ETag: r.ETag, Version: r.Version, Sequencer: r.Sequencer}}}
@@ -203,7 +205,8 @@ func covers(event, happened string) bool {
 }
 
 // s3Kinds are the kinds of events that a filter can ask for. Source: S3 User Guide, "Event notification types".
-var s3Kinds = []string{"ObjectCreated", "ObjectRemoved", "ObjectRestore", "ObjectTagging", "ObjectAcl", "ObjectAccessed", "LifecycleExpiration", "LifecycleTransition",
+var s3Kinds = []string{"ObjectCreated", "ObjectRemoved", "ObjectRestore", "ObjectTagging", "ObjectAcl", "ObjectAccessed",
+	"LifecycleExpiration", "LifecycleTransition",
 	"IntelligentTiering", "ReducedRedundancyLostObject", "Replication", "ObjectLifecycle", "ObjectSynced", "BucketCreated", "BucketRemoved"}
 
 // Check says what is wrong with a filter.

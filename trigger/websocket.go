@@ -67,9 +67,11 @@ type (
 )
 
 func (e *SocketEvent) event(kind string) *socketEvent {
-	return &socketEvent{StageVariables: e.Variables, RequestContext: socketContext{RouteKey: e.Route, Authorizer: e.Judged, EventType: kind, ExtendedRequestID: e.ID,
+	return &socketEvent{StageVariables: e.Variables, RequestContext: socketContext{RouteKey: e.Route, Authorizer: e.Judged,
+		EventType: kind, ExtendedRequestID: e.ID,
 		RequestTime: e.Time.UTC().Format(timeForm), Direction: "IN", Stage: e.Stage, ConnectedAt: e.Connected.UnixMilli(),
-		RequestTimeEpoch: e.Time.UnixMilli(), Identity: socketIdentity{e.UserAgent, e.SourceIP}, RequestID: e.ID, DomainName: e.Domain, ConnectionID: e.Socket.ID, APIID: e.API}}
+		RequestTimeEpoch: e.Time.UnixMilli(),
+		Identity:         socketIdentity{e.UserAgent, e.SourceIP}, RequestID: e.ID, DomainName: e.Domain, ConnectionID: e.Socket.ID, APIID: e.API}}
 }
 
 // Connect is the event of a handshake.

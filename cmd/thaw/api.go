@@ -54,8 +54,10 @@ type gateways struct {
 func gatewaysOf(client *lambda.Client) gateways {
 	o := client.Options()
 	return gateways{
-		apigatewayv2.New(apigatewayv2.Options{BaseEndpoint: o.BaseEndpoint, Region: o.Region, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: o.Retryer}),
-		apigateway.New(apigateway.Options{BaseEndpoint: o.BaseEndpoint, Region: o.Region, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Retryer: o.Retryer}),
+		apigatewayv2.New(apigatewayv2.Options{BaseEndpoint: o.BaseEndpoint, Region: o.Region, Credentials: o.Credentials,
+			HTTPClient: o.HTTPClient, Retryer: o.Retryer}),
+		apigateway.New(apigateway.Options{BaseEndpoint: o.BaseEndpoint, Region: o.Region, Credentials: o.Credentials,
+			HTTPClient: o.HTTPClient, Retryer: o.Retryer}),
 	}
 }
 
@@ -76,7 +78,8 @@ func (c *call) apis(g gateways) (list []*shownAPI, err error) {
 			return nil, err
 		}
 		for _, one := range page.Items {
-			s := &shownAPI{ID: aws.ToString(one.ApiId), Name: aws.ToString(one.Name), Kind: strings.ToLower(string(one.ProtocolType)), Stages: []shownStage{}}
+			s := &shownAPI{ID: aws.ToString(one.ApiId), Name: aws.ToString(one.Name),
+				Kind: strings.ToLower(string(one.ProtocolType)), Stages: []shownStage{}}
 			stages, err := g.http.GetStages(c, &apigatewayv2.GetStagesInput{ApiId: one.ApiId})
 			if err != nil {
 				return nil, err
@@ -231,7 +234,8 @@ func (c *call) routes(g gateways, s *shownAPI) error {
 			return err
 		}
 		for _, r := range page.Items {
-			s.Routes = append(s.Routes, shownRoute{aws.ToString(r.RouteKey), authOf(string(r.AuthorizationType), aws.ToBool(r.ApiKeyRequired)), targets[aws.ToString(r.Target)]})
+			s.Routes = append(s.Routes, shownRoute{aws.ToString(r.RouteKey),
+				authOf(string(r.AuthorizationType), aws.ToBool(r.ApiKeyRequired)), targets[aws.ToString(r.Target)]})
 		}
 		next = page.NextToken
 	}
@@ -240,7 +244,8 @@ func (c *call) routes(g gateways, s *shownAPI) error {
 
 // methods are those of a REST API.
 func (c *call) methods(g gateways, s *shownAPI) error {
-	for p := apigateway.NewGetResourcesPaginator(g.rest, &apigateway.GetResourcesInput{RestApiId: &s.ID, Embed: []string{"methods"}}); p.HasMorePages(); {
+	in := &apigateway.GetResourcesInput{RestApiId: &s.ID, Embed: []string{"methods"}}
+	for p := apigateway.NewGetResourcesPaginator(g.rest, in); p.HasMorePages(); {
 		page, err := p.NextPage(c)
 		if err != nil {
 			return err
@@ -251,7 +256,8 @@ func (c *call) methods(g gateways, s *shownAPI) error {
 				if i := m.MethodIntegration; i != nil {
 					target = behind(aws.ToString(i.Uri), string(i.Type))
 				}
-				s.Routes = append(s.Routes, shownRoute{method + " " + aws.ToString(r.Path), authOf(aws.ToString(m.AuthorizationType), aws.ToBool(m.ApiKeyRequired)), target})
+				s.Routes = append(s.Routes, shownRoute{method + " " + aws.ToString(r.Path),
+					authOf(aws.ToString(m.AuthorizationType), aws.ToBool(m.ApiKeyRequired)), target})
 			}
 		}
 	}

@@ -140,7 +140,8 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 		return errors.New("no runtime can run here; type: thaw doctor")
 	}
 	fmt.Fprintln(a.words, "running      an API in front of the first function")
-	key := credentials.StaticCredentialsProvider{Value: aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")}}
+	key := credentials.StaticCredentialsProvider{Value: aws.Credentials{AccessKeyID: id, SecretAccessKey: secret,
+		SessionToken: os.Getenv("AWS_SESSION_TOKEN")}}
 	if err := d.throughAPI(ctx, key, health.HTTPClient()); err != nil {
 		return fmt.Errorf("API: %w", err)
 	}

@@ -28,12 +28,14 @@ func (d *demonstration) throughAPI(ctx context.Context, key aws.CredentialsProvi
 	}
 	o.HTTPClient = through
 	d.apis = apigatewayv2.New(o)
-	made, err := d.apis.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: aws.String("demo"), ProtocolType: types.ProtocolTypeHttp, Target: arn.FunctionArn})
+	made, err := d.apis.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: aws.String("demo"),
+		ProtocolType: types.ProtocolTypeHttp, Target: arn.FunctionArn})
 	if err != nil {
 		return plainer(err)
 	}
 	d.api = aws.ToString(made.ApiId)
-	if _, err := d.client.AddPermission(ctx, &lambda.AddPermissionInput{FunctionName: &first.Function, StatementId: aws.String("demo-api"), Action: aws.String("lambda:InvokeFunction"),
+	if _, err := d.client.AddPermission(ctx, &lambda.AddPermissionInput{FunctionName: &first.Function,
+		StatementId: aws.String("demo-api"), Action: aws.String("lambda:InvokeFunction"),
 		Principal: aws.String("apigateway.amazonaws.com")}); err != nil {
 		return plainer(err)
 	}
@@ -52,7 +54,8 @@ func (d *demonstration) throughAPI(ctx context.Context, key aws.CredentialsProvi
 	if err != nil {
 		return err
 	}
-	st := step{Function: first.Function, Runtime: first.Runtime, Step: "GET, through an API", ClientMs: milliseconds(time.Since(began)), Answer: strings.TrimSpace(string(body)), URL: aws.ToString(made.ApiEndpoint) + "/"}
+	st := step{Function: first.Function, Runtime: first.Runtime, Step: "GET, through an API",
+		ClientMs: milliseconds(time.Since(began)), Answer: strings.TrimSpace(string(body)), URL: aws.ToString(made.ApiEndpoint) + "/"}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answered %s: %s", st.URL, resp.Status, st.Answer)
 	}

@@ -76,7 +76,8 @@ func triggerLsCommand(a *app) *cobra.Command {
 			rows := [][]string{{"TRIGGER", "FUNCTION", "FROM", "EVENTS", "LAST", "STATE"}}
 			for i := range list {
 				t := &list[i]
-				rows = append(rows, []string{t.Kind + "/" + t.Name, shortFunction(t.Function), t.From, strconv.FormatUint(t.Events, 10), age(t.Last, time.Now()), triggerState(t)})
+				rows = append(rows, []string{t.Kind + "/" + t.Name, shortFunction(t.Function), t.From,
+					strconv.FormatUint(t.Events, 10), age(t.Last, time.Now()), triggerState(t)})
 			}
 			table(w, rows)
 		})
@@ -130,7 +131,8 @@ func triggerShowCommand(a *app) *cobra.Command {
 			if t.Trouble != "" {
 				trouble = age(t.Troubled, time.Now()) + " ago: " + t.Trouble
 			}
-			fields(w, "trigger", t.Kind+"/"+t.Name, "function", shortFunction(t.Function), "region", t.Region, "from", t.From, "at", t.At, "state", triggerState(t),
+			fields(w, "trigger", t.Kind+"/"+t.Name, "function", shortFunction(t.Function), "region", t.Region, "from", t.From,
+				"at", t.At, "state", triggerState(t),
 				"events", strconv.FormatUint(t.Events, 10), "last", age(t.Last, time.Now()), "last error", trouble)
 		})
 	})

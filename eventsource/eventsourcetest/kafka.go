@@ -88,8 +88,9 @@ func StartKafka(t testing.TB, more ...KafkaListener) *Kafka {
 	}
 	t.Cleanup(ready.Close)
 	b.Process = Launch(t, Program{
-		Args: append(args, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings),
-		Dir:  dir,
+		Args: append(args, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), "kafka.Kafka", settings),
+		Dir: dir,
 		Ready: func() bool {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()

@@ -67,7 +67,8 @@ func launchKinesisLocal(t testing.TB, env ...string) (endpoint string, p *Proces
 	}
 	return "http://127.0.0.1:" + plain, Launch(t, Program{
 		Args: []string{"node", "-r", preload, "main.js"}, Dir: filepath.Join(Node(t, "kinesis-local@0.6.2"), "node_modules", "kinesis-local"),
-		Env: append(env, "KINESIS_MOCK_PLAIN_PORT="+plain, "KINESIS_MOCK_TLS_PORT="+secure, "AWS_ACCOUNT_ID=123456789012", "AWS_REGION=eu-west-1", "LOG_LEVEL=ERROR",
+		Env: append(env, "KINESIS_MOCK_PLAIN_PORT="+plain, "KINESIS_MOCK_TLS_PORT="+secure, "AWS_ACCOUNT_ID=123456789012",
+			"AWS_REGION=eu-west-1", "LOG_LEVEL=ERROR",
 			"SHARD_LIMIT=1000", "CREATE_STREAM_DURATION=50ms", "REGISTER_STREAM_CONSUMER_DURATION=50ms", "SPLIT_SHARD_DURATION=50ms", "MERGE_SHARDS_DURATION=50ms"),
 		Ready: Listens("127.0.0.1:" + plain),
 	})

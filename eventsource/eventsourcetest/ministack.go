@@ -39,8 +39,10 @@ func Ministack(t testing.TB) (endpoint, root string) {
 		}
 		at := net.JoinHostPort("127.0.0.1", strconv.Itoa(Port(t)))
 		Launch(t, Program{
-			Args: []string{filepath.Join(dir, "bin", "hypercorn"), "--workers", "0", "--bind", at, "--certfile", certFile, "--keyfile", keyFile, "ministack.app:app"},
-			Env: []string{"SERVICES=kinesis,dynamodb,dynamodbstreams", "MINISTACK_ACCOUNT_ID=123456789012", "MINISTACK_REGION=eu-west-1", "LOG_LEVEL=ERROR", "PERSIST_STATE=0",
+			Args: []string{filepath.Join(dir, "bin", "hypercorn"), "--workers", "0", "--bind", at, "--certfile", certFile,
+				"--keyfile", keyFile, "ministack.app:app"},
+			Env: []string{"SERVICES=kinesis,dynamodb,dynamodbstreams", "MINISTACK_ACCOUNT_ID=123456789012",
+				"MINISTACK_REGION=eu-west-1", "LOG_LEVEL=ERROR", "PERSIST_STATE=0",
 				"TMPDIR=" + tmp, "MINISTACK_SSL_CERT=" + certFile, "MINISTACK_SSL_KEY=" + keyFile},
 			Ready: Listens(at),
 		})

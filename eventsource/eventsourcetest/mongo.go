@@ -31,7 +31,8 @@ func MongoJava(t testing.TB) (uri string) {
 		t.Skipf("the server's program cannot be compiled, which takes Java 17: %v: %s", err, out)
 	}
 	port := Port(t)
-	Launch(t, Program{Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", filepath.Join(dir, "classes") + ":" + jars, "Mongo", strconv.Itoa(port)},
+	Launch(t, Program{Args: []string{"java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+		"-cp", filepath.Join(dir, "classes") + ":" + jars, "Mongo", strconv.Itoa(port)},
 		Dir: dir, Ready: Listens(fmt.Sprintf("127.0.0.1:%d", port))})
 	return fmt.Sprintf("mongodb://127.0.0.1:%d", port)
 }

@@ -119,7 +119,8 @@ func (d *Driver) identity(m *eventsource.Mapping) sasl.Mechanism {
 			Audience: []string{m.Secret("OAUTHBEARER_AUDIENCE")}, SigningAlgorithm: aws.String("RS256"),
 		})
 		if err != nil {
-			return nil, &eventsource.ProblemError{Code: "EVENT_SOURCE_AUTHN_ERROR", Text: "AWS's STS gives no web identity token for the server's credentials.", Err: err}
+			return nil, &eventsource.ProblemError{Code: "EVENT_SOURCE_AUTHN_ERROR",
+				Text: "AWS's STS gives no web identity token for the server's credentials.", Err: err}
 		}
 		return &oauth2.Token{AccessToken: aws.ToString(out.WebIdentityToken), Expiry: aws.ToTime(out.Expiration)}, nil
 	})

@@ -44,7 +44,8 @@ type member struct {
 }
 
 func newMember(q *shareQueue, client *kgo.Client, index int) *member {
-	m := &member{q: q, client: client, index: index, id: q.idOf(index), news: make(chan struct{}, 1), ask: make(chan struct{}, 1), sessions: map[int32]*session{}, hand: map[*acquired]bool{}}
+	m := &member{q: q, client: client, index: index, id: q.idOf(index), news: make(chan struct{}, 1),
+		ask: make(chan struct{}, 1), sessions: map[int32]*session{}, hand: map[*acquired]bool{}}
 	m.ctx, m.stop = context.WithCancel(q.ctx)
 	return m
 }

@@ -177,8 +177,8 @@ func (m *member) records(s *session, p *kmsg.ShareFetchResponseTopicPartition) (
 	}
 	as := kmsg.NewFetchResponseTopicPartition()
 	as.Partition, as.RecordBatches = p.Partition, p.Records
-	read, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: m.q.topic, Partition: p.Partition, Offset: p.AcquiredRecords[0].FirstOffset}, &as,
-		kgo.DefaultDecompressor(), nil)
+	read, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Topic: m.q.topic, Partition: p.Partition, Offset: p.AcquiredRecords[0].FirstOffset}, &as, kgo.DefaultDecompressor(), nil)
 	at := make(map[int64]*kgo.Record, len(read.Records))
 	for _, r := range read.Records {
 		at[r.Offset] = r

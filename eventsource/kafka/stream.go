@@ -41,7 +41,8 @@ type stream struct {
 }
 
 func openStream(src *eventsource.Source, m *eventsource.Mapping, shape *shape, options []kgo.Opt) (*kgo.Client, error) {
-	s := &stream{shape: shape, group: groupOf(m), topic: m.Source.Topics[0], changed: make(chan struct{}, 1), ended: make(chan struct{}), partitions: map[int32]*partition{}}
+	s := &stream{shape: shape, group: groupOf(m), topic: m.Source.Topics[0], changed: make(chan struct{}, 1),
+		ended: make(chan struct{}), partitions: map[int32]*partition{}}
 	options = append(options,
 		kgo.ConsumerGroup(s.group), kgo.ConsumeTopics(s.topic), kgo.ConsumeStartOffset(start(m)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(), kgo.KeepControlRecords(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),

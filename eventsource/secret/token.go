@@ -88,7 +88,8 @@ func OAuthTokens(secrets eventsource.Secrets, o OAuth) *Tokens {
 			return nil, err
 		}
 		defer way.CloseIdleConnections()
-		at := &http.Client{Transport: way, Timeout: fetchLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		at := &http.Client{Transport: way, Timeout: fetchLimit,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		token, err := c.ask(context.WithValue(ctx, oauth2.HTTPClient, at), o)
 		if err != nil {
 			return nil, refused(o.URI, err, way.failed)
@@ -111,7 +112,8 @@ func (c *client) ask(ctx context.Context, o OAuth) (*oauth2.Token, error) {
 		}
 		return config.Token(ctx)
 	}
-	config := jwt.Config{Email: c.Email, PrivateKey: []byte(c.Key), TokenURL: c.Endpoint, Scopes: scopes, Expires: time.Duration(c.Seconds) * time.Second}
+	config := jwt.Config{Email: c.Email, PrivateKey: []byte(c.Key), TokenURL: c.Endpoint, Scopes: scopes,
+		Expires: time.Duration(c.Seconds) * time.Second}
 	if o.Audience != "" {
 		config.PrivateClaims = map[string]any{"target_audience": o.Audience}
 	}

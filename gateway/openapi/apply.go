@@ -121,7 +121,8 @@ type cors struct {
 func (in *importer) cors() {
 	var c cors
 	if into(in.doc.Extensions, extension+"cors", &c) {
-		in.d.CORS = &gateway.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, ExposeHeaders: c.Expose, Credentials: c.Credentials, MaxAge: c.MaxAge}
+		in.d.CORS = &gateway.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, ExposeHeaders: c.Expose,
+			Credentials: c.Credentials, MaxAge: c.MaxAge}
 	}
 }
 

@@ -93,7 +93,8 @@ func (b *back) apply(kind gateway.Kind, i *gateway.Integration) {
 		if pattern == usual {
 			pattern = ""
 		}
-		put(&i.Responses, a.Status, &gateway.Reshaping{Status: a.Status, Pattern: pattern, Parameters: a.Parameters, Templates: a.Templates, Content: strings.ToUpper(a.Content)})
+		put(&i.Responses, a.Status, &gateway.Reshaping{Status: a.Status, Pattern: pattern, Parameters: a.Parameters,
+			Templates: a.Templates, Content: strings.ToUpper(a.Content)})
 	}
 }
 
@@ -119,7 +120,8 @@ func (b *back) applyHTTP(i *gateway.Integration) {
 
 // backOf is the extension that says what an integration is; REST APIs have it in small letters.
 func backOf(kind gateway.Kind, i *gateway.Integration) back {
-	b := back{Type: i.Type, Subtype: i.Subtype, Method: i.Method, URI: i.URI, Description: i.Description, Connection: i.Connection, ConnectionID: i.ConnectionID,
+	b := back{Type: i.Type, Subtype: i.Subtype, Method: i.Method, URI: i.URI, Description: i.Description,
+		Connection: i.Connection, ConnectionID: i.ConnectionID,
 		Credentials: i.Credentials, Passthrough: i.Passthrough, Content: i.Content, Timeout: i.Timeout, PayloadVersion: i.PayloadVersion, Templates: i.Templates,
 		Parameters: i.Parameters, Namespace: i.CacheNamespace, CacheKeys: i.CacheKeys}
 	if i.TLSServerName != "" || i.InsecureTLS {

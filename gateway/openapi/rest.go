@@ -42,7 +42,8 @@ func (in *importer) parts() {
 	var answers map[string]answer
 	into(x, extension+"gateway-responses", &answers)
 	for kind, a := range answers {
-		put(&in.d.Answers, kind, &gateway.Answer{Type: kind, Status: strings.Trim(string(a.Status), `"`), Parameters: a.Parameters, Templates: a.Templates})
+		put(&in.d.Answers, kind, &gateway.Answer{Type: kind, Status: strings.Trim(string(a.Status), `"`),
+			Parameters: a.Parameters, Templates: a.Templates})
 	}
 	into(x, extension+"binary-media-types", &in.d.BinaryTypes)
 	in.models()

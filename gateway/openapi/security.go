@@ -47,7 +47,8 @@ func (in *importer) authorizers() {
 		if s == nil || !into(s.Extensions, authorizer, &j) {
 			continue
 		}
-		z := &gateway.Authorizer{ID: in.idOfAuthorizer(name), Name: name, Type: strings.ToUpper(j.Type), URI: j.URI, Credentials: j.Credentials, Pattern: j.Pattern,
+		z := &gateway.Authorizer{ID: in.idOfAuthorizer(name), Name: name, Type: strings.ToUpper(j.Type), URI: j.URI,
+			Credentials: j.Credentials, Pattern: j.Pattern,
 			Providers: j.Providers, PayloadVersion: j.PayloadVersion, Simple: j.Simple}
 		for source := range strings.SplitSeq(j.Source, ",") {
 			if source = strings.TrimSpace(source); source != "" {
@@ -141,7 +142,8 @@ func (in *importer) secureBy(o operation, r *gateway.Route, name string, scopes 
 // judgeOf is the extension that says what an authorizer is.
 func judgeOf(kind gateway.Kind, z *gateway.Authorizer) judge {
 	ttl := z.TTL
-	j := judge{Type: strings.ToLower(z.Type), URI: z.URI, Credentials: z.Credentials, Source: strings.Join(z.Sources, ", "), Pattern: z.Pattern, Providers: z.Providers,
+	j := judge{Type: strings.ToLower(z.Type), URI: z.URI, Credentials: z.Credentials, Source: strings.Join(z.Sources, ", "),
+		Pattern: z.Pattern, Providers: z.Providers,
 		PayloadVersion: z.PayloadVersion, Simple: z.Simple, TTL: &ttl}
 	if z.Type == "JWT" {
 		j.JWT, j.TTL = &jwt{z.Issuer, z.Audience}, nil

@@ -19,7 +19,8 @@ type (
 )
 
 // levels of operators, those that bind least first. Words are other names of some.
-var levels = [][]string{{"||", "or"}, {"&&", "and"}, {"==", "!=", "eq", "ne"}, {"<=", ">=", "<", ">", "le", "ge", "lt", "gt"}, {"+", "-"}, {"*", "/", "%"}}
+var levels = [][]string{{"||", "or"}, {"&&", "and"}, {"==", "!=", "eq", "ne"},
+	{"<=", ">=", "<", ">", "le", "ge", "lt", "gt"}, {"+", "-"}, {"*", "/", "%"}}
 
 var words = map[string]string{"or": "||", "and": "&&", "eq": "==", "ne": "!=", "le": "<=", "ge": ">=", "lt": "<", "gt": ">"}
 

@@ -213,7 +213,8 @@ func expressionMethod(s, name string, args []any) (any, bool, error) {
 		return l, true, nil
 	}
 	by := groupRE.ReplaceAllString(strings.ReplaceAll(Text(args[1]), `\$`, "$$"), "$${$1}")
-	if grown := len(s) + (len(s)+1)*(len(by)+1); name == "replaceAll" && grown > maxOutput && len(re.FindAllStringIndex(s, -1))*(len(by)+len(s)) > maxOutput {
+	grown := len(s) + (len(s)+1)*(len(by)+1)
+	if name == "replaceAll" && grown > maxOutput && len(re.FindAllStringIndex(s, -1))*(len(by)+len(s)) > maxOutput {
 		return nil, true, fmt.Errorf("%w: replaceAll makes more than %d bytes", ErrBounds, maxOutput)
 	}
 	if name == "replaceAll" {

@@ -105,8 +105,9 @@ func (s *Server) answer(r *run, in *gateway.Integration, body []byte) (*result, 
 }
 
 func (r *run) selection(body []byte) *Selection {
-	return &Selection{Body: body, Variables: r.place.Stage.Variables, Context: map[string]string{"connectionId": r.c.id, "apiId": r.c.at.api, "stage": r.c.at.stage,
-		"domainName": r.c.domain, "routeKey": r.route.Key, "eventType": r.kind}}
+	return &Selection{Body: body, Variables: r.place.Stage.Variables,
+		Context: map[string]string{"connectionId": r.c.id, "apiId": r.c.at.api, "stage": r.c.at.stage,
+			"domainName": r.c.domain, "routeKey": r.route.Key, "eventType": r.kind}}
 }
 
 func (s *Server) render(r *run, text string, body []byte) ([]byte, error) {

@@ -145,7 +145,8 @@ func (c *connection) connect(r *http.Request, p *gateway.Place, request string) 
 		return nil, internal()
 	}
 	// A client that goes away meanwhile ends nothing: the function may have noted the connection, and is told of its end.
-	got, err := c.s.run(context.WithoutCancel(r.Context()), &run{place: p, definition: d, route: route, event: e, kind: "CONNECT", payload: payload, traceID: h.TraceID, c: c})
+	got, err := c.s.run(context.WithoutCancel(r.Context()), &run{place: p, definition: d, route: route, event: e,
+		kind: "CONNECT", payload: payload, traceID: h.TraceID, c: c})
 	switch {
 	case err != nil:
 		return nil, internal()

@@ -100,7 +100,8 @@ var stateNames = [numStates]string{"Opening", "Connected", "Closing", "Gone"}
 
 func (s State) String() string { return stateNames[s] }
 
-var eventNames = [numEvents]string{"Accepted", "Refused", "AnswerLost", "ClientClosed", "ClientLost", "IdleExpired", "LifeOver", "TooBig", "NotText", "BadFrames", "Deleted",
+var eventNames = [numEvents]string{"Accepted", "Refused", "AnswerLost", "ClientClosed", "ClientLost", "IdleExpired",
+	"LifeOver", "TooBig", "NotText", "BadFrames", "Deleted",
 	"StageRemoved", "ServerStops", "ReceiverStalled", "GraceOver"}
 
 func (e Event) String() string { return eventNames[e] }

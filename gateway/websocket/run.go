@@ -56,8 +56,9 @@ func deployed(a *gateway.API, st *gateway.Stage) *gateway.Definition {
 
 // event is an event of the connection.
 func (c *connection) event(st *gateway.Stage, request, route string) *trigger.SocketEvent {
-	return &trigger.SocketEvent{ID: request, Time: time.Now(), Route: route, Socket: trigger.Socket{ID: c.id, API: c.at.api, Stage: c.at.stage, Domain: c.domain,
-		Connected: c.connected, SourceIP: c.sourceIP, UserAgent: c.userAgent, Judged: c.judged, Variables: st.Variables}}
+	return &trigger.SocketEvent{ID: request, Time: time.Now(), Route: route,
+		Socket: trigger.Socket{ID: c.id, API: c.at.api, Stage: c.at.stage, Domain: c.domain,
+			Connected: c.connected, SourceIP: c.sourceIP, UserAgent: c.userAgent, Judged: c.judged, Variables: st.Variables}}
 }
 
 const internalError = "Internal server error"
@@ -78,7 +79,8 @@ func (c *connection) message(body []byte, binary bool) {
 	}
 	e := c.event(p.Stage, request, route.Key)
 	if !c.s.o.APIs.AllowSocket(p, route.Key) {
-		line := &run{place: p, route: route, c: c, event: e, kind: "MESSAGE", messageID: id, status: http.StatusTooManyRequests, err: errThrottled, told: "Too Many Requests"}
+		line := &run{place: p, route: route, c: c, event: e, kind: "MESSAGE", messageID: id, status: http.StatusTooManyRequests,
+			err: errThrottled, told: "Too Many Requests"}
 		c.s.o.APIs.LogSocket(p, line.variable)
 		c.tell(line.told, request)
 		return
@@ -88,7 +90,8 @@ func (c *connection) message(body []byte, binary bool) {
 		c.tell(internalError, request)
 		return
 	}
-	got, err := c.s.run(context.Background(), &run{place: p, definition: d, route: route, c: c, event: e, kind: "MESSAGE", payload: payload, body: body, messageID: id})
+	got, err := c.s.run(context.Background(), &run{place: p, definition: d, route: route, c: c, event: e, kind: "MESSAGE",
+		payload: payload, body: body, messageID: id})
 	if err != nil {
 		c.tell(internalError, request)
 		return
@@ -132,7 +135,8 @@ func (s *Server) run(ctx context.Context, r *run) (*result, error) {
 	switch {
 	case err != nil: // nothing of the message or the answer is in it
 		r.status = http.StatusInternalServerError
-		s.o.Log.Warn("WebSocket API", "api", r.c.at.api, "stage", r.c.at.stage, "route", r.route.Key, "connection", r.c.id, "request_id", r.event.ID, "error", err)
+		s.o.Log.Warn("WebSocket API", "api", r.c.at.api, "stage", r.c.at.stage, "route", r.route.Key, "connection", r.c.id,
+			"request_id", r.event.ID, "error", err)
 	case got != nil:
 		r.status = got.Status
 	}
@@ -176,7 +180,8 @@ func (s *Server) invoke(ctx context.Context, r *run, in *gateway.Integration, pa
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.o.Functions.Invoke(ctx, &push.Delivery{Function: name, Service: "apigateway.amazonaws.com", Account: r.place.API.Account, Payload: payload,
+	out, err := s.o.Functions.Invoke(ctx, &push.Delivery{Function: name, Service: "apigateway.amazonaws.com",
+		Account: r.place.API.Account, Payload: payload,
 		TraceID: r.traceID, Source: r.place.ExecuteARN("/" + r.route.Key)})
 	switch {
 	case err != nil:

@@ -155,7 +155,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "DescribeStreamSummary":
 		answer(w, map[string]any{"StreamDescriptionSummary": map[string]any{"StreamARN": st.ARN, "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24}})
 	case "DescribeStreamConsumer":
-		answer(w, map[string]any{"ConsumerDescription": map[string]any{"ConsumerARN": st.ConsumerARN, "ConsumerName": "c", "ConsumerStatus": "ACTIVE", "StreamARN": st.ARN}})
+		answer(w, map[string]any{"ConsumerDescription": map[string]any{"ConsumerARN": st.ConsumerARN, "ConsumerName": "c",
+			"ConsumerStatus": "ACTIVE", "StreamARN": st.ARN}})
 	case "ListShards":
 		answer(w, map[string]any{"Shards": st.list()})
 	default:

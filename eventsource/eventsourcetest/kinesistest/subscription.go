@@ -54,7 +54,8 @@ func (st *Stream) subscribe(w http.ResponseWriter, r *http.Request, id string, f
 	s := st.s
 	s.mu.Lock()
 	s.calls = append(s.calls, Call{id, from.Type, from.SequenceNumber, r.ProtoMajor})
-	sub := &subscription{st: st, sh: st.findLocked(id), from: from, continuation: from.SequenceNumber, cut: s.cut, w: w, c: http.NewResponseController(w)}
+	sub := &subscription{st: st, sh: st.findLocked(id), from: from, continuation: from.SequenceNumber, cut: s.cut, w: w,
+		c: http.NewResponseController(w)}
 	var refusal *Refusal
 	if len(s.refuse) > 0 {
 		refusal, s.refuse = &s.refuse[0], s.refuse[1:]
