@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -159,7 +160,15 @@ const maxBody = 10 << 20
 // header values".
 const maxHeaders = 10240
 
-// readBody reads the body of a request. Big ones wait until there is room, which is given back by release.
+// Bounds of big bodies, which share room: nobody keeps it by sending slowly, and nobody waits for it for ever.
+const (
+	roomWait  = 10 * time.Second
+	bodyGrace = 30 * time.Second
+	bodyPace  = 32 << 10 // bytes that come in a second, behind the grace
+)
+
+// readBody reads the body of a request. What a big one holds of the room for all of them grows with what has come, and is
+// given back by release.
 func (c *call) readBody() (release func(), err error) {
 	n := c.r.ContentLength
 	if err := c.headersFit(); err != nil || n == 0 {
@@ -169,36 +178,46 @@ func (c *call) readBody() (release func(), err error) {
 		return nil, tooLarge()
 	}
 	var b bytes.Buffer
-	room := n
-	if n < 0 { // how long it is shows when it has come
-		if _, err := b.ReadFrom(io.LimitReader(c.r.Body, smallBody+1)); err != nil {
-			return nil, cutShort()
+	var room int64
+	release = func() { c.s.bodies.Release(room) }
+	size := n
+	if n < 0 || n > smallBody/2 {
+		size = smallBody / 2
+	}
+	began, part := time.Now(), make([]byte, size)
+	for {
+		k, err := c.r.Body.Read(part)
+		if b.Write(part[:k]); b.Len() > maxBody {
+			return release, tooLarge()
 		}
-		room = maxBody
-	}
-	if n > smallBody || b.Len() > smallBody {
-		if err := c.s.bodies.Acquire(c.r.Context(), room); err != nil {
-			return nil, cutShort()
+		if more := int64(b.Len()) - room; b.Len() > smallBody && more > 0 {
+			more = max(more, min(room, maxBody-room)) // as much again, so that it is asked for seldom
+			if !c.s.takeRoom(c.r.Context(), more) {
+				return release, &Refusal{Kind: Throttled, Why: "there is no room for another large body"}
+			}
+			room += more
 		}
-		release = func() { c.s.bodies.Release(room) }
-	}
-	if n > 0 {
-		b.Grow(int(n) + bytes.MinRead)
-	}
-	if n > 0 || release != nil {
-		if _, err := b.ReadFrom(io.LimitReader(c.r.Body, maxBody+1-int64(b.Len()))); err != nil {
+		switch {
+		case err == io.EOF: //nolint:errorlint // as io.Reader says it
+			if spare := room - int64(b.Len()); spare > 0 {
+				c.s.bodies.Release(spare)
+				room -= spare
+			}
+			c.body = b.Bytes()
+			return release, nil
+		case err != nil:
 			return release, cutShort()
+		case room > 0 && time.Since(began) > bodyGrace+time.Duration(b.Len())*time.Second/bodyPace:
+			return release, &Refusal{Kind: BadBody, Message: "Request Timeout", Why: "the body comes too slowly"}
 		}
 	}
-	if b.Len() > maxBody {
-		return release, tooLarge()
-	}
-	if spare := room - int64(b.Len()); release != nil && spare > 0 {
-		c.s.bodies.Release(spare)
-		room -= spare
-	}
-	c.body = b.Bytes()
-	return release, nil
+}
+
+// takeRoom waits for a while.
+func (s *Server) takeRoom(ctx context.Context, n int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, roomWait)
+	defer cancel()
+	return s.bodies.Acquire(ctx, n) == nil
 }
 
 func tooLarge() error { return &Refusal{Kind: TooLarge, Why: "the body has more than 10 MB"} }

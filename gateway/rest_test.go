@@ -13,6 +13,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"thaw/access"
 	"thaw/function"
@@ -312,4 +316,59 @@ func TestRoomAfterAFault(t *testing.T) {
 	if fault == nil || !w.bodies.TryAcquire(bodyRoom) {
 		t.Errorf("fault %v: the body's room is kept", fault)
 	}
+}
+
+// sluggish is a body of which some comes now and then.
+type sluggish struct {
+	left, each int
+	pause      time.Duration
+}
+
+func (s *sluggish) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(s.pause)
+	n := min(len(p), s.each, s.left)
+	s.left -= n
+	return n, nil
+}
+
+// Whoever sends slowly keeps no room that others wait for, and where there is none nobody waits long.
+func TestRoomOfSlowBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{bodies: semaphore.NewWeighted(bodyRoom)}
+		read := func(body io.Reader, length int64) (*call, time.Duration, error) {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", body)
+			r.ContentLength = length
+			c, began := &call{s: s, r: r}, time.Now()
+			release, err := c.readBody()
+			if err == nil && len(c.body) > smallBody && s.bodies.TryAcquire(bodyRoom-int64(len(c.body))+1) {
+				t.Error("a body holds no room")
+			}
+			if took := time.Since(began); release != nil {
+				release()
+				return c, took, err
+			}
+			return c, 0, err
+		}
+		for _, length := range []int64{maxBody, -1} {
+			if _, took, err := read(&sluggish{maxBody, 1 << 10, 29 * time.Second}, length); err == nil || took > 2*time.Hour {
+				t.Errorf("a body of a kilobyte each 29 s is read for %s: %v", took, err)
+			}
+			if c, _, err := read(&sluggish{maxBody, 64 << 10, time.Second}, length); err != nil || len(c.body) != maxBody {
+				t.Errorf("a body of 64 KB each second: %v", err)
+			}
+		}
+		if !s.bodies.TryAcquire(bodyRoom) {
+			t.Fatal("room is not given back")
+		}
+		if _, took, err := read(&sluggish{1 << 20, 64 << 10, 0}, -1); err == nil || took > roomWait {
+			t.Errorf("without room: %v after %s", err, took)
+		}
+		if _, _, err := read(&sluggish{smallBody, 64 << 10, 0}, smallBody); err != nil {
+			t.Errorf("a small body needs none: %v", err)
+		}
+		s.bodies.Release(bodyRoom)
+	})
 }
