@@ -67,6 +67,13 @@ func (f *functions) refuse(err error) {
 	f.refusal = err
 }
 
+// ends are the traces of the first and of the last event.
+func (f *functions) ends() (first, last string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.traces[0], f.traces[len(f.traces)-1]
+}
+
 func (f *functions) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -257,8 +264,8 @@ func TestFolder(t *testing.T) {
 	s.Wrote("in-box", "own", "Root=1-5759e988-bd862e3fe1be46a994272793;Lineage=1:abc:0")
 	write(t, filepath.Join(dir, "own"), "o") // by a function, whose trace goes on
 	hears(t, f, fmt.Sprintf(created, "own", 1))
-	if got := f.traces[len(f.traces)-1]; !strings.HasPrefix(got, "Root=1-5759e988") || f.traces[0] != "" {
-		t.Errorf("traces %q", f.traces)
+	if first, last := f.ends(); !strings.HasPrefix(last, "Root=1-5759e988") || first != "" {
+		t.Errorf("traces %q ... %q", first, last)
 	}
 	os.Remove(filepath.Join(dir, "own"))
 	hears(t, f, fmt.Sprintf(removed, "own"))
