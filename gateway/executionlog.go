@@ -59,9 +59,24 @@ var untold = []string{"Authorization", "Cookie", "X-Amz-Security-Token", "X-Api-
 // maxTraced bounds what is written of a body in bytes. Source: the same: 1,024.
 const maxTraced = 1024
 
+// secrets are the headers of a request that prove who sends it, those that the route's authorizer looks at among them.
+func (c *call) secrets() []string {
+	list := untold
+	if c.found == nil || c.found.authorizer == nil {
+		return list
+	}
+	for _, source := range c.found.authorizer.sources() {
+		if name, is := strings.CutPrefix(strings.TrimPrefix(source, "$"), "method.request.header."); is {
+			list = append(slices.Clip(list), http.CanonicalHeaderKey(name))
+		}
+	}
+	return list
+}
+
 func (c *call) sayData(say func(string, ...any)) {
+	secrets := c.secrets()
 	for _, name := range slices.Sorted(maps.Keys(c.r.Header)) {
-		if value := strings.Join(c.r.Header[name], ", "); !slices.Contains(untold, name) {
+		if value := strings.Join(c.r.Header[name], ", "); !slices.Contains(secrets, name) {
 			say("Method request header: %s: %s", name, escaped(value))
 		}
 	}

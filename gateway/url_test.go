@@ -237,7 +237,10 @@ func TestExecutionLogs(t *testing.T) {
 		a.Stages["prod"].Logs = map[string]Logging{"": {Level: "ERROR"}, "GET /info": {Level: "INFO"}, "POST /data": {Level: "INFO", Data: true}, "GET /off": {Level: "OFF"}}
 		delete(d.Integrations, "GET /broken")
 		d.Routes["GET /broken"].Integration = ""
+		d.Authorizers["own"] = &Authorizer{ID: "own", Name: "own", Type: "TOKEN", URI: arnOf("own"), Sources: []string{"method.request.header.X-own-token"}}
+		d.Routes["POST /data"].Authorization, d.Routes["POST /data"].Authorizer = authCustom, "own"
 	}, "GET /info", "POST /data", "GET /off", "GET /quiet", "GET /broken")
+	w.function("own", answering(allow("Allow", anything)))
 	for line, want := range map[string][]string{
 		"GET /prod/info":   {"Starting execution for request: ", "HTTP Method: GET, Resource Path: /info", "Received response. Status: 200", "Method completed with status: 200"},
 		"GET /prod/quiet":  {},
@@ -246,7 +249,7 @@ func TestExecutionLogs(t *testing.T) {
 		"POST /prod/data":  {"Method request header: X-A: 1", `Method request body: {\"n\": 1}`},
 	} {
 		before := len(lines.String())
-		w.want(map[bool]int{true: 500, false: 200}[line == "GET /prod/broken"], "*", line, "X-A: 1", "Authorization: secret", "X-Api-Key: secret", "Cookie: secret", "", `{"n": 1}`)
+		w.want(map[bool]int{true: 500, false: 200}[line == "GET /prod/broken"], "*", line, "X-A: 1", "Authorization: secret", "X-Api-Key: secret", "Cookie: secret", "X-Own-Token: secret", "", `{"n": 1}`)
 		got := lines.String()[before:]
 		for _, part := range want {
 			if !strings.Contains(got, part) {
