@@ -207,7 +207,9 @@ func (l *ledger) sync() {
 func (l *ledger) note(n uint64, key string, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.notes = fmt.Appendf(l.notes, "f %d %d %q\n", n, due.UnixNano(), key)
+	l.notes = strconv.AppendUint(append(l.notes, "f "...), n, 10)
+	l.notes = strconv.AppendInt(append(l.notes, ' '), due.UnixNano(), 10)
+	l.notes = append(strconv.AppendQuote(append(l.notes, ' '), key), '\n')
 	if l.noting {
 		return
 	}
