@@ -154,6 +154,38 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// Of more schedules than are fired at once some fail, and the server ends meanwhile: each is fired once.
+func TestFailuresInABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const n = 2*workers + 100
+		many := map[string]string{}
+		for i := range n {
+			key := fmt.Sprintf("schedule-%04d", i)
+			many[key] = "cron(0/30 * * * ? *)"
+			w.failing(key, i%7 == 3)
+		}
+		w.open(many)
+		time.Sleep(30*time.Minute + 10*time.Second)
+		synctest.Wait()
+		first := len(w.fired)
+		if want := n - (n+3)/7; first != want {
+			t.Errorf("%d were fired, want %d", first, want)
+		}
+		w.a.Close()
+		clear(w.fail)
+		time.Sleep(5 * time.Minute)
+		w.open(many)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		slices.Sort(w.fired)
+		if all := len(w.fired); all != n || len(slices.Compact(w.fired)) != n {
+			t.Errorf("%d were fired, %d of them before the restart; want each of %d once", all, first, n)
+		}
+		w.a.Close()
+	})
+}
+
 // A clock that is set.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
