@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,5 +176,29 @@ func TestTransformersAreBounded(t *testing.T) {
 		for _, l := range letters {
 			t.Errorf("%s %d bytes %v", l.To, len(l.Body), l.Attributes)
 		}
+	}
+}
+
+// Rules with rates that are made in the same second are due one after the other, each as long after it was made as its
+// rate says, over restarts too.
+func TestRatesCountFromTheMoment(t *testing.T) {
+	w := newWorld(t)
+	var clock atomic.Int64
+	clock.Store(time.Now().Truncate(time.Second).UnixNano())
+	w.now = func() time.Time { return time.Unix(0, clock.Load()) }
+	w.open(t)
+	made := map[string]time.Time{}
+	for _, name := range []string{"a", "b", "c"} {
+		at := time.Unix(0, clock.Add(int64(7*time.Millisecond)))
+		w.ok("PutRule", `{"Name":"`+name+`","ScheduleExpression":"rate(1 hour)"}`)
+		made["arn:aws:events:"+region+":"+account+":rule/"+name] = at
+	}
+	for _, when := range []string{"at first", "after a restart"} {
+		for arn, at := range made {
+			if next := w.agenda.Next(arn); !next.Equal(at.Add(time.Hour)) {
+				t.Errorf("%s: %s is made at %v and due at %v", when, arn, at, next)
+			}
+		}
+		w.open(t)
 	}
 }

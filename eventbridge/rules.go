@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"thaw/agenda"
 	"thaw/courier"
@@ -105,7 +104,7 @@ func (s *Server) changeRule(ctx context.Context, k busKey, name string, change f
 func (s *Server) store(ctx context.Context, was, r *Rule) error {
 	same := was != nil && was.Schedule == r.Schedule && was.enabled() == r.enabled()
 	if !same {
-		r.From = s.o.Now().Truncate(time.Second)
+		r.From = s.o.Now().Round(0) // not to the second: rules made one after the other are due one after the other
 	}
 	if err := s.records.Put(ctx, r.bus().rule(r.Name), &Record{Rule: r}); err != nil {
 		return err
