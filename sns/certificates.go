@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ var certificatePath = regexp.MustCompile(`^(/[A-Za-z0-9_-]+){0,4}/SimpleNotifica
 type certificates struct {
 	client *http.Client
 
-	fetching sync.Mutex // one at a time
+	fetching chan struct{} // a place for one at a time
 	mu       sync.Mutex
 	all      map[string]fetched // by URL and CA
 }
@@ -48,7 +49,7 @@ type fetched struct {
 }
 
 func (c *certificates) open() {
-	c.all = map[string]fetched{}
+	c.all, c.fetching = map[string]fetched{}, make(chan struct{}, 1)
 	c.client = &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
@@ -66,15 +67,19 @@ func (c *certificates) known(key string, now time.Time) (fetched, bool) {
 // get is the certificate at a URL that was found to be the sender's.
 func (c *certificates) get(ctx context.Context, at, ca string, now time.Time) (*x509.Certificate, error) {
 	u, err := url.Parse(at)
-	if err != nil || !certificatePath.MatchString(u.Path) || u.RawQuery != "" {
+	if err != nil || !certificatePath.MatchString(u.Path) || u.RawQuery != "" || strings.Contains(at, "#") || u.EscapedPath() != u.Path {
 		return nil, fmt.Errorf("%q is not the place of one", at)
 	}
 	sum := sha256.Sum256([]byte(ca))
 	key := at + " " + hex.EncodeToString(sum[:])
 	f, ok := c.known(key, now)
 	if !ok {
-		c.fetching.Lock()
-		defer c.fetching.Unlock()
+		select {
+		case c.fetching <- struct{}{}:
+			defer func() { <-c.fetching }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		if f, ok = c.known(key, now); !ok { // whoever was first has not fetched it
 			f.cert, f.err = c.fetch(ctx, at)
 			f.at = now
@@ -92,6 +97,11 @@ func (c *certificates) get(ctx context.Context, at, ca string, now time.Time) (*
 func (c *certificates) keep(key string, f fetched) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for k, old := range c.all { // what was not good goes first: whoever makes names up must not have a good one forgotten
+		if len(c.all) >= maxCertificates && old.err != nil {
+			delete(c.all, k)
+		}
+	}
 	if len(c.all) >= maxCertificates {
 		c.all = map[string]fetched{}
 	}
