@@ -51,13 +51,16 @@ func (c *call) proxyURL(i *Integration) error {
 
 // passedOn is the request as a backend with a URL gets it.
 func (c *call) passedOn() *outgoing {
-	h := c.r.Header.Clone()
+	h, query := c.r.Header.Clone(), c.r.URL.Query()
 	for _, name := range hop {
 		h.Del(name)
 	}
 	if c.who.Caller != nil { // what was signed with is nobody else's
 		h.Del("Authorization")
 		h.Del("X-Amz-Security-Token")
+		for _, name := range []string{"X-Amz-Signature", "X-Amz-Security-Token"} { // a signature may be in the query
+			query.Del(name)
+		}
 	}
 	if c.key != nil {
 		h.Del("X-Api-Key")
@@ -73,7 +76,7 @@ func (c *call) passedOn() *outgoing {
 		h.Set("Forwarded", "by="+c.place.Domain+";for="+r.SourceIP+";host="+r.Host+";proto="+r.Scheme)
 		h.Add("Via", c.r.Proto+" AmazonAPIGateway")
 	}
-	return &outgoing{header: h, query: c.r.URL.Query()}
+	return &outgoing{header: h, query: query}
 }
 
 // fetch sends a request to the integration's URL.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"thaw/access"
 )
 
 // reflecting is a backend that says what it got.
@@ -152,6 +154,19 @@ func TestParametersStayInTheirPlace(t *testing.T) {
 			t.Errorf("a parameter leads out of the path: %+v", got)
 		}
 	}
+}
+
+// What a request was signed with goes to no backend, from the query neither: it could be sent again.
+func TestNoSignaturesForBackends(t *testing.T) {
+	t.Parallel()
+	back := reflecting(t)
+	who := &access.Caller{Everything: true}
+	w := newWorld(t, func(o *Options) { o.Sender = senderOf(&who) })
+	w.api(HTTP, DefaultStage, func(_ *API, d *Definition) {
+		d.Integrations["GET /a"] = &Integration{Type: "HTTP_PROXY", URI: back.URL + "/a"}
+		d.Routes["GET /a"].Authorization = authIAM
+	}, "GET /a")
+	w.want(200, "GET /a?q=1  x= key= auth= for=127.0.0.1", "GET /a?q=1&X-Amz-Signature=s&X-Amz-Security-Token=t", "Authorization: AWS4 good")
 }
 
 // A server that was not told otherwise sends nothing to its own host or link, whatever name leads there.
