@@ -187,7 +187,7 @@ func (s *Server) putEvents(region string, input []byte) (*message, error) {
 	c := &message{to: universal + "eventbridge:putEvents"}
 	for _, e := range in.Entries {
 		if strings.HasPrefix(e.Source, "aws.") { // as PutEvents has it: those are AWS's own
-			return nil, errors.New("the source of an event must not begin with aws.")
+			return nil, errors.New("an event has a source of AWS's own")
 		}
 		var detail map[string]json.RawMessage
 		if json.Unmarshal([]byte(e.Detail), &detail) != nil || detail == nil {
