@@ -38,7 +38,7 @@ type (
 )
 
 // list answers ListObjectsV2: keys in the order of their bytes, folded at the delimiter.
-func list(w http.ResponseWriter, r *http.Request, root *os.Root, bucket string) error {
+func (s *Server) list(w http.ResponseWriter, r *http.Request, root *os.Root, bucket string) error {
 	q := r.URL.Query()
 	out := listed{Name: bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"), StartAfter: q.Get("start-after"),
 		EncodingType:      q.Get("encoding-type"),
@@ -62,7 +62,7 @@ func list(w http.ResponseWriter, r *http.Request, root *os.Root, bucket string) 
 	if err != nil {
 		return err
 	}
-	out.take(root, keys, after)
+	out.take(&s.tags, root, keys, after)
 	if out.EncodingType == "url" {
 		out.encode()
 	}
@@ -98,7 +98,7 @@ func keysOf(root *os.Root, begin string) (keys []string, err error) {
 }
 
 // take puts keys behind after into the answer, as many as it holds.
-func (l *listed) take(root *os.Root, keys []string, after string) {
+func (l *listed) take(t *tags, root *os.Root, keys []string, after string) {
 	last := ""
 	for _, key := range keys {
 		shown, folded := key, false
@@ -124,7 +124,7 @@ func (l *listed) take(root *os.Root, keys []string, after string) {
 			if err != nil {
 				continue
 			}
-			l.Contents = append(l.Contents, content{key, info.ModTime().UTC().Format(timeForm), `"` + ETag(root, key, info) + `"`, info.Size(), "STANDARD"})
+			l.Contents = append(l.Contents, content{key, info.ModTime().UTC().Format(timeForm), `"` + t.of(root, key, info) + `"`, info.Size(), "STANDARD"})
 		}
 		last = shown
 		l.KeyCount++

@@ -49,8 +49,8 @@ func ETag(root *os.Root, name string, info fs.FileInfo) string {
 }
 
 // get answers GET and HEAD, with ranges and conditions.
-func get(w http.ResponseWriter, r *http.Request, root *os.Root, key string) error {
-	f, err := root.Open(key)
+func (s *Server) get(w http.ResponseWriter, r *http.Request, root *os.Root, key string) error {
+	f, err := root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to must not be waited for
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func get(w http.ResponseWriter, r *http.Request, root *os.Root, key string) erro
 		return noKey
 	}
 	h := w.Header()
-	h.Set("Etag", `"`+ETag(root, key, info)+`"`)
+	h.Set("Etag", `"`+s.tags.of(root, key, info)+`"`)
 	kind := mime.TypeByExtension(path.Ext(key))
 	if kind == "" {
 		kind = "binary/octet-stream"

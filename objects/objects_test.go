@@ -2,7 +2,9 @@ package objects_test
 
 import (
 	"bytes"
+	"crypto/md5"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -123,10 +126,34 @@ func TestObjects(t *testing.T) {
 	if _, err := c.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: b, Key: aws.String("z")}); code(err) != "NotImplemented" {
 		t.Error(err)
 	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: b, Key: aws.String("pipe")}); code(err) != "NoSuchKey" {
+		t.Errorf("a pipe: %v", err)
+	}
+	before := tagOf(t, c, "deep.txt")
+	if err := os.WriteFile(filepath.Join(dir, "deep.txt"), []byte("another text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := tagOf(t, c, "deep.txt"); after == before || len(after) != 34 || before != tagOfText("of deep.txt") {
+		t.Errorf("eTags %s and %s", before, after)
+	}
 	left, err := filepath.Glob(filepath.Join(dir, ".thaw-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
+}
+
+func tagOfText(text string) string { return fmt.Sprintf("\"%x\"", md5.Sum([]byte(text))) }
+
+func tagOf(t *testing.T, c *s3.Client, key string) string {
+	t.Helper()
+	head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("in-box"), Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return aws.ToString(head.ETag)
 }
 
 func listing(t *testing.T, c *s3.Client, b *string, keys []string) {

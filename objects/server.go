@@ -29,7 +29,10 @@ type Buckets interface {
 }
 
 // Server answers requests; it is an api.Service.
-type Server struct{ Buckets Buckets }
+type Server struct {
+	Buckets Buckets
+	tags    tags
+}
 
 // Name is the service's in signatures.
 func (*Server) Name() string { return "s3" }
@@ -155,7 +158,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, region string, bo
 	case "GetBucketLocation":
 		return writeXML(w, http.StatusOK, location{Region: region})
 	case "ListObjectsV2":
-		return list(w, r, root, q.bucket)
+		return s.list(w, r, root, q.bucket)
 	}
 	if !fs.ValidPath(q.key) || hidden(q.key) {
 		if op != "PutObject" {
@@ -173,7 +176,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, region string, bo
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return get(w, r, root, q.key)
+	return s.get(w, r, root, q.key)
 }
 
 // hidden says that the watcher of the folder does not see the file either.
