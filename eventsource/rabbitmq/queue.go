@@ -22,6 +22,8 @@ type queue struct {
 
 	held eventsource.Held
 
+	watched chan struct{} // closed when it is known why the consumer has ended
+
 	mu       sync.Mutex
 	failures int // in a row, without a message that was acknowledged
 	broken   error
@@ -36,13 +38,14 @@ func consume(conn *amqp.Connection, m *eventsource.Mapping, vhost string) (*queu
 		return nil, err
 	}
 	name := m.Source.Queues[0]
-	q := &queue{conn: conn, ch: ch, name: name, group: name + "::" + vhost}
+	q := &queue{conn: conn, ch: ch, name: name, group: name + "::" + vhost, watched: make(chan struct{})}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	cancelled := ch.NotifyCancel(make(chan string, 1))
 	if q.deliveries, err = ch.Consume(name, "thaw-"+string(m.ID), false, false, false, false, nil); err != nil {
 		return nil, err
 	}
 	go func() { // ends with the channel: the library closes both
+		defer close(q.watched)
 		select {
 		case err := <-gone:
 			if err != nil {
@@ -97,7 +100,12 @@ func (q *queue) Receive(ctx context.Context, limit int) ([]*eventsource.Record, 
 	return all, nil
 }
 
+// why says why there are no deliveries any more. The library ends them, and tells the reason by another channel.
 func (q *queue) why() error {
+	select {
+	case <-q.watched:
+	case <-time.After(time.Second): // it tells nothing
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.broken == nil {
