@@ -20,7 +20,7 @@ import (
 
 // buckets are all that a folder has.
 var buckets = []jetstream.KeyValueConfig{functionsBucket, snapshotsBucket, layersBucket, signingBucket, mappingsBucket, checkpointsBucket,
-	Gateways.bucket(), Plans.bucket(), Topics.bucket(), Buses.bucket(), Schedules.bucket(), Triggers.bucket(), Filters.bucket(), Balancers.bucket()}
+	pushBucket}
 
 // journaled marks a bucket whose writes are in a journal: where that is missing it was lost.
 const journaled = "journaled"
@@ -403,9 +403,9 @@ func describe(bucket, key string) string {
 			return fmt.Sprintf("checkpoint of event source mapping %s in %s", id, name)
 		}
 	}
-	if what := kinds[Kind(bucket)]; what != "" {
-		if name, err := noPadding.DecodeString(strings.ToUpper(key)); err == nil {
-			return what + " " + string(name)
+	if bucket == pushBucket.Bucket {
+		if what := describeDocument(key); what != "" {
+			return what
 		}
 	}
 	if k, _, number, ok := parseKey(key); ok && bucket == functionsBucket.Bucket {

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,10 +11,19 @@ import (
 	"thaw/push"
 )
 
-// Kind is what the documents of one bucket are.
+// Kind is what documents are.
 type Kind string
 
-// The kinds of documents. Each has a bucket of its name, with one key per document: its own key in base32.
+// pushBucket holds the records of all sources that push, because each bucket costs memory and files: KIND.KEY, the
+// document's own key in base32.
+var pushBucket = jetstream.KeyValueConfig{
+	Bucket:      "push",
+	Description: "records of push sources",
+	History:     1,
+	Storage:     jetstream.FileStorage,
+}
+
+// The kinds of documents.
 const (
 	Gateways  Kind = "gateways"  // APIs of API Gateway
 	Plans     Kind = "plans"     // API keys, usage plans and domain names of API Gateway
@@ -28,8 +38,14 @@ const (
 var kinds = map[Kind]string{Gateways: "API", Plans: "API key, plan or domain", Topics: "topic", Buses: "bus",
 	Schedules: "schedule", Triggers: "trigger", Filters: "subscription filter", Balancers: "load balancer"}
 
-func (k Kind) bucket() jetstream.KeyValueConfig {
-	return jetstream.KeyValueConfig{Bucket: string(k), Description: "records of push sources: " + kinds[k], History: 1, Storage: jetstream.FileStorage}
+// describeDocument names a record of the bucket for people; empty: it is none.
+func describeDocument(key string) string {
+	kind, encoded, _ := strings.Cut(key, ".")
+	name, err := noPadding.DecodeString(strings.ToUpper(encoded))
+	if what := kinds[Kind(kind)]; what != "" && err == nil {
+		return what + " " + string(name)
+	}
+	return ""
 }
 
 // Documents implements push.Documents.
@@ -43,18 +59,20 @@ var _ push.Documents = (*Documents)(nil)
 
 // Documents opens the records of one kind. They live as long as the Store.
 func (s *Store) Documents(ctx context.Context, kind Kind) (*Documents, error) {
-	kv, err := s.js.KeyValue(ctx, string(kind))
+	kv, err := s.js.KeyValue(ctx, pushBucket.Bucket)
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", kind, err)
+		return nil, fmt.Errorf("bucket %s: %w", pushBucket.Bucket, err)
 	}
 	return &Documents{s: s, kind: kind, kv: kv}, nil
 }
 
-func documentKey(key string) string { return noPadding.EncodeToString([]byte(key)) }
+func (d *Documents) key(key string) string {
+	return string(d.kind) + "." + noPadding.EncodeToString([]byte(key))
+}
 
 // Put implements push.Documents.
 func (d *Documents) Put(ctx context.Context, key string, value []byte, was uint64) (uint64, error) {
-	now, err := d.s.put(ctx, d.kv, documentKey(key), value, was)
+	now, err := d.s.put(ctx, d.kv, d.key(key), value, was)
 	if isConflict(err) {
 		return 0, push.ErrStale
 	}
@@ -66,7 +84,7 @@ func (d *Documents) Put(ctx context.Context, key string, value []byte, was uint6
 
 // Delete implements push.Documents.
 func (d *Documents) Delete(ctx context.Context, key string, was uint64) error {
-	_, err := d.s.remove(ctx, string(d.kind), documentKey(key), was)
+	_, err := d.s.remove(ctx, pushBucket.Bucket, d.key(key), was)
 	if isConflict(err) {
 		return push.ErrStale
 	}
@@ -78,13 +96,25 @@ func (d *Documents) Delete(ctx context.Context, key string, was uint64) error {
 
 // List implements push.Documents.
 func (d *Documents) List(ctx context.Context) (all []push.Document, err error) {
-	err = d.s.each(ctx, d.kv, func(e jetstream.KeyValueEntry) error {
-		key, err := noPadding.DecodeString(strings.ToUpper(e.Key()))
+	keys, err := d.kv.ListKeysFiltered(ctx, string(d.kind)+".*")
+	if err != nil {
+		return nil, fmt.Errorf("records of %s: %w", d.kind, err)
+	}
+	defer keys.Stop() //nolint:errcheck // nothing to stop when the connection is gone
+	for stored := range keys.Keys() {
+		e, err := d.kv.Get(ctx, stored)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("record %s: %w", stored, err)
+		}
+		key, err := noPadding.DecodeString(strings.ToUpper(strings.TrimPrefix(stored, string(d.kind)+".")))
+		if err != nil {
+			d.s.log.Error("unreadable record", "key", stored, "error", err)
+			continue
 		}
 		all = append(all, push.Document{Key: string(key), Value: e.Value(), Revision: e.Revision()})
-		return nil
-	})
-	return all, err
+	}
+	return all, nil
 }

@@ -68,6 +68,13 @@ func TestDocuments(t *testing.T) {
 	if old(table, "big") != big {
 		t.Error("a record of 3 MiB did not come back")
 	}
+	other, err := s.Documents(t.Context(), Buses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Put(t.Context(), key, []byte(`{"Name":"of another kind"}`), 0); err != nil {
+		t.Fatal(err)
+	}
 	s.Close()
 	if err := os.RemoveAll(filepath.Join(dir, brokerFolder)); err != nil {
 		t.Fatal(err)

@@ -255,7 +255,7 @@ func TestWhoComesWhileASpareIsMadeGetsIt(t *testing.T) {
 	wg.Go(func() { invoke(t, p, v, `{"Ms":3000}`) })
 	until(t, "a spare is being made", func() bool { return p.Counts().SpareStarts == 1 })
 	invoke(t, p, v, `{"Ms":1}`)
-	if c := p.Counts(); c.Cold != 1 || c.Environments != 2 {
+	if c := p.Counts(); c.Cold != 1 || c.Environments > 1+int(c.SpareStarts) { // the next spare may be under way
 		t.Errorf("a start of its own was made: %+v", c)
 	}
 	wg.Wait()
