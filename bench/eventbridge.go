@@ -36,6 +36,12 @@ func measureBuses(ctx context.Context, o options, s *server) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The server verifies signatures, so it asks the function's policy, too.
+	_, err = s.client.AddPermission(ctx, &lambda.AddPermissionInput{FunctionName: aws.String(name), StatementId: aws.String("rules"), Action: aws.String("lambda:InvokeFunction"),
+		Principal: aws.String("events.amazonaws.com")})
+	if err != nil {
+		return nil, err
+	}
 	f, err := s.client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(name)})
 	if err != nil {
 		return nil, err
