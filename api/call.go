@@ -15,6 +15,7 @@ import (
 
 	"thaw/access"
 	"thaw/function"
+	"thaw/internal/plainjson"
 )
 
 // call is one request on its way through an operation.
@@ -210,7 +211,7 @@ func wanted(kind string) string {
 
 // json answers with a value.
 func (c *call) json(status int, v any) error {
-	b, err := encode(v)
+	b, err := plainjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
@@ -220,17 +221,6 @@ func (c *call) json(status int, v any) error {
 	c.w.WriteHeader(status)
 	c.w.Write(b) //nolint:errcheck // nobody to tell
 	return nil
-}
-
-// encode is json.Marshal without the escapes for HTML.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 func (c *call) empty(status int) error {

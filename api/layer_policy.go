@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"thaw/internal/plainjson"
 	"thaw/layer"
 )
 
@@ -74,7 +75,7 @@ func (c *call) addLayerVersionPermission() error {
 	if err != nil {
 		return err
 	}
-	text, err := encode(shownStatement(c.s.Plane.Layers.Get(t.Key), v, &s))
+	text, err := plainjson.Marshal(shownStatement(c.s.Plane.Layers.Get(t.Key), v, &s))
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (c *call) getLayerVersionPolicy() error {
 	for i := range v.Statements {
 		policy.Statement = append(policy.Statement, shownStatement(r, v, &v.Statements[i]))
 	}
-	text, err := encode(policy)
+	text, err := plainjson.Marshal(policy)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thaw/function"
+	"thaw/internal/plainjson"
 )
 
 type addPermissionInput struct {
@@ -105,7 +106,7 @@ func (c *call) addPermission() error {
 		s, _ := policyText(list, r.ARN().Qualified(t.qualifier)) //nolint:errcheck // texts only
 		return len(s)
 	}
-	b, err := encode(statementOf(&p, t.asNamed()))
+	b, err := plainjson.Marshal(statementOf(&p, t.asNamed()))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package api
 
-import "thaw/function"
+import (
+	"thaw/function"
+
+	"thaw/internal/plainjson"
+)
 
 // The documents of resource policies. The order of the members is the service's. C-117.
 type (
@@ -65,6 +69,6 @@ func policyText(list []function.Permission, resource function.ARN) (string, erro
 	for i := range list {
 		d.Statement = append(d.Statement, statementOf(&list[i], resource))
 	}
-	b, err := encode(d)
+	b, err := plainjson.Marshal(d)
 	return string(b), err
 }

@@ -1,13 +1,13 @@
 package async
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"thaw/function"
+	"thaw/internal/plainjson"
 	"thaw/invoke"
 )
 
@@ -85,12 +85,12 @@ func message(e *Event, p *Progress, t Target, functionARN function.ARN) (*Messag
 		env.ResponsePayload = asJSON(p.Response)
 	}
 	var err error
-	if m.Body, err = marshal(env); err != nil {
+	if m.Body, err = plainjson.Marshal(env); err != nil {
 		return nil, err
 	}
 	if limit := limitOf(t.ARN); limit > 0 && len(m.Body) > limit {
 		env.RequestPayload, env.ResponsePayload = nil, nil
-		m.Body, err = marshal(env)
+		m.Body, err = plainjson.Marshal(env)
 	}
 	return m, err
 }
@@ -114,17 +114,6 @@ func service(arn string) string {
 	return parts[2]
 }
 
-// marshal is json.Marshal without its escapes for web pages: payloads go as they came.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 // asJSON is a payload as a member of the envelope: a function may have answered with something that is no JSON.
 func asJSON(b []byte) json.RawMessage {
 	if len(b) == 0 {
@@ -133,7 +122,7 @@ func asJSON(b []byte) json.RawMessage {
 	if json.Valid(b) {
 		return b
 	}
-	text, err := marshal(string(b))
+	text, err := plainjson.Marshal(string(b))
 	if err != nil {
 		return json.RawMessage("null")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"thaw/function"
+	"thaw/internal/plainjson"
 )
 
 // PutPolicy makes a document the whole policy of a function (q empty), or of one of its versions or aliases, in the place
@@ -87,10 +88,10 @@ func editDocument(text string, f func([]json.RawMessage) ([]json.RawMessage, err
 	if list, err = f(list); err != nil || len(list) == 0 {
 		return "", err
 	}
-	if d.Statement, err = compact(list); err != nil {
+	if d.Statement, err = plainjson.Marshal(list); err != nil {
 		return "", err
 	}
-	b, err := compact(d)
+	b, err := plainjson.Marshal(d)
 	return string(b), err
 }
 

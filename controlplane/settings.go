@@ -1,14 +1,13 @@
 package controlplane
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 
 	"thaw/function"
+	"thaw/internal/plainjson"
 )
 
 // Settings are what a customer sets about a function, as far as said: a nil member keeps what is there.
@@ -145,7 +144,7 @@ func checkVars(vars map[string]string) error {
 	if len(reserved) > 0 {
 		return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", strings.Join(reserved, ", "))
 	}
-	b, err := compact(vars)
+	b, err := plainjson.Marshal(vars)
 	if err != nil {
 		return err
 	}
@@ -153,17 +152,6 @@ func checkVars(vars map[string]string) error {
 		return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: %s", b)
 	}
 	return nil
-}
-
-// compact is JSON without the escapes for HTML, as the service measures and shows it.
-func compact(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // findNetwork notes the VPC of a function's subnets, and refuses subnets and security groups that are none. It may take

@@ -14,6 +14,7 @@ import (
 
 	"thaw/courier"
 	"thaw/eventpattern"
+	"thaw/internal/plainjson"
 	"thaw/outbox"
 	"thaw/schedule"
 )
@@ -169,7 +170,7 @@ func (s *Server) fire(ctx context.Context, k busKey, name string, t schedule.Tic
 	event := s.scheduled(r, t.At)
 	var mu sync.Mutex
 	d := &delivery{s: s, ctx: ctx, ingested: s.o.Now()}
-	d.rule(r, marshal(event), "", []busKey{k}, event.ID, func(e error) {
+	d.rule(r, plainjson.Value(event), "", []busKey{k}, event.ID, func(e error) {
 		mu.Lock()
 		defer mu.Unlock()
 		err = e
@@ -205,7 +206,7 @@ func (s *Server) Put(ctx context.Context, e *Event) (err error) {
 	event.Source, event.DetailType, event.Detail = e.Source, e.DetailType, detail
 	event.Resources = append(event.Resources, e.Resources...)
 	d := &delivery{s: s, ctx: ctx, ingested: s.o.Now()}
-	d.match(k, marshal(event), e.Trace, func(e error) { err = e })
+	d.match(k, plainjson.Value(event), e.Trace, func(e error) { err = e })
 	d.do()
 	return err
 }

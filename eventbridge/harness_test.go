@@ -19,6 +19,7 @@ import (
 
 	"thaw/agenda"
 	"thaw/function"
+	"thaw/internal/plainjson"
 	"thaw/internal/wholebody"
 	"thaw/push/pushtest"
 )
@@ -105,7 +106,7 @@ func (w *world) ok(operation, body string) {
 // rule makes a rule with targets.
 func (w *world) rule(bus, name, pattern string, targets ...string) {
 	w.t.Helper()
-	w.ok("PutRule", string(marshal(map[string]string{"Name": name, "EventBusName": bus, "EventPattern": pattern})))
+	w.ok("PutRule", string(plainjson.Value(map[string]string{"Name": name, "EventBusName": bus, "EventPattern": pattern})))
 	if len(targets) > 0 {
 		w.ok("PutTargets", `{"Rule":"`+name+`","EventBusName":"`+bus+`","Targets":[`+strings.Join(targets, ",")+`]}`)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"thaw/iam"
+	"thaw/internal/plainjson"
 	"thaw/internal/shape"
 )
 
@@ -79,8 +80,8 @@ func putPermission(c *call) (any, error) {
 			}
 			p := b.policy()
 			p.without(s.Sid)
-			p.Statement = append(p.Statement, marshal(s))
-			b.Policy = marshal(p)
+			p.Statement = append(p.Statement, plainjson.Value(s))
+			b.Policy = plainjson.Value(p)
 		}
 		if len(b.Policy) > maxPolicy {
 			return fail("PolicyLengthExceededException", "The policy of the event bus would be longer than %d characters.", maxPolicy)
@@ -118,7 +119,7 @@ func removePermission(c *call) (any, error) {
 		}
 		b.Policy = nil
 		if len(p.Statement) > 0 {
-			b.Policy = marshal(p)
+			b.Policy = plainjson.Value(p)
 		}
 		b.Modified = c.s.o.Now()
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"thaw/internal/plainjson"
 	"thaw/internal/shape"
 )
 
@@ -137,7 +138,7 @@ func putEvents(c *call) (any, error) {
 		if trace == "" { // AWS's SDKs send a function's header with whatever it sends
 			trace = c.r.Header.Get("X-Amzn-Trace-Id")
 		}
-		work.match(k, marshal(event), trace, func(err error) {
+		work.match(k, plainjson.Value(event), trace, func(err error) {
 			c.s.o.Log.Error("an event could not be put on disk", "bus", k.name, "error", err)
 			answers[i] = entryAnswer{ErrorCode: "InternalFailure", ErrorMessage: "The event could not be stored. The server's log says why."}
 		})

@@ -9,6 +9,7 @@ import (
 	"thaw/agenda"
 	"thaw/courier"
 	"thaw/eventpattern"
+	"thaw/internal/plainjson"
 	"thaw/internal/shape"
 	"thaw/schedule"
 )
@@ -321,7 +322,7 @@ func testEventPattern(c *call) (any, error) {
 		return nil, invalid("Parameter Event is not valid. Reason: it is not a JSON object.")
 	}
 	for _, name := range []string{"id", "account", "source", "time", "region", "resources", "detail-type"} {
-		if has, err := eventpattern.Compile(marshal(map[string]any{name: []any{map[string]bool{"exists": true}}})); err == nil && !has.Match(d) && name != "resources" {
+		if has, err := eventpattern.Compile(plainjson.Value(map[string]any{name: []any{map[string]bool{"exists": true}}})); err == nil && !has.Match(d) && name != "resources" {
 			return nil, invalid("Parameter Event is not valid. Reason: %s is a required member of events.", name)
 		}
 	}

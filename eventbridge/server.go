@@ -15,6 +15,7 @@ import (
 	"thaw/agenda"
 	"thaw/courier"
 	"thaw/eventpattern"
+	"thaw/internal/plainjson"
 	"thaw/push"
 )
 
@@ -152,7 +153,7 @@ var contentType = []string{"application/x-amz-json-1.1"}
 func (s *Server) write(w http.ResponseWriter, status int, answer any) {
 	body := []byte("{}")
 	if answer != nil {
-		body = marshal(answer)
+		body = plainjson.Value(answer)
 	}
 	h := w.Header()
 	h["Content-Type"] = contentType

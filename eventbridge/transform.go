@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"thaw/internal/plainjson"
 )
 
 // Names of the variables that there are without a path. Source: EventBridge User Guide, "Input transformation".
@@ -106,7 +108,7 @@ func put(out *bytes.Buffer, value json.RawMessage, quoted, plain bool) {
 		text = s
 	}
 	if quoted {
-		b := marshal(text)
+		b := plainjson.Value(text)
 		text = string(b[1 : len(b)-1])
 	}
 	out.WriteString(text)
@@ -116,13 +118,13 @@ func put(out *bytes.Buffer, value json.RawMessage, quoted, plain bool) {
 func (t *Transformer) value(name string, a *about) (value json.RawMessage, known bool) {
 	switch name {
 	case varRuleARN:
-		return marshal(a.ruleARN), true
+		return plainjson.Value(a.ruleARN), true
 	case varRuleName:
-		return marshal(a.ruleName), true
+		return plainjson.Value(a.ruleName), true
 	case varEventJSON:
 		return a.event, true
 	case varIngestion:
-		return marshal(a.ingested.UTC().Format(timeFormat)), true
+		return plainjson.Value(a.ingested.UTC().Format(timeFormat)), true
 	case varEvent:
 		return withoutDetail(a.event), true
 	}
@@ -144,7 +146,7 @@ func withoutDetail(event json.RawMessage) json.RawMessage {
 		return event
 	}
 	e.Detail = nil
-	return marshal(e)
+	return plainjson.Value(e)
 }
 
 // check says what is wrong with a transformer, for people.
@@ -163,15 +165,4 @@ func (t *Transformer) check() error {
 		}
 	}
 	return nil
-}
-
-// marshal is json.Marshal of what can always be marshalled, without its escapes for web pages.
-func marshal(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return []byte("null")
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -55,12 +55,3 @@ func textID(b json.RawMessage) (string, bool) {
 	}
 	return *id, true
 }
-
-// quoted is a JSON string, without the escapes for web pages.
-func quoted(s string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.Encode(s) //nolint:errcheck // no string is one that JSON lacks
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}

@@ -3,6 +3,8 @@ package eventsource
 import (
 	"strconv"
 	"time"
+
+	"thaw/internal/plainjson"
 )
 
 // Limits say when a batch is full. A batch goes out at Count records, when Window has passed since its first, or before
@@ -121,7 +123,7 @@ func (e Envelope) Event(records []*Record) []byte {
 			out = append(out, ',')
 		}
 		seen[r.Group] = true
-		out = append(out, quoted(r.Group)...)
+		out = append(out, plainjson.Value(r.Group)...)
 		out = append(out, ':')
 		out = appendList(out, records, r.Group)
 	}

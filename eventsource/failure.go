@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thaw/function"
+	"thaw/internal/plainjson"
 )
 
 // Failure is what a failure destination is told of records that were given up.
@@ -54,12 +55,9 @@ func (f *Failure) Body(payload bool) []byte {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		b.Write(quoted(name))
+		b.Write(plainjson.Value(name))
 		b.WriteByte(':')
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		enc.Encode(v) //nolint:errcheck // texts and numbers
-		b.Truncate(b.Len() - 1)
+		b.Write(plainjson.Value(v))
 	}
 	member("requestContext", request{f.RequestID, f.Mapping.FunctionARN(), f.Condition, f.Attempts})
 	switch {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"time"
+
+	"thaw/internal/plainjson"
 )
 
 // Window is a tumbling window that is open. Source: section 4.4.
@@ -36,10 +38,10 @@ func (w *Window) Event(e Envelope, records []*Record, c WindowCall) []byte {
 	b.Write(bytes.TrimSuffix(e.Event(records), []byte("}")))
 	member := func(name string, v any) {
 		b.WriteByte(',')
-		b.Write(quoted(name))
+		b.Write(plainjson.Value(name))
 		b.WriteByte(':')
 		if s, ok := v.(string); ok {
-			b.Write(quoted(s))
+			b.Write(plainjson.Value(s))
 			return
 		}
 		text, err := json.Marshal(v)

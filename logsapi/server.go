@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"thaw/internal/plainjson"
 	"thaw/logfeed"
 	"thaw/logstore"
 )
@@ -143,16 +144,14 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, operation, region
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, answer any) {
-	var b bytes.Buffer
+	var body []byte
 	if answer != nil {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(answer); err != nil {
+		var err error
+		if body, err = plainjson.Marshal(answer); err != nil {
 			s.o.Log.Error("answer of the logs API", "error", err)
 			status = http.StatusInternalServerError
 		}
 	}
-	body := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	h := w.Header()
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"thaw/courier"
+	"thaw/internal/plainjson"
 	"thaw/outbox"
 	"thaw/schedule"
 )
@@ -40,7 +41,7 @@ func (s *Server) fire(ctx context.Context, k key, tick schedule.Tick) error {
 	if x.Target.Input != nil {
 		body = x.Target.fill(p)
 	} else {
-		body = string(marshal(document{"0", p.id, "Scheduled Event", "aws.scheduler", s.o.AccountID, tick.At.UTC().Format(time.RFC3339), k.region, []string{arn}, "{}"}))
+		body = string(plainjson.Value(document{"0", p.id, "Scheduled Event", "aws.scheduler", s.o.AccountID, tick.At.UTC().Format(time.RFC3339), k.region, []string{arn}, "{}"}))
 	}
 	what, err := s.call(x, body)
 	parcel := &courier.Parcel{Letter: s.letter(x, p, what), Service: "scheduler.amazonaws.com", Source: arn, Account: s.o.AccountID, Role: x.Target.Role, RequestID: p.id}

@@ -16,6 +16,7 @@ import (
 
 	"thaw/agenda"
 	"thaw/courier"
+	"thaw/internal/plainjson"
 	"thaw/internal/shape"
 	"thaw/push"
 )
@@ -182,24 +183,13 @@ func (s *Server) Refuse(w http.ResponseWriter, code, message string) {
 func (s *Server) write(w http.ResponseWriter, status int, answer any) {
 	body := []byte("{}")
 	if answer != nil {
-		body = marshal(answer)
+		body = plainjson.Value(answer)
 	}
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	w.Write(body) //nolint:errcheck // nobody to tell
-}
-
-// marshal is json.Marshal of what can always be marshalled, without its escapes for web pages.
-func marshal(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return []byte("null")
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // decode reads the request. An empty body means {}; unknown members are ignored.

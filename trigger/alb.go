@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"thaw/internal/plainjson"
 )
 
 // What a load balancer asks of functions, and what becomes of their answers. Sources: Application Load Balancer User
@@ -59,7 +61,7 @@ func (r *Request) BalancerEvent(targetGroup string, multi bool) ([]byte, error) 
 	if e.IsBase64Encoded = len(r.Body) > 0 && !balancerText(headers); e.IsBase64Encoded || !utf8.Valid(r.Body) {
 		e.Body, e.IsBase64Encoded = base64.StdEncoding.EncodeToString(r.Body), true
 	}
-	return compact(e)
+	return plainjson.Marshal(e)
 }
 
 // balancerText says whether a body is passed as text: by its type alone, and never when it is encoded.
@@ -85,7 +87,7 @@ func BalancerCheck(targetGroup, path string, multi bool) ([]byte, error) {
 	} else {
 		e.Headers, e.Query = map[string]string{"user-agent": agent}, map[string]string{}
 	}
-	return compact(e)
+	return plainjson.Marshal(e)
 }
 
 // ParseBalancer reads a function's answer, with one map of headers alone. ErrBadAnswer.

@@ -1,6 +1,10 @@
 package trigger
 
-import "strings"
+import (
+	"strings"
+
+	"thaw/internal/plainjson"
+)
 
 // The events of Lambda authorizers. Sources: API Gateway Developer Guide, "Input to an API Gateway Lambda authorizer",
 // "AWS Lambda authorizers for HTTP APIs"; the order of the members is that of AWS's samples.
@@ -46,13 +50,13 @@ type (
 
 // TokenEvent is the event of a TOKEN authorizer.
 func TokenEvent(token, methodARN string) ([]byte, error) {
-	return compact(tokenEvent{"TOKEN", token, methodARN})
+	return plainjson.Marshal(tokenEvent{"TOKEN", token, methodARN})
 }
 
 // AuthorizerEvent is the event of a REQUEST authorizer in format 2.0.
 func (r *Request) AuthorizerEvent(routeARN string, identity []string) ([]byte, error) {
 	e := r.event()
-	return compact(authorizerEvent{Version: "2.0", Type: "REQUEST", RouteARN: routeARN, Identity: identity, RouteKey: e.RouteKey, RawPath: e.RawPath,
+	return plainjson.Marshal(authorizerEvent{Version: "2.0", Type: "REQUEST", RouteARN: routeARN, Identity: identity, RouteKey: e.RouteKey, RawPath: e.RawPath,
 		RawQueryString: e.RawQueryString, Cookies: e.Cookies, Headers: e.Headers, Query: e.Query, Context: e.RequestContext, PathParameters: e.PathParameters,
 		StageVariables: e.StageVariables})
 }
@@ -67,7 +71,7 @@ func (r *Request) ProxyAuthorizerEvent(methodARN string, identity []string) ([]b
 		version, joined := "1.0", strings.Join(identity, ",")
 		e.Version, e.IdentitySource, e.Token = &version, &joined, &joined
 	}
-	return compact(e)
+	return plainjson.Marshal(e)
 }
 
 func orEmpty[V any](m map[string]V) map[string]V {

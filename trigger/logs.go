@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+
+	"thaw/internal/plainjson"
 )
 
 // LogMessage is what a subscription of a log group sends to its function. Source: CloudWatch Logs User Guide,
@@ -26,7 +28,7 @@ type LogEvent struct {
 
 // Event is the message as a function gets it: JSON, compressed, in base64.
 func (m *LogMessage) Event() ([]byte, error) {
-	text, err := compact(m)
+	text, err := plainjson.Marshal(m)
 	if err != nil {
 		return nil, err
 	}

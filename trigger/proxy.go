@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"thaw/internal/plainjson"
 )
 
 // The event of payload format 1.0. Absent maps are null. The order of the members is that of AWS's samples.
@@ -74,7 +76,7 @@ func (r *Request) ProxyEvent() ([]byte, error) {
 		e.Version = &version
 	}
 	e.Body, e.IsBase64Encoded = r.proxyBody()
-	return compact(e)
+	return plainjson.Marshal(e)
 }
 
 // proxy is the event without its body.

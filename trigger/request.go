@@ -9,15 +9,15 @@
 package trigger
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"thaw/internal/plainjson"
 )
 
 // Request is an HTTP request for a function URL or an API.
@@ -144,7 +144,7 @@ type (
 func (r *Request) Event() ([]byte, error) {
 	e := r.event()
 	e.Body, e.IsBase64Encoded = r.body(!textual(e.Headers["content-type"]))
-	return compact(e)
+	return plainjson.Marshal(e)
 }
 
 // event is the event without its body.
@@ -270,15 +270,4 @@ func textual(contentType string) bool {
 		return true
 	}
 	return strings.HasPrefix(t, "text/") || strings.HasSuffix(t, "+json") || strings.HasSuffix(t, "+xml")
-}
-
-// compact is json.Marshal without the escapes for HTML.
-func compact(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"thaw/internal/plainjson"
 )
 
 // S3Record is what happened to one object, as a server of objects tells it.
@@ -161,7 +163,7 @@ func S3Event(records ...S3Record) ([]byte, error) {
 	for i := range records {
 		out.Records = append(out.Records, records[i].form())
 	}
-	return compact(out)
+	return plainjson.Marshal(out)
 }
 
 func (r *S3Record) form() s3Record {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thaw/internal/golden"
+	"thaw/internal/plainjson"
 )
 
 // As MinIO RELEASE.2026-02-12 sends them.
@@ -68,7 +69,7 @@ func TestS3Events(t *testing.T) {
 }
 
 func quote(s string) string {
-	b, _ := compact(s) //nolint:errcheck // a string
+	b, _ := plainjson.Marshal(s) //nolint:errcheck // a string
 	return strings.TrimSpace(string(b))
 }
 

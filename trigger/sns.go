@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"thaw/internal/plainjson"
 )
 
 // Types of what SNS sends over HTTP.
@@ -71,7 +73,7 @@ func (m *SNSMessage) Event(subscription string) ([]byte, error) {
 	if attributes == nil {
 		attributes = map[string]SNSAttribute{}
 	}
-	return plainJSON(snsEvent{Records: []snsRecord{{EventSource: "aws:sns", EventVersion: "1.0", EventSubscriptionArn: subscription, SNS: snsOfEvent{
+	return plainjson.Marshal(snsEvent{Records: []snsRecord{{EventSource: "aws:sns", EventVersion: "1.0", EventSubscriptionArn: subscription, SNS: snsOfEvent{
 		Type: m.Type, MessageID: m.MessageID, TopicARN: m.TopicARN, Subject: m.Subject, Message: m.Message, Timestamp: m.Timestamp,
 		SignatureVersion: m.SignatureVersion, Signature: m.Signature, SigningCertURL: m.SigningCertURL, UnsubscribeURL: m.UnsubscribeURL,
 		Attributes: attributes}}}})
@@ -79,7 +81,7 @@ func (m *SNSMessage) Event(subscription string) ([]byte, error) {
 
 // Body is what an endpoint or a queue gets. A Subject that is not there is left out here.
 func (m *SNSMessage) Body() ([]byte, error) {
-	whole, err := plainJSON(m)
+	whole, err := plainjson.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
@@ -110,17 +112,6 @@ func (m *SNSMessage) Body() ([]byte, error) {
 	}
 	out.WriteString("\n}")
 	return out.Bytes(), nil
-}
-
-// plainJSON is json.Marshal without its escapes for web pages: messages go as they came.
-func plainJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // ParseSNS reads what came over HTTP. It says nothing of who sent it.

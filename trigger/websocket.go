@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"thaw/internal/plainjson"
 )
 
 // What a WebSocket connection tells its functions. Sources: API Gateway Developer Guide, "WebSocket API mapping template
@@ -79,7 +81,7 @@ func (e *SocketEvent) Connect(r *Request) ([]byte, error) {
 	out := e.event("CONNECT")
 	out.MultiHeaders, out.MultiQuery = r.socketHeaders(), MultiParameters(r.Query)
 	out.Headers, out.Query = Last(out.MultiHeaders), Last(out.MultiQuery)
-	return compact(out)
+	return plainjson.Marshal(out)
 }
 
 // Message is the event of a message. What is binary, or no UTF-8, is base64.
@@ -91,7 +93,7 @@ func (e *SocketEvent) Message(id string, body []byte, binary bool) ([]byte, erro
 		text = base64.StdEncoding.EncodeToString(body)
 	}
 	out.Body = &text
-	return compact(out)
+	return plainjson.Marshal(out)
 }
 
 // Disconnect is the event of the end. status is that of RFC 6455, 7.4; 1006: the peer was gone.
@@ -100,7 +102,7 @@ func (e *SocketEvent) Disconnect(status int, reason string) ([]byte, error) {
 	out.MultiHeaders = map[string][]string{"Host": {e.Domain}, "x-api-key": {""}, "X-Forwarded-For": {""}, "x-restapi": {""}} // as recorded
 	out.Headers = Last(out.MultiHeaders)
 	out.RequestContext.DisconnectStatus, out.RequestContext.DisconnectReason = &status, &reason
-	return compact(out)
+	return plainjson.Marshal(out)
 }
 
 // socketHeaders are those of a handshake, spelled as AWS does.
@@ -136,7 +138,7 @@ func SocketError(message, connection, request string) []byte {
 // Authorizer is the event of a handshake for a REQUEST authorizer.
 func (e *SocketEvent) Authorizer(methodARN string, r *Request) ([]byte, error) {
 	multi, query := r.socketHeaders(), MultiParameters(r.Query)
-	return compact(struct {
+	return plainjson.Marshal(struct {
 		Type           string              `json:"type"`
 		MethodARN      string              `json:"methodArn"`
 		Headers        map[string]string   `json:"headers"`

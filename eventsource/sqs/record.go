@@ -1,8 +1,6 @@
 package sqs
 
 import (
-	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"thaw/eventsource"
+	"thaw/internal/plainjson"
 )
 
 // message is a message as handlers get it. Source: section 3.1.
@@ -52,7 +51,7 @@ func (o ordered) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, encoded(name)...), ':'), encoded(o[name])...)
+		b = append(append(append(b, plainjson.Value(name)...), ':'), plainjson.Value(o[name])...)
 	}
 	return append(b, '}'), nil
 }
@@ -62,15 +61,6 @@ func place(name string) int {
 		return i
 	}
 	return len(order)
-}
-
-// encoded is JSON without the escapes for web pages.
-func encoded(v any) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.Encode(v) //nolint:errcheck // texts
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // record is a message for the caller; until is when the queue gives it to somebody else.
@@ -87,11 +77,11 @@ func (q *queue) record(m *types.Message, until time.Time) *eventsource.Record {
 	if len(e.MessageAttrs) > 0 {
 		e.MD5OfAttributes = aws.ToString(m.MD5OfMessageAttributes)
 	}
-	r := &eventsource.Record{ID: e.ID, Event: encoded(e), Until: until, Handle: e.Receipt, Trace: m.Attributes["AWSTraceHeader"],
+	r := &eventsource.Record{ID: e.ID, Event: plainjson.Value(e), Until: until, Handle: e.Receipt, Trace: m.Attributes["AWSTraceHeader"],
 		Filtered: func() eventsource.Filtered {
 			meta := e
 			meta.Body = nil
-			return eventsource.Filtered{Meta: encoded(meta), Data: []eventsource.Datum{{Name: "body", Bytes: []byte(*e.Body)}}}
+			return eventsource.Filtered{Meta: plainjson.Value(meta), Data: []eventsource.Datum{{Name: "body", Bytes: []byte(*e.Body)}}}
 		}}
 	if strings.HasSuffix(q.arn.Resource, ".fifo") {
 		r.Key = m.Attributes["MessageGroupId"]

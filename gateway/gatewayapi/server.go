@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"thaw/gateway"
+	"thaw/internal/plainjson"
 )
 
 // Options of a Server; all are required but Now.
@@ -178,16 +179,15 @@ type document struct {
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, answer any) {
-	var b bytes.Buffer
+	var body []byte
 	if answer != nil {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(answer); err != nil {
+		var err error
+		if body, err = plainjson.Marshal(answer); err != nil {
 			s.o.Log.Error("answer of API Gateway", "error", err)
 			status = http.StatusInternalServerError
 		}
 	}
-	s.send(w, status, "application/json", bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	s.send(w, status, "application/json", body)
 }
 
 func (s *Server) send(w http.ResponseWriter, status int, contentType string, body []byte) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"thaw/internal/plainjson"
 )
 
 // Values are nil, bool, string, int64, float64, json.Number (as it was written), *Map, *List and Objects.
@@ -161,11 +163,7 @@ func writeJSON(b *strings.Builder, v any, depth int) {
 		}
 		b.WriteByte(']')
 	case string:
-		var t bytes.Buffer
-		e := json.NewEncoder(&t)
-		e.SetEscapeHTML(false)
-		e.Encode(v) //nolint:errcheck // a text always can
-		b.Write(bytes.TrimSuffix(t.Bytes(), []byte("\n")))
+		b.Write(plainjson.Value(v))
 	case nil:
 		b.WriteString("null")
 	default:

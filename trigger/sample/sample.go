@@ -25,6 +25,8 @@ import (
 	"strings"
 	"sync"
 	"text/template"
+
+	"thaw/internal/plainjson"
 )
 
 //go:embed events
@@ -46,11 +48,8 @@ type value string
 
 // String is the value without what ends a string of JSON.
 func (v value) String() string {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.Encode(string(v)) //nolint:errcheck // a string can be encoded
-	return strings.TrimSuffix(b.String(), "\"\n")[1:]
+	quoted := plainjson.Value(string(v))
+	return string(quoted[1 : len(quoted)-1])
 }
 
 var functions = template.FuncMap{
