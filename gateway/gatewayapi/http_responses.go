@@ -19,6 +19,15 @@ type keyed[T any] struct {
 	v   T
 }
 
+// found is the record with an ID.
+func found[T any](all map[string]keyed[T], what, id string) (keyed[T], error) {
+	k, is := all[id]
+	if !is {
+		return k, noSuch(what, id)
+	}
+	return k, nil
+}
+
 func viewRouteResponse(k keyed[*gateway.Response]) routeResponse {
 	return routeResponse{k.v.Selection, k.v.Models, viewRequired(k.v.Parameters), k.v.ID, k.key}
 }
@@ -57,12 +66,13 @@ func (c *call) createRouteResponse() (any, error) {
 	return v, err
 }
 
-func (c *call) routeResponses() (*gateway.Route, map[string]keyed[*gateway.Response], error) {
+func (c *call) routeResponses() (map[string]keyed[*gateway.Response], error) {
 	a, err := c.api()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return c.routeResponsesOf(a)
+	_, all, err := c.routeResponsesOf(a)
+	return all, err
 }
 
 func (c *call) routeResponsesOf(a *gateway.API) (*gateway.Route, map[string]keyed[*gateway.Response], error) {
@@ -78,7 +88,7 @@ func (c *call) routeResponsesOf(a *gateway.API) (*gateway.Route, map[string]keye
 }
 
 func (c *call) getRouteResponses() (any, error) {
-	_, all, err := c.routeResponses()
+	all, err := c.routeResponses()
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +96,13 @@ func (c *call) getRouteResponses() (any, error) {
 }
 
 func (c *call) getRouteResponse() (any, error) {
-	_, all, err := c.routeResponses()
+	all, err := c.routeResponses()
 	if err != nil {
 		return nil, err
 	}
-	k, is := all[c.vars["routeResponseId"]]
-	if !is {
-		return nil, noSuch("RouteResponse", c.vars["routeResponseId"])
+	k, err := found(all, "RouteResponse", c.vars["routeResponseId"])
+	if err != nil {
+		return nil, err
 	}
 	return viewRouteResponse(k), nil
 }
@@ -104,9 +114,9 @@ func (c *call) updateRouteResponse() (any, error) {
 		if err != nil {
 			return err
 		}
-		k, is := all[c.vars["routeResponseId"]]
-		if !is {
-			return noSuch("RouteResponse", c.vars["routeResponseId"])
+		k, err := found(all, "RouteResponse", c.vars["routeResponseId"])
+		if err != nil {
+			return err
 		}
 		v = viewRouteResponse(k)
 		if err := c.over(&v, &v.Models); err != nil {
@@ -125,9 +135,9 @@ func (c *call) deleteRouteResponse() (any, error) {
 		if err != nil {
 			return err
 		}
-		k, is := all[c.vars["routeResponseId"]]
-		if !is {
-			return noSuch("RouteResponse", c.vars["routeResponseId"])
+		k, err := found(all, "RouteResponse", c.vars["routeResponseId"])
+		if err != nil {
+			return err
 		}
 		delete(r.Responses, k.key)
 		return nil
@@ -190,12 +200,17 @@ func (c *call) integrationResponsesOf(a *gateway.API) (*gateway.Integration, map
 	return i, all, nil
 }
 
-func (c *call) getIntegrationResponses() (any, error) {
+func (c *call) integrationResponses() (map[string]keyed[*gateway.Reshaping], error) {
 	a, err := c.api()
 	if err != nil {
 		return nil, err
 	}
 	_, all, err := c.integrationResponsesOf(a)
+	return all, err
+}
+
+func (c *call) getIntegrationResponses() (any, error) {
+	all, err := c.integrationResponses()
 	if err != nil {
 		return nil, err
 	}
@@ -203,17 +218,13 @@ func (c *call) getIntegrationResponses() (any, error) {
 }
 
 func (c *call) getIntegrationResponse() (any, error) {
-	a, err := c.api()
+	all, err := c.integrationResponses()
 	if err != nil {
 		return nil, err
 	}
-	_, all, err := c.integrationResponsesOf(a)
+	k, err := found(all, "IntegrationResponse", c.vars["integrationResponseId"])
 	if err != nil {
 		return nil, err
-	}
-	k, is := all[c.vars["integrationResponseId"]]
-	if !is {
-		return nil, noSuch("IntegrationResponse", c.vars["integrationResponseId"])
 	}
 	return viewIntegrationResponse(k), nil
 }
@@ -225,9 +236,9 @@ func (c *call) updateIntegrationResponse() (any, error) {
 		if err != nil {
 			return err
 		}
-		k, is := all[c.vars["integrationResponseId"]]
-		if !is {
-			return noSuch("IntegrationResponse", c.vars["integrationResponseId"])
+		k, err := found(all, "IntegrationResponse", c.vars["integrationResponseId"])
+		if err != nil {
+			return err
 		}
 		v = viewIntegrationResponse(k)
 		if err := c.over(&v, &v.Templates); err != nil {
@@ -247,9 +258,9 @@ func (c *call) deleteIntegrationResponse() (any, error) {
 		if err != nil {
 			return err
 		}
-		k, is := all[c.vars["integrationResponseId"]]
-		if !is {
-			return noSuch("IntegrationResponse", c.vars["integrationResponseId"])
+		k, err := found(all, "IntegrationResponse", c.vars["integrationResponseId"])
+		if err != nil {
+			return err
 		}
 		delete(i.Responses, k.key)
 		return nil
