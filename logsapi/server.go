@@ -8,9 +8,7 @@
 package logsapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"thaw/internal/plainjson"
+	"thaw/internal/shape"
 	"thaw/logfeed"
 	"thaw/logstore"
 )
@@ -161,17 +160,9 @@ func (s *Server) write(w http.ResponseWriter, status int, answer any) {
 
 // decode reads the request. An empty body means {}; unknown members are ignored.
 func decode[T any](c *call) (in T, err error) {
-	if len(bytes.TrimSpace(c.body)) == 0 {
-		return in, nil
-	}
-	err = json.Unmarshal(c.body, &in)
-	var typ *json.UnmarshalTypeError
-	switch {
-	case err == nil:
-	case errors.As(err, &typ):
-		err = fail("SerializationException", "%s_VALUE cannot be converted to %s", strings.ToUpper(typ.Value), typ.Type.Kind())
-	default:
-		err = fail("SerializationException", "Could not parse request body into json: %v", err)
+	in, wrong := shape.Decode[T](c.body)
+	if wrong != "" {
+		err = fail("SerializationException", "%s", wrong)
 	}
 	return in, err
 }
