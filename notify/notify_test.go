@@ -29,11 +29,13 @@ type functions struct {
 	events  []string
 	traces  []string // of the events
 	refusal error
+	slow    time.Duration // how long an event is on its way
 }
 
 func (f *functions) May(*push.Delivery) error { return nil }
 
 func (f *functions) Accept(_ context.Context, d *push.Delivery) (string, error) {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refusal != nil {
@@ -147,6 +149,18 @@ func TestWebhook(t *testing.T) {
 				t.Errorf("%d %s, %q", w.Code, w.Body, got)
 			}
 		})
+	}
+	f.slow = 50 * time.Millisecond
+	var together sync.WaitGroup
+	for range 8 { // of the same moment, and each of its own
+		together.Go(func() {
+			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/notify/images/"+token, strings.NewReader(put("e.jpg", ""))))
+		})
+	}
+	together.Wait()
+	f.slow = 0
+	if got := f.take(); len(got) != 8 {
+		t.Errorf("of eight notifications without a sequencer %d came", len(got))
 	}
 	for err, status := range map[error]int{async.ErrFull: 503, &push.NotAllowedError{Function: worker, Service: "s3.amazonaws.com"}: 403, errors.New("other"): 500} {
 		f.refuse(err)

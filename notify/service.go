@@ -206,13 +206,12 @@ func (s *Service) Wrote(bucket, key, header string) {
 	}
 }
 
-// traceOf is the trace of whoever wrote a file; it is given once.
+// traceOf is the trace of whoever wrote a file. Several triggers may be told of it.
 func (s *Service) traceOf(bucket, key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.traces[bucket+"/"+key]
-	delete(s.traces, bucket+"/"+key)
-	if !ok || time.Since(t.at) > traceLife {
+	t := s.traces[bucket+"/"+key]
+	if time.Since(t.at) > traceLife {
 		return ""
 	}
 	return t.header
@@ -221,10 +220,7 @@ func (s *Service) traceOf(bucket, key string) string {
 // Info is a trigger as it is shown.
 type Info struct {
 	*Trigger
-	Events   uint64
-	Last     time.Time
-	Trouble  string
-	Troubled time.Time
+	state
 }
 
 // List are the triggers, by name.
@@ -235,7 +231,7 @@ func (s *Service) List() (list []Info) {
 	for _, t := range all {
 		i := Info{Trigger: t}
 		if st := s.states[t.Name]; st != nil {
-			i.Events, i.Last, i.Trouble, i.Troubled = st.Events, st.Last, st.Trouble, st.Troubled
+			i.state = *st
 		}
 		list = append(list, i)
 	}
@@ -279,23 +275,31 @@ func (s *Service) tell(ctx context.Context, t *Trigger, r trigger.S3Record, trac
 		r.Region = strings.Split(string(t.Function), ":")[3]
 	}
 	r.Configuration = cmp.Or(r.Configuration, t.Name)
+	if r.Sequencer == "" { // nobody can tell whether it came before
+		return s.accept(ctx, t, &r, traced)
+	}
 	id := mark(t.Name, &r)
 	_, err, _ := s.flight.Do(string(id[:]), func() (any, error) {
-		if r.Sequencer != "" && s.seen.has(id) {
+		if s.seen.has(id) {
 			return nil, nil
 		}
-		event, err := trigger.S3Event(r)
-		if err != nil {
-			return nil, err
-		}
-		d := s.delivery(t, event)
-		d.Source, d.TraceID = "arn:aws:s3:::"+r.Bucket, traced
-		_, err = s.o.Functions.Accept(ctx, d)
-		if err == nil && r.Sequencer != "" {
+		err := s.accept(ctx, t, &r, traced)
+		if err == nil {
 			s.seen.add(id)
 		}
-		s.told(t, err)
 		return nil, err
 	})
+	return err
+}
+
+func (s *Service) accept(ctx context.Context, t *Trigger, r *trigger.S3Record, traced string) error {
+	event, err := trigger.S3Event(*r)
+	if err != nil {
+		return err
+	}
+	d := s.delivery(t, event)
+	d.Source, d.TraceID = "arn:aws:s3:::"+r.Bucket, traced
+	_, err = s.o.Functions.Accept(ctx, d)
+	s.told(t, err)
 	return err
 }
