@@ -49,7 +49,7 @@ demo-sources: need-source need-sources build ## an event source at work, with it
 	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
 	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
-test: need-test ## all tests, with the race detector where it pays
+test: need-test build ## all tests, with the race detector where it pays
 	@scripts/test
 
 bench: need-demo need-sources build ## the tables of speed and memory
