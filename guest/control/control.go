@@ -1,0 +1,97 @@
+// Package control is what the microVM backend and the guest of a machine say to each other beside the stream of
+// guest/wire: what a container's runtime would do from outside, the guest must do inside.
+//
+// Both go through ports of the machine. Frames are those of guest/wire, with the kinds below. The host asks, the guest
+// answers each request in order with the same kind (its head the answer, or Fault); OutOfMemory comes by itself. The
+// host dials both ports anew after each restore; to the guest a new connection on Port is the sign that it may have
+// been restored, and nothing else is: it waits for Restored then.
+package control
+
+import (
+	"net/netip"
+
+	"thaw/guest/wire"
+)
+
+// Ports of the guest.
+const (
+	StreamPort = 1024 // the stream of guest/wire
+	Port       = 1025 // this protocol
+)
+
+// Kinds of frames.
+const (
+	KindBind        wire.Kind = 1 // Bind -> Bound: once, after the boot
+	KindMemory      wire.Kind = 2 // nothing -> Memory
+	KindSave        wire.Kind = 3 // nothing -> nothing: the machine is about to be saved; caches are dropped, disks synced
+	KindRestored    wire.Kind = 4 // Restored -> nothing: first after a restore
+	KindPing        wire.Kind = 5 // nothing -> nothing
+	KindOutOfMemory wire.Kind = 6 // OutOfMemory, by itself
+	KindFault       wire.Kind = 7 // Fault, instead of an answer
+)
+
+// Bind makes a booted machine the sandbox of one function.
+type Bind struct {
+	Mounts       []Mount           `json:"mounts"`          // outer targets first
+	Tmp          int               `json:"tmp"`             // index of the drive with the file system of /tmp; -1: a tmpfs of TmpBytes
+	TmpBytes     int64             `json:"tmpBytes"`        //
+	MemoryBytes  int64             `json:"mem"`             // limit for all that the function's processes hold; 0: none
+	MaxProcesses int               `json:"procs"`           // 0: no limit
+	Files        map[string][]byte `json:"files"`           // of the root: /etc/hosts, /etc/resolv.conf
+	Hostname     string            `json:"host"`            //
+	Network      *Network          `json:"net,omitempty"`   // nil: loopback only
+	Fresh        Fresh             `json:"fresh"`           //
+	Users        []User            `json:"users,omitempty"` // whose home folders are made
+}
+
+// User has a home folder in the machine.
+type User struct {
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	Home string `json:"home"`
+}
+
+// Mount shows a path of a drive, read-only, at a path inside. What is at Path is a file or a folder.
+type Mount struct {
+	Drive  int    `json:"drive"` // 0: /dev/vda
+	Path   string `json:"path"`  // in the drive's file system
+	Target string `json:"target"`
+}
+
+// Network is the machine's only device, eth0. It is the same in every copy of a snapshot.
+type Network struct {
+	Address netip.Prefix `json:"addr"`
+	Gateway netip.Addr   `json:"gw"`
+	MTU     int          `json:"mtu,omitempty"`
+}
+
+// Fresh is what no two copies may share, and what a copy cannot know.
+type Fresh struct {
+	UnixNano int64  `json:"now"`     // the host's wall clock
+	Entropy  []byte `json:"entropy"` // 64 bytes
+}
+
+// Bound says that the machine is ready: its stream's port is listened on.
+type Bound struct {
+	Baseline int64 `json:"base"` // bytes that the guest's own processes hold, part of nobody's limit
+}
+
+// Memory is what the function's processes hold, in bytes, without /tmp.
+type Memory struct {
+	Used int64 `json:"used"`
+}
+
+// Restored is the first word after a restore.
+type Restored struct {
+	Fresh Fresh `json:"fresh"`
+}
+
+// OutOfMemory says that the limit was reached and that the kernel has killed for it.
+type OutOfMemory struct {
+	Count int64 `json:"count"` // since the boot
+}
+
+// Fault says why a request failed. The machine is of no use any more.
+type Fault struct {
+	Text string `json:"text"`
+}
