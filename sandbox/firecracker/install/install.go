@@ -1,0 +1,227 @@
+// Package install has what microVMs are made of on this host: the programs firecracker and jailer, and a kernel for the
+// guests. It puts them into a folder, finds them there, and says what is missing and what to type.
+//
+//	DIR/firecracker -> firecracker-VERSION-*/{firecracker,jailer,manifest.json}
+//	DIR/kernel      -> kernel-VERSION-*/...
+//
+// A set is written whole into a folder of its own, and then a link is switched: who has resolved the link once, as a
+// running server has, goes on with what it has. Sweep removes the sets that no link names.
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of what is installed: of the links, and of what the folders begin with.
+const (
+	programs = "firecracker"
+	kernels  = "kernel"
+)
+
+const manifestName = "manifest.json"
+
+// manifest stands in each set.
+type manifest struct {
+	Version string            `json:"version"`
+	Source  string            `json:"source"`          // where it is from, in words
+	Files   map[string]string `json:"files"`           // SHA-256 of each by name
+	Order   []string          `json:"order,omitempty"` // of a kernel's modules, as they are loaded
+}
+
+// Step is told in words what happens.
+type Step func(text string)
+
+// locked runs do while it holds the lock of the folder, which it makes.
+func locked(ctx context.Context, dir string, tell Step, do func() error) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // which lets go of the lock
+	for told := false; ; told = true {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("lock of %s: %w", dir, err)
+		}
+		if !told {
+			tell("waiting for another installation")
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left { // whoever made these held the lock and is gone
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return do()
+}
+
+// Sweep removes sets that were replaced. It is for whoever is about to use the folder alone: another user of the same
+// sets may still run. While something is being installed it does nothing.
+func Sweep(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
+	var errs []error
+	for _, kind := range []string{programs, kernels} {
+		now, err := os.Readlink(filepath.Join(dir, kind))
+		if err != nil {
+			continue // none is in use; one that is there may be what somebody repairs the link with
+		}
+		sets, err := filepath.Glob(filepath.Join(dir, kind+"-*"))
+		errs = append(errs, err)
+		for _, path := range sets {
+			if filepath.Base(path) != now {
+				errs = append(errs, os.RemoveAll(path))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// put makes a set: fill writes the files into a folder and returns the manifest, whose hashes put adds.
+func put(dir, kind string, fill func(tmp string) (manifest, error)) error {
+	tmp, err := os.MkdirTemp(dir, ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp) // it is gone when all went well
+	m, err := fill(tmp)
+	if err != nil {
+		return err
+	}
+	list, err := os.ReadDir(tmp)
+	if err != nil {
+		return err
+	}
+	m.Files = map[string]string{}
+	for _, entry := range list {
+		if m.Files[entry.Name()], err = sumOf(filepath.Join(tmp, entry.Name())); err != nil {
+			return err
+		}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, manifestName), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Chmod(tmp, 0o755), syncFolder(tmp)); err != nil {
+		return err
+	}
+	name := kind + "-" + m.Version + strings.TrimPrefix(filepath.Base(tmp), ".new")
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	link := filepath.Join(dir, ".new-link")
+	if err := os.Symlink(name, link); err != nil {
+		return err
+	}
+	return os.Rename(link, filepath.Join(dir, kind))
+}
+
+// syncFolder makes all of a file system durable before a set gets its name.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+// set is one that is installed.
+type set struct {
+	dir string // absolute, without links
+	manifest
+}
+
+var errDamaged = errors.New("is damaged")
+
+// openSet reads the set that a link names, and holds its files against their hashes. os.ErrNotExist: there is none.
+func openSet(dir, kind string) (set, error) {
+	real, err := filepath.EvalSymlinks(filepath.Join(dir, kind))
+	if err != nil {
+		return set{}, err
+	}
+	s := set{dir: real}
+	text, err := os.ReadFile(filepath.Join(real, manifestName))
+	if err == nil {
+		err = json.Unmarshal(text, &s.manifest)
+	}
+	if err != nil {
+		return s, fmt.Errorf("%s %w: %v", real, errDamaged, err)
+	}
+	for name, want := range s.Files {
+		if got, err := sumOf(filepath.Join(real, name)); err != nil || got != want {
+			return s, fmt.Errorf("%s %w: %s is not what was installed", real, errDamaged, name)
+		}
+	}
+	return s, nil
+}
+
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyFile copies a file that is somebody's own.
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file", from)
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
