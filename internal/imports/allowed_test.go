@@ -109,6 +109,9 @@ var allowed = map[string]row{
 	"sandbox/host/cgroup":         {"", "control groups, for any backend"},
 	"sandbox/host/network":        {"", "namespaces, addresses and rules, for any backend"},
 
+	"sandbox/firecracker/fcapi":           {"", "Firecracker's API: it knows nothing of who drives it"},
+	"sandbox/firecracker/fcapi/fcapitest": {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
+
 	// Programs, and what is theirs alone. Only they, and the benchmarks, may know node.
 	"node":               {everything, "the composition root, the only package that knows every other"},
 	"node/embedded":      {"", "the programs that bin/thaw carries, as files"},
@@ -176,7 +179,7 @@ var allowed = map[string]row{
 
 // outside lists what is not of this tree and only some packages may import, with all below them.
 var outside = []struct{ path, may, why string }{
-	{"net/http", "admin alb api bench cmd/thaw cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
+	{"net/http", "admin alb api bench cmd/thaw cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/firecracker/fcapi sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
