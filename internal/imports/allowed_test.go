@@ -52,6 +52,9 @@ var allowed = map[string]row{
 	"cloudwatch":     {"cloudwatch/emf eventsource function pool", "CloudWatch's numbers of functions, for whoever collects them: it is told, and decides nothing"},
 	"cloudwatch/emf": {"", "metrics in lines of logs: it reads what an enemy may have written, and can do nothing else"},
 
+	// Kernels and the monitor of lane 1.
+	"sandbox/firecracker/kernel": {"internal/cleanup sandbox/firecracker/vmm", "a kernel for machines: it knows no monitor"},
+
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
 	"guest/control":   {"guest/wire", "what the backend of microVMs and the guest in one say to each other"},

@@ -1,0 +1,255 @@
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/internal/cleanup"
+	"thaw/sandbox/firecracker/vmm"
+)
+
+// Debian returns the kernel that the package meta (Cloud, Ordinary) stands for today. The first call for a version
+// downloads some 27 MB with apt-get, which checks them, and needs no root; it is kept below the folder cache, which
+// several processes may share. Without a network the newest that is kept serves.
+func Debian(ctx context.Context, cache, meta string) (Kernel, error) {
+	name, version, err := current(ctx, meta)
+	if err != nil {
+		if k, ok := kept(cache, meta); ok {
+			return k, nil
+		}
+		return Kernel{}, err
+	}
+	dir := filepath.Join(cache, folder(meta, name, version))
+	if k, err := load(dir); err == nil {
+		return k, nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return Kernel{}, fmt.Errorf("kernel: %w", err)
+	}
+	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	if err != nil {
+		return Kernel{}, fmt.Errorf("kernel: %w", err)
+	}
+	defer unlock()
+	if k, err := load(dir); err == nil { // another process has made it meanwhile
+		return k, nil
+	}
+	if err := fetch(ctx, cache, dir, name, version); err != nil {
+		if k, ok := kept(cache, meta); ok {
+			return k, nil
+		}
+		return Kernel{}, fmt.Errorf("kernel %s %s: %w", name, version, err)
+	}
+	return load(dir)
+}
+
+// current asks apt which package a meta package depends on.
+func current(ctx context.Context, meta string) (name, version string, err error) {
+	show := func(pkg string) (string, error) {
+		out, err := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions", pkg).Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			return "", &vmm.MissingError{What: "this is no Debian: there is no apt-cache to find the kernel's package by"}
+		}
+		if err != nil || len(bytes.TrimSpace(out)) == 0 {
+			return "", &vmm.MissingError{What: "Debian's package " + pkg + " is unknown here", Hint: "apt-get update"}
+		}
+		return string(out), nil
+	}
+	about, err := show(meta)
+	if err != nil {
+		return "", "", err
+	}
+	if name = dependency(about); name == "" {
+		return "", "", &vmm.MissingError{What: "Debian's package " + meta + " names no kernel"}
+	}
+	if about, err = show(name); err != nil {
+		return "", "", err
+	}
+	version = field(about, "Version")
+	if !plain.MatchString(name) || !plain.MatchString(version) {
+		return "", "", fmt.Errorf("kernel: package %q in version %q", name, version)
+	}
+	return name, version, nil
+}
+
+// plain are names and versions of packages, which become names of folders. Source: Debian Policy, 5.6.7 and 5.6.12.
+var plain = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9.+~:-]*$`)
+
+// dependency is the kernel's package among those that a meta package depends on.
+func dependency(about string) string {
+	for d := range strings.SplitSeq(field(about, "Depends"), ",") {
+		if name, _, _ := strings.Cut(strings.TrimSpace(d), " "); strings.HasPrefix(name, "linux-image-") {
+			return name
+		}
+	}
+	return ""
+}
+
+func field(about, name string) string {
+	for s := bufio.NewScanner(strings.NewReader(about)); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), name+": "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// folder is where a kernel is kept. What the guest asks for is part of the name: a later thaw may want other modules.
+func folder(meta, name, version string) string {
+	sum := sha256.Sum256([]byte(strings.Join(wanted, " ")))
+	return fmt.Sprintf("%s_%s_%s_%s", meta, name, version, hex.EncodeToString(sum[:4]))
+}
+
+// fetch downloads a package and unpacks it to dir, whole or not at all.
+func fetch(ctx context.Context, cache, dir, name, version string) error {
+	left, _ := filepath.Glob(filepath.Join(cache, "part-*")) // of a process that was killed: the lock is ours
+	for _, d := range left {
+		os.RemoveAll(d)
+	}
+	work, err := os.MkdirTemp(cache, "part-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", name+"="+version)
+	cmd.Dir = work
+	cmd.WaitDelay = time.Second // what apt-get has started keeps its output open
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get download: %w: %s", err, lastLine(out))
+	}
+	debs, _ := filepath.Glob(filepath.Join(work, "*.deb"))
+	if len(debs) != 1 {
+		return fmt.Errorf("apt-get download left %d packages", len(debs))
+	}
+	made := filepath.Join(work, "kernel")
+	if err := Unpack(debs[0], made); err != nil {
+		return err
+	}
+	return os.Rename(made, dir)
+}
+
+// Unpack makes a folder of a kernel's package: the ELF file, and the modules in the order in which they are loaded.
+func Unpack(deb, dir string) error {
+	f, err := os.Open(deb)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var undo cleanup.Stack
+	defer undo.Run()
+	raw := dir + ".raw"
+	if err := os.Mkdir(raw, 0o755); err != nil {
+		return err
+	}
+	defer os.RemoveAll(raw)
+	c, err := extract(f, raw)
+	if err != nil {
+		return err
+	}
+	modules, err := order(c, wanted)
+	if err != nil {
+		return err
+	}
+	image, err := os.ReadFile(c.image)
+	if err != nil {
+		return err
+	}
+	vmlinux, err := Carve(image)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "modules"), 0o755); err != nil {
+		return err
+	}
+	undo.Add(func() error { return os.RemoveAll(dir) })
+	for i, m := range modules {
+		if err := write(filepath.Join(dir, "modules", fmt.Sprintf("%02d-%s.ko", i, m.name)), bytes.NewReader(m.bytes)); err != nil {
+			return err
+		}
+	}
+	if err := write(filepath.Join(dir, "vmlinux"), bytes.NewReader(vmlinux)); err != nil {
+		return err
+	}
+	undo.Keep()
+	return nil
+}
+
+// load reads a folder that Unpack has made.
+func load(dir string) (Kernel, error) {
+	k := Kernel{Vmlinux: filepath.Join(dir, "vmlinux")}
+	if p := strings.Split(filepath.Base(dir), "_"); len(p) == 4 {
+		k.Name, k.Version = p[1], p[2]
+	}
+	if _, err := os.Stat(k.Vmlinux); err != nil {
+		return Kernel{}, err
+	}
+	files, err := os.ReadDir(filepath.Join(dir, "modules"))
+	for _, f := range files { // sorted
+		k.Modules = append(k.Modules, filepath.Join(dir, "modules", f.Name()))
+	}
+	return k, err
+}
+
+// kept is the newest kernel of a meta package that an earlier call has left.
+func kept(cache, meta string) (Kernel, bool) {
+	dirs, _ := filepath.Glob(filepath.Join(cache, folder(meta, "*", "*")))
+	slices.SortFunc(dirs, func(a, b string) int { return modified(b).Compare(modified(a)) })
+	for _, d := range dirs {
+		if k, err := load(d); err == nil {
+			return k, true
+		}
+	}
+	return Kernel{}, false
+}
+
+func modified(path string) time.Time {
+	if fi, err := os.Stat(path); err == nil {
+		return fi.ModTime()
+	}
+	return time.Time{}
+}
+
+// lock waits until no other process has the file locked. The lock ends with its process.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("%s is locked by another process: %w", path, context.Cause(ctx))
+		}
+	}
+}
+
+func lastLine(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1]
+}
