@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"thaw/sandbox/firecracker/fcapi"
 	"thaw/sandbox/firecracker/vmm"
 )
 
@@ -19,14 +21,15 @@ type Choice struct {
 // Programs are firecracker and its jailer.
 type Programs struct {
 	Firecracker, Jailer string // absolute paths without links
-	Version             Version
+	Version             fcapi.Version
+	Warning             string // what to know about the version; empty: nothing
 	Source              string
 }
 
 // Kernel is one for guests.
 type Kernel struct {
-	Path    string   // absolute, without links: an ELF vmlinux
-	Modules []string // files, in the order in which the guest loads them; none: all is built in
+	Path    string // absolute, without links: an ELF vmlinux
+	Modules string // folder of what the guest loads, NAME.ko; empty: all is built in
 	Version string
 	Source  string
 }
@@ -72,11 +75,10 @@ func findPrograms(ctx context.Context, dir string, c Choice, hint string) (Progr
 		}
 		*path = real
 	}
-	v, err := pairVersion(ctx, p.Firecracker, p.Jailer)
-	if err != nil {
+	var err error
+	if p.Version, p.Warning, err = pairVersion(ctx, p.Firecracker, p.Jailer); err != nil {
 		return p, &vmm.MissingError{What: err.Error(), Hint: hint}
 	}
-	p.Version = Known(v)
 	return p, nil
 }
 
@@ -108,8 +110,10 @@ func FindKernel(dir, chosen, hint string) (Kernel, error) {
 		return Kernel{}, &vmm.MissingError{What: err.Error(), Hint: hint}
 	}
 	k := Kernel{Path: filepath.Join(s.dir, "vmlinux"), Version: s.Version, Source: s.Source}
-	for _, name := range s.Order {
-		k.Modules = append(k.Modules, filepath.Join(s.dir, name))
+	for name := range s.Files {
+		if folder, _, below := strings.Cut(name, "/"); below {
+			k.Modules = filepath.Join(s.dir, folder)
+		}
 	}
 	return k, nil
 }

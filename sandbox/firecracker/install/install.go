@@ -2,7 +2,8 @@
 // guests. It puts them into a folder, finds them there, and says what is missing and what to type.
 //
 //	DIR/firecracker -> firecracker-VERSION-*/{firecracker,jailer,manifest.json}
-//	DIR/kernel      -> kernel-VERSION-*/...
+//	DIR/kernel      -> kernel-VERSION-*/{vmlinux,modules/NAME.ko,manifest.json}
+//	DIR/initramfs-HASH, for a guest's program and a kernel
 //
 // A set is written whole into a folder of its own, and then a link is switched: who has resolved the link once, as a
 // running server has, goes on with what it has. Sweep removes the sets that no link names.
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +30,7 @@ import (
 const (
 	programs = "firecracker"
 	kernels  = "kernel"
+	archives = "initramfs"
 )
 
 const manifestName = "manifest.json"
@@ -96,7 +99,13 @@ func Sweep(dir string) error {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil
 	}
-	var errs []error
+	list, err := filepath.Glob(filepath.Join(dir, archives+"-*"))
+	unfinished, err2 := filepath.Glob(filepath.Join(dir, ".archive-*"))
+	errs := []error{err, err2}
+	list = append(list, unfinished...)
+	for _, path := range list { // they are written anew
+		errs = append(errs, os.Remove(path))
+	}
 	for _, kind := range []string{programs, kernels} {
 		now, err := os.Readlink(filepath.Join(dir, kind))
 		if err != nil {
@@ -124,15 +133,8 @@ func put(dir, kind string, fill func(tmp string) (manifest, error)) error {
 	if err != nil {
 		return err
 	}
-	list, err := os.ReadDir(tmp)
-	if err != nil {
+	if m.Files, err = sumsOf(tmp); err != nil {
 		return err
-	}
-	m.Files = map[string]string{}
-	for _, entry := range list {
-		if m.Files[entry.Name()], err = sumOf(filepath.Join(tmp, entry.Name())); err != nil {
-			return err
-		}
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -193,6 +195,21 @@ func openSet(dir, kind string) (set, error) {
 		}
 	}
 	return s, nil
+}
+
+// sumsOf has the SHA-256 of every file below a folder.
+func sumsOf(dir string) (map[string]string, error) {
+	sums := map[string]string{}
+	return sums, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err == nil {
+			sums[name], err = sumOf(path)
+		}
+		return err
+	})
 }
 
 func sumOf(path string) (string, error) {

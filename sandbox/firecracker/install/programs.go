@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"thaw/runtimes"
+	"thaw/sandbox/firecracker/fcapi"
 )
 
 // Notice must be shown to whoever installs Packaged.
@@ -98,34 +99,40 @@ func Own(ctx context.Context, dir, firecracker, jailer string, tell Step) error 
 
 // described asks the programs of a folder for their version.
 func described(ctx context.Context, dir, source string) (manifest, error) {
-	v, err := pairVersion(ctx, filepath.Join(dir, "firecracker"), filepath.Join(dir, "jailer"))
-	return manifest{Version: v, Source: source}, err
+	v, _, err := pairVersion(ctx, filepath.Join(dir, "firecracker"), filepath.Join(dir, "jailer"))
+	return manifest{Version: v.String(), Source: source}, err
 }
 
-// pairVersion is the version of both: each release's jailer goes with its firecracker.
-func pairVersion(ctx context.Context, firecracker, jailer string) (string, error) {
-	v, err := versionOf(ctx, firecracker, "Firecracker")
-	if err != nil {
-		return "", err
+// tried is the release that thaw's own tests run with.
+var tried = fcapi.Version{Major: 1, Minor: 12, Patch: 1}
+
+// pairVersion is the version of both: each release's jailer goes with its firecracker. The warning says what is known
+// of it.
+func pairVersion(ctx context.Context, firecracker, jailer string) (v fcapi.Version, warning string, err error) {
+	if v, err = versionOf(ctx, firecracker, "Firecracker"); err != nil {
+		return v, "", err
 	}
 	j, err := versionOf(ctx, jailer, "Jailer")
 	if err != nil {
-		return "", err
+		return v, "", err
 	}
 	if v != j {
-		return "", fmt.Errorf("%s is version %s, and %s is version %s: both must be of one release", firecracker, v, jailer, j)
+		return v, "", fmt.Errorf("%s is version %s, and %s is version %s: both must be of one release", firecracker, v, jailer, j)
 	}
-	return v, Known(v).refused()
+	if warning, err = v.Check(); warning == "" && v != tried {
+		warning = fmt.Sprintf("known, and not tried with thaw; %v is", tried)
+	}
+	return v, warning, err
 }
 
 // said is how the programs answer --version.
-var said = regexp.MustCompile(`^(\w+) v(\d+\.\d+\.\d+\S*)`)
+var said = regexp.MustCompile(`^(\w+) (v\d\S*)`)
 
 // versionOf runs a program.
-func versionOf(ctx context.Context, path, who string) (string, error) {
+func versionOf(ctx context.Context, path, who string) (fcapi.Version, error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("%s is no program of %s's: %w", path, who, err)
+		return fcapi.Version{}, fmt.Errorf("%s is no program: %w", path, err)
 	}
 	machine, interpreted := f.Machine, false
 	for _, p := range f.Progs {
@@ -134,9 +141,9 @@ func versionOf(ctx context.Context, path, who string) (string, error) {
 	f.Close()
 	switch {
 	case machine != elf.EM_X86_64:
-		return "", fmt.Errorf("%s is for %v: microVMs are for x86-64 only", path, machine)
+		return fcapi.Version{}, fmt.Errorf("%s is for %v: microVMs are for x86-64 only", path, machine)
 	case interpreted:
-		return "", fmt.Errorf("%s is linked dynamically: in its jail are no libraries", path)
+		return fcapi.Version{}, fmt.Errorf("%s is linked dynamically: in its jail are no libraries", path)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -144,10 +151,10 @@ func versionOf(ctx context.Context, path, who string) (string, error) {
 	cmd.Env, cmd.WaitDelay = []string{}, time.Second
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s --version: %w", path, err)
+		return fcapi.Version{}, fmt.Errorf("%s --version: %w", path, err)
 	}
 	if m := said.FindSubmatch(out); m != nil && string(m[1]) == who {
-		return string(m[2]), nil
+		return fcapi.ParseVersion(string(m[2]))
 	}
-	return "", fmt.Errorf("%s does not say that it is %s, but: %.100q", path, who, out)
+	return fcapi.Version{}, fmt.Errorf("%s does not say that it is %s, but: %.100q", path, who, out)
 }

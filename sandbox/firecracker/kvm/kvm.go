@@ -21,6 +21,7 @@ type UnusableError struct {
 	Reason string
 	// Absent is set when the host has no KVM at all, so that its owner may be able to turn it on.
 	Absent bool
+	Denied bool // to this user
 }
 
 func (e *UnusableError) Error() string { return "KVM: " + e.Reason }

@@ -124,7 +124,7 @@ func (m *machine) open() error {
 	case errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV):
 		return &UnusableError{Reason: "this host has no " + Device, Absent: true}
 	case errors.Is(err, os.ErrPermission):
-		return unusable("this user may not open %s", Device)
+		return &UnusableError{Reason: "this user may not open " + Device, Denied: true}
 	case err != nil:
 		return unusable("%s: %v", Device, err)
 	}

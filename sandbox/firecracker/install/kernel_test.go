@@ -1,0 +1,76 @@
+package install
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thaw/sandbox/firecracker/kernel"
+)
+
+// Debian's kernel is downloaded once for all tests; a second installation is here already.
+func TestDebianKernel(t *testing.T) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("no apt-get: ", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	if _, err := kernel.Debian(t.Context(), filepath.Join(cache, "thaw", "kernel"), kernel.Cloud); err != nil {
+		t.Skip("the package cannot be had: ", err)
+	}
+	dir, said := t.TempDir(), ""
+	for range 2 {
+		if err := DebianKernel(t.Context(), dir, func(s string) { said += s + "\n" }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(said, "here already") {
+		t.Errorf("it was installed twice: %s", said)
+	}
+	k, err := FindKernel(dir, "", "")
+	if err != nil || !strings.HasPrefix(k.Version, "6.") || !strings.Contains(k.Source, "linux-image") {
+		t.Fatalf("found %+v, %v", k, err)
+	}
+	for _, name := range []string{"virtio.ko", "erofs.ko"} {
+		if _, err := os.Stat(filepath.Join(k.Modules, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := bootable(k.Path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOwnKernel(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(t.TempDir(), "vmlinux")
+	if err := os.WriteFile(mine, small, 0o644); err != nil { // an ELF file for this machine
+		t.Fatal(err)
+	}
+	if err := OwnKernel(t.Context(), dir, mine, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := FindKernel(dir, "", ""); err != nil || k.Modules != "" || !strings.Contains(k.Source, mine) {
+		t.Errorf("installed: %+v, %v", k, err)
+	}
+	if k, err := FindKernel(t.TempDir(), mine, ""); err != nil || k.Path != mine {
+		t.Errorf("chosen: %+v, %v", k, err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("not a kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := OwnKernel(t.Context(), dir, bad, quiet); err == nil {
+		t.Error("a text is taken for a kernel")
+	}
+	if _, err := FindKernel(dir, bad, "thaw sandbox install firecracker"); err == nil || !strings.Contains(err.Error(), "--kernel "+bad) {
+		t.Errorf("a chosen text: %v", err)
+	}
+	if k, err := FindKernel(dir, "", ""); err != nil || !strings.Contains(k.Source, mine) {
+		t.Errorf("after refusals: %+v, %v", k, err)
+	}
+}
