@@ -109,7 +109,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (name string, size int64, 
 }
 
 func (s *Store) spool(r io.Reader) (*os.File, error) {
-	f, err := os.CreateTemp(s.dir, "spool-*"+tempSuffix)
+	f, err := s.Scratch()
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,46 @@ func (s *Store) write(ctx context.Context, name string, r io.Reader) (int64, err
 		return 0, err
 	}
 	return n, s.sync(name)
+}
+
+// Scratch makes an empty file on the folder's own disk, for what will be given to PutFile. The caller closes it, and
+// removes it unless PutFile has taken it. What a process that died has left is removed by the next Open.
+func (s *Store) Scratch() (*os.File, error) { return os.CreateTemp(s.dir, "spool-*"+tempSuffix) }
+
+// PutFile is Put for a file from Scratch, which becomes the blob itself instead of being copied: it must not be written any
+// more. perm are the mode's bits of the blob's file.
+func (s *Store) PutFile(ctx context.Context, f *os.File, perm fs.FileMode) (name string, size int64, err error) {
+	if s.dir == "" { // a bucket
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return "", 0, fmt.Errorf("blob: %w", err)
+		}
+		return s.Put(ctx, f)
+	}
+	h := sha256.New()
+	if size, err = io.Copy(h, io.NewSectionReader(f, 0, 1<<62)); err != nil {
+		return "", 0, fmt.Errorf("blob: %w", err)
+	}
+	name = hex.EncodeToString(h.Sum(nil))
+	file := s.Path(name)
+	err = errors.Join(f.Chmod(perm), os.MkdirAll(filepath.Dir(file), 0o700))
+	if err == nil {
+		if err = os.Rename(f.Name(), file); err == nil {
+			err = s.sync(name)
+		}
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("blob %s: %w", name, err)
+	}
+	return name, size, nil
+}
+
+// Path is where a blob's file is, if there is one: for whoever hands a file to another process. Empty in a store that is no
+// folder, and for what is no name.
+func (s *Store) Path(name string) string {
+	if s.dir == "" || !valid(name) {
+		return ""
+	}
+	return filepath.Join(s.dir, filepath.FromSlash(key(name)))
 }
 
 func ignoreCanceled(err error) error {

@@ -231,3 +231,52 @@ func TestManyPutsOfTheSame(t *testing.T) {
 		t.Errorf("the folder holds %q", got)
 	}
 }
+
+// TestPutFile holds that a file becomes a blob without a copy, and that the next start removes one that never did.
+func TestPutFile(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	scratch := func(content string) *os.File {
+		f, err := s.Scratch()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		if _, err := f.WriteString(content); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	f := scratch("big")
+	name, size, err := s.PutFile(t.Context(), f, 0o444)
+	if err != nil || size != 3 {
+		t.Fatal(size, err)
+	}
+	if b, err := s.ReadAll(t.Context(), name, 10); err != nil || string(b) != "big" {
+		t.Errorf("the blob is %q: %v", b, err)
+	}
+	was, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := os.Stat(s.Path(name))
+	if err != nil || !os.SameFile(was, is) || is.Mode() != 0o444 {
+		t.Errorf("its file is another or has the mode %v: %v", is, err)
+	}
+	if p := s.Path("../" + name); p != "" {
+		t.Errorf("a path for what is no name: %s", p)
+	}
+	if left := scratch("never given").Name(); true {
+		s.Close()
+		if s, err = Open(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what a process left is there after the next start: %v", err)
+		}
+	}
+}

@@ -112,6 +112,8 @@ var allowed = map[string]row{
 	"sandbox/host/cgroup":         {"", "control groups, for any backend"},
 	"sandbox/host/network":        {"", "namespaces, addresses and rules, for any backend"},
 
+	"sandbox/firecracker/images": {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
+
 	"sandbox/firecracker/fcapi":           {"", "Firecracker's API: it knows nothing of who drives it"},
 	"sandbox/firecracker/fcapi/fcapitest": {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
@@ -185,6 +187,7 @@ var outside = []struct{ path, may, why string }{
 	{"net/http", "admin alb api bench cmd/thaw cmd/thaw-cache eventbridge eventsource/eventsourcetest eventsource/kinesis eventsource/secret eventsource/sqs gateway internal/door internal/wholebody logsapi node notify objects runtimes sandbox/firecracker/fcapi sandbox/sandboxtest scheduler schemaregistry sns sts vpc", "nouns know invocations, not HTTP"},
 	{"github.com/nats-io/", "jetstream", "one adapter, and the packages below it, know the broker"},
 	{"gocloud.dev/", "blob", "exactly one package knows the blob library"},
+	{"github.com/erofs/", "sandbox/firecracker/images", "exactly one package knows how images are written"},
 	{"gvisor.dev/", "cmd/thaw-sandbox", "a gVisor upgrade must touch the sandbox's own program and nothing else"},
 	{"github.com/prometheus/", "cloudwatch node", "a metric decides nothing: packages count, and one place serves what they have counted"},
 	{"github.com/aws/aws-sdk-go-v2", "bench bucket cmd/thaw cmd/thaw-cache destination eventsource/dynamodb eventsource/kafka eventsource/kinesis eventsource/secret eventsource/sqs internal/awsconfig internal/wholebody logsapi samples/sources schemaregistry vpc", "the server is the other end of AWS's SDK"},
