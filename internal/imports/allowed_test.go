@@ -177,6 +177,7 @@ var allowed = map[string]row{
 	"sandbox/sandboxtest":                     {"guest/wire sandbox", "for tests of backends: it speaks to the guest as execenv does, and needs no environment"},
 	"sandbox/sandboxtest/bootstrap":           {"", "a function"},
 	"sandbox/sandboxtest/snapshotfn":          {"", "a function"},
+	"sandbox/host/network/networktest":        {"sandbox/host/network", "for tests of what sandboxes reach"},
 	"runtimes/uniquetest":                     {"", "tests alone"},
 	"docs":                                    {"", "tests alone"},
 	"docs/spec":                               {"", "tests alone"},

@@ -2,11 +2,8 @@ package gvisor
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,17 +11,17 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/dns/dnsmessage"
 
 	"thaw/sandbox"
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/network"
+	"thaw/sandbox/host/network/networktest"
 )
 
 // servePeers tells every connection where it comes from.
 func servePeers(t *testing.T, addr string) {
 	t.Helper()
-	serveEach(t, addr, func(peer string) string { return "from " + peer })
+	networktest.ServeEach(t, addr, func(peer string) string { return "from " + peer })
 }
 
 // atOnce is how long a refusal may take. What is dropped takes the test's guest a second.
@@ -59,7 +56,7 @@ func TestFunctionsReachTheHostWhenTold(t *testing.T) {
 	servePeers(t, "127.0.0.1:5432")
 	servePeers(t, "127.0.0.5:5500")
 	servePeers(t, "203.0.113.2:8080")
-	serveUDP(t, "127.0.0.1:8125", "statsd")
+	networktest.ServeUDP(t, "127.0.0.1:8125", "statsd")
 	access, err := network.ParseHostAccess("5432, 8125, 6000-6010, 127.0.0.5:5500, 203.0.113.2:8080")
 	if err != nil {
 		t.Fatal(err)
@@ -127,79 +124,6 @@ func TestNothingOfTheHostIsReachedUntold(t *testing.T) {
 	}
 }
 
-// serveNames answers every question for an address with one, and for big.test with a hundred, by TCP only.
-func serveNames(t *testing.T, addr, answer string) {
-	t.Helper()
-	reply := func(query []byte, tcp bool) []byte {
-		var m dnsmessage.Message
-		if m.Unpack(query) != nil || len(m.Questions) != 1 {
-			return nil
-		}
-		m.Header = dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}
-		m.Additionals = nil
-		q := m.Questions[0]
-		n := 1
-		if q.Name.String() == "big.test." {
-			if n = 100; !tcp {
-				n, m.Truncated = 0, true
-			}
-		}
-		if q.Type == dnsmessage.TypeA {
-			for i := range n {
-				a := netip.MustParseAddr(answer).As4()
-				a[3] += byte(i)
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: a}})
-			}
-		}
-		b, err := m.Pack()
-		if err != nil {
-			t.Error(err)
-		}
-		return b
-	}
-	c, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			c.WriteTo(reply(buf[:n], false), from)
-		}
-	}()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			head := make([]byte, 2)
-			for {
-				if _, err := io.ReadFull(c, head); err != nil {
-					break
-				}
-				query := make([]byte, binary.BigEndian.Uint16(head))
-				if _, err := io.ReadFull(c, query); err != nil {
-					break
-				}
-				a := reply(query, true)
-				c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
-			}
-			c.Close()
-		}
-	}()
-}
-
 // nameservers makes a network option of a file that stands for the host's resolv.conf.
 func nameservers(t *testing.T, servers ...string) (use func(*Options), change func(servers ...string)) {
 	t.Helper()
@@ -223,7 +147,7 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 		return
 	}
 	for i, server := range []string{"127.0.0.1", "127.0.0.53", "127.0.0.11", "::1", "203.0.113.2"} {
-		serveNames(t, net.JoinHostPort(server, "53"), fmt.Sprintf("192.0.2.%d", 10*i))
+		networktest.ServeNames(t, net.JoinHostPort(server, "53"), fmt.Sprintf("192.0.2.%d", 10*i))
 	}
 	for _, c := range []struct {
 		name    string
@@ -337,7 +261,7 @@ func TestAddressOfTheRelayIsSwept(t *testing.T) {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, b.nets.Relay().String())
 		}}
-		serveNames(t, "127.0.0.1:53", "192.0.2.1")
+		networktest.ServeNames(t, "127.0.0.1:53", "192.0.2.1")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if got, err := r.LookupHost(ctx, "some.test"); err == nil {

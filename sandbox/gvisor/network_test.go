@@ -2,110 +2,23 @@ package gvisor
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"thaw/sandbox"
 	"thaw/sandbox/host/network"
+	"thaw/sandbox/host/network/networktest"
 )
 
-// inside tells a test that it runs in namespaces of its own.
-const insideVar = "THAW_GVISOR_TEST_INSIDE"
-
-// alone runs the calling test again in a process with its own network namespace, beside other tests, and reports whether
-// this is that process.
+// alone runs the calling test again in a process with its own network namespace; see networktest.Alone.
 func alone(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(insideVar) == t.Name() {
-		return true
-	}
-	needRoot(t)
-	t.Parallel()
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")
-	cmd.Env = append(append(os.Environ(), insideVar+"="+t.Name()), ownPrograms(t)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
-	t.Logf("in its own network namespace:\n%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
-}
-
-// in runs do in a network namespace.
-func in(t *testing.T, ns netns.NsHandle, do func()) {
-	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	old, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
-	if err := netns.Set(ns); err != nil {
-		t.Fatal(err)
-	}
-	defer netns.Set(old)
-	do()
-}
-
-// serve answers every connection to addr with word.
-func serve(t *testing.T, addr, word string) {
-	t.Helper()
-	serveEach(t, addr, func(string) string { return word })
-}
-
-// serveEach answers every connection to addr by the address that it comes from.
-func serveEach(t *testing.T, addr string, answer func(peer string) string) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			io.WriteString(c, answer(host))
-			c.Close()
-		}
-	}()
-}
-
-func serveUDP(t *testing.T, addr, word string) {
-	t.Helper()
-	c, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			_, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			c.WriteTo([]byte(word+" "+from.String()), from)
-		}
-	}()
+	return networktest.Alone(t, func() []string { return ownPrograms(t) })
 }
 
 // inLab runs the calling test like alone, in a lab.
@@ -114,67 +27,13 @@ func inLab(t *testing.T) bool {
 	if !alone(t) {
 		return false
 	}
-	newLab(t)
+	networktest.Lab(t)
 	return true
 }
 
 // online gives sandboxes the lab's internet.
 func online(o *Options) {
 	o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
-}
-
-// newLab makes the test's own namespace a host with an uplink to a small internet.
-func newLab(t *testing.T) {
-	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	f, err := network.NewNamespace()
-	must(err)
-	t.Cleanup(func() { f.Close() })
-	ns := netns.NsHandle(f.Fd())
-	up := func(h *netlink.Handle, name string, addrs ...string) netlink.Link {
-		l, err := h.LinkByName(name)
-		must(err)
-		must(h.LinkSetUp(l))
-		for _, a := range addrs {
-			ad, err := netlink.ParseAddr(a)
-			must(err)
-			if ad.IP.To4() == nil {
-				ad.Flags = unix.IFA_F_NODAD
-			}
-			must(h.AddrAdd(l, ad))
-		}
-		return l
-	}
-	host, err := netlink.NewHandle()
-	must(err)
-	defer host.Close()
-	far, err := netlink.NewHandleAt(ns)
-	must(err)
-	defer far.Close()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "up0"
-	v := netlink.NewVeth(attrs)
-	v.PeerName, v.PeerNamespace = "down0", netlink.NsFd(ns)
-	must(host.LinkAdd(v))
-	up(host, "lo")
-	uplink := up(host, "up0", "203.0.113.2/24", "fd00:113::2/64")
-	up(far, "lo", "198.51.100.7/32", "169.254.169.254/32")
-	up(far, "down0", "203.0.113.1/24")
-	must(host.RouteAdd(&netlink.Route{LinkIndex: uplink.Attrs().Index, Gw: net.IPv4(203, 0, 113, 1)}))
-	in(t, ns, func() {
-		serve(t, "198.51.100.7:80", "internet")
-		serve(t, "169.254.169.254:80", "metadata")
-		serve(t, "203.0.113.1:80", "neighbour")
-		serveUDP(t, "198.51.100.7:53", "from")
-	})
-	serve(t, "127.0.0.1:7000", "host loopback")
-	serve(t, "0.0.0.0:7001", "host")
-	serve(t, "[fd00:113::2]:7002", "host")
 }
 
 func TestFunctionReachesTheInternetAndNothingOfTheHost(t *testing.T) {

@@ -26,7 +26,7 @@ import (
 // Inside, every sandbox has the same address, so that a snapshot of one fits any other. Outside each has its own: the
 // first rule a packet meets rewrites it, and the last rule of an answer writes it back, without state. gVisor speaks
 // raw Ethernet on eth0; the namespace's own network stack has no address and sees nothing. Neither side asks for
-// addresses (ARP): both know each other's, for they are the same everywhere, too.
+// addresses (ARP): both know each other's, for they are the same everywhere, too. A machine has one hop more (tap.go).
 //
 // The gateway's address is the host, as far as anything of it can be reached (hostaccess.go): name servers
 // (dnsrelay.go) and ports that the operator named.
@@ -146,9 +146,8 @@ func (n *Networks) openRelay(resolvConf []string, log *slog.Logger) error {
 		return fmt.Errorf("address of the relay of names: %w", err)
 	}
 	addr := toAddr(n.base)
-	ip := net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
 	// Of the scope host, as all of the loopback: it is no source for what leaves the host.
-	if err := n.host.AddrReplace(lo, &netlink.Addr{IPNet: &ip, Label: n.label(), Scope: int(netlink.SCOPE_HOST)}); err != nil {
+	if err := n.host.AddrReplace(lo, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 32)), Label: n.label(), Scope: int(netlink.SCOPE_HOST)}); err != nil {
 		return fmt.Errorf("address of the relay of names: %w", err)
 	}
 	if n.relay, err = openDNSRelay(addr, followNameservers(resolvConf), log); err != nil {
@@ -222,8 +221,10 @@ func (n *Networks) chooseBlock() (uint32, error) {
 	return 0, fmt.Errorf("every block of %v/15 is in use on this host", outsideBase)
 }
 
-// Make makes the network of one sandbox.
-func (n *Networks) Make() (_ *Network, err error) {
+// Make makes the network of one sandbox of gVisor.
+func (n *Networks) Make() (*Network, error) { return n.make((*Network).furnish) }
+
+func (n *Networks) make(furnish func(*Network, *netlink.Handle, netlink.Link) error) (_ *Network, err error) {
 	if err := n.forwardUplinks(); err != nil { // they may have changed
 		return nil, err
 	}
@@ -238,7 +239,7 @@ func (n *Networks) Make() (_ *Network, err error) {
 	}
 	n.used[slot] = true
 	n.mu.Unlock()
-	w := &Network{n: n, slot: slot, device: fmt.Sprintf("%s%03x", n.prefix(), slot)}
+	w := &Network{n: n, slot: slot, device: fmt.Sprintf("%s%03x", n.prefix(), slot), mtu: n.mtu()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -247,7 +248,8 @@ func (n *Networks) Make() (_ *Network, err error) {
 	if w.ns, err = NewNamespace(); err != nil {
 		return nil, err
 	}
-	if err := w.makeLink(); err != nil {
+	err = w.makeLink(func(in *netlink.Handle, eth netlink.Link) error { return furnish(w, in, eth) })
+	if err != nil {
 		return nil, err
 	}
 	outside := toAddr(n.base + uint32(slot))
