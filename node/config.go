@@ -34,6 +34,9 @@ type Config struct {
 	ACMEServer  string `knob:"acme-directory" help:"URL of another ACME directory"`
 	AccountID   string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
 	Sandbox     string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
+	Firecracker string `knob:"firecracker" help:"path of firecracker, 1.12 to 1.17, with jailer; what thaw sandbox install put into the data folder unless given"`
+	Jailer      string `knob:"jailer" help:"path of the jailer of the same release"`
+	GuestKernel string `knob:"guest-kernel" help:"path of the kernel of microVMs, an ELF vmlinux with everything built in; what thaw sandbox install put into the data folder unless given"`
 	HostAccess  string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
 	FunctionAPI int    `knob:"function-api" default:"0" min:"0" help:"port of the loopback at which functions call this server's Lambda API and STS, as their role; 0: they do not"`
 	Offline     bool   `knob:"offline" default:"false" help:"fetch nothing from package registries: runtimes are the host's, or put into the data folder by thaw runtime install"`

@@ -24,7 +24,8 @@ import (
 
 // checks are the doctor's, in the order in which they are shown.
 var checks = []func(context.Context, node.Config) []finding{
-	checkProgram, checkGVisor, checkProcess, checkCgroups, checkNetworks, checkUserfaultfd, checkMemory, checkDisk, checkClock, checkPort, checkInterpreters,
+	checkProgram, checkKVM, checkFirecracker, checkGVisor, checkProcess, checkCgroups, checkNetworks, checkTun, checkUserfaultfd,
+	checkMemory, checkDisk, checkClock, checkPort, checkInterpreters,
 }
 
 func one(check, result, detail, repair string) []finding {
