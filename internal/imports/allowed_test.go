@@ -115,6 +115,7 @@ var allowed = map[string]row{
 	"sandbox/firecracker/images": {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
 
 	"sandbox/firecracker/fcapi":           {"", "Firecracker's API: it knows nothing of who drives it"},
+	"sandbox/firecracker/jail":            {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
 	"sandbox/firecracker/fcapi/fcapitest": {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
 	// Programs, and what is theirs alone. Only they, and the benchmarks, may know node.
