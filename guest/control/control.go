@@ -33,6 +33,7 @@ const (
 // Bind makes a booted machine the sandbox of one function.
 type Bind struct {
 	Mounts       []Mount           `json:"mounts"`          // outer targets first
+	Folders      []string          `json:"folders"`         // that the root always has: sandbox.Roots, home folders aside
 	Tmp          int               `json:"tmp"`             // index of the drive with the file system of /tmp; -1: a tmpfs of TmpBytes
 	TmpBytes     int64             `json:"tmpBytes"`        //
 	MemoryBytes  int64             `json:"mem"`             // limit for all that the function's processes hold; 0: none
@@ -95,3 +96,11 @@ type OutOfMemory struct {
 type Fault struct {
 	Text string `json:"text"`
 }
+
+// Modules is the folder of the initramfs with the modules that the kernel is to load, as NAME.ko, and ModuleOrder the
+// file there that has their names, one a line, in the order in which they can be loaded. A kernel that has all built in
+// needs none.
+const (
+	Modules     = "/modules"
+	ModuleOrder = "order"
+)
