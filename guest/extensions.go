@@ -89,7 +89,7 @@ func (n *generation) launchExtensions(s *wire.Start, names, vars []string, outpu
 	for i, name := range names {
 		c := &child{name: name, gone: make(chan struct{})}
 		out := outputs[i]
-		attr := &syscall.ProcAttr{Dir: "/", Env: vars, Files: []uintptr{n.guest.stdin.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}}
+		attr := &syscall.ProcAttr{Dir: "/", Env: vars, Files: []uintptr{n.guest.stdin.Fd(), out.Fd(), out.Fd()}, Sys: n.guest.place.birth()}
 		if s.UID >= 0 {
 			attr.Sys.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID)}
 			syscall.Fchown(int(out.Fd()), s.UID, s.GID)
@@ -135,6 +135,9 @@ func (n *generation) extensionExited(c *child, status syscall.WaitStatus) {
 		return
 	}
 	e := wire.Exited{Generation: n.number, Extension: c.name}
+	if n.killedForMemory() && n.launched() {
+		return // the runtime was killed with it, and its exit says why
+	}
 	e.Code, e.Signal = ending(status)
 	e.ErrorType = n.api.ExtensionExited(c.name, e.Code == 0)
 	n.fail(c, e)

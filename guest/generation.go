@@ -27,6 +27,7 @@ type generation struct {
 	killed    bool       // asked for: its exit is no news
 	oom       bool       // the memory limit was reached, and the runtime is killed for it
 	processes int        // that there were then
+	kills     int64      // of the kernel's at the memory limit, before this generation
 	waiting   *launching // what the runtime is started with, as long as it is not
 	exts      []*child
 	primed    atomic.Bool   // priming may still come: output goes out before answers, because no Ready follows the last one soon
@@ -62,7 +63,7 @@ func (g *Guest) start(s *wire.Start) error {
 	if err := limits(s); err != nil {
 		return err
 	}
-	if len(s.Layout) > 0 {
+	if len(s.Layout) > 0 && !g.place.machine() {
 		if err := placeBy(s.Layout); err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func (g *Guest) start(s *wire.Start) error {
 		}
 	}
 
-	gen := &generation{number: s.Generation, out: out, hub: hub, box: g.box, guest: g, waiting: l, gone: make(chan struct{})}
+	gen := &generation{number: s.Generation, out: out, hub: hub, box: g.box, guest: g, waiting: l, gone: make(chan struct{}), kills: g.place.kills()}
 	token := runtimeapi.NewUUID()
 	gen.api = runtimeapi.New(runtimeapi.Options{
 		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials, Function: s.Function, NoExtensions: disabled, Telemetry: hub,
@@ -164,7 +165,7 @@ func (n *generation) launchRuntime() error {
 	err := l.refused
 	if err == nil {
 		n.guest.procs.forkRuntime(func() int {
-			run, err = launch(l.start, l.vars, l.files, l.theirs)
+			run, err = launch(l.start, n.guest.place, l.vars, l.files, l.theirs)
 			return run.pid
 		}, func(status syscall.WaitStatus) {
 			n.guest.work.Go(func() { n.exited(status) })
@@ -195,7 +196,7 @@ func (n *generation) launchRuntime() error {
 func (n *generation) exited(status syscall.WaitStatus) {
 	defer close(n.gone)
 	n.mu.Lock()
-	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom, Processes: n.processes}
+	e := wire.Exited{Generation: n.number, OutOfMemory: n.oom || n.killedForMemory(), Processes: n.processes}
 	killed := n.killed
 	n.mu.Unlock()
 	if killed {

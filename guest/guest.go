@@ -43,9 +43,11 @@ const StreamFD = 3
 type Guest struct {
 	box    *outbox
 	win    window
+	stream io.Reader
 	in     *wire.Reader
 	procs  *processes
 	asPID1 bool
+	place  Place
 	stdin  *os.File
 
 	mu   sync.Mutex
@@ -77,7 +79,7 @@ func Main() int {
 }
 
 func serve(forks chan func()) int {
-	tune()
+	Tune()
 	syscall.CloseOnExec(StreamFD)
 	if err := syscall.SetNonblock(StreamFD, true); err != nil {
 		fmt.Fprintln(os.Stderr, "thaw-guest: descriptor 3 is no stream to a server:", err)
@@ -112,20 +114,23 @@ func serve(forks chan func()) int {
 	return 0
 }
 
-// tune makes the guest small. The sandbox's environment is the runtime's, so it is done here and not by variables. One processor: two
+// Tune makes the guest small. The sandbox's environment is the runtime's, so it is done here and not by variables. One processor: two
 // goroutines that talk to each other never need another thread woken, which is the dearest thing inside gVisor.
-func tune() {
+func Tune() {
 	debug.SetGCPercent(50)
 	setProcs()
 }
 
 // Open makes a guest on its end of the stream and says Hello.
-func Open(stream io.ReadWriter) (*Guest, error) {
+func Open(stream io.ReadWriter) (*Guest, error) { return OpenIn(Place{}, stream) }
+
+// OpenIn is Open for a guest that has prepared its sandbox itself.
+func OpenIn(place Place, stream io.ReadWriter) (*Guest, error) {
 	procs, err := openProcesses()
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{box: newOutbox(stream), in: wire.NewReader(stream), procs: procs, asPID1: procs.alone}
+	g := &Guest{box: newOutbox(stream, place.Quiet), stream: stream, in: wire.NewReader(stream), procs: procs, asPID1: procs.alone, place: place}
 	if g.stdin, err = emptyInput(); err != nil {
 		procs.close()
 		return nil, err
@@ -134,7 +139,7 @@ func Open(stream io.ReadWriter) (*Guest, error) {
 		noNewPrivileges()
 		syscall.Rmdir("/dev/shm") // the service has none; whoever may write to it would take memory that is nobody's
 	}
-	if err := g.box.send(wire.KindHello, wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1}, nil); err != nil {
+	if err := g.box.send(wire.KindHello, wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1 && !place.machine()}, nil); err != nil {
 		g.Close()
 		return nil, fmt.Errorf("hello to the server: %w", err)
 	}
@@ -158,6 +163,10 @@ func emptyInput() (*os.File, error) {
 func (g *Guest) Run() error {
 	for {
 		f, err := g.in.Next()
+		if errors.Is(err, ErrRenewed) {
+			g.in = wire.NewReader(g.stream)
+			continue
+		}
 		if err != nil {
 			if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 				return nil

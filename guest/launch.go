@@ -151,7 +151,7 @@ type launched struct {
 
 // launch starts the runtime in a process group of its own. files are stdin, stdout, stderr and perhaps the framed log descriptor; api is a
 // connection to the Runtime API, or nil.
-func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launched, error) {
+func launch(s *wire.Start, place Place, vars []string, files []*os.File, api *os.File) (launched, error) {
 	argv, err := command(s)
 	if err != nil {
 		return launched{}, err
@@ -162,7 +162,7 @@ func launch(s *wire.Start, vars []string, files []*os.File, api *os.File) (launc
 		}
 		return launched{}, &launchError{runtimeapi.RuntimeInvalidWorkingDir, "chdir " + s.Dir + ": " + reason(err), err}
 	}
-	attr := &syscall.ProcAttr{Dir: s.Dir, Env: vars, Sys: &syscall.SysProcAttr{Setpgid: true}}
+	attr := &syscall.ProcAttr{Dir: s.Dir, Env: vars, Sys: place.birth()}
 	for _, f := range files[:3] {
 		attr.Files = append(attr.Files, f.Fd())
 	}

@@ -49,7 +49,7 @@ func TestAFunctionsOwnFaultsAreNotThePlatforms(t *testing.T) {
 	try := func(name string, s *wire.Start) {
 		t.Helper()
 		s.UID = -1
-		run, err := launch(s, nil, []*os.File{null, null, null}, nil)
+		run, err := launch(s, Place{}, nil, []*os.File{null, null, null}, nil)
 		if run.pid != 0 || err == nil && run.status == 0 {
 			t.Errorf("%s: it was started: %+v, %v", name, run, err)
 		}

@@ -14,10 +14,15 @@ type outbox struct {
 	loud  sync.Cond
 	w     *wire.Writer
 	quiet bool
+	tell  func(quiet bool)
 }
 
-func newOutbox(w io.Writer) *outbox {
-	o := &outbox{w: wire.NewWriter(w)}
+// newOutbox makes one that tells (nil: nobody) before the last word and after the silence.
+func newOutbox(w io.Writer, tell func(quiet bool)) *outbox {
+	if tell == nil {
+		tell = func(bool) {}
+	}
+	o := &outbox{w: wire.NewWriter(w), tell: tell}
 	o.loud.L = &o.mu
 	return o
 }
@@ -53,6 +58,7 @@ func (o *outbox) quiesce() error {
 	o.lock()
 	defer o.mu.Unlock()
 	o.quiet = true
+	o.tell(true)
 	return o.w.Send(wire.KindQuiesced, nil, nil)
 }
 
@@ -60,5 +66,6 @@ func (o *outbox) resume() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.quiet = false
+	o.tell(false)
 	o.loud.Broadcast()
 }

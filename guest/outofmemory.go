@@ -11,8 +11,8 @@ func (g *Guest) outOfMemory() {
 	g.mu.Lock()
 	gen := g.gen
 	g.mu.Unlock()
-	if gen == nil {
-		return
+	if gen == nil || g.place.machine() {
+		return // a machine's kernel has killed already, perhaps processes of an earlier generation
 	}
 	processes := g.others()
 	gen.mu.Lock()

@@ -48,7 +48,7 @@ func (h *heard) datagrams(t *testing.T) (bodies []string, dropped int64) {
 func TestSegments(t *testing.T) {
 	t.Parallel()
 	h := &heard{}
-	s, err := listenSegments("", newOutbox(h))
+	s, err := listenSegments("", newOutbox(h, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ func setProcs() { runtime.GOMAXPROCS(1) }
 
 // mountTmp gives the sandbox its /tmp of the given size. It stays over generations: only a new sandbox has an empty one.
 func (g *Guest) mountTmp(size int64) error {
-	if !g.asPID1 || size == 0 || size == g.tmp {
+	if !g.asPID1 || g.place.machine() || size == 0 || size == g.tmp {
 		return nil
 	}
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
