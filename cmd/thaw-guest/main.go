@@ -1,4 +1,6 @@
-// Thaw-guest is PID 1 of every sandbox: it runs a function's runtime and talks to the thaw server on descriptor 3. It takes no arguments.
+// Thaw-guest is PID 1 of every sandbox: it runs a function's runtime and talks to the thaw server on descriptor 3. A
+// kernel that starts it gives it none: then it prepares the machine, which is its own, and talks by the machine's ports.
+// It takes no arguments.
 package main
 
 import (
@@ -6,8 +8,14 @@ import (
 	"runtime"
 
 	"thaw/guest"
+	"thaw/guest/machine"
 )
 
 func init() { runtime.LockOSThread() }
 
-func main() { os.Exit(guest.Main()) }
+func main() {
+	if machine.Wanted() {
+		os.Exit(machine.Main())
+	}
+	os.Exit(guest.Main())
+}

@@ -58,6 +58,7 @@ var allowed = map[string]row{
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
 	"guest/control":   {"guest/wire", "what the backend of microVMs and the guest in one say to each other"},
+	"guest/machine":   {"guest guest/control guest/wire", "the guest in a machine of its own: it must stay as small as the guest"},
 	"guest/wire":      {"", "all that the server and the guest share, so it drags nothing into either"},
 	"guest/platform":  {"", "the platform's events as values: the guest and the server render the same"},
 	"guest/telemetry": {"guest/platform", "what extensions hear of the platform, the function and each other"},
@@ -118,12 +119,14 @@ var allowed = map[string]row{
 	"sandbox/firecracker/jail":            {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
 	"sandbox/firecracker/fcapi/fcapitest": {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
+	"sandbox/firecracker/initramfs": {"guest/control", "what a machine's kernel starts with, as a file: it knows neither kernel nor monitor"},
+
 	// Programs, and what is theirs alone. Only they, and the benchmarks, may know node.
 	"node":               {everything, "the composition root, the only package that knows every other"},
 	"node/embedded":      {"", "the programs that bin/thaw carries, as files"},
 	"node/embedded/pack": {"", "it runs while bin/thaw is built"},
 	"cmd/thaw":           {everything, "the command line and the server: thin, from flags to node.Open"},
-	"cmd/thaw-guest":     {"guest", "the guest carries nothing of the server"},
+	"cmd/thaw-guest":     {"guest guest/machine", "the guest carries nothing of the server"},
 
 	"cmd/thaw-cache":                 {"cmd/thaw-cache/internal/cache cmd/thaw-cache/internal/origin", "an extension, which knows nothing of the server"},
 	"cmd/thaw-cache/internal/cache":  {"", "values and their time: neither HTTP nor AWS"},

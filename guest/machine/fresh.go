@@ -1,0 +1,41 @@
+package machine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/guest/control"
+)
+
+// refresh gives the machine the host's clock, and randomness that no other has. A copy has the memory of the original,
+// and with it the state of the kernel's generator: so what is new must be mixed in, and the generator told to use it
+// at once, not when its time has come.
+func (h *host) refresh(f control.Fresh) error {
+	now := unix.NsecToTimespec(f.UnixNano)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
+	if len(f.Entropy) < 32 {
+		return errors.New("randomness: fewer than 32 bytes")
+	}
+	fd, err := unix.Openat(int(h.dev.Fd()), "urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "urandom", Err: err}
+	}
+	defer unix.Close(fd)
+	// struct rand_pool_info: bits that it is worth, bytes, the bytes.
+	pool := binary.NativeEndian.AppendUint32(nil, uint32(8*len(f.Entropy)))
+	pool = binary.NativeEndian.AppendUint32(pool, uint32(len(f.Entropy)))
+	pool = append(pool, f.Entropy...)
+	if err := ioctl(fd, unix.RNDADDENTROPY, pool); err != nil {
+		return fmt.Errorf("randomness: %w", err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0); err != nil {
+		return fmt.Errorf("randomness: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package machine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+
+	"thaw/guest"
+)
+
+// connect offers one end of a connection to the stream, and returns the other.
+func connect(s *stream) net.Conn {
+	ours, theirs := net.Pipe()
+	go s.offer(theirs)
+	synctest.Wait()
+	return ours
+}
+
+func read(t *testing.T, s *stream, want string, wantErr error) {
+	t.Helper()
+	b := make([]byte, 16)
+	n, err := s.Read(b)
+	if string(b[:n]) != want || !errors.Is(err, wantErr) {
+		t.Errorf("read %q, %v; want %q, %v", b[:n], err, want, wantErr)
+	}
+}
+
+func TestStreamGoesOnWhileItIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stream
+		s.init()
+		first := connect(&s)
+		s.wait()
+		s.quiet(false)
+		go first.Write([]byte("one"))
+		read(t, &s, "one", nil)
+
+		s.quiet(true)
+		go func() {
+			first.Close()
+			synctest.Wait()
+			dead := connect(&s) // the one that a restore kills
+			go dead.Write([]byte("half a fra"))
+			synctest.Wait()
+			dead.Close()
+			synctest.Wait()
+			last := connect(&s)
+			last.Write([]byte("restored"))
+			last.Close()
+		}()
+		read(t, &s, "", guest.ErrRenewed)
+		read(t, &s, "half a fra", nil)
+		read(t, &s, "", guest.ErrRenewed)
+		read(t, &s, "restored", nil)
+		s.quiet(false)
+		read(t, &s, "", io.EOF)
+	})
+}
+
+func TestNewConnectionReplacesTheOldWhileTheStreamIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stream
+		s.init()
+		first := connect(&s)
+		seconds := make(chan net.Conn, 1)
+		go func() {
+			synctest.Wait()
+			second := connect(&s)
+			second.Write([]byte("two"))
+			seconds <- second
+		}()
+		read(t, &s, "", guest.ErrRenewed)
+		read(t, &s, "two", nil)
+		if _, err := first.Write([]byte("x")); err == nil {
+			t.Error("the old connection is still open")
+		}
+		s.quiet(false)
+		third := connect(&s)
+		if _, err := third.Write([]byte("x")); err == nil {
+			t.Error("a second connection was taken while the first is in use")
+		}
+		(<-seconds).Close()
+		read(t, &s, "", io.EOF)
+	})
+}
+
+func TestStreamEndsWithItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stream
+		s.init()
+		c := connect(&s)
+		s.quiet(false)
+		c.Close()
+		read(t, &s, "", io.EOF)
+		read(t, &s, "", io.EOF)
+		if _, err := s.Write([]byte("x")); err == nil {
+			t.Error("a write after the end succeeded")
+		}
+	})
+}
