@@ -60,6 +60,7 @@ func (x *Machine) Boot(ctx context.Context, c vmm.Config) error {
 	if err := x.call(calls...); err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
+	x.started()
 	return nil
 }
 
@@ -96,6 +97,7 @@ func (x *Machine) Restore(ctx context.Context, c vmm.Config, s vmm.Saved) error 
 	if err := x.call(func() error { return x.api.LoadSnapshot(ctx, load) }); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	x.started()
 	return nil
 }
 

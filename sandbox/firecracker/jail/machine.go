@@ -50,6 +50,7 @@ type Machine struct {
 	api    *fcapi.Client
 	log    *tail
 	exited chan struct{}
+	tidy   sync.WaitGroup // releaseThreads
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -182,11 +183,26 @@ func (x *Machine) Close() error {
 	}
 	x.cmd.Process.Kill() //nolint:errcheck // it is gone already, else
 	<-x.exited
+	x.tidy.Wait()
 	if first {
 		x.api.Close()
 		x.root.Close()
 	}
 	return nil
+}
+
+// started is called when there is a machine in the process.
+func (x *Machine) started() {
+	if x.slot.Group == nil {
+		return
+	}
+	// Nobody waits for it, since it takes a while to move something between groups (synchronize_rcu); a freeze does not need
+	// to: it is done when the thread is gone.
+	x.tidy.Go(func() {
+		if err := x.slot.Group.ReleaseKernelThreads(); err != nil {
+			x.m.opt.Log.Warn("machine", "sandbox", x.slot.Name, "err", err)
+		}
+	})
 }
 
 // call makes calls of the API until one fails. What they say when the process has ended meanwhile is that.

@@ -13,7 +13,8 @@
 // All names are relative to the jail's root, so that a snapshot can be loaded in any jail, and by releases that cannot be
 // told of another place for v.sock.
 //
-// Owners: Machine owns the process, and two goroutines that end with it (the process's output, and its end).
+// Owners: Machine owns the process, and the goroutines that end with it: of its output, of its end, and of what is tidied
+// up once its machine runs.
 package jail
 
 import (

@@ -20,7 +20,7 @@ func (f *Fake) create(body []byte) error {
 	features := f.version.Features()
 	switch {
 	case f.state != paused:
-		return refuse("Create snapshot error: Cannot save Microvm state: Operation not allowed: save_state vcpu error: NotAllowed")
+		return refuse("Create snapshot error: Cannot save the microVM state: Operation not allowed: save/restore unavailable while running")
 	case in.Type == "Diff" && !f.config.Machine.TrackDirty && !features.UntrackedDiff:
 		return refuse("Create snapshot error: Diff snapshots are not allowed on uVMs with dirty page tracking disabled.")
 	}
