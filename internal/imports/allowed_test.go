@@ -108,11 +108,12 @@ var allowed = map[string]row{
 	"sandbox/process":             {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
 	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
 	"sandbox/firecracker/kvm":     {"", "whether virtual machines run here: it makes one of its own, and knows no monitor"},
-	"sandbox/firecracker/vmm":     {"sandbox/host/cgroup", "what a monitor of virtual machines must offer: it knows none of them"},
+	"sandbox/firecracker/vmm":     {"sandbox/firecracker/pages sandbox/host/cgroup", "what a monitor of virtual machines must offer: it knows none of them"},
 	"sandbox/host":                {"", "what lies beside all backends of a host: it knows none of them"},
 	"sandbox/host/cgroup":         {"", "control groups, for any backend"},
 	"sandbox/host/network":        {"", "namespaces, addresses and rules, for any backend"},
 
+	"sandbox/firecracker/pages":  {"", "memory of machines that are running: it knows no monitor"},
 	"sandbox/firecracker/images": {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
 
 	"sandbox/firecracker/fcapi":           {"", "Firecracker's API: it knows nothing of who drives it"},

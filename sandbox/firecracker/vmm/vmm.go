@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 
+	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/host/cgroup"
 )
 
@@ -66,6 +67,9 @@ type Saved struct {
 	// share its pages. nil: Pages has it.
 	Memory *os.File
 	Pages  Pages
+	// WorkingSet is of Pages: these go into the machine before it asks for them. Trace, unless nil, takes what it asks for.
+	WorkingSet pages.WorkingSet
+	Trace      *pages.Trace
 }
 
 // Pages serves memory to a machine that is already running. It is read at any offset, by several at once.
