@@ -58,12 +58,14 @@ var allowed = map[string]row{
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
 	"guest/control":   {"guest/wire", "what the backend of microVMs and the guest in one say to each other"},
-	"guest/machine":   {"guest guest/control guest/wire", "the guest in a machine of its own: it must stay as small as the guest"},
+	"guest/machine":   {"guest guest/control guest/machine/forkid guest/wire", "the guest in a machine of its own: it must stay as small as the guest"},
 	"guest/wire":      {"", "all that the server and the guest share, so it drags nothing into either"},
 	"guest/platform":  {"", "the platform's events as values: the guest and the server render the same"},
 	"guest/telemetry": {"guest/platform", "what extensions hear of the platform, the function and each other"},
 	"guest/readiness": {"", "who is ready for what: pure, so that its table is golden"},
 	"runtimeapi":      {"guest/readiness guest/telemetry guest/wire", "served inside the sandbox: it knows neither the environment nor the sandbox that it is in"},
+
+	"guest/machine/forkid": {"", "memory of processes: a mechanism"},
 
 	"outbox":      {"", "messages on their way to somebody outside: it knows no disk, and nobody who gets them"},
 	"courier":     {"async function invoke outbox push", "what rules and schedules send: it knows neither"},
