@@ -23,7 +23,7 @@ const (
 const (
 	KindBind        wire.Kind = 1 // Bind -> Bound: once, after the boot
 	KindMemory      wire.Kind = 2 // nothing -> Memory
-	KindSave        wire.Kind = 3 // nothing -> nothing: the machine is about to be saved; caches are dropped, disks synced
+	KindSave        wire.Kind = 3 // nothing -> nothing: the machine is about to be saved; the function's processes stand still until Restored, caches are dropped, disks synced
 	KindRestored    wire.Kind = 4 // Restored -> nothing: first after a restore
 	KindPing        wire.Kind = 5 // nothing -> nothing
 	KindOutOfMemory wire.Kind = 6 // OutOfMemory, by itself

@@ -9,7 +9,36 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/guest/control"
+	"thaw/guest/machine/forkid"
 )
+
+// save prepares the machine for being copied. The function's processes stand still from here on until the copy has what
+// is its own: none of them reads a stale clock, or draws what another copy draws.
+func (m *machine) save() error {
+	if err := m.group.freeze(true); err != nil {
+		return err
+	}
+	pids, err := m.group.processes()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.saves++
+	n := m.saves
+	m.mu.Unlock()
+	if err := forkid.Renew(m.host.proc, pids, n); err != nil {
+		return err
+	}
+	return m.host.save()
+}
+
+// restored makes a copy a machine of its own.
+func (m *machine) restored(f control.Fresh) error {
+	if err := m.host.refresh(f); err != nil {
+		return err
+	}
+	return m.group.freeze(false)
+}
 
 // refresh gives the machine the host's clock, and randomness that no other has. A copy has the memory of the original,
 // and with it the state of the kernel's generator: so what is new must be mixed in, and the generator told to use it

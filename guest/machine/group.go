@@ -2,9 +2,11 @@ package machine
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +49,51 @@ func (g *group) limit(memory int64, processes int) error {
 		return writeAt(g.dir, "pids.max", strconv.Itoa(processes))
 	}
 	return nil
+}
+
+// freezePatience bounds how long processes take to stand still: some wait for a disk.
+const freezePatience = time.Minute
+
+// freeze makes all processes stand still, or go on. It returns when they do.
+func (g *group) freeze(frozen bool) error {
+	value := map[bool]string{true: "1", false: "0"}[frozen]
+	if err := writeAt(g.dir, "cgroup.freeze", value); err != nil {
+		return err
+	}
+	for end := time.Now().Add(freezePatience); ; time.Sleep(time.Millisecond) {
+		text, err := readAt(g.dir, "cgroup.events")
+		if err != nil {
+			return err
+		}
+		if n, err := field(text, "frozen"); err != nil || strconv.FormatInt(n, 10) == value {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("processes do not stand still for %v", freezePatience)
+		}
+	}
+}
+
+// processes are those of the group.
+func (g *group) processes() (pids []int, err error) {
+	fd, err := unix.Openat(int(g.dir.Fd()), "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "cgroup.procs", Err: err}
+	}
+	f := os.NewFile(uintptr(fd), "cgroup.procs")
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(s)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // kills is how often the kernel has killed the group at its limit, since the boot.

@@ -56,9 +56,10 @@ type machine struct {
 
 	stream stream
 
-	mu   sync.Mutex
-	root bool // Bind was done, or tried
-	talk *speaker
+	mu    sync.Mutex
+	root  bool // Bind was done, or tried
+	talk  *speaker
+	saves uint32 // how often this machine, and those that it is a copy of, was saved
 }
 
 // Main is the whole program. It does not return: when the host has said Exit or has gone away, the machine ends.

@@ -76,13 +76,13 @@ func (m *machine) answer(f wire.Frame) (answer any, after func(), err error) {
 		used, err := m.group.used()
 		return control.Memory{Used: used}, nil, err
 	case control.KindSave:
-		return nil, nil, m.host.save()
+		return nil, nil, m.save()
 	case control.KindRestored:
 		var r control.Restored
 		if err := f.Decode(&r); err != nil {
 			return nil, nil, err
 		}
-		return nil, nil, m.host.refresh(r.Fresh)
+		return nil, nil, m.restored(r.Fresh)
 	}
 	return nil, nil, fmt.Errorf("frame of kind %d: unknown", f.Kind)
 }
