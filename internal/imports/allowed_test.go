@@ -118,9 +118,10 @@ var allowed = map[string]row{
 	"sandbox/firecracker/pages":  {"", "memory of machines that are running: it knows no monitor"},
 	"sandbox/firecracker/images": {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
 
-	"sandbox/firecracker/fcapi":           {"", "Firecracker's API: it knows nothing of who drives it"},
-	"sandbox/firecracker/jail":            {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
-	"sandbox/firecracker/fcapi/fcapitest": {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
+	"sandbox/firecracker/fcapi":               {"", "Firecracker's API: it knows nothing of who drives it"},
+	"sandbox/firecracker/jail":                {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
+	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
+	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
 	"sandbox/firecracker/initramfs": {"guest/control", "what a machine's kernel starts with, as a file: it knows neither kernel nor monitor"},
 

@@ -68,13 +68,15 @@ func boot(ctx context.Context, c *fcapi.Client) error {
 }
 
 // ask connects to a port and asks once.
-func ask(dir string, line string) (string, error) {
+func ask(dir string, line string) (string, error) { return askWithin(dir, line, 10*time.Second) }
+
+func askWithin(dir string, line string, limit time.Duration) (string, error) {
 	c, err := net.Dial("unix", filepath.Join(dir, "v.sock"))
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(limit))
 	r := bufio.NewReader(c)
 	fmt.Fprint(c, "CONNECT 1024\n")
 	if ok, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(ok, "OK ") {
@@ -178,8 +180,18 @@ func TestResumeLosesVsock(t *testing.T) {
 		if _, err := ask(dir, "hello"); err != nil {
 			t.Errorf("%v: %v", v, err)
 		}
+		if err := errors.Join(c.Pause(t.Context()), c.Resume(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		lost, limit := strings.HasPrefix(s, "1.16."), 10*time.Second
+		if lost {
+			limit = 50 * time.Millisecond // in which nothing may happen
+		}
+		if _, err := askWithin(dir, "hello", limit); lost != (err != nil) {
+			t.Errorf("%v, paused and resumed: %v", v, err)
+		}
 		warning, err := v.Check()
-		if lost := strings.HasPrefix(s, "1.16."); lost != (warning != "") || lost != v.Features().ResumeLosesVsock || err != nil {
+		if lost != (warning != "") || lost != v.Features().ResumeLosesVsock || err != nil {
 			t.Errorf("%v: warning %q, %v", v, warning, err)
 		}
 	}

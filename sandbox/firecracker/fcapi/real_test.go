@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"thaw/sandbox/firecracker/fcapi"
 	"thaw/sandbox/firecracker/fcapi/fcapitest"
+	"thaw/sandbox/firecracker/install/installtest"
 )
 
 // exchange is one request, and what the message of its refusal has in it; empty: it is no refusal.
@@ -129,9 +129,8 @@ func realDir(t *testing.T) string {
 	return dir
 }
 
-// The fake answers as it should, and where the real release is at hand (THAW_FIRECRACKER) that one says the very same.
+// The fake answers as it should, and where the real release can be had that one says the very same.
 func TestTheFakeAnswersAsTheRealOne(t *testing.T) {
-	program := os.Getenv("THAW_FIRECRACKER")
 	for name, list := range beforeTheBoot {
 		t.Run(name, func(t *testing.T) {
 			dir := realDir(t)
@@ -147,10 +146,7 @@ func TestTheFakeAnswersAsTheRealOne(t *testing.T) {
 				}
 			}
 			t.Run("real", func(t *testing.T) {
-				if program == "" {
-					t.Skip("THAW_FIRECRACKER does not name a real firecracker")
-				}
-				for i, answer := range realLife(t, program, list) {
+				for i, answer := range realLife(t, list) {
 					if answer != fake[i] {
 						t.Errorf("%s %s:\n real %s\n fake %s", list[i].call, list[i].body, answer, fake[i])
 					}
@@ -161,18 +157,15 @@ func TestTheFakeAnswersAsTheRealOne(t *testing.T) {
 }
 
 // realLife starts the real program and sends it the requests.
-func realLife(t *testing.T, program string, list []exchange) []string {
+func realLife(t *testing.T, list []exchange) []string {
 	t.Helper()
-	said, err := exec.Command(program, "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, err := fcapi.ParseVersion(string(said)); err != nil || v.String() != fcapitest.DefaultVersion {
-		t.Skipf("%s is %v: the fake's words are of %s", program, v, fcapitest.DefaultVersion)
+	real := installtest.Programs(t)
+	if real.Version.String() != fcapitest.DefaultVersion {
+		t.Skipf("%s is %v: the fake's words are of %s", real.Firecracker, real.Version, fcapitest.DefaultVersion)
 	}
 	dir := realDir(t)
 	var log bytes.Buffer
-	cmd := exec.Command(program, "--api-sock", "api.sock", "--id", "fake")
+	cmd := exec.Command(real.Firecracker, "--api-sock", "api.sock", "--id", "fake")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox/firecracker/fcapi/fcapitest"
+	"thaw/sandbox/firecracker/install/installtest"
 	"thaw/sandbox/firecracker/jail"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/host/cgroup"
@@ -42,11 +43,7 @@ func jailer(t testing.TB) string {
 	if os.Geteuid() != 0 {
 		t.Skip("the jailer needs root")
 	}
-	path := os.Getenv("THAW_JAILER")
-	if path == "" {
-		t.Skip("THAW_JAILER does not name a real jailer")
-	}
-	return path
+	return installtest.Programs(t).Jailer
 }
 
 // fake is the path of a fake Firecracker of a release.

@@ -2,23 +2,19 @@ package jail_test
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
 	"thaw/sandbox/firecracker/fcapi"
+	"thaw/sandbox/firecracker/install/installtest"
 	"thaw/sandbox/firecracker/jail"
 	"thaw/sandbox/firecracker/vmm"
 )
 
-// real is the monitor with the programs of a release: those that the environment names.
+// real is the monitor with the programs of a release.
 func real(t testing.TB) *jail.Monitor {
 	t.Helper()
-	opt := jail.Options{Firecracker: os.Getenv("THAW_FIRECRACKER"), Jailer: jailer(t)}
-	if opt.Firecracker == "" {
-		t.Skip("THAW_FIRECRACKER does not name a real firecracker")
-	}
-	m, err := jail.New(t.Context(), opt)
+	m, err := jail.New(t.Context(), jail.Options{Firecracker: installtest.Programs(t).Firecracker, Jailer: jailer(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

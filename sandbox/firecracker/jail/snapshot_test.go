@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,6 +104,24 @@ func snapshot(t *testing.T, m vmm.Monitor, p place, as func(vmm.Slot) vmm.Slot) 
 	}
 	if !bytes.Equal(before, content(t, memory)) {
 		t.Error("the saved memory has changed")
+	}
+}
+
+// A release that loses the ports of a machine that goes on says so, instead of losing them.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	for release, want := range map[string]string{"1.12.1": "", "1.16.1": "loses the machine's ports"} {
+		m, err := jail.New(t.Context(), jail.Options{Firecracker: fake(t, release), Unjailed: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := open(t, m, vmm.Slot{Name: "resumed", Dir: t.TempDir()})
+		if err := errors.Join(x.Boot(t.Context(), config(t, t.TempDir())), x.Resume(t.Context()), x.Pause(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Resume(t.Context()); (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", release, err)
+		}
 	}
 }
 
