@@ -54,6 +54,7 @@ var allowed = map[string]row{
 
 	// Kernels and the monitor of lane 1.
 	"sandbox/firecracker/kernel": {"internal/cleanup sandbox/firecracker/vmm", "a kernel for machines: it knows no monitor"},
+	"sandbox/firecracker/qemu":   {"guest/control internal/cleanup sandbox/firecracker/vmm", "a monitor: it knows neither the backend nor the other one"},
 
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},
