@@ -56,7 +56,9 @@ type Guest struct {
 	segs *segments
 	tmp  int64 // size of the mounted /tmp; 0: not mounted
 	mark restoreMark
-	work sync.WaitGroup
+	// kills is how many of the kernel's at the memory limit the server has told of.
+	kills int64
+	work  sync.WaitGroup
 
 	large atomic.Int64 // bytes of large bodies since memory was last given back
 }

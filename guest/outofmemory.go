@@ -10,9 +10,12 @@ import (
 func (g *Guest) outOfMemory() {
 	g.mu.Lock()
 	gen := g.gen
+	kills := g.place.kills()
+	news := kills > g.kills
+	g.kills = kills
 	g.mu.Unlock()
-	if gen == nil || g.place.machine() {
-		return // a machine's kernel has killed already, perhaps processes of an earlier generation
+	if gen == nil || news {
+		return // the kernel has killed already, perhaps processes of an earlier generation
 	}
 	processes := g.others()
 	gen.mu.Lock()

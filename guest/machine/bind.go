@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -73,15 +72,4 @@ func (h *host) ownMemory() (int64, error) {
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize()), err
-}
-
-// save makes the machine small, since it is about to be saved: what is in no snapshot need not be restored.
-func (h *host) save() error {
-	unix.Sync()
-	if err := writeAt(h.proc, "sys/vm/drop_caches", "3"); err != nil {
-		return err
-	}
-	debug.FreeOSMemory()
-	writeAt(h.proc, "sys/vm/compact_memory", "1") // where the kernel can
-	return nil
 }
