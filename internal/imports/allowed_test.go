@@ -106,7 +106,7 @@ var allowed = map[string]row{
 	"jetstream/journal":           {"", "the second copy of the records, which must be readable when everything else is broken"},
 	"jetstream/backlog":           {"async function jetstream/broker outbox push", "the accepted events on disk; adapters never import each other"},
 	"backup":                      {"jetstream/journal", "a backup is read without a server"},
-	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/network", "a backend: it knows no function and no environment"},
+	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch":       {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
 	"sandbox/process":             {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
 	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
@@ -123,6 +123,8 @@ var allowed = map[string]row{
 	"sandbox/firecracker/jail":                {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
 	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
+
+	"sandbox/host/etc": {"sandbox/host/network", "files of every sandbox's root, for any backend"},
 
 	"sandbox/firecracker/initramfs": {"guest/control", "what a machine's kernel starts with, as a file: it knows neither kernel nor monitor"},
 

@@ -47,6 +47,7 @@ import (
 	"thaw/sandbox/gvisor/launch"
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
+	"thaw/sandbox/host/etc"
 	"thaw/sandbox/host/network"
 )
 
@@ -228,7 +229,7 @@ func (b *Backend) Capabilities() sandbox.Capabilities {
 	return sandbox.Capabilities{
 		Isolates: true, Mounts: true, Images: b.images,
 		LimitsCPU: b.groups.HasCPU(), LimitsMem: b.groups.HasMemory(),
-		BlankReady: max(b.opt.Blank, 0), UID: userID, GID: groupID,
+		BlankReady: max(b.opt.Blank, 0), UID: etc.UserID, GID: etc.GroupID,
 		Snapshots: true, SnapshotKey: b.key,
 	}
 }

@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,25 +15,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"thaw/sandbox"
-	"thaw/sandbox/host/network"
-)
-
-// Whom functions run as. Source: recordings of the real service.
-const (
-	userName = "sbx_user1051"
-	userID   = 993
-	groupID  = 990
+	"thaw/sandbox/host/etc"
 )
 
 // guestPath is where the guest's program is inside. It is under none of sandbox.Roots: a folder that the sandbox has looked into
 // before a mount covers it would go on showing its old self.
 const guestPath = "/.thaw/guest"
-
-// bundles of certificate authorities, in the order in which Go's crypto/x509 looks for them.
-var certBundles = []string{
-	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
-	"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
-}
 
 // skeleton holds, once per backend, the files that every root has a hard link to.
 type skeleton struct {
@@ -46,36 +34,17 @@ func makeSkeleton(dir, guest string, dns []netip.Addr) (*skeleton, error) {
 		return nil, fmt.Errorf("skeleton: %w", err)
 	}
 	s := &skeleton{dir: dir, links: make(map[string]string)}
-	var resolv strings.Builder
-	for _, a := range dns {
-		fmt.Fprintf(&resolv, "nameserver %s\n", a)
+	files, err := etc.Files(dns)
+	if err != nil {
+		return nil, err
 	}
-	texts := map[string]string{
-		"/etc/passwd":        fmt.Sprintf("root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n", userName, userID, groupID, userName),
-		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, groupID),
-		"/etc/hosts":         fmt.Sprintf("127.0.0.1 localhost sandbox.localdomain sandbox\n%s %s\n", network.Gateway, network.HostName),
-		"/etc/hostname":      "sandbox\n",
-		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-		"/etc/resolv.conf":   resolv.String(),
-	}
-	for inside, text := range texts {
-		if err := s.add(inside, strings.NewReader(text), 0o644); err != nil {
+	for inside, text := range files {
+		if err := s.add(inside, bytes.NewReader(text), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	for _, p := range certBundles {
-		f, err := os.Open(p)
-		if err != nil {
-			continue
-		}
-		// Where the tools and runtimes of Debian and of Amazon Linux look.
-		err = s.add("/etc/ssl/certs/ca-certificates.crt", f, 0o644)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-		s.links["/etc/pki/tls/certs/ca-bundle.crt"] = s.links["/etc/ssl/certs/ca-certificates.crt"]
-		break
+	if file, ok := s.links[etc.Certificates]; ok {
+		s.links[etc.CertificatesToo] = file
 	}
 	f, err := os.Open(guest)
 	if err != nil {
@@ -101,7 +70,7 @@ func (s *skeleton) add(inside string, r io.Reader, mode os.FileMode) error {
 
 // makeRoot makes the root of one sandbox: folders to mount on, and the skeleton's files.
 func (s *skeleton) makeRoot(root string) error {
-	dirs := append([]string{"/proc", "/sys", "/dev", "/tmp", "/root", "/home/" + userName}, sandbox.Roots...)
+	dirs := append([]string{"/proc", "/sys", "/dev", "/tmp", "/root", "/home/" + etc.UserName}, sandbox.Roots...)
 	for _, d := range dirs {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return fmt.Errorf("root: %w", err)
@@ -137,7 +106,7 @@ func newSpec(root, tmp string) specs.Spec {
 		"CAP_SYS_RESOURCE", "CAP_SYS_PTRACE", "CAP_SYS_TIME", "CAP_NET_BIND_SERVICE"}
 	return specs.Spec{
 		Version:  "1.2.0",
-		Hostname: "sandbox",
+		Hostname: etc.HostName,
 		Root:     &specs.Root{Path: root, Readonly: true},
 		Process: &specs.Process{
 			Args:         []string{guestPath},
