@@ -124,6 +124,8 @@ var allowed = map[string]row{
 	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
+	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
+
 	"sandbox/host/etc": {"sandbox/host/network", "files of every sandbox's root, for any backend"},
 
 	"sandbox/firecracker/initramfs": {"guest/control", "what a machine's kernel starts with, as a file: it knows neither kernel nor monitor"},

@@ -1,0 +1,107 @@
+package firecracker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"thaw/guest/control"
+	"thaw/sandbox"
+)
+
+// # What counts as a function's memory
+//
+// The machine's own kernel counts: the guest keeps all processes of the function in a group of that kernel, with the
+// limit of the Spec, without /tmp (a disk) and without the guest itself. At the limit that kernel kills them, the guest
+// says Exited with OutOfMemory, and a word comes by control, too: the owner's MemoryExceeded.
+//
+// The machine is larger than the limit by what its kernel and the guest need. The host's group around the monitor is
+// larger again, and only holds a monitor that somebody has taken over: a machine cannot take more than it has.
+const (
+	// machineMiB is what kernel and guest need of a machine, beside a part of its size for the kernel's table of pages
+	// (64 bytes for 4096) and what it keeps in reserve. Measured with Debian's cloud kernel: 60 MB with its modules.
+	machineMiB  = 96
+	machinePart = 16
+	// firecrackerMiB is for Firecracker's own memory (5 MB at most, as its specification says), page tables of the
+	// machine's, and file cache to work with.
+	firecrackerMiB = 48
+)
+
+// machineMemory is how large the machine of a function is, in MiB.
+func machineMemory(functionMiB int) int {
+	n := functionMiB + functionMiB/machinePart + machineMiB
+	return n + n%2
+}
+
+// memory is what was heard of it last.
+type memory struct {
+	used  atomic.Int64 // bytes
+	asked atomic.Int64 // when, in nanoseconds of the Unix clock; 0: never
+}
+
+// limitMemory bounds the monitor, and lets it have its share of the processor.
+func (s *Sandbox) limitMemory(context.Context) error {
+	if s.patient {
+		if err := s.group.Claim(false); err != nil {
+			return err
+		}
+	}
+	if !s.b.groups.HasMemory() {
+		return nil
+	}
+	return s.group.LimitMemory(int64(machineMemory(s.spec.MemoryMiB)+s.b.opt.OverheadMiB) << 20)
+}
+
+// limitCPU comes when the machine is up: its boot is nobody's invoke.
+func (s *Sandbox) limitCPU(context.Context) error { return s.group.LimitCPU(s.spec.CPUs) }
+
+const (
+	// memoryLimit bounds the wait for the guest's answer: whoever asks drives the environment.
+	memoryLimit = time.Second
+	// memoryAge is how old an answer may be that a frozen sandbox is asked for.
+	memoryAge = time.Second
+)
+
+// MemoryUsed implements sandbox.Sandbox. A frozen sandbox holds what it held.
+func (s *Sandbox) MemoryUsed() (int64, error) {
+	if s.ended() {
+		return 0, sandbox.ErrClosed
+	}
+	if s.freezing.frozen.Load() {
+		return s.memory.used.Load(), nil
+	}
+	err := s.askMemory()
+	if err != nil && (s.ended() || s.memory.asked.Load() == 0) {
+		return 0, err
+	}
+	return s.memory.used.Load(), nil
+}
+
+func (s *Sandbox) askMemory() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), memoryLimit, errors.New("it takes too long"))
+	defer cancel()
+	var m control.Memory
+	if err := s.control.ask(ctx, control.KindMemory, nil, &m); err != nil {
+		return err
+	}
+	s.memory.used.Store(m.Used)
+	s.memory.asked.Store(time.Now().UnixNano())
+	return nil
+}
+
+// noteMemory asks before a freeze, when nobody has for a while.
+func (s *Sandbox) noteMemory() {
+	if s.freezing.frozen.Load() || s.ended() || time.Now().UnixNano()-s.memory.asked.Load() < int64(memoryAge) {
+		return
+	}
+	s.askMemory() //nolint:errcheck // a guest that has no time for it is frozen all the same
+}
+
+// noteExceeded hears that the machine's kernel has killed for memory.
+func (s *Sandbox) noteExceeded() {
+	select {
+	case s.exceeded <- struct{}{}:
+	default: // the owner has not taken the last one yet
+	}
+}

@@ -1,0 +1,265 @@
+package firecracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/sandbox"
+)
+
+func TestASnapshotGoesOn(t *testing.T) {
+	b := open(t, nil)
+	x := create(t, b, "original")
+	before := x.ask("before")
+	d := folder(t.TempDir())
+	if err := x.save(d); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-x.Exited():
+	case <-time.After(patience):
+		t.Fatal("it goes on after its checkpoint")
+	}
+	if exit := x.Exit(); !exit.Asked || exit.Err != nil {
+		t.Errorf("exit %+v", exit)
+	}
+	var memory unix.Stat_t
+	if err := unix.Stat(d.path(partMemory), &memory); err != nil || memory.Size != int64(machineMemory(testMemoryMiB))<<20 || memory.Blocks*512 > 1<<20 {
+		t.Errorf("the memory's holes are not kept: %d bytes in %d, %v", memory.Size, memory.Blocks*512, err)
+	}
+	if fi, err := os.Stat(d.path(partTmp)); err != nil || fi.Size() > 64<<10 {
+		t.Errorf("a disk of /tmp with two blocks is saved as %v, %v", fi, err)
+	}
+	b.opt.Monitor.(*fakeMonitor).resets.Store(2) // as Firecracker does with the first connection
+	seen := map[string]bool{before.Fresh: true}
+	for i, src := range []sandbox.SnapshotSource{d, readers{d}, d} {
+		c := restore(t, b, fmt.Sprint("copy-", i), src)
+		after := c.ask("after")
+		if after.Value != before.Value || after.Calls != before.Calls+1 {
+			t.Errorf("copy %d says %+v, the original said %+v", i, after, before)
+		}
+		if seen[after.Fresh] {
+			t.Errorf("copy %d has another's entropy", i)
+		}
+		seen[after.Fresh] = true
+		disk, err := os.ReadFile(c.disks.tmp)
+		if err != nil || len(disk) != 16<<20 || string(disk[1024:1034]) != "superblock" || string(disk[16<<20-8192:][:10]) != "last group" {
+			t.Errorf("copy %d: the disk of /tmp is another, %v", i, err)
+		}
+		if i < 2 {
+			continue
+		}
+		next := folder(t.TempDir()) // a copy can be saved, too
+		if err := c.save(next); err != nil {
+			t.Fatal(err)
+		}
+		if again := restore(t, b, "copy-of-copy", next).ask("again"); again.Value != before.Value || again.Calls != after.Calls+1 {
+			t.Errorf("the copy's copy says %+v", again)
+		}
+	}
+}
+
+func wantStage(t *testing.T, what string, err error, stage string) {
+	t.Helper()
+	var se *sandbox.SnapshotError
+	if !errors.As(err, &se) || se.Stage != stage {
+		t.Errorf("%s: error %v, want stage %s", what, err, stage)
+	}
+}
+
+// What does not fit is refused before anything is loaded.
+func TestASnapshotThatDoesNotFit(t *testing.T) {
+	b := open(t, nil)
+	d := snapshotOf(t, b)
+	for what, c := range map[string]struct {
+		change func(*sandbox.Spec)
+		stage  string
+	}{
+		"more memory":         {func(s *sandbox.Spec) { s.MemoryMiB++ }, sandbox.StageBind},
+		"another /tmp":        {func(s *sandbox.Spec) { s.TmpMiB++ }, sandbox.StageBind},
+		"a mount more":        {func(s *sandbox.Spec) { s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/usr", Target: "/usr"}) }, sandbox.StageBind},
+		"no mount":            {func(s *sandbox.Spec) { s.Mounts = nil }, sandbox.StageBind},
+		"another content":     {func(s *sandbox.Spec) { s.Mounts[0].Source = "/usr/bin" }, sandbox.StageBind},
+		"a source that went":  {func(s *sandbox.Spec) { s.Mounts[0].Source = "/is/not/there" }, sandbox.StageBind},
+		"an image, no folder": {func(s *sandbox.Spec) { s.Mounts[0].Image = true }, sandbox.StageBind},
+	} {
+		spec := testSpec("misfit")
+		c.change(&spec)
+		s, err := b.Restore(testContext(t), spec, d)
+		if err == nil {
+			s.Close()
+		}
+		wantStage(t, what, err, c.stage)
+	}
+	other := open(t, func(o *Options) { o.Monitor = &fakeMonitor{key: "2"} })
+	if other.key == b.key {
+		t.Error("two versions of a monitor have one key")
+	}
+	_, err := other.Restore(testContext(t), testSpec("other"), d)
+	wantStage(t, "another version of the monitor", err, sandbox.StageHeader)
+}
+
+// Any byte that is not what was saved is found, also in a file that takes the place of one that was found whole.
+func TestADamagedSnapshot(t *testing.T) {
+	b := open(t, nil)
+	good := snapshotOf(t, b)
+	restore(t, b, "good", good)
+	parts := []string{partState, partMemory, partTmp, partManifest}
+	for what, damage := range map[string]func(f *os.File, size int64) error{
+		"empty":   func(f *os.File, _ int64) error { return f.Truncate(0) },
+		"half":    func(f *os.File, size int64) error { return f.Truncate(size / 2) },
+		"shorter": func(f *os.File, size int64) error { return f.Truncate(size - 1) },
+		"longer":  func(f *os.File, size int64) error { return f.Truncate(size + 1) },
+		"first":   func(f *os.File, _ int64) error { return flip(f, 0) },
+		"middle":  func(f *os.File, size int64) error { return flip(f, size/2) },
+		"last":    func(f *os.File, size int64) error { return flip(f, size-1) },
+	} {
+		for _, bad := range parts {
+			for _, direct := range []bool{true, false} {
+				d := folder(t.TempDir())
+				for _, p := range parts {
+					copySparse(t, d.path(p), good.path(p))
+				}
+				f, err := os.OpenFile(d.path(bad), os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fi, _ := f.Stat()
+				if err := errors.Join(damage(f, fi.Size()), f.Close()); err != nil {
+					t.Fatal(err)
+				}
+				stage, src := sandbox.StageLoad, sandbox.SnapshotSource(d)
+				if bad == partManifest {
+					stage = sandbox.StageHeader
+				}
+				if !direct {
+					src = readers{d}
+				}
+				s, err := b.Restore(testContext(t), testSpec("bad"), src)
+				if err == nil {
+					s.Close()
+				}
+				wantStage(t, fmt.Sprintf("%s %s, files: %v", bad, what, direct), err, stage)
+			}
+		}
+	}
+	restore(t, b, "after", good)
+}
+
+func copySparse(t *testing.T, to, from string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	fi, err := in.Stat()
+	list, err2 := extents(in)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Truncate(fi.Size()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if _, err := io.CopyN(io.NewOffsetWriter(out, e.Offset), io.NewSectionReader(in, e.Offset, e.Length), e.Length); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func flip(f *os.File, at int64) error {
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return err
+	}
+	b[0] ^= 4
+	_, err := f.WriteAt(b[:], at)
+	return err
+}
+
+var errBroken = errors.New("the disk is full")
+
+// brokenSink fails at one part: where it is created, written or closed.
+type brokenSink struct {
+	folder
+	part, where string
+}
+
+func (s brokenSink) Create(part string) (io.WriteCloser, error) {
+	if part != s.part {
+		return s.folder.Create(part)
+	}
+	if s.where == "create" {
+		return nil, errBroken
+	}
+	return s, nil
+}
+
+func (s brokenSink) Write(p []byte) (int, error) { return len(p), s.at("write") }
+func (s brokenSink) Close() error                { return s.at("close") }
+
+func (s brokenSink) at(where string) error {
+	if s.where == where {
+		return errBroken
+	}
+	return nil
+}
+
+func TestACheckpointThatFails(t *testing.T) {
+	b := open(t, nil)
+	d := snapshotOf(t, b)
+	for _, part := range append(savedParts, partManifest) {
+		for _, where := range []string{"create", "write", "close"} {
+			x := restore(t, b, "unsaved", d)
+			err := x.save(brokenSink{folder(t.TempDir()), part, where})
+			wantStage(t, part+" "+where, err, sandbox.StageSink)
+			if !errors.Is(err, errBroken) {
+				t.Errorf("%s %s: the error does not say the sink's: %v", part, where, err)
+			}
+			<-x.Exited()
+			if err := x.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, word := range []string{"savefault", "snapshotfault"} {
+		b := open(t, func(o *Options) { o.Args = word })
+		x := create(t, b, "unsaved")
+		wantStage(t, word, x.save(folder(t.TempDir())), sandbox.StageSave)
+		<-x.Exited()
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+		wantStage(t, "a checkpoint of what is closed", x.Checkpoint(testContext(t), folder(t.TempDir())), sandbox.StageSave)
+	}
+}
+
+// A guest that refuses to be bound, or says nothing, fails Create within the caller's patience.
+func TestAGuestThatDoesNotComeUp(t *testing.T) {
+	for word, want := range map[string]string{"bindfault": "no such drive", "nohello": context.DeadlineExceeded.Error()} {
+		b := open(t, func(o *Options) { o.Args = word })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		s, err := b.Create(ctx, testSpec("mute"))
+		cancel()
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q in it", word, err, want)
+		}
+	}
+}
