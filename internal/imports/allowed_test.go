@@ -124,7 +124,7 @@ var allowed = map[string]row{
 	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
 
-	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
+	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 
 	"sandbox/host/etc": {"sandbox/host/network", "files of every sandbox's root, for any backend"},
 

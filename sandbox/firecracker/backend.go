@@ -43,6 +43,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"thaw/sandbox"
+	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
@@ -54,11 +55,11 @@ import (
 type Options struct {
 	Dir       string // absolute; the backend's own folder, made if missing; one live backend per folder
 	Monitor   vmm.Monitor
-	Kernel    string // absolute path of an ELF vmlinux
-	Initramfs string // absolute path of an initramfs whose PID 1 is thaw-guest
-	Args      string // of the kernel's command line, beside the monitor's own
-	Images    Images
-	Slots     int // kept ready; 0: DefaultSlots, negative: none
+	Kernel    string        // absolute path of an ELF vmlinux
+	Initramfs string        // absolute path of an initramfs whose PID 1 is thaw-guest
+	Args      string        // of the kernel's command line, beside the monitor's own
+	Images    *images.Store // the caller's, who closes it after the backend
+	Slots     int           // kept ready; 0: DefaultSlots, negative: none
 	Network   network.Options
 	// FirstUID begins the range of users that monitors run as, one for each slot; 0: a range that no host's own users
 	// have. Negative: as the server does, for monitors that hold no jail.

@@ -91,12 +91,12 @@ func (s *Sandbox) bind(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, askLimit, errors.New("the guest does not answer"))
 	defer cancel()
 	bind := control.Bind{
-		Mounts: s.disks.set.Mounts, Tmp: len(s.disks.set.Drives), TmpBytes: int64(s.spec.TmpMiB) << 20,
+		Mounts: s.disks.set.Mounts, Folders: sandbox.Roots, Tmp: len(s.disks.set.Drives), TmpBytes: int64(s.spec.TmpMiB) << 20,
 		MemoryBytes: int64(s.spec.MemoryMiB) << 20, MaxProcesses: maxProcesses, Files: s.b.files, Hostname: etc.HostName, Fresh: fresh(),
 		Users: []control.User{{UID: etc.UserID, GID: etc.GroupID, Home: "/home/" + etc.UserName}},
 	}
 	if s.net != nil {
-		bind.Network = &control.Network{Address: network.Inside, Gateway: network.Gateway}
+		bind.Network = &control.Network{Address: network.Inside, Gateway: network.Gateway, MTU: s.net.MTU()}
 	}
 	var bound control.Bound
 	return s.control.ask(ctx, control.KindBind, bind, &bound)

@@ -3,8 +3,6 @@ package firecracker
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,16 +10,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"thaw/guest/control"
 	"thaw/guest/wire"
 	"thaw/sandbox"
-	"thaw/sandbox/firecracker/vmm"
+	"thaw/sandbox/firecracker/images"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +26,13 @@ func TestMain(m *testing.M) {
 		fakeMachine()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	code := m.Run()
+	removeShared()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // patience bounds what takes milliseconds on an idle machine.
@@ -41,45 +44,41 @@ func testContext(tb testing.TB) context.Context {
 	return ctx
 }
 
-// fakeImages makes images by name alone, and counts who holds them.
-type fakeImages struct{ held atomic.Int32 }
+// shared are the images of all tests of the package.
+var shared struct {
+	once  sync.Once
+	dir   string
+	store *images.Store
+	err   error
+}
 
-// Set implements Images.
-func (f *fakeImages) Set(_ context.Context, mounts []sandbox.Mount) (*Set, error) {
-	set := new(Set)
-	for i, m := range mounts {
-		if _, err := os.Stat(m.Source); err != nil {
-			return nil, err
+func testImages(tb testing.TB) *images.Store {
+	tb.Helper()
+	shared.once.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "thaw-microvm-test-"); shared.err != nil {
+			return
 		}
-		h := sha256.Sum256([]byte(m.Source))
-		set.Digests = append(set.Digests, hex.EncodeToString(h[:]))
-		set.Drives = append(set.Drives, vmm.Drive{Path: m.Source})
-		set.Mounts = append(set.Mounts, control.Mount{Drive: i, Path: "/", Target: m.Target})
+		shared.err = errors.Join(os.Chmod(shared.dir, 0o711), os.Mkdir(taskDir(), 0o755), os.WriteFile(taskDir()+"/code", []byte("code"), 0o644))
+		if shared.err == nil {
+			shared.store, shared.err = images.Open(images.Options{Dir: filepath.Join(shared.dir, "images"), Log: slog.New(slog.DiscardHandler)})
+		}
+	})
+	if shared.err != nil {
+		tb.Fatal(shared.err)
 	}
-	f.held.Add(1)
-	set.Release = func() { f.held.Add(-1) }
-	return set, nil
+	return shared.store
 }
 
-// Again implements Images.
-func (f *fakeImages) Again(ctx context.Context, mounts []sandbox.Mount, digests []string) (*Set, error) {
-	set, err := f.Set(ctx, mounts)
-	if err == nil && fmt.Sprint(set.Digests) != fmt.Sprint(digests) {
-		set.Release()
-		return nil, errors.New("the image is gone, and the mounts have changed")
-	}
-	return set, err
-}
+// taskDir is what the tests' functions have at /var/task.
+func taskDir() string { return filepath.Join(shared.dir, "task") }
 
-// Disk implements Images: a file with something in two places.
-func (f *fakeImages) Disk(_ context.Context, path string, mib int) error {
-	d, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+func removeShared() {
+	if shared.store != nil {
+		shared.store.Close()
 	}
-	_, err = d.WriteAt([]byte("superblock"), 1024)
-	_, err2 := d.WriteAt([]byte("last group"), int64(mib)<<20-8192)
-	return errors.Join(err, err2, d.Truncate(int64(mib)<<20), d.Close())
+	if shared.dir != "" {
+		os.RemoveAll(shared.dir)
+	}
 }
 
 // testMemoryMiB is the memory of the tests' functions.
@@ -100,7 +99,7 @@ func testOptions(tb testing.TB, dir string) Options {
 		tb.Fatal(err)
 	}
 	return Options{
-		Dir: dir, Monitor: &fakeMonitor{key: "1"}, Kernel: kernel, Initramfs: kernel, Images: new(fakeImages), Slots: -1,
+		Dir: dir, Monitor: &fakeMonitor{key: "1"}, Kernel: kernel, Initramfs: kernel, Images: testImages(tb), Slots: -1,
 		Log: slog.New(slog.NewTextHandler(tb.Output(), nil)),
 	}
 }
@@ -130,15 +129,12 @@ func open(tb testing.TB, change func(*Options)) *Backend {
 		if left, err := os.ReadDir(o.Dir); err != nil || len(left) > 0 {
 			tb.Errorf("left in the folder: %v, %v", left, err)
 		}
-		if held := o.Images.(*fakeImages).held.Load(); held != 0 {
-			tb.Errorf("%d sets of images are still held", held)
-		}
 	})
 	return b
 }
 
 func testSpec(id string) sandbox.Spec {
-	return sandbox.Spec{ID: sandbox.ID(id), MemoryMiB: testMemoryMiB, TmpMiB: 16, Mounts: []sandbox.Mount{{Source: "/usr/share", Target: "/opt"}}}
+	return sandbox.Spec{ID: sandbox.ID(id), MemoryMiB: testMemoryMiB, TmpMiB: 16, Mounts: []sandbox.Mount{{Source: taskDir(), Target: "/var/task"}}}
 }
 
 // box is a sandbox with the host's half of the conversation.

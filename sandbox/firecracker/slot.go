@@ -9,6 +9,7 @@ import (
 
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker/vmm"
+	"thaw/sandbox/host/network"
 )
 
 // machineDir is the monitor's part of a slot's folder; the disk of /tmp lies beside it.
@@ -54,7 +55,7 @@ func (s *Sandbox) removeGroup() error {
 
 func (s *Sandbox) makeNetwork(context.Context) (err error) {
 	if s.b.nets != nil {
-		s.net, err = s.b.nets.Make()
+		s.net, err = s.b.nets.MakeTap(s.uid, s.uid)
 	}
 	return err
 }
@@ -70,7 +71,7 @@ func (s *Sandbox) removeNetwork() error {
 func (s *Sandbox) openMonitor(ctx context.Context) (err error) {
 	slot := vmm.Slot{Name: s.name, Dir: s.machineDir(), UID: s.uid, GID: s.uid, Group: s.group, Console: s.console}
 	if s.net != nil {
-		slot.Network, slot.Tap = s.net.Namespace(), "eth0"
+		slot.Network, slot.Tap = s.net.Namespace(), network.Tap
 	}
 	if s.machine, err = s.b.opt.Monitor.Open(ctx, slot); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package firecracker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ func TestASnapshotGoesOn(t *testing.T) {
 	b := open(t, nil)
 	x := create(t, b, "original")
 	before := x.ask("before")
+	original, err := os.ReadFile(x.disks.tmp)
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := folder(t.TempDir())
 	if err := x.save(d); err != nil {
 		t.Fatal(err)
@@ -35,8 +40,8 @@ func TestASnapshotGoesOn(t *testing.T) {
 	if err := unix.Stat(d.path(partMemory), &memory); err != nil || memory.Size != int64(machineMemory(testMemoryMiB))<<20 || memory.Blocks*512 > 1<<20 {
 		t.Errorf("the memory's holes are not kept: %d bytes in %d, %v", memory.Size, memory.Blocks*512, err)
 	}
-	if fi, err := os.Stat(d.path(partTmp)); err != nil || fi.Size() > 64<<10 {
-		t.Errorf("a disk of /tmp with two blocks is saved as %v, %v", fi, err)
+	if fi, err := os.Stat(d.path(partTmp)); err != nil || fi.Size() > 1<<20 {
+		t.Errorf("an empty disk of /tmp is saved as %v, %v", fi, err)
 	}
 	b.opt.Monitor.(*fakeMonitor).resets.Store(2) // as Firecracker does with the first connection
 	seen := map[string]bool{before.Fresh: true}
@@ -51,7 +56,7 @@ func TestASnapshotGoesOn(t *testing.T) {
 		}
 		seen[after.Fresh] = true
 		disk, err := os.ReadFile(c.disks.tmp)
-		if err != nil || len(disk) != 16<<20 || string(disk[1024:1034]) != "superblock" || string(disk[16<<20-8192:][:10]) != "last group" {
+		if err != nil || !bytes.Equal(disk, original) {
 			t.Errorf("copy %d: the disk of /tmp is another, %v", i, err)
 		}
 		if i < 2 {
@@ -85,9 +90,8 @@ func TestASnapshotThatDoesNotFit(t *testing.T) {
 	}{
 		"more memory":         {func(s *sandbox.Spec) { s.MemoryMiB++ }, sandbox.StageBind},
 		"another /tmp":        {func(s *sandbox.Spec) { s.TmpMiB++ }, sandbox.StageBind},
-		"a mount more":        {func(s *sandbox.Spec) { s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/usr", Target: "/usr"}) }, sandbox.StageBind},
+		"a mount more":        {func(s *sandbox.Spec) { s.Mounts = append(s.Mounts, sandbox.Mount{Source: taskDir(), Target: "/opt"}) }, sandbox.StageBind},
 		"no mount":            {func(s *sandbox.Spec) { s.Mounts = nil }, sandbox.StageBind},
-		"another content":     {func(s *sandbox.Spec) { s.Mounts[0].Source = "/usr/bin" }, sandbox.StageBind},
 		"a source that went":  {func(s *sandbox.Spec) { s.Mounts[0].Source = "/is/not/there" }, sandbox.StageBind},
 		"an image, no folder": {func(s *sandbox.Spec) { s.Mounts[0].Image = true }, sandbox.StageBind},
 	} {

@@ -175,5 +175,5 @@ func remains(t *testing.T, b *Backend) []string {
 	b.work.mu.Lock()
 	defer b.work.mu.Unlock()
 	list = append(list, fmt.Sprintf("%d sandboxes, %d names, %d users", len(b.work.live), len(b.work.ids), len(b.uids.used)))
-	return append(list, fmt.Sprintf("%d descriptors, %d sets of images", len(fds), b.opt.Images.(*fakeImages).held.Load()))
+	return append(list, fmt.Sprintf("%d descriptors", len(fds)))
 }
