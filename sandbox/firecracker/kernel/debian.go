@@ -139,6 +139,7 @@ func fetch(ctx context.Context, cache, dir, name, version string) error {
 	if err := Unpack(debs[0], made); err != nil {
 		return err
 	}
+	os.RemoveAll(dir) // of another form: it was not loaded
 	return os.Rename(made, dir)
 }
 
@@ -176,10 +177,15 @@ func Unpack(deb, dir string) error {
 		return err
 	}
 	undo.Add(func() error { return os.RemoveAll(dir) })
-	for i, m := range modules {
-		if err := write(filepath.Join(dir, "modules", fmt.Sprintf("%02d-%s.ko", i, m.name)), bytes.NewReader(m.bytes)); err != nil {
+	var names []string
+	for _, m := range modules {
+		names = append(names, m.name+".ko")
+		if err := write(filepath.Join(dir, "modules", m.name+".ko"), bytes.NewReader(m.bytes)); err != nil {
 			return err
 		}
+	}
+	if err := write(filepath.Join(dir, orderFile), strings.NewReader(strings.Join(names, "\n"))); err != nil {
+		return err
 	}
 	if err := write(filepath.Join(dir, "vmlinux"), bytes.NewReader(vmlinux)); err != nil {
 		return err
@@ -187,6 +193,9 @@ func Unpack(deb, dir string) error {
 	undo.Keep()
 	return nil
 }
+
+// orderFile is the file of a folder that lists its modules.
+const orderFile = "modules.order"
 
 // load reads a folder that Unpack has made.
 func load(dir string) (Kernel, error) {
@@ -197,9 +206,9 @@ func load(dir string) (Kernel, error) {
 	if _, err := os.Stat(k.Vmlinux); err != nil {
 		return Kernel{}, err
 	}
-	files, err := os.ReadDir(filepath.Join(dir, "modules"))
-	for _, f := range files { // sorted
-		k.Modules = append(k.Modules, filepath.Join(dir, "modules", f.Name()))
+	names, err := os.ReadFile(filepath.Join(dir, orderFile))
+	for _, name := range strings.Fields(string(names)) {
+		k.Modules = append(k.Modules, filepath.Join(dir, "modules", name))
 	}
 	return k, err
 }

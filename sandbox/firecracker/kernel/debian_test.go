@@ -203,7 +203,7 @@ func TestDebiansCloudKernel(t *testing.T) {
 	}
 	place := make(map[string]int)
 	for i, m := range k.Modules {
-		name, _ := moduleName(filepath.Base(m)[3:])
+		name, _ := moduleName(filepath.Base(m))
 		place[name] = i + 1
 	}
 	for _, pair := range [][2]string{{"virtio_ring", "virtio"}, {"virtio", "virtio_mmio"}, {"vsock", "vmw_vsock_virtio_transport"}, {"libcrc32c", "erofs"}} {

@@ -8,7 +8,7 @@ type Kernel struct {
 	Name    string // of its package
 	Version string
 	Vmlinux string   // path of the ELF file
-	Modules []string // paths of what the guest loads, in this order; not compressed
+	Modules []string // paths of what the guest loads, in this order; not compressed, all in one folder
 }
 
 // Packages of Debian. The kernel for clouds is small and has all that a machine needs but one: a driver of VMGENID,
@@ -22,5 +22,5 @@ const (
 // kernel is left out.
 var wanted = []string{
 	"virtio_mmio", "virtio_console", "virtio_blk", "virtio_rng", "virtio_net",
-	"vsock", "vmw_vsock_virtio_transport", "erofs", "ext4",
+	"vsock", "vmw_vsock_virtio_transport", "ext4", "erofs",
 }
