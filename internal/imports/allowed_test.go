@@ -116,13 +116,14 @@ var allowed = map[string]row{
 	"sandbox/host/cgroup":         {"", "control groups, for any backend"},
 	"sandbox/host/network":        {"", "namespaces, addresses and rules, for any backend"},
 
-	"sandbox/firecracker/pages":  {"", "memory of machines that are running: it knows no monitor"},
-	"sandbox/firecracker/images": {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
+	"sandbox/firecracker/pages":           {"", "memory of machines that are running: it knows no monitor"},
+	"sandbox/firecracker/pages/pagestest": {"", "memory that is served, for tests and the fake"},
+	"sandbox/firecracker/images":          {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
 
 	"sandbox/firecracker/fcapi":               {"", "Firecracker's API: it knows nothing of who drives it"},
-	"sandbox/firecracker/jail":                {"sandbox/firecracker/fcapi sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
+	"sandbox/firecracker/jail":                {"sandbox/firecracker/fcapi sandbox/firecracker/pages sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
 	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
-	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi", "a fake Firecracker, for tests"},
+	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
 
 	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 

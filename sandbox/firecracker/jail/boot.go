@@ -104,7 +104,7 @@ func (x *Machine) Restore(ctx context.Context, c vmm.Config, s vmm.Saved) error 
 // memoryBackend puts a saved machine's memory into the jail: machines that were restored from one file share its pages.
 func (x *Machine) memoryBackend(s vmm.Saved) (fcapi.MemoryBackend, error) {
 	if s.Memory == nil {
-		return fcapi.MemoryBackend{}, errors.New("memory that is served page by page is not supported yet")
+		return fcapi.MemoryBackend{Type: fcapi.MemoryUffd, Path: pagesSocket}, x.servePages(s)
 	}
 	if err := letRead(s.Memory, x.slot.UID, x.slot.GID); err != nil {
 		return fcapi.MemoryBackend{}, err

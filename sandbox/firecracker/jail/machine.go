@@ -25,6 +25,7 @@ const (
 	initramfs   = "initramfs"
 	stateName   = "state"
 	memoryName  = "memory"
+	pagesSocket = "pages.sock"
 )
 
 // Limits of a machine's process. A file may have the size of the largest memory or disk of a machine, with room; the
@@ -50,7 +51,7 @@ type Machine struct {
 	api    *fcapi.Client
 	log    *tail
 	exited chan struct{}
-	tidy   sync.WaitGroup // releaseThreads
+	tidy   sync.WaitGroup // goroutines that end with the process, or before
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -120,7 +121,7 @@ func (m *Monitor) command(s vmm.Slot) *exec.Cmd {
 func (x *Machine) wait() {
 	err := x.cmd.Wait()
 	x.mu.Lock()
-	if err != nil && !x.closed {
+	if err != nil && !x.closed && x.err == nil {
 		x.err = fmt.Errorf("Firecracker: %w; it last said: %s", err, x.log) //nolint:staticcheck // a name
 	}
 	x.mu.Unlock()
@@ -178,10 +179,7 @@ func (x *Machine) Close() error {
 	first := !x.closed
 	x.closed = true
 	x.mu.Unlock()
-	if x.slot.Group != nil {
-		x.slot.Group.Kill() // also what the freezer holds
-	}
-	x.cmd.Process.Kill() //nolint:errcheck // it is gone already, else
+	x.kill()
 	<-x.exited
 	x.tidy.Wait()
 	if first {
@@ -189,6 +187,13 @@ func (x *Machine) Close() error {
 		x.root.Close()
 	}
 	return nil
+}
+
+func (x *Machine) kill() {
+	if x.slot.Group != nil {
+		x.slot.Group.Kill() // also what the freezer holds
+	}
+	x.cmd.Process.Kill() //nolint:errcheck // it is gone already, else
 }
 
 // started is called when there is a machine in the process.

@@ -2,19 +2,16 @@ package pages
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"thaw/sandbox/firecracker/pages/pagestest"
 )
 
 // The monitor of these tests is the test binary again (see peer), in a process of its own: it maps memory, hands it over as
@@ -93,138 +90,54 @@ func (m *monitor) sum(source io.ReaderAt, page, count int64) {
 }
 
 // peer is the monitor's own life.
-func peer(args []string) {
-	m, err := openPeer(args[0], args[1:])
+func peer(socket string, sizes []string) {
+	var parts []int64
+	for _, s := range sizes {
+		n, _ := strconv.ParseInt(s, 10, 64)
+		parts = append(parts, n)
+	}
+	m, err := pagestest.Open(parts...)
 	if err != nil {
 		fmt.Println("error", err)
 		return
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		fmt.Println(m.do(strings.Fields(in.Text())))
+		fmt.Println(do(m, socket, strings.Fields(in.Text())))
 	}
 }
 
-type peerMemory struct {
-	socket string
-	parts  [][]byte
-	fd     int
-	conn   *net.UnixConn
-}
-
-func openPeer(socket string, sizes []string) (*peerMemory, error) {
-	m := &peerMemory{socket: socket}
-	fd, err := newUserfaultfd()
-	if err != nil {
-		return nil, err
-	}
-	m.fd = fd
-	for _, s := range sizes {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return nil, err
-		}
-		b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-		if err != nil {
-			return nil, err
-		}
-		m.parts = append(m.parts, b)
-		register := struct{ start, len, mode, ioctls uint64 }{address(b), uint64(n), 1, 0}
-		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), 0xc020aa00, uintptr(unsafe.Pointer(&register))); e != 0 {
-			return nil, fmt.Errorf("register: %w", e)
-		}
-	}
-	return m, nil
-}
-
-func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
-
-// newUserfaultfd opens one as Firecracker does: with events of what is given back.
-func newUserfaultfd() (int, error) {
-	dev, err := os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0)
-	if err != nil {
-		return -1, err
-	}
-	defer dev.Close()
-	fd, _, e := unix.Syscall(unix.SYS_IOCTL, dev.Fd(), 0xaa00, unix.O_CLOEXEC|unix.O_NONBLOCK)
-	if e != 0 {
-		return -1, e
-	}
-	api := struct{ api, features, ioctls uint64 }{0xaa, 1 << 3, 0}
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, fd, 0xc018aa3f, uintptr(unsafe.Pointer(&api))); e != 0 {
-		return -1, e
-	}
-	return int(fd), nil
-}
-
-// regions is the message, as Firecracker 1.12 writes it.
-func (m *peerMemory) regions() []region {
-	var list []region
-	var at uint64
-	for _, b := range m.parts {
-		list = append(list, region{Base: address(b), Size: uint64(len(b)), Offset: at, Page: Size, PageKiB: Size})
-		at += uint64(len(b))
-	}
-	return list
-}
-
-func (m *peerMemory) send(message []byte, fds ...int) error {
-	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: m.socket, Net: "unix"})
-	if err != nil {
-		return err
-	}
-	m.conn = c // left open, as Firecracker does
-	_, _, err = c.WriteMsgUnix(message, unix.UnixRights(fds...), nil)
-	return err
-}
-
-// page is where a page of the saved memory is mapped.
-func (m *peerMemory) page(i int64) []byte {
-	for _, b := range m.parts {
-		if i*Size < int64(len(b)) {
-			return b[i*Size : (i+1)*Size]
-		}
-		i -= int64(len(b)) / Size
-	}
-	panic("no such page")
-}
-
-func (m *peerMemory) do(order []string) any {
+func do(m *pagestest.Memory, socket string, order []string) any {
 	number := func(i int) int64 {
 		n, _ := strconv.ParseInt(order[i], 10, 64)
 		return n
 	}
 	switch order[0] {
 	case "hand-over":
-		b, err := json.Marshal(m.regions())
-		if err == nil {
-			err = m.send(b, m.fd)
-		}
-		return err
+		return m.HandOver(socket)
 	case "sum": // of pages that come one after another
 		h := crc32.NewIEEE()
 		for i := range number(2) {
-			h.Write(m.page(number(1) + i))
+			h.Write(m.Page(number(1) + i))
 		}
 		return h.Sum32()
 	case "read": // the first byte of each of some pages
 		var got []byte
 		for i := range order[1:] {
-			got = append(got, m.page(number(i + 1))[0])
+			got = append(got, m.Page(number(i + 1))[0])
 		}
 		return fmt.Sprint(got)
 	case "write":
-		m.page(number(1))[0] = byte(number(2))
+		m.Page(number(1))[0] = byte(number(2))
 		return "ok"
 	case "give-back":
-		b := m.page(number(1))
-		return unix.Madvise(unsafe.Slice(&b[0], number(2)*Size), unix.MADV_DONTNEED)
+		return m.GiveBack(number(1), number(2))
 	}
 	return "unknown order"
 }
 
 func TestMain(m *testing.M) {
 	if args := os.Getenv(peerVar); args != "" {
-		peer(strings.Fields(args))
+		peer(strings.Fields(args)[0], strings.Fields(args)[1:])
 		return
 	}
 	os.Exit(m.Run())
@@ -233,9 +146,7 @@ func TestMain(m *testing.M) {
 // probe skips the test where there is no userfaultfd for us.
 func probe(t *testing.T) {
 	t.Helper()
-	fd, err := newUserfaultfd()
-	if err != nil {
+	if err := pagestest.Probe(); err != nil {
 		t.Skipf("no userfaultfd: %v", err)
 	}
-	unix.Close(fd)
 }

@@ -34,8 +34,8 @@ type Server struct {
 	done    chan struct{} // closed when nothing is served any more
 	serving chan struct{} // closed when the monitor's message was good
 
-	mu       sync.Mutex // guards what follows
-	listener *net.UnixListener
+	mu       sync.Mutex        // guards what follows
+	listener *net.UnixListener // its socket is there until it is nil
 	conn     *net.UnixConn
 	memory   *memory
 	closed   bool
@@ -48,10 +48,11 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("page server: %w", err)
 	}
+	// Nothing that follows links: the folder is the monitor's. Others may connect where the umask lets them, and are refused.
 	if o.UID != os.Geteuid() {
 		err = os.Lchown(o.Path, o.UID, o.GID)
 	}
-	if err = errors.Join(err, os.Chmod(o.Path, 0o600)); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("page server: %w", errors.Join(err, l.Close(), os.Remove(o.Path)))
 	}
 	s := &Server{source: o.Source, set: o.WorkingSet, trace: o.Trace, uid: o.UID, path: o.Path, listener: l,
@@ -99,13 +100,19 @@ func (s *Server) run() {
 
 // greet waits for the monitor and its message. One connection is taken, whoever it is of.
 func (s *Server) greet() error {
-	c, err := s.listener.AcceptUnix()
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	if l == nil {
+		return net.ErrClosed
+	}
+	c, err := l.AcceptUnix()
 	if err != nil {
 		return fmt.Errorf("page server: %w", err)
 	}
 	s.mu.Lock()
 	s.conn = c
-	s.listener.Close() //nolint:errcheck // nobody else connects
+	s.unlistenLocked() // nobody else connects
 	closed := s.closed
 	s.mu.Unlock()
 	defer c.Close()
@@ -131,14 +138,22 @@ func (s *Server) greet() error {
 
 // shutLocked lets go of all descriptors and of the socket. Caller holds mu.
 func (s *Server) shutLocked() {
-	s.listener.Close() //nolint:errcheck // it may be closed
+	s.unlistenLocked()
 	if s.conn != nil {
 		s.conn.Close() //nolint:errcheck // it may be closed
 	}
 	if s.memory != nil {
 		s.memory.close()
 	}
-	os.Remove(s.path) //nolint:errcheck // it goes with its jail at the latest
+}
+
+// unlistenLocked removes the socket, once: the path may lead somewhere else when the jail is gone.
+func (s *Server) unlistenLocked() {
+	if s.listener != nil {
+		s.listener.Close()
+		os.Remove(s.path) //nolint:errcheck // it goes with its jail at the latest
+		s.listener = nil
+	}
 }
 
 // Serving is closed when the monitor has handed over its memory.

@@ -18,6 +18,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"thaw/sandbox/firecracker/pages/pagestest"
 )
 
 // saved is a memory of n pages: one of four is of zeros, no two others are alike. It counts reads, and can fail.
@@ -294,11 +296,12 @@ func TestRefused(t *testing.T) {
 		b, _ := json.Marshal(r)
 		return string(b)
 	}
-	userfaultfd, err := newUserfaultfd()
+	empty, err := pagestest.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(userfaultfd)
+	defer empty.Close()
+	userfaultfd := empty.Userfaultfd
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
@@ -339,11 +342,11 @@ func TestRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := &peerMemory{socket: o.Path}
-			if err := m.send([]byte(c.message), c.fds...); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+			conn, err := pagestest.Send(o.Path, []byte(c.message), c.fds...)
+			if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 				t.Fatal(err)
 			}
-			m.conn.Close()
+			conn.Close()
 			err = ended(t, s)
 			var refused *RefusedError
 			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, c.reason) {
@@ -381,11 +384,11 @@ func TestRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		m := &peerMemory{socket: o.Path}
-		if err := m.send([]byte(change(func([]region) {})), userfaultfd); err != nil {
+		conn, err := pagestest.Send(o.Path, []byte(change(func([]region) {})), userfaultfd)
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer m.conn.Close()
+		defer conn.Close()
 		if err := ended(t, s); !errors.As(err, new(*RefusedError)) {
 			t.Error(err)
 		}
@@ -402,11 +405,11 @@ func bytesToInts(b []byte) (ints []int) {
 // TestMessageInPieces holds that a message may come in several reads, and that a jail may lie deep.
 func TestMessageInPieces(t *testing.T) {
 	probe(t)
-	fd, err := newUserfaultfd()
+	memory, err := pagestest.Open(4 * Size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer memory.Close()
 	deep := filepath.Join(t.TempDir(), strings.Repeat("a long name/", 12)) // longer than an address
 	if err := os.MkdirAll(deep, 0o700); err != nil {
 		t.Fatal(err)
@@ -422,13 +425,13 @@ func TestMessageInPieces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	m := &peerMemory{socket: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(o.Path))}
-	b, _ := json.Marshal([]region{{Base: 1 << 30, Size: 4 * Size, Page: Size}})
-	if err := m.send(b[:10], fd); err != nil {
+	b := memory.Message()
+	conn, err := pagestest.Send(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(o.Path)), b[:10], memory.Userfaultfd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.conn.Close()
-	if _, err := m.conn.Write(b[10:]); err != nil {
+	defer conn.Close()
+	if _, err := conn.Write(b[10:]); err != nil {
 		t.Fatal(err)
 	}
 	select {

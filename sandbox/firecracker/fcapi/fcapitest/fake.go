@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"thaw/sandbox/firecracker/fcapi"
+	"thaw/sandbox/firecracker/pages/pagestest"
 )
 
 // Guest is what runs in the machine: it is called for each connection to one of its ports, and closes it.
@@ -23,8 +24,9 @@ type Guest func(port uint32, c net.Conn, m *Memory)
 
 // Memory is what the machine holds. It is saved and restored with it.
 type Memory struct {
-	mu   sync.Mutex
-	page [pageSize]byte
+	mu     sync.Mutex
+	page   []byte            // the first
+	served *pagestest.Memory // all of it, where somebody else has its content
 }
 
 const pageSize = 4096
@@ -33,8 +35,8 @@ const pageSize = 4096
 func (m *Memory) Set(s string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.page = [pageSize]byte{}
-	copy(m.page[:], s)
+	clear(m.page)
+	copy(m.page, s)
 }
 
 // Get reads it back.
@@ -46,6 +48,14 @@ func (m *Memory) Get() string {
 		n++
 	}
 	return string(m.page[:n])
+}
+
+// Touch reads the first byte of a page of memory that was handed over; it may have to be served first.
+func (m *Memory) Touch(page int64) (byte, error) {
+	if m.served == nil {
+		return 0, errors.New("this memory is not served")
+	}
+	return m.served.Page(page)[0], nil
 }
 
 // state of the instance, as GET / says it.
@@ -102,6 +112,7 @@ func Open(root, socket string, v fcapi.Version, g Guest) (*Fake, error) {
 	}
 	f := &Fake{version: v, root: root, guest: g, ended: make(chan struct{}), state: notStarted, open: make(map[net.Conn]bool)}
 	f.config.Machine = machineConfig{VCPUs: 1, MemoryMiB: 128}
+	f.memory.page = make([]byte, pageSize)
 	f.server = &http.Server{Handler: f}
 	f.conns.Go(func() { f.server.Serve(l) }) //nolint:errcheck // it ends with Close
 	return f, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -95,8 +96,9 @@ type buffered struct {
 
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
-// Echo is a guest that listens at every port and answers lines: "set X" writes into memory, "get" reads it, "write PATH"
-// says what Firecracker's process gets when it opens a file of the host to write, anything else comes back.
+// Echo is a guest that listens at every port and answers lines: "set X" writes into memory, "get" reads it, "touch N"
+// reads a page of memory that somebody else serves, "write PATH" says what Firecracker's process gets when it opens a file
+// of the host to write, anything else comes back.
 func Echo(port uint32, c net.Conn, m *Memory) {
 	s := bufio.NewScanner(c)
 	for s.Scan() {
@@ -105,6 +107,10 @@ func Echo(port uint32, c net.Conn, m *Memory) {
 			m.Set(x)
 		} else if s.Text() == "get" {
 			answer = m.Get()
+		} else if n, ok := strings.CutPrefix(s.Text(), "touch "); ok {
+			page, _ := strconv.ParseInt(n, 10, 64)
+			b, err := m.Touch(page)
+			answer = fmt.Sprint(b, err)
 		} else if path, ok := strings.CutPrefix(s.Text(), "write "); ok {
 			answer = openToWrite(path)
 		}

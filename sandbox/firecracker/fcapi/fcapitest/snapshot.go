@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+
+	"thaw/sandbox/firecracker/pages/pagestest"
 )
 
 func (f *Fake) create(body []byte) error {
@@ -51,7 +53,7 @@ func (f *Fake) writeMemory(path string, holes bool) error {
 	}
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	if _, err := file.WriteAt(f.memory.page[:], 0); err != nil {
+	if _, err := file.WriteAt(f.memory.page, 0); err != nil {
 		return err
 	}
 	zero := make([]byte, 1<<20)
@@ -122,7 +124,7 @@ func (f *Fake) restore(in loadParams) error {
 	if in.Backend == nil || in.Backend.Type == "File" {
 		err = f.readMemory(f.path(path), c.Memory)
 	} else {
-		err = errors.New("Failed to load guest memory: the fake has no userfaultfd") //nolint:staticcheck
+		err = f.handOverMemory(f.path(path), c.Memory)
 	}
 	if err != nil {
 		return err
@@ -176,8 +178,23 @@ func (f *Fake) readMemory(path string, size int64) error {
 	}
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	_, err = file.ReadAt(f.memory.page[:], 0)
+	_, err = file.ReadAt(f.memory.page, 0)
 	return err
+}
+
+// handOverMemory has the machine's memory served by whoever listens at a path.
+func (f *Fake) handOverMemory(path string, size int64) error {
+	m, err := pagestest.Open(size/2, size/2)
+	if err != nil {
+		return errors.New("Failed to load guest memory: Error creating guest memory from uffd: Failed to create UffdBuilder: " + osError(err)) //nolint:staticcheck
+	}
+	if err := m.HandOver(path); err != nil {
+		return errors.New("Failed to load guest memory: Error creating guest memory from uffd: Failed to UDS connect to uffd socket: " + osError(err)) //nolint:staticcheck
+	}
+	f.memory.mu.Lock()
+	defer f.memory.mu.Unlock()
+	f.memory.served, f.memory.page = m, m.Page(0)
+	return nil
 }
 
 func addressError(err error) string {
