@@ -44,7 +44,7 @@ func boot() (*host, error) {
 		return nil, err
 	}
 	h.settle()
-	return h, linkUp("lo")
+	return h, errors.Join(linkUp("lo"), addAddress("lo", platform))
 }
 
 // loadModules loads what the initramfs brings, and gives its memory back. A kernel may have one of them built in.

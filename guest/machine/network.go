@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,16 +26,8 @@ func setNetwork(n *control.Network) error {
 			return fmt.Errorf("MTU of %d: %w", n.MTU, err)
 		}
 	}
-	ip := n.Address.Addr().AsSlice()
-	family := byte(unix.AF_INET)
-	if len(ip) == 16 {
-		family = unix.AF_INET6
-	}
-	// struct ifaddrmsg
-	address := []byte{family, byte(n.Address.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
-	address = attribute(append(address, number(uint32(link))...), unix.IFA_LOCAL, ip)
-	if err := talk(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, attribute(address, unix.IFA_ADDRESS, ip)); err != nil {
-		return fmt.Errorf("address %s: %w", n.Address, err)
+	if err := addAddress("eth0", n.Address); err != nil {
+		return err
 	}
 	if err := linkUp("eth0"); err != nil {
 		return err
@@ -43,12 +36,38 @@ func setNetwork(n *control.Network) error {
 		return nil
 	}
 	// struct rtmsg
-	route := []byte{family, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
+	route := []byte{familyOf(n.Gateway), 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
 	route = attribute(attribute(route, unix.RTA_GATEWAY, n.Gateway.AsSlice()), unix.RTA_OIF, number(uint32(link)))
 	if err := talk(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, route); err != nil {
 		return fmt.Errorf("route by %s: %w", n.Gateway, err)
 	}
 	return nil
+}
+
+// platform is the address on the loopback at which the platform serves in the sandbox, as on the service: see Platform in
+// sandbox/host/network.
+var platform = netip.MustParsePrefix("169.254.100.1/32")
+
+func addAddress(name string, a netip.Prefix) error {
+	link, err := linkIndex(name)
+	if err != nil {
+		return err
+	}
+	ip := a.Addr().AsSlice()
+	// struct ifaddrmsg
+	address := []byte{familyOf(a.Addr()), byte(a.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
+	address = attribute(append(address, number(uint32(link))...), unix.IFA_LOCAL, ip)
+	if err := talk(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, attribute(address, unix.IFA_ADDRESS, ip)); err != nil {
+		return fmt.Errorf("address %s of %s: %w", a, name, err)
+	}
+	return nil
+}
+
+func familyOf(a netip.Addr) byte {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }
 
 // linkUp lets a network device work.
