@@ -109,7 +109,7 @@ var allowed = map[string]row{
 	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch":       {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
 	"sandbox/process":             {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
-	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
+	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/initramfs sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
 	"sandbox/firecracker/kvm":     {"", "whether virtual machines run here: it makes one of its own, and knows no monitor"},
 	"sandbox/firecracker/vmm":     {"sandbox/firecracker/pages sandbox/host/cgroup", "what a monitor of virtual machines must offer: it knows none of them"},
 	"sandbox/host":                {"", "what lies beside all backends of a host: it knows none of them"},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"thaw/sandbox/firecracker/initramfs"
 	"thaw/sandbox/firecracker/kernel"
 )
 
@@ -68,4 +69,26 @@ func OwnKernel(ctx context.Context, dir, path string, tell Step) error {
 			return manifest{Version: "own", Source: "a copy of " + path}, bootable(to)
 		})
 	})
+}
+
+// Initramfs writes the archive that a kernel starts a guest from, named by its content, and returns its path.
+func Initramfs(dir, guest string, k Kernel) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(dir, ".archive-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name()) // it is gone when all went well
+	err = errors.Join(initramfs.Write(f, guest, k.Modules), f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return "", err
+	}
+	sum, err := sumOf(f.Name())
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, archives+"-"+sum[:16])
+	return path, os.Rename(f.Name(), path)
 }

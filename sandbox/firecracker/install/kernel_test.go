@@ -43,6 +43,23 @@ func TestDebianKernel(t *testing.T) {
 	if err := bootable(k.Path); err != nil {
 		t.Error(err)
 	}
+	// The modules' names are those that the archive orders them by. The same guest and kernel make the same archive, and
+	// a sweep takes those of earlier servers.
+	guest := filepath.Join(t.TempDir(), "thaw-guest")
+	if err := os.WriteFile(guest, small, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	archive, err := Initramfs(dir, guest, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Initramfs(dir, guest, k); again != archive || err != nil {
+		t.Errorf("again it is %s and not %s, %v", again, archive, err)
+	}
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, ".lock", "kernel", filepath.Base(filepath.Dir(k.Path)))
 }
 
 func TestOwnKernel(t *testing.T) {
