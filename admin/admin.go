@@ -55,6 +55,7 @@ type Health struct {
 	Endpoint string    `json:"endpoint"` // URL of the Lambda API
 	Sandbox  string    `json:"sandbox"`  // name of the backend
 	Isolates bool      `json:"isolates"`
+	Saves    bool      `json:"saves"` // it takes snapshots and restores them
 	Started  time.Time `json:"started"`
 	Account  string    `json:"account"`
 	Signed   bool      `json:"signed"` // requests must be signed with a configured key

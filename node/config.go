@@ -33,11 +33,11 @@ type Config struct {
 	ACMEEmail   string `knob:"acme-email" help:"address that the certificate authority may write to"`
 	ACMEServer  string `knob:"acme-directory" help:"URL of another ACME directory"`
 	AccountID   string `knob:"account-id" default:"000000000000" help:"account in every ARN; the region comes from each request"`
-	Sandbox     string `knob:"sandbox" default:"auto" one:"auto,gvisor,process" help:"isolation of the environments: auto takes gvisor where it can run, else process, which isolates nothing"`
+	Sandbox     string `knob:"sandbox" default:"auto" one:"auto,firecracker,gvisor,process,qemu" help:"isolation of the environments: firecracker, a microVM for each; gvisor, a kernel in user space; process, nothing; auto takes the first of these that can run here; qemu emulates microVMs without KVM, slowly, for the development of thaw"`
 	Firecracker string `knob:"firecracker" help:"path of firecracker, 1.12 to 1.17, with jailer; what thaw sandbox install put into the data folder unless given"`
 	Jailer      string `knob:"jailer" help:"path of the jailer of the same release"`
 	GuestKernel string `knob:"guest-kernel" help:"path of the kernel of microVMs, an ELF vmlinux with everything built in; what thaw sandbox install put into the data folder unless given"`
-	HostAccess  string `knob:"host-access" help:"what functions in gvisor sandboxes reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
+	HostAccess  string `knob:"host-access" help:"what functions in isolated sandboxes (gvisor, firecracker) reach of this host, under the name host.thaw.internal: [ADDRESS:]PORT[-PORT] separated by commas, ADDRESS being 127.0.0.1 unless given"`
 	FunctionAPI int    `knob:"function-api" default:"0" min:"0" help:"port of the loopback at which functions call this server's Lambda API and STS, as their role; 0: they do not"`
 	Offline     bool   `knob:"offline" default:"false" help:"fetch nothing from package registries: runtimes are the host's, or put into the data folder by thaw runtime install"`
 	Strict      bool   `knob:"strict" default:"false" help:"refuse what goes beyond what AWS documents"`
@@ -65,7 +65,7 @@ type Config struct {
 	OTLPProtocol string `knob:"otlp-protocol" one:",grpc,http/protobuf" help:"how spans are sent; empty: what OTEL_EXPORTER_OTLP_PROTOCOL says, else http/protobuf"`
 
 	Concurrency      int           `knob:"concurrency" default:"1000" min:"1" unit:"environments" help:"account limit of environments that run at one time"`
-	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor; each holds some 15 MiB)"`
+	BlankSandboxes   int           `knob:"blank-sandboxes" default:"2" min:"0" unit:"sandboxes" help:"sandboxes made ahead for cold starts (gvisor: each holds some 15 MiB; firecracker: slots, whose monitors wait)"`
 	ColdStarts       int           `knob:"cold-starts" default:"0" min:"0" unit:"environments" help:"environments that may be in Init at one time; 0: as many as cores"`
 	MemoryBudgetMiB  int           `knob:"memory-budget" default:"0" min:"0" unit:"MiB" help:"what all environments together may hold; 0: what the host has free at start, less a reserve"`
 	IdleExpiry       time.Duration `knob:"idle-expiry" default:"10m" min:"1s" help:"an environment that served nothing for so long is shut down"`

@@ -43,13 +43,9 @@ import (
 	"thaw/logfeed"
 	"thaw/logsapi"
 	"thaw/logstore"
-	"thaw/node/embedded"
 	"thaw/pool"
 	"thaw/runtimes"
 	"thaw/sandbox"
-	"thaw/sandbox/gvisor"
-	"thaw/sandbox/host/network"
-	"thaw/sandbox/process"
 	"thaw/signing"
 	"thaw/snapstart"
 	"thaw/sts"
@@ -198,46 +194,6 @@ func holdsFiles(dirs ...string) bool {
 		})
 	}
 	return found
-}
-
-// openBackend opens the sandboxes that the configuration asks for; auto takes the best that can run here.
-func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *slog.Logger) (sandbox.Backend, error) {
-	kind := cfg.Sandbox
-	if kind == "auto" {
-		kind = "gvisor"
-		if os.Geteuid() != 0 {
-			kind = "process"
-		}
-	}
-	guest, err := embedded.Guest(dir("bin"))
-	if err != nil {
-		return nil, err
-	}
-	if kind == "process" {
-		return process.Open(process.Options{Dir: dir("sandboxes-process"), GuestExe: guest, Log: log})
-	}
-	helper, err := embedded.Sandbox(dir("bin"))
-	if err != nil {
-		return nil, err
-	}
-	blank := cfg.BlankSandboxes
-	if blank == 0 {
-		blank = -1
-	}
-	access, err := network.ParseHostAccess(cfg.hostAccess())
-	if err != nil {
-		return nil, fmt.Errorf("host-access: %w", err)
-	}
-	b, err := gvisor.Open(ctx, gvisor.Options{Dir: dir("sandboxes-gvisor"), SandboxExe: helper, GuestExe: guest, Blank: blank,
-		Network: network.Options{Internet: true, Host: access}, Log: log})
-	if err != nil && cfg.Sandbox == "auto" {
-		log.Warn("gvisor cannot run here; functions run as plain processes, isolated from nothing; type: thaw doctor", "error", err)
-		return process.Open(process.Options{Dir: dir("sandboxes-process"), GuestExe: guest, Log: log})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w; type: thaw doctor", err)
-	}
-	return b, nil
 }
 
 func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeDirs, snapshots string) error {
@@ -476,7 +432,7 @@ func (n *Node) Health() admin.Health {
 		draining = true
 	default:
 	}
-	h := admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates,
+	h := admin.Health{PID: os.Getpid(), Version: Version, Endpoint: n.Endpoint(), Sandbox: n.backend.Name(), Isolates: n.backend.Capabilities().Isolates, Saves: n.snapshots != nil,
 		Started: n.started, Account: n.cfg.AccountID, Signed: n.signed(), Draining: draining}
 	n.trust(&h)
 	return h

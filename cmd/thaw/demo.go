@@ -27,7 +27,7 @@ func demoCommand(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Show functions running: cold, warm, restored from a snapshot, failing and timing out",
 		Long: `Starts a server in a temporary data folder with the best sandbox of this host, installs the runtimes' clients into it, creates sample
-functions and invokes them: cold, warm, with an error and with a timeout. With the gvisor sandbox it also publishes versions with SnapStart, shows
+functions and invokes them: cold, warm, with an error and with a timeout. With the sandboxes gvisor and firecracker it also publishes versions with SnapStart, shows
 their restore beside the cold start, and puts a version under load whose snapshot is made anew meanwhile. Then everything is removed again.
 When a server already runs on the data folder given by --data-dir, that one is used, and only the functions are removed.`,
 		Args:    args(cobra.NoArgs),
@@ -108,9 +108,9 @@ func (d *demonstration) show(ctx context.Context, c node.Config, health admin.He
 	}
 	d.server, d.client = admin.Dial(c.DataDir), newClient(health.Endpoint, region(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: os.Getenv("AWS_SESSION_TOKEN")}, trusting(health))
 	d.endpoint, d.awsEnv = health.Endpoint, awsEnvironment(id, secret)
-	d.snapshots, d.strict = health.Sandbox == "gvisor", c.Strict
+	d.snapshots, d.strict = health.Saves, c.Strict
 	if !d.snapshots {
-		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor, they are shown\n", health.Sandbox)
+		fmt.Fprintf(a.words, "left out     publish with SnapStart, restore and refresh: the %s sandbox saves no memory; as root, and with gvisor or firecracker, they are shown\n", health.Sandbox)
 	}
 	defer func() {
 		if !d.keep || err != nil {
