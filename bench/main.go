@@ -88,6 +88,7 @@ type table struct {
 	// flags are those of a server of its own, which must be gvisor's: for what concerns snapshots. nil: the server that all others share.
 	flags   []string
 	brokers func(context.Context) (*brokers, error) // starts what its own server reads; nil: nothing
+	micro   bool                                    // its own server is one with microVMs, whatever -sandboxes says
 	process bool                                    // its own server may be one with the process sandbox, too
 	asked   bool                                    // runs only when it is named in full
 	spares  bool                                    // without it the server of its own keeps no spares, if it can
@@ -126,6 +127,7 @@ var tables = []table{
 	{name: "stream polled", measure: measureStream, flags: []string{}, brokers: startPolled, process: true},
 	{name: "stream pushed", measure: measureStream, flags: []string{}, brokers: startPushed, process: true},
 	{name: "streams at rest", measure: measureStreamsAtRest, flags: []string{}, brokers: startPushed, process: true},
+	{name: "firecracker", measure: measureMicroVMs, flags: []string{"--idle-expiry", "5s"}, micro: true, asked: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, brokers: startLight, process: true, asked: true, spares: true, strict: true},
 }
@@ -153,6 +155,13 @@ type result struct {
 
 func bench(ctx context.Context, o options) error {
 	fmt.Println(environment(ctx, o.thaw))
+	if slices.ContainsFunc(tables, func(t table) bool { return t.micro && o.wants(t) }) {
+		kind, err := microVMHere(ctx, o.thaw)
+		if err != nil {
+			return err
+		}
+		o.sandboxes = []string{kind}
+	}
 	var all []result
 	if o.wants(table{name: "warm"}) {
 		floor, err := measureFloor(ctx, o)
@@ -168,7 +177,7 @@ func bench(ctx context.Context, o options) error {
 			case !o.wants(t):
 			case t.flags == nil:
 				shared = append(shared, t)
-			case kind == "gvisor" || t.process:
+			case kind == "gvisor" || t.process || t.micro:
 				alone = append(alone, t)
 			}
 		}

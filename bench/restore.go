@@ -102,7 +102,7 @@ func (s *server) restores(ctx context.Context, o options, p published) ([]result
 			}
 		}
 		stages.add("rest: connection, signature, resolving, admission", rest, 0)
-		for _, who := range []string{"server", "launcher", "sandbox", "gofer", "function"} {
+		for _, who := range s.parties() {
 			stages.add("processor time, "+who, now.by(who, used), 0)
 		}
 	}
@@ -212,6 +212,14 @@ func threadsTime(pid int) (ns float64) {
 	return ns
 }
 
+// parties are what who tells of a server's processes.
+func (s *server) parties() []string {
+	if microVM(s.kind) {
+		return []string{"server", "monitor", "function"}
+	}
+	return []string{"server", "launcher", "sandbox", "gofer", "function"}
+}
+
 // who tells what a process below the server is, by its command line: those that run the function's own code have none.
 func (s *server) who(pid int) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -221,6 +229,8 @@ func (s *server) who(pid int) string {
 		return "server"
 	case slices.Contains(args, "launch"):
 		return "launcher"
+	case microVM(s.kind) && (strings.Contains(args[0], "firecracker") || strings.Contains(args[0], "qemu-system")):
+		return "monitor"
 	case strings.HasPrefix(args[0], "runsc-"):
 		return strings.TrimPrefix(args[0], "runsc-")
 	}

@@ -53,6 +53,11 @@ func start(ctx context.Context, thaw, kind string, b *brokers, flags ...string) 
 		return nil, err
 	}
 	s.thaw = thaw
+	if microVM(kind) {
+		if err := installMicroVM(ctx, thaw, kind, dir); err != nil {
+			return nil, err
+		}
+	}
 	s.cmd = exec.Command(thaw, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--sandbox", kind, "--log-level", "warn", "--offline"}, append(b.flags(), flags...)...)...)
 	s.cmd.Env = append(os.Environ(), "THAW_ACCESS_KEY_ID="+keyID, "THAW_SECRET_ACCESS_KEY="+keySecret)
 	s.cmd.Env = append(s.cmd.Env, b.environment()...)
