@@ -35,6 +35,7 @@ type base struct {
 const (
 	maxUnpacked = 4   // packs in memory for all that is made at a time, so 16 MiB; with less than maxDictFrom for each maker, more save little
 	maxExtract  = 32  // the same for one snapshot that is read
+	maxRandom   = 32  // the same for all Readers, so 128 MiB
 	maxDictFrom = 12  // packs that one pack's dictionary is taken from: reading it reads all of them
 	maxCommon   = 8   // a feature that more pages have tells nothing
 	maxSketches = 256 // packs whose sketches are kept in memory, 64 KiB each
@@ -306,7 +307,7 @@ func runsOf(dict []dictRun, ref func(PackRef) int) []byte {
 	return w.b
 }
 
-// unpacker keeps the pages of some whole packs while they are needed again and again.
+// unpacker keeps the pages of some packs while they are needed again and again.
 type unpacker struct {
 	s   *Store
 	max int // packs
@@ -361,6 +362,11 @@ func (u *unpacker) freeLocked(p *unpacked) {
 // use calls f with the pages of a whole pack, which are there for the length of the call. id is the snapshot's that is
 // read, for errors.
 func (u *unpacker) use(ctx context.Context, id ID, ref PackRef, f func(pages []byte) error) error {
+	return u.useAny(ctx, id, ref, nil, f)
+}
+
+// useAny is use for a pack that may be differences from a dictionary: its bases are kept here as well.
+func (u *unpacker) useAny(ctx context.Context, id ID, ref PackRef, dict []dictRun, f func(pages []byte) error) error {
 	u.mu.Lock()
 	i := slices.IndexFunc(u.packs, func(p *unpacked) bool { return p.id == ref.ID })
 	p := &unpacked{id: ref.ID, kept: true}
@@ -378,20 +384,20 @@ func (u *unpacker) use(ctx context.Context, id ID, ref PackRef, f func(pages []b
 		p.uses--
 		u.freeLocked(p)
 	}()
-	if err := u.read(ctx, id, ref, p); err != nil {
+	if err := u.read(ctx, id, ref, dict, p); err != nil {
 		return err
 	}
 	return f(*p.pages)
 }
 
-func (u *unpacker) read(ctx context.Context, id ID, ref PackRef, p *unpacked) error {
+func (u *unpacker) read(ctx context.Context, id ID, ref PackRef, dict []dictRun, p *unpacked) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pages != nil {
 		return nil
 	}
 	buf := u.s.packBufs.Get().(*[]byte)
-	if err := u.s.decodePack(ctx, id, ref, nil, nil, buf); err != nil {
+	if err := u.s.decodePack(ctx, id, ref, dict, u, buf); err != nil {
 		*buf = (*buf)[:0]
 		u.s.packBufs.Put(buf)
 		return err

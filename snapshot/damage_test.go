@@ -311,6 +311,11 @@ func TestPagesMovedByAnotherServer(t *testing.T) {
 	}
 	second := put(t, a, meta(1, 2), map[string][]byte{"pages.img": few})
 	b := openStore(t, blobs, small)
+	reader, err := b.Reader(ctx, second.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
 	if err := a.Delete(ctx, first.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -318,6 +323,7 @@ func TestPagesMovedByAnotherServer(t *testing.T) {
 	if err != nil || swept.MovedPages == 0 {
 		t.Fatalf("%+v, %v", swept, err)
 	}
+	readEverywhere(t, reader, map[string][]byte{"pages.img": few})
 	wantFiles(t, b, second.ID, map[string][]byte{"pages.img": few})
 	ids := []snapshot.ID{}
 	for _, m := range b.List() {

@@ -84,6 +84,7 @@ type Store struct {
 	dictBufs sync.Pool     // *[]byte
 	packing  chan struct{} // a place for each pack that is being compared and compressed: each holds some 20 MB
 	bases    *unpacker     // of all Writers
+	random   *unpacker     // of all Readers
 
 	sweeping sync.Mutex
 
@@ -177,7 +178,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	s.packBufs.New = func() any { b := make([]byte, 0, size); return &b }
 	s.dictBufs.New = func() any { return new([]byte) }
 	s.packing = make(chan struct{}, packers)
-	s.bases = newUnpacker(s, maxUnpacked)
+	s.bases, s.random = newUnpacker(s, maxUnpacked), newUnpacker(s, maxRandom)
 	if err := s.load(ctx); err != nil {
 		return nil, fmt.Errorf("snapshot store: %w", errors.Join(err, s.close()))
 	}
