@@ -2,7 +2,6 @@ package sandboxtest
 
 import (
 	_ "embed"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,10 +53,8 @@ func buildFunctions(dir string) ([]*function, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "snapshotfn"), "thaw/sandbox/sandboxtest/snapshotfn")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", cmd, err, text)
+	if err := buildProgram(filepath.Join(dir, "snapshotfn"), "thaw/sandbox/sandboxtest/snapshotfn"); err != nil {
+		return nil, err
 	}
 	task := []sandbox.Mount{{Source: dir, Target: "/var/task"}}
 	list := []*function{{name: "Go", mounts: task, argv: []string{"/var/task/snapshotfn"}}}
