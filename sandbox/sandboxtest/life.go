@@ -83,7 +83,7 @@ func outputOrder(t *testing.T, s *suite) {
 	if f := x.Take(wire.KindReady, nil); f.LogsBefore < 2 {
 		t.Errorf("%d records before the first Ready, want those of two descriptors: %+v", f.LogsBefore, x.Logs())
 	}
-	for round := range 20 {
+	for round := range few(20, 4) {
 		const n = 2000
 		before := len(x.Logs())
 		x.SendInvoke("p", fmt.Appendf(nil, "print %d", n))
@@ -216,7 +216,7 @@ func freezing(t *testing.T, s *suite) {
 	if went < 500*time.Millisecond || went > real+time.Millisecond {
 		t.Errorf("the monotonic clock went on by %v in %v with a freeze of half a second", went, real)
 	}
-	for i := range 50 { // the way it is used
+	for i := range few(50, 10) { // the way it is used
 		if err := x.Freeze(); err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +339,7 @@ func twenty(t *testing.T, s *suite) {
 	var boxes []*box
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for range 20 {
+	for range few(20, 3) {
 		spec := s.spec(t)
 		all.Go(func() {
 			sb, err := b.Create(t.Context(), spec)

@@ -22,7 +22,10 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	if caps := s.backend(t).Capabilities(); !caps.Snapshots || caps.SnapshotKey == "" {
 		t.Fatalf("a backend with these capabilities takes no snapshots: %+v", caps)
 	}
-	asleep := s.sleepingCopies(t)
+	var asleep []*sleepingCopy
+	if !testing.Short() {
+		asleep = s.sleepingCopies(t)
+	}
 	for _, f := range functions(t) {
 		t.Run(f.name, func(t *testing.T) {
 			for _, c := range []struct {
@@ -54,6 +57,9 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s, functions(t)[0]) })
 	}
 	t.Run("a copy answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("it takes three copies more of each function; run without -short")
+		}
 		for _, c := range asleep {
 			t.Run(c.name, c.wake)
 		}

@@ -1,6 +1,7 @@
 // Package sandboxtest is the conformance suite of sandbox backends: what every one must do, tried with the real guest and real processes.
 //
-// A backend's test calls Run with a function that opens it, and RemovePrograms at the end of its TestMain.
+// A backend's test calls Run with a function that opens it, and RemovePrograms at the end of its TestMain. With -short the
+// suite has fewer of everything that it has many of: for sandboxes that take seconds to make, under emulation.
 package sandboxtest
 
 import (
@@ -17,7 +18,10 @@ import (
 // Run runs the suite. open makes a backend in a folder of its own, with GuestExe as guest; the suite closes it.
 func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	s := &suite{open: open}
-	asleep := s.sleepers(t)
+	var asleep *sleepers
+	if !testing.Short() {
+		asleep = s.sleepers(t)
+	}
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -46,7 +50,20 @@ func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
-	t.Run("a sandbox answers after 12, 45 and 130 s of being frozen", asleep.wake)
+	t.Run("a sandbox answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
+		if asleep == nil {
+			t.Skip("it takes six sandboxes more; run without -short")
+		}
+		asleep.wake(t)
+	})
+}
+
+// few is how many of something there are.
+func few(many, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return many
 }
 
 type suite struct {
