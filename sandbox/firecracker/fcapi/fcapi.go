@@ -30,12 +30,20 @@ type Client struct {
 
 // New makes a client of the process that listens at a unix socket. It does not connect yet.
 func New(socket string, v Version) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return Over(func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
+	}, v)
+}
+
+// Over makes a client of the process that dial connects to.
+func Over(dial func(context.Context) (net.Conn, error), v Version) *Client {
+	t := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		// One connection: Firecracker's server takes ten, and each costs a descriptor on both sides.
+		MaxConnsPerHost: 1, DisableCompression: true,
 	}
-	// One connection: Firecracker's server takes ten, and each costs a descriptor on both sides.
-	return &Client{version: v, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxConnsPerHost: 1, DisableCompression: true}}}
+	return &Client{version: v, http: &http.Client{Transport: t}}
 }
 
 // Close lets go of the connection. Firecracker goes on.

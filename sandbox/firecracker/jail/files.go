@@ -128,7 +128,7 @@ func (x *Machine) mount(f *os.File, name string, readOnly bool) error {
 		return &os.PathError{Op: "create", Path: name, Err: err}
 	}
 	unix.Close(at)
-	err = inMounts(x.cmd.Process.Pid, func() error {
+	err = inMounts(x.pidfd, func() error {
 		return unix.MoveMount(tree, "", unix.AT_FDCWD, "/"+name, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	})
 	if err != nil {

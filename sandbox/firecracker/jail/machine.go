@@ -48,6 +48,7 @@ type Machine struct {
 	slot   vmm.Slot
 	root   *os.File // the jail's root, opened as a path: what is below is reached however long its name is
 	cmd    *exec.Cmd
+	pidfd  int // the process, and no other that has its number later
 	api    *fcapi.Client
 	log    *tail
 	exited chan struct{}
@@ -62,20 +63,21 @@ var _ vmm.Machine = (*Machine)(nil)
 
 // Open implements vmm.Monitor: the process waits, and holds some megabytes.
 func (m *Monitor) Open(ctx context.Context, s vmm.Slot) (vmm.Machine, error) {
-	x := &Machine{m: m, slot: s, log: &tail{to: s.Console}, exited: make(chan struct{})}
+	x := &Machine{m: m, slot: s, pidfd: -1, log: &tail{to: s.Console}, exited: make(chan struct{})}
 	root, err := m.makeRoot(s)
 	if err != nil {
 		return nil, fmt.Errorf("jail: %w", err)
 	}
 	x.root = root
 	x.cmd = m.command(s)
+	x.cmd.SysProcAttr.PidFD = &x.pidfd
 	x.cmd.Stdout, x.cmd.Stderr = x.log, x.log
 	if err := s.Group.Start(x.cmd, enterNetwork(s.Network)); err != nil {
-		root.Close()
+		x.letGo()
 		return nil, fmt.Errorf("%s: %w", filepath.Base(x.cmd.Path), err)
 	}
 	go x.wait()
-	x.api = fcapi.New(x.inRoot(apiSocket), m.version)
+	x.api = fcapi.Over(func(ctx context.Context) (net.Conn, error) { return x.dialSocket(ctx, apiSocket) }, m.version)
 	if err := x.awaitAPI(ctx); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -184,7 +186,7 @@ func (x *Machine) Close() error {
 	x.tidy.Wait()
 	if first {
 		x.api.Close()
-		x.root.Close()
+		x.letGo()
 	}
 	return nil
 }
@@ -194,6 +196,14 @@ func (x *Machine) kill() {
 		x.slot.Group.Kill() // also what the freezer holds
 	}
 	x.cmd.Process.Kill() //nolint:errcheck // it is gone already, else
+}
+
+// letGo closes what the machine has open.
+func (x *Machine) letGo() {
+	x.root.Close()
+	if x.pidfd >= 0 {
+		syscall.Close(x.pidfd) //nolint:errcheck // nothing was written
+	}
 }
 
 // started is called when there is a machine in the process.

@@ -29,9 +29,9 @@ func enterNetwork(ns *os.File) func() (func() error, error) {
 
 // inMounts calls f on a thread in the mount namespace of a process, whose root is that namespace's then. The thread ends
 // afterwards: its root and folder are its own from here on.
-func inMounts(pid int, f func() error) error {
+func inMounts(pidfd int, f func() error) error {
 	result := make(chan error, 1)
-	go onOwnThread(func() { result <- enterMounts(pid, f) })
+	go onOwnThread(func() { result <- enterMounts(pidfd, f) })
 	return <-result
 }
 
@@ -51,16 +51,11 @@ func onOwnThread(f func()) {
 	runtime.UnlockOSThread()
 }
 
-func enterMounts(pid int, f func() error) error {
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("mount namespace: %w", err)
-	}
-	defer unix.Close(ns)
+func enterMounts(pidfd int, f func() error) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
-	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+	if err := unix.Setns(pidfd, unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
 	return f()
