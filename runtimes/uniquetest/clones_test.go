@@ -202,7 +202,7 @@ func compile(t *testing.T, f function) {
 // drawn is what a copy answers: what the original drew before the checkpoint, what the copy drew in its hook and in its first event.
 type drawn struct{ Before, Hook, Event map[string]any }
 
-func compare(t *testing.T, b *gvisor.Backend, f function, n int, vars ...string) {
+func compare(t *testing.T, b sandbox.Backend, f function, n int, vars ...string) {
 	began := time.Now()
 	snap := save(t, b, f, vars)
 	made := time.Since(began)
@@ -283,7 +283,7 @@ func (f function) spec() sandbox.Spec {
 }
 
 // save runs a function through its Init and saves it.
-func save(t *testing.T, b *gvisor.Backend, f function, vars []string) folder {
+func save(t *testing.T, b sandbox.Backend, f function, vars []string) folder {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -335,7 +335,7 @@ func save(t *testing.T, b *gvisor.Backend, f function, vars []string) folder {
 }
 
 // draw makes a copy and asks it once. It may be called from any goroutine.
-func draw(b *gvisor.Backend, f function, snap folder) (d drawn, err error) {
+func draw(b sandbox.Backend, f function, snap folder) (d drawn, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	spec := f.spec()

@@ -14,7 +14,7 @@
 //
 // A slot is all of a sandbox that is the same for every function: folder, group, network, and a monitor's process that
 // waits, jailed, as a user of its own. Some are kept ready (shelf.go). Create boots a machine in one, with the function's
-// files as drives (drives.go); Restore lets a saved machine go on in one.
+// files as drives (disks.go); Restore lets a saved machine go on in one.
 //
 // # Snapshots
 //
