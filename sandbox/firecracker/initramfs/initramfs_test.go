@@ -55,8 +55,10 @@ func list(t *testing.T, b []byte) []entry {
 }
 
 // module makes a file that says what a kernel's module says of itself: an ELF with a section .modinfo, and nothing more.
-func module(t *testing.T, dir, name, depends string) {
+func module(t *testing.T, dir, file, depends string) {
 	t.Helper()
+	// A file may have any name, and hyphens where the module has none.
+	name := strings.ReplaceAll(strings.TrimLeft(file, "0123456789-"), "-", "_")
 	info := "license=GPL\x00depends=" + depends + "\x00name=" + name + "\x00"
 	names := "\x00.modinfo\x00.shstrtab\x00"
 	const head, sectionHead = 64, 64
@@ -69,7 +71,7 @@ func module(t *testing.T, dir, name, depends string) {
 	binary.Write(&b, binary.LittleEndian, []elf.Section64{{},
 		{Name: 1, Type: uint32(elf.SHT_PROGBITS), Off: head, Size: uint64(len(info))},
 		{Name: 10, Type: uint32(elf.SHT_STRTAB), Off: uint64(head + len(info)), Size: uint64(len(names))}})
-	if err := os.WriteFile(filepath.Join(dir, name+".ko"), b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, file+".ko"), b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -84,7 +86,7 @@ func TestWrite(t *testing.T) {
 	module(t, dir, "virtio_ring", "")
 	module(t, dir, "virtio", "virtio_ring")
 	module(t, dir, "virtio-rng", "virtio")
-	module(t, dir, "common", "virtio-rng,virtio") // hyphens are the file's, not the kernel's
+	module(t, dir, "07-common", "virtio_rng,virtio")
 	module(t, dir, "a_first", "common")
 	write := func() []byte {
 		var b bytes.Buffer
@@ -107,7 +109,7 @@ func TestWrite(t *testing.T) {
 				t.Errorf("/init is %q", e.data)
 			}
 		case "modules/order":
-			if want := "virtio_ring\nvirtio\nvirtio-rng\ncommon\na_first\nvirtio_mmio\n"; string(e.data) != want {
+			if want := "virtio_ring\nvirtio\nvirtio-rng\n07-common\na_first\nvirtio_mmio\n"; string(e.data) != want {
 				t.Errorf("order is %q, want %q", e.data, want)
 			}
 		case "modules/virtio.ko":
@@ -117,7 +119,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	want := []string{"40755 dev", "20600 dev/console 5:1", "20666 dev/null 1:3", "100755 init", "40755 modules",
-		"100644 modules/virtio_ring.ko", "100644 modules/virtio.ko", "100644 modules/virtio-rng.ko", "100644 modules/common.ko", "100644 modules/a_first.ko",
+		"100644 modules/virtio_ring.ko", "100644 modules/virtio.ko", "100644 modules/virtio-rng.ko", "100644 modules/07-common.ko", "100644 modules/a_first.ko",
 		"100644 modules/virtio_mmio.ko", "100644 modules/order"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("the archive has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -1,7 +1,6 @@
 package initramfs
 
 import (
-	"bytes"
 	"debug/elf"
 	"fmt"
 	"path/filepath"
@@ -21,10 +20,11 @@ func order(dir string) ([]string, error) {
 	var all []string
 	for _, p := range paths {
 		file := strings.TrimSuffix(filepath.Base(p), ".ko")
-		name := kernelName(file)
-		if needs[name], err = depends(p); err != nil {
+		name, deps, err := describe(p)
+		if err != nil {
 			return nil, fmt.Errorf("module %s: %w", file, err)
 		}
+		needs[name] = deps
 		files[name] = file
 		all = append(all, name)
 	}
@@ -55,28 +55,32 @@ func order(dir string) ([]string, error) {
 	return ordered, nil
 }
 
-// kernelName is how the kernel calls a module: it does not know hyphens.
-func kernelName(file string) string { return strings.ReplaceAll(file, "-", "_") }
-
-// depends reads which modules a module needs. What the kernel has built in is not among them.
-func depends(path string) ([]string, error) {
+// describe reads how the kernel calls a module, whatever its file is called, and which others it needs. What the kernel
+// has built in is not among them.
+func describe(path string) (name string, needs []string, err error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer f.Close()
 	section := f.Section(".modinfo")
 	if section == nil {
-		return nil, fmt.Errorf("%s is no module of a kernel", path)
+		return "", nil, fmt.Errorf("%s is no module of a kernel", path)
 	}
 	info, err := section.Data()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	for _, line := range bytes.Split(info, []byte{0}) {
-		if list, ok := bytes.CutPrefix(line, []byte("depends=")); ok && len(list) > 0 {
-			return strings.Split(kernelName(string(list)), ","), nil
+	for _, line := range strings.Split(string(info), "\x00") {
+		if list, ok := strings.CutPrefix(line, "depends="); ok && list != "" {
+			needs = strings.Split(list, ",")
+		}
+		if n, ok := strings.CutPrefix(line, "name="); ok {
+			name = n
 		}
 	}
-	return nil, nil
+	if name == "" {
+		return "", nil, fmt.Errorf("%s does not say its name", path)
+	}
+	return name, needs, nil
 }
