@@ -104,3 +104,8 @@ const (
 	Modules     = "/modules"
 	ModuleOrder = "order"
 )
+
+// KernelArgs are what the guest wants of its kernel, whatever runs the machine: it ends at once, also by a panic, by the
+// reset that monitors take for an end; it stands still for days and finds nothing wrong with that; and what is free is
+// zero, since it may be saved (see machine.save).
+const KernelArgs = "reboot=t panic=-1 quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1 init_on_free=1"

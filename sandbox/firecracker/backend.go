@@ -38,10 +38,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
 
+	"thaw/guest/control"
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/vmm"
@@ -57,7 +59,7 @@ type Options struct {
 	Monitor   vmm.Monitor
 	Kernel    string        // absolute path of an ELF vmlinux
 	Initramfs string        // absolute path of an initramfs whose PID 1 is thaw-guest
-	Args      string        // of the kernel's command line, beside the monitor's own
+	Args      string        // of the kernel's command line, beside the guest's and the monitor's own
 	Images    *images.Store // the caller's, who closes it after the backend
 	Slots     int           // kept ready; 0: DefaultSlots, negative: none
 	Network   network.Options
@@ -120,6 +122,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Args = strings.TrimSpace(control.KernelArgs + " " + o.Args)
 	if o.Slots == 0 {
 		o.Slots = DefaultSlots
 	}
