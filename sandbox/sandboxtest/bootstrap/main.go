@@ -111,6 +111,8 @@ func handle(verb, arg string, event []byte) []byte {
 		var now syscall.Timespec
 		syscall.Syscall(syscall.SYS_CLOCK_GETTIME, 1, pointer(&now), 0)
 		return fmt.Append(nil, now.Nano())
+	case "wall":
+		return fmt.Append(nil, time.Now().UnixNano())
 	case "write":
 		path, text, _ := strings.Cut(arg, " ")
 		return answer(os.WriteFile(path, []byte(text), 0o644))
@@ -136,6 +138,19 @@ func handle(verb, arg string, event []byte) []byte {
 			names = append(names, e.Name())
 		}
 		return []byte(strings.Join(names, " "))
+	case "socket": // of a family of addresses
+		family, _ := strconv.Atoi(arg)
+		fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
+		if err == nil {
+			syscall.Close(fd)
+		}
+		return answer(err)
+	case "call": // by number, with no arguments
+		number, _ := strconv.Atoi(arg)
+		if _, _, errno := syscall.Syscall(uintptr(number), 0, 0, 0); errno != 0 {
+			return answer(errno)
+		}
+		return answer(nil)
 	case "daemon": // a descendant that left its session and has no parent
 		cmd := exec.Command("/proc/self/exe", "daemonise")
 		out, err := cmd.CombinedOutput()
