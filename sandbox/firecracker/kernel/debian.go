@@ -24,16 +24,18 @@ import (
 
 // Debian returns the kernel that the package meta (Cloud, Ordinary) stands for today. The first call for a version
 // downloads some 27 MB with apt-get, which checks them, and needs no root; it is kept below the folder cache, which
-// several processes may share. Without a network the newest that is kept serves.
-func Debian(ctx context.Context, cache, meta string) (Kernel, error) {
+// several processes may share. Without a network the newest that is kept serves. Its modules are those that a guest needs,
+// and further ones by name.
+func Debian(ctx context.Context, cache, meta string, further ...string) (Kernel, error) {
+	modules := slices.Concat(wanted, further)
 	name, version, err := current(ctx, meta)
 	if err != nil {
-		if k, ok := kept(cache, meta); ok {
+		if k, ok := kept(cache, meta, modules); ok {
 			return k, nil
 		}
 		return Kernel{}, err
 	}
-	dir := filepath.Join(cache, folder(meta, name, version))
+	dir := filepath.Join(cache, folder(meta, name, version, modules))
 	if k, err := load(dir); err == nil {
 		return k, nil
 	}
@@ -48,8 +50,8 @@ func Debian(ctx context.Context, cache, meta string) (Kernel, error) {
 	if k, err := load(dir); err == nil { // another process has made it meanwhile
 		return k, nil
 	}
-	if err := fetch(ctx, cache, dir, name, version); err != nil {
-		if k, ok := kept(cache, meta); ok {
+	if err := fetch(ctx, cache, dir, meta, name, version, modules); err != nil {
+		if k, ok := kept(cache, meta, modules); ok {
 			return k, nil
 		}
 		return Kernel{}, fmt.Errorf("kernel %s %s: %w", name, version, err)
@@ -108,14 +110,14 @@ func field(about, name string) string {
 	return ""
 }
 
-// folder is where a kernel is kept. What the guest asks for is part of the name: a later thaw may want other modules.
-func folder(meta, name, version string) string {
-	sum := sha256.Sum256([]byte(strings.Join(wanted, " ")))
+// folder is where a kernel is kept. The modules are part of the name: a later thaw may want others.
+func folder(meta, name, version string, modules []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(modules, " ")))
 	return fmt.Sprintf("%s_%s_%s_%s", meta, name, version, hex.EncodeToString(sum[:4]))
 }
 
-// fetch downloads a package and unpacks it to dir, whole or not at all.
-func fetch(ctx context.Context, cache, dir, name, version string) error {
+// fetch unpacks a package to dir, whole or not at all.
+func fetch(ctx context.Context, cache, dir, meta, name, version string, modules []string) error {
 	left, _ := filepath.Glob(filepath.Join(cache, "part-*")) // of a process that was killed: the lock is ours
 	for _, d := range left {
 		os.RemoveAll(d)
@@ -125,7 +127,30 @@ func fetch(ctx context.Context, cache, dir, name, version string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", name+"="+version)
+	deb := filepath.Join(cache, fmt.Sprintf("%s_%s_%s.deb", meta, name, version))
+	if _, err := os.Stat(deb); err != nil {
+		if err := download(ctx, work, name+"="+version, deb); err != nil {
+			return err
+		}
+	}
+	others, _ := filepath.Glob(filepath.Join(cache, meta+"_*.deb"))
+	for _, o := range others { // versions that apt no longer offers
+		if o != deb {
+			os.Remove(o)
+		}
+	}
+	made := filepath.Join(work, "kernel")
+	if err := Unpack(deb, made, modules...); err != nil {
+		os.Remove(deb) // whatever is wrong with it
+		return err
+	}
+	os.RemoveAll(dir) // of another form: it was not loaded
+	return os.Rename(made, dir)
+}
+
+// download brings a package to a path, whole. It is kept for whoever wants other modules of it.
+func download(ctx context.Context, work, pkg, to string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", pkg)
 	cmd.Dir = work
 	cmd.WaitDelay = time.Second // what apt-get has started keeps its output open
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -135,16 +160,15 @@ func fetch(ctx context.Context, cache, dir, name, version string) error {
 	if len(debs) != 1 {
 		return fmt.Errorf("apt-get download left %d packages", len(debs))
 	}
-	made := filepath.Join(work, "kernel")
-	if err := Unpack(debs[0], made); err != nil {
-		return err
-	}
-	os.RemoveAll(dir) // of another form: it was not loaded
-	return os.Rename(made, dir)
+	return os.Rename(debs[0], to)
 }
 
-// Unpack makes a folder of a kernel's package: the ELF file, and the modules in the order in which they are loaded.
-func Unpack(deb, dir string) error {
+// Unpack makes a folder of a kernel's package: the ELF file, and the modules in the order in which they are loaded;
+// without names, those that a guest needs.
+func Unpack(deb, dir string, which ...string) error {
+	if len(which) == 0 {
+		which = wanted
+	}
 	f, err := os.Open(deb)
 	if err != nil {
 		return err
@@ -161,7 +185,7 @@ func Unpack(deb, dir string) error {
 	if err != nil {
 		return err
 	}
-	modules, err := order(c, wanted)
+	modules, err := order(c, which)
 	if err != nil {
 		return err
 	}
@@ -214,8 +238,8 @@ func load(dir string) (Kernel, error) {
 }
 
 // kept is the newest kernel of a meta package that an earlier call has left.
-func kept(cache, meta string) (Kernel, bool) {
-	dirs, _ := filepath.Glob(filepath.Join(cache, folder(meta, "*", "*")))
+func kept(cache, meta string, modules []string) (Kernel, bool) {
+	dirs, _ := filepath.Glob(filepath.Join(cache, folder(meta, "*", "*", modules)))
 	slices.SortFunc(dirs, func(a, b string) int { return modified(b).Compare(modified(a)) })
 	for _, d := range dirs {
 		if k, err := load(d); err == nil {

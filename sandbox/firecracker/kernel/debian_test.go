@@ -125,12 +125,13 @@ const aptCache = `case $4$3 in
 esac
 `
 
-// One download serves processes that ask at once and later ones, and goes on serving when the network has gone.
+// One download serves processes that ask at once and later ones, those that want further modules too, and goes on serving when the network has gone.
 func TestOneDownloadServesAll(t *testing.T) {
 	files := map[string]string{"./boot/vmlinuz-9": string(smallELF(100))}
 	for _, w := range wanted {
 		files["./lib/"+w+".ko"] = moduleOf("")
 	}
+	files["./lib/kvm-amd.ko"] = moduleOf("")
 	deb := filepath.Join(t.TempDir(), "deb")
 	if err := os.WriteFile(deb, debOf(t, files), 0o644); err != nil {
 		t.Fatal(err)
@@ -148,6 +149,9 @@ func TestOneDownloadServesAll(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if k, err := Debian(context.Background(), cache, Cloud, "kvm_amd"); err != nil || len(k.Modules) != len(wanted)+1 {
+		t.Errorf("with a module more: %+v, %v", k, err)
+	}
 	if b, _ := os.ReadFile(count); string(b) != "once\n" {
 		t.Errorf("downloads: %q", b)
 	}
