@@ -12,12 +12,14 @@ FUZZTIME ?= 20s
 BENCHFLAGS ?=
 RESTORES ?= 1000
 DAY ?= 20m
+# Which lane runs; empty: all.
+LANE ?=
 # Which event source is shown, and which there are.
 SOURCE ?=
 SOURCES := activemq documentdb dynamodb kafka kinesis msk rabbitmq sqs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-sources test bench soak day lint fuzz arm64 run clean need-demo need-source need-sources need-test
+.PHONY: help build demo demo-sources test lanes bench soak day lint fuzz arm64 run clean need-demo need-source need-sources need-test need-lanes
 
 help: ## print the targets
 	@echo "make TARGET, with TARGET one of"
@@ -49,8 +51,12 @@ demo-sources: need-source need-sources build ## an event source at work, with it
 	@$(STATIC) go build -o $(OUT)/thaw-sources ./samples/sources
 	@$(OUT)/thaw-sources -thaw bin/thaw $(SOURCE)
 
-test: need-test build ## all tests, with the race detector where it pays
+test: need-test need-lanes build ## all tests, with the race detector where it pays
 	@scripts/test
+
+lanes: need-lanes build ## tests in machines of their own, emulated where this host lacks what they need: LANE=nested runs one
+	$(STATIC) go build -trimpath -o $(OUT)/thaw-lanes ./internal/outer/lanes
+	@$(OUT)/thaw-lanes $(LANE)
 
 bench: need-demo need-sources build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench
@@ -94,6 +100,9 @@ need-sources:
 
 need-test:
 	@scripts/need gcc node python3 javac
+
+need-lanes:
+	@scripts/need node qemu-system-x86_64 busybox mkfs.erofs mkfs.ext4 linux-image-cloud-amd64
 
 clean: ## remove what was built
 	rm -rf bin $(OUT) node/embedded/files/*/*.zst
