@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,8 +149,10 @@ func (o *opener) qemu(ctx context.Context, guest string) (sandbox.Backend, error
 const qemuMiB = 256
 
 func (o *opener) microVMs(ctx context.Context, guest string, monitor vmm.Monitor, kernel install.Kernel, opt firecracker.Options) (_ sandbox.Backend, err error) {
-	if err := install.Sweep(o.cfg.MicroVMDir()); err != nil {
-		o.log.Warn("what was replaced of microVMs stays", "error", err)
+	if o.cfg.microVMs == "" {
+		if err := install.Sweep(o.cfg.MicroVMDir()); err != nil {
+			o.log.Warn("what was replaced of microVMs stays", "error", err)
+		}
 	}
 	archive, err := install.Initramfs(o.cfg.MicroVMDir(), guest, kernel)
 	if err != nil {
@@ -159,7 +162,7 @@ func (o *opener) microVMs(ctx context.Context, guest string, monitor vmm.Monitor
 	if opt.Network, err = o.network(); err != nil {
 		return nil, err
 	}
-	store, err := images.Open(images.Options{Dir: o.dir("images"), Log: o.log})
+	store, err := images.Open(images.Options{Dir: cmp.Or(o.cfg.images, o.dir("images")), Log: o.log})
 	if err != nil {
 		return nil, err
 	}

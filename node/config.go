@@ -85,6 +85,8 @@ type Config struct {
 
 	delays async.Delays // between attempts of asynchronous events; zero: AWS's
 
+	microVMs, images string // folders; empty: in the data folder, where nobody else uses them
+
 	acmeTransport http.RoundTripper // to the ACME directory; nil: the usual one
 
 	now func() time.Time // what idle time and the lives of environments and snapshots are counted by; nil: time.Now

@@ -22,7 +22,12 @@ const QEMU = "qemu-system-x86_64"
 const TunDevice = "/dev/net/tun"
 
 // MicroVMDir is the folder of what microVMs are made of.
-func (c *Config) MicroVMDir() string { return filepath.Join(c.DataDir, "microvm") }
+func (c *Config) MicroVMDir() string {
+	if c.microVMs != "" {
+		return c.microVMs
+	}
+	return filepath.Join(c.DataDir, "microvm")
+}
 
 // SandboxInstallCommand is what to type to put what a sandbox needs into this data folder.
 func (c *Config) SandboxInstallCommand(sandbox string) string {
