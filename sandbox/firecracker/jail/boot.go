@@ -24,6 +24,9 @@ const device = "eth0"
 
 // Boot implements vmm.Machine.
 func (x *Machine) Boot(ctx context.Context, c vmm.Config) error {
+	if err := x.begin(); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
 	args := kernelArgs + noSerial
 	if x.m.opt.Serial {
 		args = kernelArgs + serial
@@ -82,6 +85,12 @@ func (x *Machine) giveDrives(drives []vmm.Drive) error {
 
 // Restore implements vmm.Machine. The machine's clock goes on from where it was saved: its guest sets it.
 func (x *Machine) Restore(ctx context.Context, c vmm.Config, s vmm.Saved) error {
+	if err := x.begin(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := checkSize(c, s); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	err := errors.Join(x.giveFile(s.State, stateName), x.giveDrives(c.Drives))
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -98,6 +107,25 @@ func (x *Machine) Restore(ctx context.Context, c vmm.Config, s vmm.Saved) error 
 		return fmt.Errorf("restore: %w", err)
 	}
 	x.started()
+	return nil
+}
+
+// checkSize compares the saved memory with the machine that is wanted: Firecracker makes the one that was saved.
+func checkSize(c vmm.Config, s vmm.Saved) error {
+	var size int64
+	switch {
+	case s.Memory != nil:
+		fi, err := s.Memory.Stat()
+		if err != nil {
+			return err
+		}
+		size = fi.Size()
+	case s.Pages != nil:
+		size = s.Pages.Size()
+	}
+	if want := int64(c.MemoryMiB) << 20; size != want {
+		return fmt.Errorf("the saved memory has %d bytes, the machine %d", size, want)
+	}
 	return nil
 }
 

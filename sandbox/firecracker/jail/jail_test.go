@@ -287,6 +287,13 @@ func TestTheEnd(t *testing.T) {
 	m, c := monitor(t), groups(t)
 	s := slot(t, c, "killed")
 	x := open(t, m, s)
+	cfg := config(t, t.TempDir())
+	if _, err := x.Dial(t.Context(), 1); err == nil {
+		t.Error("a machine that was not started is dialled")
+	}
+	if first, second := x.Boot(t.Context(), cfg), x.Boot(t.Context(), cfg); first != nil || second == nil {
+		t.Errorf("it boots: %v; and again: %v", first, second)
+	}
 	if err := unix.Kill(x.PIDs()[0], unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -315,6 +322,9 @@ func TestTheEnd(t *testing.T) {
 	}
 	if err := errors.Join(x.Close(), x.Close(), x.Err()); err != nil {
 		t.Error(err)
+	}
+	if x.Boot(t.Context(), cfg) == nil {
+		t.Error("a closed machine boots")
 	}
 }
 

@@ -55,6 +55,7 @@ type Machine struct {
 	tidy   sync.WaitGroup // goroutines that end with the process, or before
 
 	mu     sync.Mutex // guards what follows
+	begun  bool       // Boot or Restore was called
 	closed bool
 	err    error // set before exited is closed
 }
@@ -206,6 +207,33 @@ func (x *Machine) letGo() {
 	}
 }
 
+// begin is called by Boot and Restore, of which there is one.
+func (x *Machine) begin() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.closed:
+		return errors.New("the machine is closed")
+	case x.begun:
+		return errors.New("the machine was started already")
+	}
+	x.begun = true
+	return nil
+}
+
+// live is the error of whoever needs a machine when there is none.
+func (x *Machine) live() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.closed:
+		return errors.New("the machine is closed")
+	case !x.begun:
+		return errors.New("the machine was not started")
+	}
+	return nil
+}
+
 // started is called when there is a machine in the process.
 func (x *Machine) started() {
 	if x.slot.Group == nil {
@@ -260,6 +288,9 @@ func (x *Machine) Resume(ctx context.Context) error {
 // Dial implements vmm.Machine. Soon after a restore a connection may be made and reset: the guest drops all connections
 // that it had, and that one with them.
 func (x *Machine) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	if err := x.live(); err != nil {
+		return nil, err
+	}
 	var last error
 	pause, limit := time.Millisecond, firstAnswer
 	for {
