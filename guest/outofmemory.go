@@ -28,7 +28,7 @@ func (g *Guest) outOfMemory() {
 
 // others counts the processes that are not the guest's own; 0: it cannot be told.
 func (g *Guest) others() (n int) {
-	if !g.asPID1 {
+	if !g.asPID1 || g.place.machine() { // there the kernel's own are in /proc, too
 		return 0
 	}
 	f, err := os.Open("/proc")

@@ -11,7 +11,8 @@ import (
 type Place struct {
 	// Group is the folder of the control group that all processes are born in. The guest itself is in another.
 	Group *os.File
-	// Kills is how many times the kernel has killed that group at its memory limit.
+	// Kills is how many times the kernel has killed that group for want of memory. How many processes that were it counts
+	// in other ways from version to version.
 	Kills func() int64
 	// Quiet is told before Quiesced is sent, and when Restored has come: in between, the end of the connection is not
 	// the end of the stream.
@@ -41,8 +42,9 @@ func (p *Place) birth() *syscall.SysProcAttr {
 	return attr
 }
 
-// killedForMemory says whether the kernel has killed at the memory limit since this generation began. It counts before it kills,
-// so whoever asks after an exit learns of that exit's cause. It kills the whole control group: the runtime and all extensions.
+// killedForMemory says whether the kernel has killed for want of memory since this generation began. It counts before it
+// kills, so whoever asks after an exit learns of that exit's cause. It kills the whole control group: the runtime and
+// all extensions.
 func (n *generation) killedForMemory() bool { return n.guest.place.kills() > n.kills }
 
 // launched says whether the runtime was started.

@@ -93,6 +93,7 @@ func newLab(t *testing.T) *lab {
 		{Source: filepath.Dir(sandboxtest.BootstrapExe(t)), Target: "/var/task"},
 		{Source: single, Target: "/etc/thaw/single"},
 		{Source: dir, Target: "/usr"},
+		{Source: extension(t), Target: "/opt"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,23 @@ func newLab(t *testing.T) *lab {
 	l.config = vmm.Config{MemoryMiB: machineMiB, Kernel: k.Vmlinux, Initramfs: archive.Name(), Drives: append(set.Drives, vmm.Drive{Path: l.tmpPath, Writable: true}),
 		Args: control.KernelArgs}
 	return l
+}
+
+// extension is a folder as of layers, with an extension.
+func extension(t *testing.T) string {
+	t.Helper()
+	program, err := os.ReadFile(sandboxtest.BootstrapExe(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "extensions"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "extensions", "extension"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // box is a machine with its connections. Of a sandbox it is what sandboxtest.Host needs.
@@ -206,9 +224,13 @@ func (b *box) say(format string, args ...any) string {
 	return string(b.Invoke("r", fmt.Appendf(nil, format, args...)))
 }
 
-func start(generation uint64) wire.Start {
-	return wire.Start{Generation: generation, Candidates: []string{"/var/task/bootstrap"}, Dir: "/var/task", UID: uid, GID: gid,
-		Vars: []string{"PATH=/usr/bin:/bin"}, NoFile: 1024, APIHost: "127.0.0.1:9001", TmpBytes: 1 << 20, Layout: make([]byte, wire.LayoutBytes)}
+// start begins a generation, with the extensions below a folder.
+func (b *box) start(generation uint64, opt string) {
+	b.t.Helper()
+	b.Send(wire.KindStart, wire.Start{Generation: generation, Candidates: []string{"/var/task/bootstrap"}, Dir: "/var/task", UID: uid, GID: gid,
+		Vars: []string{"PATH=/usr/bin:/bin"}, NoFile: 1024, APIHost: "127.0.0.1:9001", TmpBytes: 1 << 20, Layout: make([]byte, wire.LayoutBytes), Opt: opt}, nil)
+	for b.TakeAny().Kind != wire.KindReady {
+	}
 }
 
 // TestGuestInItsOwnMachine is one story in one machine, since it boots for seconds. It holds E-137 and E-138 for machines.
@@ -228,8 +250,7 @@ func TestGuestInItsOwnMachine(t *testing.T) {
 	if hello := b.Hello(); hello.PID != 1 || hello.MakesTmp {
 		t.Errorf("hello: %+v", hello)
 	}
-	b.Start(start(1))
-	b.Ready()
+	b.start(1, "/opt")
 	t.Run("what the function sees", func(t *testing.T) { b.sees(t) })
 	t.Run("the host is out of reach", func(t *testing.T) { b.walls(t) })
 	t.Run("memory is counted, and limited by the kernel", func(t *testing.T) { b.memory(t) })
@@ -247,7 +268,7 @@ func (b *box) sees(t *testing.T) {
 		{"ls /dev", "fd full null ptmx pts random stderr stdin stdout tty urandom zero"},
 		{"ls /tmp", ""},
 		{"ls /home", "sbx_user1051"},
-		{"ls /opt", ""},
+		{"ls /opt", "extensions"},
 		{"read /etc/hosts", "127.0.0.1 localhost\n"},
 		{"read /etc/thaw/single", "a file by itself"},
 		{"read /usr/single", "a file by itself"},
@@ -317,7 +338,7 @@ func (b *box) memory(t *testing.T) {
 	}
 	b.SendInvoke("big", []byte("alloc 400"))
 	var got wire.Exited
-	if b.Take(wire.KindExited, &got); !got.OutOfMemory || got.Signal != int(unix.SIGKILL) {
+	if b.Take(wire.KindExited, &got); !got.OutOfMemory || got.Signal != int(unix.SIGKILL) || got.Extension != "" {
 		t.Errorf("at the limit the runtime ended with %+v", got)
 	}
 	var oom control.OutOfMemory
@@ -330,9 +351,10 @@ func (b *box) memory(t *testing.T) {
 	if err := f.Decode(&oom); err != nil || oom.Count != 1 {
 		t.Errorf("the host was told %+v, %v", oom, err)
 	}
+	b.Send(wire.KindPing, wire.Ping{}, nil)
+	b.Take(wire.KindPong, nil) // and nothing of the extension, which was killed with it
 	b.Kill(1, 0)
-	b.Start(start(2))
-	b.Ready()
+	b.start(2, "")
 	b.Send(wire.KindOutOfMemory, nil, nil) // it comes late: that one is dead
 	if got := b.say("count"); got != "1" {
 		t.Errorf("a new runtime counts %s", got)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,6 +30,9 @@ func main() {
 	if len(os.Args) > 1 {
 		child(os.Args[1])
 		return
+	}
+	if filepath.Base(os.Args[0]) == "extension" {
+		extension()
 	}
 	if os.Getenv("CRASH_AT_INIT") != "" {
 		code, _ := strconv.Atoi(os.Getenv("CRASH_AT_INIT"))
@@ -64,6 +68,23 @@ func main() {
 			continue
 		}
 		post("invocation/"+id+"/response", handle(verb, arg, event))
+	}
+}
+
+// extension is what this program is under that name: it registers for nothing, and waits.
+func extension() {
+	ask := func(method, path, body string, header ...string) *http.Response {
+		req, err := http.NewRequest(method, "http://"+os.Getenv("AWS_LAMBDA_RUNTIME_API")+"/2020-01-01/extension/"+path, strings.NewReader(body))
+		check(err)
+		req.Header.Set(header[0], header[1])
+		resp, err := http.DefaultClient.Do(req)
+		check(err)
+		resp.Body.Close()
+		return resp
+	}
+	id := ask("POST", "register", `{"events":[]}`, "Lambda-Extension-Name", "extension").Header.Get("Lambda-Extension-Identifier")
+	for {
+		ask("GET", "event/next", "", "Lambda-Extension-Identifier", id)
 	}
 }
 
