@@ -54,6 +54,7 @@ type Capabilities struct {
 	LimitsMem   bool
 	Snapshots   bool
 	BlankReady  int    // how many blank sandboxes it keeps
+	LateMemory  bool   // a restored sandbox runs before its memory is there: sources need no local files
 	SnapshotKey string // names all of the backend that a snapshot depends on: only under the same key can it be restored
 	UID, GID    int    // whom the runtime runs as; -1: as the server does
 	ManyPerHost bool   // several guests share the host's loopback: the guest must choose a free port

@@ -20,7 +20,7 @@ type SnapshotSink interface {
 }
 
 // A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until
-// Restore has returned. What is still under way then, because everybody gave up on it, may take as long as it likes: it
+// Restore has returned; where Capabilities.LateMemory, those of parts without a File until the sandbox is closed. What is still under way then, because everybody gave up on it, may take as long as it likes: it
 // holds up the backend's Close, nothing else. Open can still be called then, and answers an error when the source has
 // ended.
 type SnapshotSource interface {
@@ -33,7 +33,8 @@ type SnapshotPart struct {
 	// File is a plain local file that nobody writes any more: the fast way. The sandbox reads it itself, from its beginning. It may
 	// have been unlinked. nil where there is none.
 	File *os.File
-	// Reader is read from beginning to end, once, while the sandbox already loads what has arrived. It is used when File is nil.
+	// Reader gives any bytes of it, to several at once. It is used when File is nil: from beginning to end, while the sandbox
+	// already loads what has arrived, or where Capabilities.LateMemory here and there, while it already runs.
 	Reader io.ReaderAt
 }
 

@@ -126,7 +126,7 @@ var allowed = map[string]row{
 	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
 
-	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
+	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 
 	"sandbox/host/etc": {"sandbox/host/network", "files of every sandbox's root, for any backend"},
 

@@ -46,6 +46,7 @@ import (
 	"thaw/guest/control"
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker/images"
+	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
@@ -66,6 +67,9 @@ type Options struct {
 	// FirstUID begins the range of users that monitors run as, one for each slot; 0: a range that no host's own users
 	// have. Negative: as the server does, for monitors that hold no jail.
 	FirstUID int
+	// WorkingSets is a folder for what machines ask for after a restore, so that the next one has it before. Empty: Monitor
+	// does not serve Saved.Pages while its machine runs, and a snapshot's memory is made a file first.
+	WorkingSets string
 	// OverheadMiB is what a monitor's process needs beside its machine's memory; 0: what Firecracker does.
 	OverheadMiB int
 	Log         *slog.Logger
@@ -87,6 +91,7 @@ type Backend struct {
 	made   madeOf            // what snapshots depend on
 	key    string            // see snapshotKey
 	uids   *uids             // nil: monitors run as the server does
+	sets   *pages.Sets       // nil: memory is not served
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -184,6 +189,11 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if b.opt.FirstUID >= 0 {
 		b.uids = newUIDs(b.opt.FirstUID, hash)
 	}
+	if b.opt.WorkingSets != "" {
+		if b.sets, err = pages.OpenSets(b.opt.WorkingSets); err != nil {
+			return err
+		}
+	}
 	if b.made, err = b.madeOf(); err != nil {
 		return err
 	}
@@ -218,7 +228,7 @@ func (b *Backend) Capabilities() sandbox.Capabilities {
 		Isolates: true, Mounts: true, Images: true,
 		LimitsCPU: b.groups.HasCPU(), LimitsMem: true, // the machine's own kernel limits memory
 		BlankReady: max(b.opt.Slots, 0), UID: etc.UserID, GID: etc.GroupID,
-		Snapshots: true, SnapshotKey: b.key,
+		Snapshots: true, SnapshotKey: b.key, LateMemory: b.sets != nil,
 	}
 }
 

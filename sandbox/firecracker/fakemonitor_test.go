@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/firecracker/vmm"
 )
 
@@ -100,8 +101,13 @@ func (v *fakeVM) Restore(_ context.Context, c vmm.Config, s vmm.Saved) error {
 	if err != nil || string(head) != fmt.Sprint("a machine of ", c.MemoryMiB, " MiB") {
 		return fmt.Errorf("state %q, %v", head, err)
 	}
-	text := make([]byte, 4096)
-	if _, err := s.Memory.ReadAt(text, memoryAt); err != nil {
+	text := make([]byte, pages.Size)
+	if s.Memory != nil {
+		_, err = s.Memory.ReadAt(text, memoryAt)
+	} else if _, err = s.Pages.ReadAt(text, memoryAt); err == nil && s.WorkingSet == nil { // else it was given
+		s.Trace.Asked(memoryAt / pages.Size)
+	}
+	if err != nil {
 		return err
 	}
 	v.resets = v.m.resets.Load()

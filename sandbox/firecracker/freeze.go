@@ -21,6 +21,7 @@ type freezing struct {
 // pause of the machine does not.
 func (s *Sandbox) Freeze() error {
 	s.noteMemory()
+	s.keepWorkingSet()
 	return s.setFrozen(true)
 }
 

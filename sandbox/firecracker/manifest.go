@@ -30,6 +30,8 @@ type manifest struct {
 	Tmp       []extent        `json:"tmp"`    // where what partTmp holds lies on the disk
 	TmpSize   int64           `json:"tmpSize"`
 	Parts     map[string]sums `json:"parts"`
+
+	sum string // hexadecimal; of the text that it was read from: no other snapshot has it
 }
 
 // target is where something is mounted: which drives a machine has depends on that.
@@ -58,6 +60,7 @@ func decodeManifest(text []byte) (*manifest, error) {
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, err
 	}
+	m.sum = hex.EncodeToString(h[:])
 	if n, ok := fits(m.Tmp, m.TmpSize); !ok || n != m.Parts[partTmp].Size {
 		return nil, errors.New("the places of the disk's content overlap")
 	}

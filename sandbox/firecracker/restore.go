@@ -85,7 +85,11 @@ func (s *Sandbox) restoreDisk(context.Context) error {
 }
 
 func (s *Sandbox) load(ctx context.Context) error {
-	return s.machine.Restore(ctx, s.config(), vmm.Saved{State: s.restoring.state, Memory: s.restoring.memory})
+	saved := vmm.Saved{State: s.restoring.state, Memory: s.restoring.memory}
+	if s.restoring.late != nil {
+		s.serveLate(&saved)
+	}
+	return s.machine.Restore(ctx, s.config(), saved)
 }
 
 // awaitRestored tells the guest what no two copies may share, before anything else.

@@ -39,6 +39,7 @@ type Sandbox struct {
 	stages []sandbox.Stage
 
 	restoring *restoring // nil but in Restore
+	late      *late      // nil: its memory was there when it began
 
 	exited   chan struct{} // closed when the monitor's process has ended
 	exceeded chan struct{}

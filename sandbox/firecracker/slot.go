@@ -93,6 +93,7 @@ func (s *Sandbox) endMonitor() (err error) {
 	if s.group != nil {
 		s.group.Kill()
 	}
+	s.keepWorkingSet()
 	if s.machine != nil {
 		err = s.machine.Close()
 	}

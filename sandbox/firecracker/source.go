@@ -29,6 +29,7 @@ type source struct {
 type saved struct {
 	manifest           *manifest
 	state, memory, tmp *os.File
+	late               *lateMemory // instead of memory
 }
 
 // Bounds of the parts that are read before a restore begins, in bytes.
@@ -149,6 +150,10 @@ func (s *source) part(name string, to **os.File, most int64) error {
 	}
 	if p.Size != want.Size {
 		return &stageError{sandbox.StageLoad, fmt.Errorf("%w: it has %d bytes, %d were saved", errDamaged, p.Size, want.Size)}
+	}
+	if name == partMemory && p.File == nil && s.b.sets != nil {
+		s.got.late = newLateMemory(p.Reader, want)
+		return nil
 	}
 	if p.File != nil {
 		err = s.b.verified.check(p.File, want)

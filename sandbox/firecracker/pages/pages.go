@@ -187,6 +187,9 @@ func (t *Trace) WorkingSet() WorkingSet {
 	return w
 }
 
+// Asked notes pages that a machine has asked for, for monitors that serve memory themselves.
+func (t *Trace) Asked(pages ...int64) { t.add(Counts{Faults: int64(len(pages))}, pages...) }
+
 func (t *Trace) add(c Counts, asked ...int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
