@@ -15,6 +15,7 @@ import (
 	"thaw/sandbox/firecracker/install"
 	"thaw/sandbox/firecracker/jail"
 	"thaw/sandbox/firecracker/kvm"
+	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/firecracker/qemu"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/gvisor"
@@ -125,7 +126,12 @@ func (o *opener) firecracker(ctx context.Context, guest string) (sandbox.Backend
 		return nil, err
 	}
 	o.log.Info("microVMs", "firecracker", found.Programs.Version, "kernel", found.Kernel.Version)
-	return o.microVMs(ctx, guest, monitor, found.Kernel, firecracker.Options{})
+	opt := firecracker.Options{WorkingSets: o.dir("working-sets")}
+	if err := pages.Usable(); err != nil {
+		o.log.Warn("restores of microVMs wait until the snapshot is a file", "reason", err)
+		opt.WorkingSets = ""
+	}
+	return o.microVMs(ctx, guest, monitor, found.Kernel, opt)
 }
 
 // qemu opens microVMs that are emulated.

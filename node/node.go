@@ -213,7 +213,8 @@ func (n *Node) openPool(ctx context.Context, store *jetstream.Store, codes codeD
 		disk := int64(n.cfg.SnapshotDiskMiB) << 20
 		n.snapshots, err = snapstart.Open(ctx, snapstart.Options{Dir: snapshots, DiskBytes: disk, CacheBytes: disk, InMemory: n.cfg.SnapshotCache == "memory",
 			Records: records, Complete: store.Complete, Environments: alone{n}, Pool: servingPool{n}, Lines: n.linesOf, FellBack: n.metrics.fallbacks.Inc,
-			Log: n.log, Now: n.cfg.now, All: n.cfg.SnapStart == "all", Strict: n.cfg.Strict})
+			Log: n.log, Now: n.cfg.now, All: n.cfg.SnapStart == "all", Strict: n.cfg.Strict,
+			LateMemory: n.backend.Capabilities().LateMemory})
 		if err != nil {
 			return err
 		}

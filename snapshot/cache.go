@@ -187,6 +187,15 @@ func (c *Cache) Open(ctx context.Context, id ID) (*Handle, error) {
 	return &Handle{c: c, e: e}, nil
 }
 
+// Begin has the files of a snapshot made, or checked, for a later Open, and does not wait. An error is that of the Open.
+func (c *Cache) Begin(id ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; !c.closed && id.Valid() && (e == nil || !e.checked && e.resident) {
+		c.beginLocked(id, e)
+	}
+}
+
 // touch notes that an entry is used; on disk at most once a minute, for the next process.
 func (c *Cache) touch(e *entry) {
 	now := time.Now()

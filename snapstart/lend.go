@@ -34,6 +34,32 @@ func (s handleSource) Open(part string) (sandbox.SnapshotPart, error) {
 	return sandbox.SnapshotPart{Size: s.h.Size(part), File: f}, nil
 }
 
+// readerSource gives a sandbox the files of a snapshot straight from the store.
+type readerSource struct{ r *snapshot.Reader }
+
+// Open implements sandbox.SnapshotSource.
+func (s readerSource) Open(part string) (sandbox.SnapshotPart, error) {
+	f, err := s.r.File(part)
+	if err != nil {
+		return sandbox.SnapshotPart{}, err
+	}
+	return sandbox.SnapshotPart{Size: s.r.Size(part), Reader: f}, nil
+}
+
+// lend is open for an environment that somebody waits for: where sandboxes can run before their memory is there, and the
+// files are not, nobody waits for these. They are made meanwhile, since sandboxes that were restored from files share them.
+func (s *Service) lend(ctx context.Context, meta *snapshot.Meta) (*execenv.Restore, func(), error) {
+	if !s.o.LateMemory || s.cache.Has(meta.ID) {
+		return s.open(ctx, meta)
+	}
+	r, err := s.store.Reader(ctx, meta.ID)
+	if err != nil {
+		return s.open(ctx, meta) // the files may be good still
+	}
+	s.cache.Begin(meta.ID)
+	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: readerSource{r}, CheckpointAt: meta.Created}, func() { r.Close() }, nil
+}
+
 // open lends the files of a snapshot; release gives them back.
 func (s *Service) open(ctx context.Context, meta *snapshot.Meta) (r *execenv.Restore, release func(), err error) {
 	h, err := s.cache.Open(ctx, meta.ID)
@@ -79,7 +105,7 @@ func (s *Service) Lend(ctx context.Context, v *function.Version) (_ *execenv.Res
 			}
 			return nil, nil, nil
 		}
-		restore, release, err := s.open(ctx, meta)
+		restore, release, err := s.lend(ctx, meta)
 		if err == nil {
 			return restore, release, nil
 		}

@@ -68,4 +68,5 @@ type Options struct {
 	Now         func() time.Time
 	All, Strict bool // All: versions and $LATEST of functions that do not ask for it, too
 	InMemory    bool // the plain files of snapshots are never on a disk
+	LateMemory  bool // as sandbox.Capabilities has it
 }

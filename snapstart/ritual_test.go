@@ -1,6 +1,7 @@
 package snapstart
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"thaw/function"
 	"thaw/sandbox"
 	"thaw/snapshot"
+	"thaw/snapshot/snapshottest"
 )
 
 // The steps are those of snapshot's package comment.
@@ -102,6 +104,47 @@ func TestFirstGeneration(t *testing.T) {
 		part.File.Close()
 		release()
 	})
+}
+
+// Where memory may come late, nobody waits for files that are not there: they are read from the store, and made for the next.
+func TestLateMemory(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, func(o *Options) { o.LateMemory = late })
+			v := published(1)
+			b.make(v, nil)
+			id := b.record(v).Current.ID
+			for _, lost := range []bool{false, true, false} {
+				if lost {
+					b.cache.Drop(id)
+				}
+				restore, release, err := b.Lend(t.Context(), v)
+				if err != nil || restore == nil {
+					t.Fatalf("nothing is lent: %v", err)
+				}
+				for _, name := range fakeParts {
+					part, err := restore.Source.Open(name)
+					if err != nil || part.Size != 8*snapshot.PageSize || (part.File == nil) != (late && lost) {
+						t.Errorf("late %v, without files %v: %+v, %v", late, lost, part, err)
+					}
+					if part.File != nil {
+						part.File.Close()
+						continue
+					}
+					page, want := make([]byte, 100), snapshottest.Memory(1, 8)[5*snapshot.PageSize+50:]
+					if _, err := part.Reader.ReadAt(page, 5*snapshot.PageSize+50); err != nil || !bytes.Equal(page, want[:100]) {
+						t.Errorf("%s has other bytes, %v", name, err)
+					}
+				}
+				release()
+				synctest.Wait() // the files are made
+				if !b.cache.Has(id) {
+					t.Errorf("late %v, without files %v: there are none for the next", late, lost)
+				}
+			}
+		})
+	}
 }
 
 // The pool takes the verified copy, if it wants one and the copy knows the same end as the record.
