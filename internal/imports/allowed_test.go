@@ -120,11 +120,12 @@ var allowed = map[string]row{
 	"sandbox/firecracker/pages/pagestest": {"", "memory that is served, for tests and the fake"},
 	"sandbox/firecracker/images":          {"blob guest/control sandbox sandbox/firecracker/vmm", "mounts as disks of machines: it knows no machine"},
 
-	"sandbox/firecracker/fcapi":               {"", "Firecracker's API: it knows nothing of who drives it"},
-	"sandbox/firecracker/jail":                {"sandbox/firecracker/fcapi sandbox/firecracker/pages sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
-	"internal/outer/nested":                   {"", "tests alone"},
-	"sandbox/firecracker/install/installtest": {"sandbox/firecracker/install", "it finds programs for tests"},
-	"sandbox/firecracker/fcapi/fcapitest":     {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
+	"sandbox/firecracker/fcapi":                       {"", "Firecracker's API: it knows nothing of who drives it"},
+	"sandbox/firecracker/jail":                        {"sandbox/firecracker/fcapi sandbox/firecracker/pages sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
+	"internal/outer/nested":                           {"", "tests alone"},
+	"sandbox/firecracker/fcapi/fcapitest/firecracker": {"sandbox/firecracker/fcapi/fcapitest", "the fake as a program"},
+	"sandbox/firecracker/install/installtest":         {"sandbox/firecracker/install", "it finds programs for tests"},
+	"sandbox/firecracker/fcapi/fcapitest":             {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
 
 	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 

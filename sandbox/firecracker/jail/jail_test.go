@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,9 @@ func TestMain(m *testing.M) {
 	if fcapitest.IsProgram() {
 		os.Exit(fcapitest.Main())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(program.dir)
+	os.Exit(code)
 }
 
 // testUID is the user of a test's jails: nobody else's.
@@ -49,25 +52,15 @@ func jailer(t testing.TB) string {
 // fake is the path of a fake Firecracker of a release.
 func fake(t testing.TB, release string) string {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := elf.Open(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			t.Skip("this test's program is no static one, and cannot run in a jail: build it with CGO_ENABLED=0")
-		}
+	program.once.Do(func() { program.path, program.err = fakeProgram() })
+	if program.err != nil {
+		t.Fatal(program.err)
 	}
 	path := filepath.Join(t.TempDir(), "firecracker-"+release)
-	if err := os.Link(self, path); err == nil {
+	if err := os.Link(program.path, path); err == nil {
 		return path
 	}
-	b, err := os.ReadFile(self)
+	b, err := os.ReadFile(program.path)
 	if err == nil {
 		err = os.WriteFile(path, b, 0o755)
 	}
@@ -75,6 +68,40 @@ func fake(t testing.TB, release string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// program is the fake, which must be static: a jail has no libraries.
+var program struct {
+	once sync.Once
+	path string
+	dir  string // removed in the end; empty: none
+	err  error
+}
+
+// fakeProgram is this test's own program, else one that is built.
+func fakeProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := elf.Open(self)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return self, nil
+	}
+	if program.dir, err = os.MkdirTemp("", "thaw-jail-"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(program.dir, "firecracker")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "thaw/sandbox/firecracker/fcapi/fcapitest/firecracker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", cmd, err, text)
+	}
+	return path, nil
 }
 
 // monitor is the fake in the real jailer.
