@@ -54,11 +54,14 @@ func (g *group) limit(memory int64, processes int) error {
 // freezePatience bounds how long processes take to stand still: some wait for a disk.
 const freezePatience = time.Minute
 
-// freeze makes all processes stand still, or go on. It returns when they do.
+// freeze makes all processes stand still, and returns when they do, or lets them go on.
 func (g *group) freeze(frozen bool) error {
 	value := map[bool]string{true: "1", false: "0"}[frozen]
 	if err := writeAt(g.dir, "cgroup.freeze", value); err != nil {
 		return err
+	}
+	if !frozen {
+		return nil // they go on when it is their turn: a restore waits for nobody
 	}
 	for end := time.Now().Add(freezePatience); ; time.Sleep(time.Millisecond) {
 		text, err := readAt(g.dir, "cgroup.events")

@@ -66,9 +66,13 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Skip(err)
 	}
-	k, err := kernel.Debian(t.Context(), filepath.Join(cache, "thaw", "kernel"), kernel.Cloud)
-	if err != nil {
-		t.Skip("no kernel for machines: ", err)
+	vmlinux, modules := os.Getenv("THAW_TEST_GUEST_KERNEL"), "" // one that has all built in
+	if vmlinux == "" {
+		k, err := kernel.Debian(t.Context(), filepath.Join(cache, "thaw", "kernel"), kernel.Cloud)
+		if err != nil {
+			t.Skip("no kernel for machines: ", err)
+		}
+		vmlinux, modules = k.Vmlinux, filepath.Dir(k.Modules[0])
 	}
 	dir := t.TempDir()
 	l := &lab{monitor: monitor}
@@ -77,7 +81,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	defer archive.Close()
-	if err := initramfs.Write(archive, sandboxtest.GuestExe(t), filepath.Dir(k.Modules[0])); err != nil {
+	if err := initramfs.Write(archive, sandboxtest.GuestExe(t), modules); err != nil {
 		t.Fatal(err)
 	}
 	store, err := images.Open(images.Options{Dir: filepath.Join(dir, "images"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
@@ -104,7 +108,7 @@ func newLab(t *testing.T) *lab {
 		t.Skip("no disk for /tmp: ", err)
 	}
 	l.mounts, l.tmp = set.Mounts, len(set.Drives)
-	l.config = vmm.Config{MemoryMiB: machineMiB, Kernel: k.Vmlinux, Initramfs: archive.Name(), Drives: append(set.Drives, vmm.Drive{Path: l.tmpPath, Writable: true}),
+	l.config = vmm.Config{MemoryMiB: machineMiB, Kernel: vmlinux, Initramfs: archive.Name(), Drives: append(set.Drives, vmm.Drive{Path: l.tmpPath, Writable: true}),
 		Args: control.KernelArgs}
 	return l
 }
