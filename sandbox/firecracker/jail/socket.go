@@ -37,11 +37,12 @@ func (x *Machine) dialSocket(ctx context.Context, name string) (net.Conn, error)
 	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// How long the answer to CONNECT may take, on the first try and at most: a guest that is still booting does not answer,
-// and the try before is forgotten by then.
+// How long the answer to CONNECT may take, on the first try and at most. A try is not given up lightly: it may reach the
+// guest all the same, and is a connection there that nobody wants, before the one that somebody does. A guest without a
+// listener refuses at once; one that boots takes what came before with its vsock device.
 const (
-	firstAnswer = time.Second
-	maxAnswer   = 16 * time.Second
+	firstAnswer = 15 * time.Second
+	maxAnswer   = time.Minute
 )
 
 // connect tries once to get through to a port. Source of the protocol: Firecracker's docs/vsock.md.
