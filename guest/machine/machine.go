@@ -111,6 +111,11 @@ func (m *machine) listen() error {
 			m.stream.offer(c)
 		},
 	}
+	return listenAll(take)
+}
+
+// listenAll takes connections on the machine's ports, by vsock or, where there is none, by virtio consoles.
+func listenAll(take map[uint32]func(io.ReadWriteCloser)) error {
 	vsock := false
 	for port, f := range take {
 		ok, err := listenVsock(port, f)
@@ -123,6 +128,15 @@ func (m *machine) listen() error {
 		go openSerial(take)
 	}
 	return nil
+}
+
+// Serve makes a kernel's bare initramfs a machine and takes connections on its ports, for a program of tests that
+// takes the guest's place. It returns when the ports are listened on.
+func Serve(take map[uint32]func(io.ReadWriteCloser)) error {
+	if _, err := boot(); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	return listenAll(take)
 }
 
 // watchLimit tells the host when the kernel has killed.

@@ -53,8 +53,11 @@ var allowed = map[string]row{
 	"cloudwatch/emf": {"", "metrics in lines of logs: it reads what an enemy may have written, and can do nothing else"},
 
 	// Kernels and the monitor of lane 1.
-	"sandbox/firecracker/kernel": {"internal/cleanup sandbox/firecracker/vmm", "a kernel for machines: it knows no monitor"},
-	"sandbox/firecracker/qemu":   {"guest/control internal/cleanup sandbox/firecracker/vmm", "a monitor: it knows neither the backend nor the other one"},
+	"sandbox/firecracker/kernel":            {"internal/cleanup sandbox/firecracker/vmm", "a kernel for machines: it knows no monitor"},
+	"sandbox/firecracker/qemu":              {"guest/control internal/cleanup sandbox/firecracker/vmm", "a monitor: it knows neither the backend nor the other one"},
+	"sandbox/firecracker/vmm/vmmtest":       {"guest/control guest/wire sandbox/firecracker/initramfs sandbox/firecracker/vmm sandbox/firecracker/vmm/vmmtest/ask", "for tests of monitors: it knows none of them"},
+	"sandbox/firecracker/vmm/vmmtest/agent": {"guest/control guest/machine guest/wire sandbox/firecracker/vmm/vmmtest/ask", "the first process of machines in tests of monitors"},
+	"sandbox/firecracker/vmm/vmmtest/ask":   {"guest/wire", "what the suite and its agent say to each other"},
 
 	// Inside the sandbox: small, and without anything of the server.
 	"guest":           {"guest/platform guest/telemetry guest/wire internal/proctree runtimeapi", "it runs inside the sandbox and must stay small; it meets the server in guest/wire alone"},

@@ -10,8 +10,9 @@ import (
 	"thaw/sandbox/firecracker/vmm"
 )
 
-// MAC is the address of every machine's device. Each is alone in its network.
-const MAC = "06:00:ac:10:00:02"
+// machineMAC is the address of every machine's eth0, and the same in all copies of a snapshot: each is in a network of
+// its own.
+const machineMAC = "02:74:68:61:77:02"
 
 // translated bounds the memory that QEMU takes for translated code, in MiB; its own bound is 1 GiB.
 const translated = 256
@@ -64,7 +65,7 @@ func (c *command) machine(m *Monitor, name string, cfg vmm.Config, in inputs, me
 	}
 	c.add("-device", "virtio-rng-device")
 	if in.tap != nil {
-		c.add("-netdev", fmt.Sprintf("tap,id=net,fd=%d", c.pass(in.tap)), "-device", "virtio-net-device,netdev=net,mac="+MAC)
+		c.add("-netdev", fmt.Sprintf("tap,id=net,fd=%d", c.pass(in.tap)), "-device", "virtio-net-device,netdev=net,mac="+machineMAC)
 	}
 	for i, d := range cfg.Drives {
 		// A set has a descriptor for each way to open it. QEMU takes no locks: read-only images are shared, and a machine

@@ -165,6 +165,10 @@ func (m *machine) Restore(ctx context.Context, c vmm.Config, s vmm.Saved) error 
 
 // loadState gives QEMU the stream of a snapshot, and lets the machine run when it has all.
 func (m *machine) loadState(ctx context.Context, state *os.File) error {
+	// QEMU waits for ever for the first word of a stream that ends before it.
+	if n, err := state.ReadAt(make([]byte, 8), 0); n < 8 {
+		return fmt.Errorf("a state of %d bytes: %w", n, err)
+	}
 	q, err := m.started()
 	if err != nil {
 		return err

@@ -90,6 +90,7 @@ func (m *machine) launch(ctx context.Context, c vmm.Config, mem *memory, more ..
 		return err
 	}
 	undo.Keep()
+	theirs.Run() // before anybody waits for QEMU: connections end with it only if no one else has its ends
 	m.mu.Lock()
 	m.ports = conns
 	m.mu.Unlock()

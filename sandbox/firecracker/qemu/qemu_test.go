@@ -1,0 +1,145 @@
+package qemu_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"thaw/sandbox/firecracker/kernel"
+	"thaw/sandbox/firecracker/qemu"
+	"thaw/sandbox/firecracker/vmm"
+	"thaw/sandbox/firecracker/vmm/vmmtest"
+	"thaw/sandbox/host/cgroup"
+	"thaw/sandbox/host/network"
+)
+
+// testUID is the user of machines in tests: nobody else's.
+const testUID = 61235
+
+func monitor(t testing.TB) *qemu.Monitor {
+	t.Helper()
+	m, err := qemu.New(t.Context())
+	if err != nil {
+		t.Skip("lane 1: ", err)
+	}
+	return m
+}
+
+// debian is Debian's cloud kernel.
+func debian(t testing.TB) kernel.Kernel {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip("lane 1: ", err)
+	}
+	k, err := kernel.Debian(t.Context(), filepath.Join(cache, "thaw", "kernel"), kernel.Cloud)
+	if err != nil {
+		t.Skip("lane 1: no kernel: ", err)
+	}
+	return k
+}
+
+// Lane 1: emulated machines with Debian's kernel.
+func TestMonitor(t *testing.T) {
+	m, k := monitor(t), debian(t)
+	t.Logf("%s, kernel %s", m.Key(), k.Version)
+	vmmtest.Run(t, &vmmtest.Suite{
+		Monitor: m, Kernel: k.Vmlinux, Initramfs: vmmtest.Initramfs(t, filepath.Dir(k.Modules[0])), Args: args, MemoryMiB: 128,
+		Slot: slots(t),
+	})
+}
+
+// Without a user of their own, copies map the snapshot's memory file itself, instead of having a copy of it.
+func TestMonitorWithSharedPages(t *testing.T) {
+	m, k := monitor(t), debian(t)
+	done := "done with a whole slot"
+	vmmtest.Run(t, &vmmtest.Suite{
+		Monitor: m, Kernel: k.Vmlinux, Initramfs: vmmtest.Initramfs(t, filepath.Dir(k.Modules[0])), Args: args, MemoryMiB: 128,
+		Slot: func(t testing.TB) vmm.Slot { return vmm.Slot{Name: name(), Dir: t.TempDir()} },
+		Without: map[string]string{"life": done, "place": done, "drives": done, "errors": done, "a damaged snapshot": done,
+			"exit": done, "close": done},
+	})
+}
+
+// The kernel of our own configuration, where scripts/guest-kernel has built it.
+func TestOwnKernel(t *testing.T) {
+	m := monitor(t)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip("lane 1: ", err)
+	}
+	built, _ := filepath.Glob(filepath.Join(cache, "thaw", "guest-kernel", "vmlinux-*"))
+	if len(built) == 0 {
+		t.Skip("lane 1: no kernel of our own; type: scripts/guest-kernel bin/vmlinux")
+	}
+	slices.SortFunc(built, func(a, b string) int { return modified(t, b).Compare(modified(t, a)) })
+	only := "a kernel's business is to boot, and to be copied"
+	vmmtest.Run(t, &vmmtest.Suite{
+		Monitor: m, Kernel: built[0], Initramfs: vmmtest.Initramfs(t, ""), Args: args, MemoryMiB: 128, Slot: slots(t),
+		Without: map[string]string{"life": only, "copy of a copy": only, "drives": only, "errors": only, "a damaged snapshot": only,
+			"exit": only, "close": only},
+	})
+}
+
+func modified(t testing.TB, path string) time.Time {
+	t.Helper()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fi.ModTime()
+}
+
+const args = "reboot=t panic=-1 quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+
+// slots makes slots with all that there is for root, and bare ones for others.
+func slots(t testing.TB) func(testing.TB) vmm.Slot {
+	if os.Geteuid() != 0 {
+		t.Log("not root: machines have no user, group and network of their own")
+		return func(t testing.TB) vmm.Slot { return vmm.Slot{Name: name(), Dir: t.TempDir()} }
+	}
+	groups, err := cgroup.Open(fmt.Sprintf("qemutest%d", os.Getpid()), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(groups.RemoveParents)
+	return func(t testing.TB) vmm.Slot {
+		s := vmm.Slot{Name: name(), Dir: t.TempDir(), UID: testUID, GID: testUID, Tap: "tap0"}
+		if s.Group, err = groups.Make(s.Name); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Group.Remove(); err != nil {
+				t.Errorf("group: %v", err)
+			}
+		})
+		if s.Network, err = network.NewNamespace(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Network.Close() })
+		in, err := netlink.NewHandleAt(netns.NsHandle(s.Network.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		tap := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: s.Tap}, Mode: netlink.TUNTAP_MODE_TAP,
+			Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR, Owner: testUID, Group: testUID}
+		if err := in.LinkAdd(tap); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}
+
+var made int
+
+func name() string {
+	made++
+	return fmt.Sprintf("qemu-test-%d-%d", os.Getpid(), made)
+}
