@@ -28,8 +28,8 @@ import (
 	"thaw/sandbox/sandboxtest"
 )
 
-// patience bounds every wait: a JVM on a busy machine takes its time.
-const patience = 2 * time.Minute
+// patience bounds every wait: a JVM on a busy machine takes its time, and one that is emulated more.
+const patience = 8 * time.Minute
 
 // clones is how many copies of a snapshot are compared: as many as a quick run can have, or THAW_CLONES.
 func clones(t *testing.T, quick int) int {
@@ -293,6 +293,7 @@ func save(t *testing.T, b sandbox.Backend, f function, vars []string) folder {
 		t.Fatal(err)
 	}
 	h := sandboxtest.NewHost(t, sb)
+	h.Patience = patience
 	defer func() {
 		if err := sb.Close(); err != nil {
 			t.Error(err)

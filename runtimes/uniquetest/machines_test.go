@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker"
 	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/initramfs"
-	"thaw/sandbox/firecracker/kernel"
+	"thaw/sandbox/firecracker/install"
+	"thaw/sandbox/firecracker/install/installtest"
+	"thaw/sandbox/firecracker/jail"
+	"thaw/sandbox/firecracker/kvm"
 	"thaw/sandbox/firecracker/qemu"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/sandboxtest"
@@ -24,29 +26,29 @@ import (
 // what the guest does for OpenSSL: machines are emulated here, and slow.
 const machinesVar, machinesDefault = "THAW_UNIQUE_MACHINES", "nodejs22.x"
 
-// openMachines opens microVMs without hardware virtualisation, for one test. Debian's kernel for clouds has no VMGENID:
+// openMachines opens microVMs for one test. Debian's kernel for clouds has no VMGENID:
 // what makes copies differ is our own word alone.
 func openMachines(t *testing.T) sandbox.Backend {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("microVMs need root")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), machinePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	monitor, err := qemu.New(ctx)
-	if errors.As(err, new(*vmm.MissingError)) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := openMonitor(ctx, t)
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)
 	}
-	k, err := kernel.Debian(ctx, filepath.Join(cache, "thaw", "kernel"), kernel.Cloud)
+	parts := filepath.Join(cache, "thaw", "microvm")
+	k, err := install.FindKernel(parts, "", "")
 	if err != nil {
-		t.Skipf("no kernel for machines: %v", err)
+		if err := install.DebianKernel(ctx, parts, func(string) {}); err != nil {
+			t.Skipf("no kernel for machines: %v", err)
+		}
+		if k, err = install.FindKernel(parts, "", ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 	dir, err := os.MkdirTemp("", "uniquetest-machines-")
 	if err != nil {
@@ -54,15 +56,12 @@ func openMachines(t *testing.T) sandbox.Backend {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chmod(dir, 0o711)
-	archive, modules := filepath.Join(dir, "initramfs"), ""
-	if len(k.Modules) > 0 {
-		modules = filepath.Dir(k.Modules[0])
-	}
+	archive := filepath.Join(dir, "initramfs")
 	f, err := os.Create(archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(initramfs.Write(f, sandboxtest.GuestExe(t), modules), f.Close()); err != nil {
+	if err := errors.Join(initramfs.Write(f, sandboxtest.GuestExe(t), k.Modules), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -75,8 +74,8 @@ func openMachines(t *testing.T) sandbox.Backend {
 			t.Error(err)
 		}
 	})
-	b, err := firecracker.Open(ctx, firecracker.Options{Dir: filepath.Join(dir, "microvms"), Monitor: monitor, Kernel: k.Vmlinux, Initramfs: archive, Images: store,
-		Slots: -1, FirstUID: -1, OverheadMiB: 512, Log: log})
+	o.Dir, o.Kernel, o.Initramfs, o.Images, o.Slots, o.Log = filepath.Join(dir, "microvms"), k.Path, archive, store, -1, log
+	b, err := firecracker.Open(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +87,26 @@ func openMachines(t *testing.T) sandbox.Backend {
 	return b
 }
 
-// machinePatience bounds what is emulated, on a machine where others work.
-const machinePatience = 8 * time.Minute
+// openMonitor takes the real Firecracker where virtual machines run, else QEMU, which emulates them.
+func openMonitor(ctx context.Context, t *testing.T) firecracker.Options {
+	t.Helper()
+	if kvm.Probe(ctx) == nil {
+		programs := installtest.Programs(t)
+		m, err := jail.New(ctx, jail.Options{Firecracker: programs.Firecracker, Jailer: programs.Jailer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return firecracker.Options{Monitor: m}
+	}
+	m, err := qemu.New(ctx)
+	if errors.As(err, new(*vmm.MissingError)) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return firecracker.Options{Monitor: m, FirstUID: -1, OverheadMiB: 512}
+}
 
 // In a machine nobody answers for the sandbox's kernel: its own generator is part of the snapshot, and OpenSSL cannot be told by getpid.
 // Copies must differ all the same. E-130
@@ -100,6 +117,7 @@ func TestClonesOfMachinesDrawDifferentValues(t *testing.T) {
 	}
 	b := openMachines(t)
 	for _, r := range []struct{ identifier, handler, file string }{
+		{"nodejs20.x", "index.handler", "index.js"},
 		{"nodejs22.x", "index.handler", "index.js"},
 		{"nodejs24.x", "index.handler", "index.js"},
 		{"python3.12", "app.handler", "app.py"},

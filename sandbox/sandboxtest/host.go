@@ -16,6 +16,9 @@ const patience = 60 * time.Second
 
 // Host is the server's end of one sandbox: it reads all that the guest says and lets a test wait for what it expects.
 type Host struct {
+	// Patience bounds every wait, where it is not the suite's.
+	Patience time.Duration
+
 	t  testing.TB
 	sb sandbox.Sandbox
 	w  *wire.Writer
@@ -43,7 +46,7 @@ type Record struct {
 
 // NewHost begins to read a sandbox's stream. It ends when the sandbox is closed.
 func NewHost(t testing.TB, sb sandbox.Sandbox) *Host {
-	h := &Host{t: t, sb: sb, w: wire.NewWriter(sb.Conn()), done: make(chan struct{})}
+	h := &Host{Patience: patience, t: t, sb: sb, w: wire.NewWriter(sb.Conn()), done: make(chan struct{})}
 	h.news.L = &h.mu
 	go h.read()
 	return h
@@ -90,9 +93,9 @@ func (h *Host) Send(kind wire.Kind, head any, body []byte) {
 // Until waits until cond holds; it is called under the lock whenever something new was read.
 func (h *Host) until(what string, cond func() bool) {
 	h.t.Helper()
-	timer := time.AfterFunc(patience, func() { h.mu.Lock(); defer h.mu.Unlock(); h.news.Broadcast() })
+	timer := time.AfterFunc(h.Patience, func() { h.mu.Lock(); defer h.mu.Unlock(); h.news.Broadcast() })
 	defer timer.Stop()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(h.Patience)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for !cond() {
@@ -176,7 +179,7 @@ func (h *Host) AwaitEnd() error {
 	h.t.Helper()
 	select {
 	case <-h.done:
-	case <-time.After(patience):
+	case <-time.After(h.Patience):
 		h.t.Fatal("the stream does not end")
 	}
 	h.mu.Lock()
