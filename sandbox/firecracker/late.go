@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"sync"
 
 	"thaw/sandbox/firecracker/pages"
@@ -16,6 +17,10 @@ import (
 type lateMemory struct {
 	r    io.ReaderAt
 	want sums
+
+	life   sync.Mutex // guards closed, and what is added to reads
+	closed bool
+	reads  sync.WaitGroup // of r that are under way
 
 	mu   sync.Mutex // held while a block is compared
 	good []bool     // blocks that were found whole
@@ -30,8 +35,30 @@ func newLateMemory(r io.ReaderAt, want sums) *lateMemory {
 // Size implements vmm.Pages.
 func (l *lateMemory) Size() int64 { return l.want.Size }
 
+// close refuses what is not under way. Reads that are may hang: wait waits for them.
+func (l *lateMemory) close() {
+	l.life.Lock()
+	defer l.life.Unlock()
+	l.closed = true
+}
+
+func (l *lateMemory) wait() { l.reads.Wait() }
+
+func (l *lateMemory) begin() bool {
+	l.life.Lock()
+	defer l.life.Unlock()
+	if !l.closed {
+		l.reads.Add(1)
+	}
+	return !l.closed
+}
+
 // ReadAt implements io.ReaderAt.
 func (l *lateMemory) ReadAt(p []byte, off int64) (n int, err error) {
+	if !l.begin() {
+		return 0, os.ErrClosed
+	}
+	defer l.reads.Done()
 	for n < len(p) && off < l.want.Size {
 		block := off / sumBlock
 		rest := min(int64(len(p)-n), (block+1)*sumBlock-off, l.want.Size-off)
@@ -90,6 +117,7 @@ func whole(n int, err error) func(want int) error {
 
 // late is what is noted of a machine whose memory is served.
 type late struct {
+	memory   *lateMemory
 	snapshot string // the manifest's sum
 	known    int64  // pages of the working set that it was given
 	trace    *pages.Trace
@@ -100,7 +128,7 @@ type late struct {
 func (s *Sandbox) serveLate(saved *vmm.Saved) {
 	memory, id := s.restoring.late, s.restoring.manifest.sum
 	saved.Pages, saved.WorkingSet, saved.Trace = memory, s.b.sets.Get(id, memory.Size()), new(pages.Trace)
-	s.late = &late{snapshot: id, known: saved.WorkingSet.Pages(), trace: saved.Trace}
+	s.late = &late{memory: memory, snapshot: id, known: saved.WorkingSet.Pages(), trace: saved.Trace}
 }
 
 // keepWorkingSet keeps what the machine has asked for since its restore, once: up to its first freeze, which comes after

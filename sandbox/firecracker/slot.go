@@ -97,6 +97,10 @@ func (s *Sandbox) endMonitor() (err error) {
 	if s.machine != nil {
 		err = s.machine.Close()
 	}
+	if s.late != nil {
+		s.late.memory.close()
+		s.b.wg.Go(s.late.memory.wait)
+	}
 	if s.control != nil {
 		s.control.close()
 	}

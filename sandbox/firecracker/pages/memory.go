@@ -62,18 +62,23 @@ func (m *memory) close() {
 	})
 }
 
-// serve copies the working set and answers faults, both at once, until the memory is closed or gone.
+// serve copies the working set and answers faults, both at once, until the memory is closed or gone. It does not wait for a
+// read of the source that is under way then: it may take as long as it likes, and nothing comes of it.
 func (m *memory) serve(set WorkingSet) error {
-	first := make(chan error, 2)
-	go func() { first <- m.prefetch(set) }()
-	go func() { first <- m.answer() }()
-	err := <-first
-	if err == nil { // all is prefetched
-		return <-first
+	ends := make(chan error, 2)
+	go func() { ends <- m.prefetch(set) }()
+	go func() { ends <- m.answer() }()
+	for {
+		select {
+		case err := <-ends:
+			if err != nil {
+				m.close()
+				return err
+			}
+		case <-m.closing:
+			return errGone
+		}
 	}
-	m.close()
-	<-first
-	return err
 }
 
 // answer reads events and does what they ask for.

@@ -24,7 +24,7 @@ type Options struct {
 	Trace      *Trace     // takes what is done; nil: nobody wants to know
 }
 
-// Server serves one memory. Its goroutines end with Close, or before.
+// Server serves one memory. Its goroutines end with Close, or before; the two that read the source end when it lets them.
 type Server struct {
 	source  Source
 	set     WorkingSet

@@ -247,6 +247,33 @@ func TestServerFails(t *testing.T) {
 	}
 }
 
+// stuck is a source that hangs.
+type stuck struct {
+	*saved
+	release chan struct{}
+}
+
+func (s stuck) ReadAt(b []byte, off int64) (int, error) {
+	<-s.release
+	return s.saved.ReadAt(b, off)
+}
+
+// TestSourceHangs holds that a server can be closed while its source gives nothing.
+func TestSourceHangs(t *testing.T) {
+	source := stuck{newSaved(64), make(chan struct{})}
+	trace := new(Trace)
+	s, m := serve(t, Options{Source: source, WorkingSet: WorkingSet{{0, 8}}, Trace: trace})
+	t.Cleanup(func() { close(source.release) }) // before the look for goroutines
+	handOver(t, s, m)
+	m.order("read 30")
+	if err := errors.Join(s.Close(), s.Err()); err != nil {
+		t.Error(err)
+	}
+	if c := trace.Counts(); c.Faults+c.Copied > 0 {
+		t.Errorf("it gave %+v", c)
+	}
+}
+
 // TestMonitorEnds holds that a server does not outlive its machine, or is closed before.
 func TestMonitorEnds(t *testing.T) {
 	source := newSaved(64)
