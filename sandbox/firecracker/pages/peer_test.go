@@ -19,7 +19,7 @@ import (
 
 // monitor is that process, seen from the test.
 type monitor struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -28,7 +28,7 @@ type monitor struct {
 const peerVar = "THAW_TEST_PEER"
 
 // newMonitor starts one that has sizes bytes of memory, each as a region of its own.
-func newMonitor(t *testing.T, socket string, sizes ...int64) *monitor {
+func newMonitor(t testing.TB, socket string, sizes ...int64) *monitor {
 	t.Helper()
 	probe(t)
 	args := []string{socket}
@@ -144,7 +144,7 @@ func TestMain(m *testing.M) {
 }
 
 // probe skips the test where there is no userfaultfd for us.
-func probe(t *testing.T) {
+func probe(t testing.TB) {
 	t.Helper()
 	if err := pagestest.Probe(); err != nil {
 		t.Skipf("no userfaultfd: %v", err)

@@ -58,7 +58,7 @@ func first(p int64) byte {
 }
 
 // serve starts a server and a monitor of one memory.
-func serve(t *testing.T, o Options, sizes ...int64) (*Server, *monitor) {
+func serve(t testing.TB, o Options, sizes ...int64) (*Server, *monitor) {
 	t.Helper()
 	probe(t)
 	before := descriptorsNow(t)
@@ -90,7 +90,7 @@ func serve(t *testing.T, o Options, sizes ...int64) (*Server, *monitor) {
 	return s, m
 }
 
-func descriptorsNow(t *testing.T) int {
+func descriptorsNow(t testing.TB) int {
 	t.Helper()
 	runtime.GC() // pipes of processes that have ended
 	list, err := os.ReadDir("/proc/self/fd")
@@ -100,7 +100,7 @@ func descriptorsNow(t *testing.T) int {
 	return len(list)
 }
 
-func handOver(t *testing.T, s *Server, m *monitor) {
+func handOver(t testing.TB, s *Server, m *monitor) {
 	t.Helper()
 	if got := m.say("hand-over"); got != "<nil>" {
 		t.Fatalf("hand over: %s", got)
