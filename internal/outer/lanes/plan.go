@@ -34,6 +34,48 @@ var lanes = []lane{
 			in.firecracker()
 		},
 	},
+	{
+		// Machines in it, and sandboxes in them.
+		name: "firecracker", kind: outer.Nested, packages: []string{"./sandbox/firecracker/jail", "./internal/outer/nested"},
+		prepare: func(in *inside) {
+			in.firecracker()
+			in.suite()
+		},
+	},
+}
+
+// suitePrograms are what the suite of sandboxes is about, and suiteTools what images are made with.
+var (
+	suitePrograms = []string{"./sandbox/firecracker/vmm/vmmtest/agent", "./cmd/thaw-guest", "./sandbox/sandboxtest/bootstrap", "./sandbox/sandboxtest/snapshotfn"}
+	suiteTools    = []string{"mkfs.erofs", "mkfs.ext4", "debugfs", "node"}
+)
+
+// suite puts in what the suite of sandboxes needs, where there is no Go to build it with, and the kernel of its machines.
+func (in *inside) suite() {
+	const there = "/test/programs"
+	for _, pkg := range suitePrograms {
+		in.file(in.build(pkg), there+"/"+filepath.Base(pkg))
+	}
+	in.flags = append(in.flags, "-var", "THAW_TEST_PROGRAMS="+there)
+	for _, tool := range suiteTools {
+		in.program(tool)
+	}
+	in.kernel()
+}
+
+// kernel puts in the kernel for guests, where the install package finds it.
+func (in *inside) kernel() {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		in.fail(&missingError{err.Error()})
+		return
+	}
+	dir := filepath.Join(cache, "thaw", "microvm")
+	if err := install.DebianKernel(in.ctx, dir, func(string) {}); err != nil {
+		in.fail(&missingError{"no kernel for guests: " + err.Error()})
+		return
+	}
+	in.file(dir, "/root/.cache/thaw/microvm")
 }
 
 // firecracker puts the programs in that THAW_FIRECRACKER and THAW_JAILER name, and else those of the pinned release.

@@ -49,23 +49,11 @@ type made struct {
 	err    error
 }
 
-func (m *made) make(t testing.TB) error {
+func (m *made) make(t testing.TB) (err error) {
 	if err := kvm.Probe(t.Context()); err != nil {
 		return err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(cache, "thaw", "microvm")
-	if m.kernel, err = install.FindKernel(dir, "", ""); err != nil {
-		if err := install.DebianKernel(t.Context(), dir, func(string) {}); err != nil {
-			return err
-		}
-		if m.kernel, err = install.FindKernel(dir, "", ""); err != nil {
-			return err
-		}
-	}
+	m.kernel = installtest.Kernel(t)
 	if m.dir, err = os.MkdirTemp("", "thaw-nested-"); err != nil {
 		return err
 	}

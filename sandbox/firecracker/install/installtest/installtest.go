@@ -1,4 +1,4 @@
-// Package installtest finds the real firecracker and jailer for tests.
+// Package installtest finds the real firecracker and jailer for tests, and a kernel for machines.
 package installtest
 
 import (
@@ -29,4 +29,26 @@ func Programs(t testing.TB) install.Programs {
 		t.Fatal(found.NoPrograms)
 	}
 	return found.Programs
+}
+
+// Kernel is the one that THAW_KERNEL names, with all built in, else Debian's for clouds, which tests keep in the user's
+// cache. Where it cannot be had, the test is skipped.
+func Kernel(t testing.TB) install.Kernel {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	dir, chosen := filepath.Join(cache, "thaw", "microvm"), os.Getenv("THAW_KERNEL")
+	k, err := install.FindKernel(dir, chosen, "")
+	if err != nil && chosen == "" {
+		if err := install.DebianKernel(t.Context(), dir, func(string) {}); err != nil {
+			t.Skipf("no kernel for machines: THAW_KERNEL names none, and Debian's cannot be had: %v", err)
+		}
+		k, err = install.FindKernel(dir, "", "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
