@@ -76,6 +76,8 @@ var settings = []struct{ name, value, why string }{
 	{"kernel/kptr_restrict", "2", "nor are its addresses for functions"},
 	{"kernel/perf_event_paranoid", "3", "counters of the processor tell of other machines"},
 	{"kernel/unprivileged_bpf_disabled", "1", "nothing of a function's runs in the kernel"},
+	{"kernel/modprobe", "", "the kernel would run it as root, out of the function's root: its threads have the guest's"},
+	{"kernel/modules_disabled", "1", "all that is needed is loaded"},
 	{"user/max_user_namespaces", "0", "capabilities in a namespace of one's own open most of the kernel"},
 	{"kernel/core_pattern", "", "no dumps of memory into /tmp"},
 	{"net/ipv6/conf/all/disable_ipv6", "1", "as in gVisor: there is no IPv6 inside"},

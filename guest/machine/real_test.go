@@ -286,6 +286,9 @@ func (b *box) sees(t *testing.T) {
 		{"fill /tmp/fits 50", "ok"},
 		{"stat /sys/class/net/lo", "drwxr-xr-x"},
 		{"read /proc/sys/kernel/hostname", "sandbox\n"},
+		{"read /proc/sys/kernel/modprobe", "\n"},
+		{"read /proc/sys/kernel/modules_disabled", "1\n"},
+		{"read /proc/sys/user/max_user_namespaces", "0\n"},
 	} {
 		if got := b.say("%s", c.event); got != c.want {
 			t.Errorf("%s: %q, want %q", c.event, got, c.want)
