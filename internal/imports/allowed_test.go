@@ -201,6 +201,7 @@ var allowed = map[string]row{
 	"sandbox/sandboxtest/bootstrap":           {"", "a function"},
 	"sandbox/sandboxtest/snapshotfn":          {"", "a function"},
 	"sandbox/host/network/networktest":        {"sandbox/host/network", "for tests of what sandboxes reach"},
+	"sandbox/firecracker/firecrackertest":     {everything, "for tests of microVMs as they are"},
 	"runtimes/uniquetest":                     {"", "tests alone"},
 	"docs":                                    {"", "tests alone"},
 	"docs/spec":                               {"", "tests alone"},

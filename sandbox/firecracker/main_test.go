@@ -19,6 +19,7 @@ import (
 	"thaw/guest/wire"
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker/images"
+	"thaw/sandbox/sandboxtest"
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	removeShared()
+	sandboxtest.RemovePrograms()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

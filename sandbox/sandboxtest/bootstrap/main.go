@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -102,6 +103,26 @@ func check(err error) {
 	}
 }
 
+// dial asks a server and gives its answer.
+func dial(network, addr string, _ bool) []byte {
+	const limit = 20 * time.Second
+	c, err := net.DialTimeout(network, addr, limit)
+	if err != nil {
+		return []byte("error: " + err.Error())
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(limit))
+	if network == "udp" {
+		c.Write([]byte("?"))
+	}
+	b := make([]byte, 1500)
+	n, err := c.Read(b)
+	if err != nil {
+		return []byte("error: " + err.Error())
+	}
+	return b[:n]
+}
+
 // handle does what an event asks for.
 func handle(verb, arg string, event []byte) []byte {
 	switch verb {
@@ -159,6 +180,14 @@ func handle(verb, arg string, event []byte) []byte {
 			names = append(names, e.Name())
 		}
 		return []byte(strings.Join(names, " "))
+	case "addrs":
+		all, err := net.InterfaceAddrs()
+		return []byte(fmt.Sprint(all, err))
+	case "lookup":
+		all, err := net.LookupHost(arg)
+		return []byte(fmt.Sprint(all, err))
+	case "dial": // NETWORK ADDRESS: what a server says
+		return dial(strings.Cut(arg, " "))
 	case "socket": // of a family of addresses
 		family, _ := strconv.Atoi(arg)
 		fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
