@@ -14,7 +14,6 @@ import (
 	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/install"
 	"thaw/sandbox/firecracker/jail"
-	"thaw/sandbox/firecracker/kvm"
 	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/firecracker/qemu"
 	"thaw/sandbox/firecracker/vmm"
@@ -45,19 +44,13 @@ func openBackend(ctx context.Context, cfg Config, dir func(string) string, log *
 
 // best opens microVMs where all that they need is there, else gvisor, else process, and says why not the better one.
 func (o *opener) best(ctx context.Context) (sandbox.Backend, error) {
-	why := o.cfg.CanFirecracker(ctx)
-	if why == nil {
-		var b sandbox.Backend
-		if b, why = o.open(ctx, "firecracker"); why == nil {
-			return b, nil
-		}
+	if why := o.cfg.CanFirecracker(ctx); why != nil { // as on most hosts: nothing is amiss there
+		o.log.Info("no microVMs; type: thaw sandbox ls", "reason", why)
+	} else if b, err := o.open(ctx, "firecracker"); err == nil {
+		return b, nil
+	} else {
+		o.log.Warn("microVMs cannot run here, though all that they need is there; type: thaw sandbox ls", "error", err)
 	}
-	// Most hosts have no KVM that they could use: nothing is amiss there.
-	level := slog.LevelWarn
-	if errors.As(why, new(*kvm.UnusableError)) || os.Geteuid() != 0 {
-		level = slog.LevelInfo
-	}
-	o.log.Log(ctx, level, "no microVMs; type: thaw sandbox ls", "reason", why)
 	if os.Geteuid() == 0 {
 		b, err := o.open(ctx, "gvisor")
 		if err == nil {

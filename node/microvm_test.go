@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,5 +95,28 @@ func TestMicroVM(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(backend, "*", "*")); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// Without microVMs, auto takes the next best, and says why.
+func TestAutoSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	needRoot(t, "gvisor")
+	said, err := os.Create(filepath.Join(t.TempDir(), "log")) // several write at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	n, err := Open(t.Context(), testConfig("auto", t.TempDir()), slog.New(slog.NewTextHandler(said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(context.Background())
+	if n.Health().Sandbox != "gvisor" {
+		t.Errorf("auto takes %s", n.Health().Sandbox)
+	}
+	text, err := os.ReadFile(said.Name())
+	if log := string(text); err != nil || !strings.Contains(log, "no microVMs") || !strings.Contains(log, "KVM") && !strings.Contains(log, "not installed") {
+		t.Errorf("the log says\n%s", log)
 	}
 }
