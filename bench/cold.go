@@ -49,7 +49,7 @@ func (s *server) coldStarts(ctx context.Context, o options, name, what string) (
 		if err != nil {
 			return nil, err
 		}
-		if err := lambda.NewFunctionUpdatedV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, time.Minute); err != nil {
+		if err := lambda.NewFunctionUpdatedV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, patience*time.Minute); err != nil {
 			return nil, err
 		}
 		select {
@@ -86,6 +86,9 @@ func (s *server) coldStarts(ctx context.Context, o options, name, what string) (
 			return nil, fmt.Errorf("log of the answer: %w", err)
 		}
 		m := report.FindSubmatch(log)
+		if m == nil && strings.Contains(string(log), "INIT_REPORT") {
+			return nil, leftOut{"Init takes longer than the 10 s that it may take"}
+		}
 		if m == nil {
 			return nil, fmt.Errorf("no cold start: %s", log)
 		}

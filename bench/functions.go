@@ -37,7 +37,7 @@ func (s *server) createFrom(ctx context.Context, name string, rt types.Runtime, 
 	}
 	in := &lambda.CreateFunctionInput{
 		FunctionName: &name, Runtime: rt, Handler: &handler, Role: aws.String("arn:aws:iam::000000000000:role/bench"),
-		Code: &types.FunctionCode{ZipFile: pkg}, Timeout: aws.Int32(60), MemorySize: aws.Int32(512),
+		Code: &types.FunctionCode{ZipFile: pkg}, Timeout: aws.Int32(int32(60 * patience)), MemorySize: aws.Int32(512),
 	}
 	if more != nil {
 		more(in)
@@ -45,7 +45,7 @@ func (s *server) createFrom(ctx context.Context, name string, rt types.Runtime, 
 	if _, err = s.client.CreateFunction(ctx, in); err != nil {
 		return err
 	}
-	return lambda.NewFunctionActiveV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, time.Minute)
+	return lambda.NewFunctionActiveV2Waiter(s.client).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, patience*time.Minute)
 }
 
 func packageOf(files map[string][]byte) ([]byte, error) {

@@ -76,7 +76,7 @@ type answer struct {
 // once sends the request and reads the whole answer.
 func (l *load) once() (answer, error) {
 	began := time.Now()
-	l.conn.SetDeadline(began.Add(time.Minute))
+	l.conn.SetDeadline(began.Add(patience * time.Minute))
 	if _, err := l.conn.Write(l.raw); err != nil {
 		return answer{}, err
 	}

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"thaw/internal/outer"
 )
 
 // options of a run.
@@ -34,10 +36,14 @@ type options struct {
 	soakTime  time.Duration // after which it ends, whatever was restored
 	day       time.Duration // how long requests come in the day
 	seed      uint64        // of what the day does by chance
+	parts     string        // folder of what microVMs are made of, as thaw sandbox install fills it; empty: it is asked to
 }
 
 func main() {
 	runtime.LockOSThread()
+	if os.Getpid() == 1 { // this program is the init of an outer machine as well
+		outer.Init()
+	}
 	var o options
 	var kinds string
 	flag.StringVar(&o.thaw, "thaw", "bin/thaw", "the server to measure")
@@ -51,6 +57,7 @@ func main() {
 	flag.DurationVar(&o.soakTime, "soak-time", time.Hour, "time after which the soak ends, however many restores there were")
 	flag.DurationVar(&o.day, "day", 20*time.Minute, "how long requests come in the day, which runs with --only day alone")
 	flag.Uint64Var(&o.seed, "seed", 0, "what the day does by chance follows from this; 0: another one each time, which is printed")
+	flag.StringVar(&o.parts, "parts", "", "folder of what microVMs are made of (microvm in a data folder); empty: thaw sandbox install fetches it")
 	flag.Parse()
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
@@ -74,7 +81,11 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, o); err != nil {
+	run := bench
+	if slices.ContainsFunc(tables, func(t table) bool { return t.micro && o.wants(t) }) {
+		run = benchMicroVMs
+	}
+	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -155,13 +166,6 @@ type result struct {
 
 func bench(ctx context.Context, o options) error {
 	fmt.Println(environment(ctx, o.thaw))
-	if slices.ContainsFunc(tables, func(t table) bool { return t.micro && o.wants(t) }) {
-		kind, err := microVMHere(ctx, o.thaw)
-		if err != nil {
-			return err
-		}
-		o.sandboxes = []string{kind}
-	}
 	var all []result
 	if o.wants(table{name: "warm"}) {
 		floor, err := measureFloor(ctx, o)
@@ -230,7 +234,7 @@ func (o options) run(ctx context.Context, kind string, flags []string, tables ..
 		}
 		defer b.end()
 	}
-	s, err := start(ctx, o.thaw, kind, b, flags...)
+	s, err := start(ctx, o.thaw, o.parts, kind, b, flags...)
 	if err != nil {
 		return nil, fmt.Errorf("server with the %s sandbox: %w", kind, err)
 	}

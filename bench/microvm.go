@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -13,50 +12,116 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/internal/outer"
+	"thaw/sandbox/firecracker/kvm"
 )
 
-// emulated is the sandbox that stands for Firecracker's where the host has no KVM: the same guest, images and backend, on
-// a processor that is a program. Nothing that it takes is what a machine takes: see mark.
-const emulated = "qemu"
+// Kinds of sandboxes with microVMs. The second stands for the first where no processor can be had that runs machines,
+// not even an emulated one: the same guest, images and backend on QEMU.
+const (
+	firecracker = "firecracker"
+	qemu        = "qemu"
+)
 
-// microVM reports whether a sandbox is one of microVMs.
-func microVM(kind string) bool { return kind == "firecracker" || kind == emulated }
+// microVM says whether a sandbox is one of microVMs.
+func microVM(kind string) bool { return kind == firecracker || kind == qemu }
 
-// microVMHere is firecracker where it can run, else its emulation.
-func microVMHere(ctx context.Context, thaw string) (string, error) {
+// emulated says why times of this run are not those of hardware; empty: they are. Counts are what they are everywhere.
+func emulated(kind string) string {
+	switch {
+	case os.Getenv(outer.KindVar) != "":
+		return "the real Firecracker, on a processor that QEMU emulates"
+	case kind == qemu:
+		return "QEMU without hardware instead of Firecracker"
+	}
+	return ""
+}
+
+// patience is how many times longer than on hardware everything may take before it counts as lost.
+var patience time.Duration = 1
+
+// mark says of every line of an emulation that it is one. Aims are for hardware.
+func mark(kind string, rs []result) []result {
+	if emulated(kind) == "" {
+		return rs
+	}
+	for i := range rs {
+		rs[i].what = "EMULATED " + rs[i].what
+		rs[i].aim, rs[i].none = 0, false
+	}
+	return rs
+}
+
+// benchMicroVMs measures microVMs where they can be had: on this host's KVM; else with the real Firecracker in an outer
+// machine, whose processor is emulated with virtualisation; else with QEMU.
+func benchMicroVMs(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := installMicroVM(ctx, thaw, "firecracker", dir); err != nil {
-		return "", err
+	if o.parts == "" {
+		if err := installMicroVM(ctx, o.thaw, firecracker, dir); err != nil {
+			return err
+		}
+		o.parts = filepath.Join(dir, "microvm")
 	}
-	out, err := exec.CommandContext(ctx, thaw, "sandbox", "ls", "-o", "json", "--data-dir", dir).Output()
-	if err != nil {
-		return "", fmt.Errorf("thaw sandbox ls: %w", err)
+	why := kvm.Probe(ctx)
+	if why == nil {
+		return benchTables(ctx, o, firecracker)
 	}
-	var list []struct {
-		Name, Detail string
-		Usable       bool
+	lack := outer.Missing()
+	if lack == nil {
+		fmt.Printf("EMULATED: firecracker cannot run on this host (%v). It runs in an outer machine instead, whose processor is emulated.\n", why)
+		return benchInside(ctx, o)
 	}
-	if err := json.Unmarshal(out, &list); err != nil {
-		return "", fmt.Errorf("thaw sandbox ls: %w", err)
-	}
-	why := ""
-	for _, s := range list {
-		switch {
-		case microVM(s.Name) && s.Usable && s.Name == emulated:
-			fmt.Printf("EMULATED: firecracker cannot run here (%s). The same guest, images and backend run in QEMU without hardware. "+
-				"These times say nothing of a machine with KVM but what they are in proportion to each other; counts are the real ones.\n", why)
-			return s.Name, nil
-		case microVM(s.Name) && s.Usable:
-			return s.Name, nil
-		case microVM(s.Name):
-			why += s.Name + ": " + s.Detail + " "
+	fmt.Printf("EMULATED: firecracker cannot run on this host (%v), nor in an outer machine (%v). QEMU runs the same guest, images and backend.\n", why, lack)
+	return benchTables(ctx, o, qemu)
+}
+
+// benchTables measures with one kind of microVMs.
+func benchTables(ctx context.Context, o options, kind string) error {
+	o.sandboxes = []string{kind}
+	if os.Getenv(outer.KindVar) != "" { // KVM's counters are there
+		if err := unix.Mount("debugfs", "/sys/kernel/debug", "debugfs", 0, ""); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: no counters of KVM:", err)
 		}
 	}
-	return "", fmt.Errorf("no microVMs here: %s", why)
+	if how := emulated(kind); how != "" {
+		patience = 10
+		fmt.Printf("EMULATED: %s. Times say nothing of a machine with KVM but how they are in proportion to each other; counts are the real ones.\n", how)
+	}
+	return bench(ctx, o)
+}
+
+// outerMiB is the memory of the machine that all of it runs in.
+const outerMiB = 4096
+
+// benchInside runs this program in an outer machine.
+func benchInside(ctx context.Context, o options) error {
+	m, err := outer.Find(ctx, outer.Nested, outerMiB)
+	if err != nil {
+		return fmt.Errorf("outer machine: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	files, err := outer.Program("node")
+	if err != nil {
+		return err
+	}
+	const thaw, parts = "/test/thaw", "/test/microvm"
+	files = append(files, outer.File{Here: o.thaw, There: thaw}, outer.File{Here: o.parts, There: parts})
+	code, err := outer.Run(ctx, m, outer.Job{Program: self, Files: files, Limit: time.Hour, Output: os.Stdout, Notes: os.Stderr,
+		Args: []string{"-thaw", thaw, "-parts", parts, "-only", o.only, "-rounds", strconv.Itoa(o.rounds), "-invokes", strconv.Itoa(o.invokes)}})
+	if err == nil && code != 0 {
+		err = fmt.Errorf("in the outer machine: exit code %d", code)
+	}
+	return err
 }
 
 func installMicroVM(ctx context.Context, thaw, kind, dir string) error {
@@ -66,23 +131,17 @@ func installMicroVM(ctx context.Context, thaw, kind, dir string) error {
 	return nil
 }
 
-// mark says of every line of an emulation that it is one.
-func mark(kind string, rs []result) []result {
-	if kind == emulated {
-		for i := range rs {
-			rs[i].what = "EMULATED " + rs[i].what
-			rs[i].aim, rs[i].none = 0, false // aims are for hardware
-		}
-	}
-	return rs
-}
-
 // clones are how many environments of one snapshot are held at one time; those of an emulation take a core each.
-var clones = map[string]int{"firecracker": 50, emulated: 4}
+func clones(kind string) int {
+	if emulated(kind) != "" {
+		return 4
+	}
+	return 50
+}
 
 // measureMicroVMs boots and restores machines, and counts what a restore consists of.
 func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error) {
-	if s.kind == emulated {
+	if emulated(s.kind) != "" {
 		o.rounds, o.invokes = min(o.rounds, 3), min(o.invokes, 200)
 	}
 	if err := s.node(ctx, "warm-node"); err != nil {
@@ -215,7 +274,7 @@ func (s *server) heldByClones(ctx context.Context, p published) ([]result, error
 	if err := s.gone(ctx, p); err != nil {
 		return nil, err
 	}
-	n := clones[s.kind]
+	n := clones(s.kind)
 	began := time.Now()
 	if err := all(n, n, func(int) error { _, err := s.once(ctx, p, smallEvent); return err }); err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ type server struct {
 	stopped bool
 }
 
-func start(ctx context.Context, thaw, kind string, b *brokers, flags ...string) (*server, error) {
+func start(ctx context.Context, thaw, parts, kind string, b *brokers, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
 		return nil, err
@@ -54,7 +54,8 @@ func start(ctx context.Context, thaw, kind string, b *brokers, flags ...string) 
 	}
 	s.thaw = thaw
 	if microVM(kind) {
-		if err := installMicroVM(ctx, thaw, kind, dir); err != nil {
+		if err := os.CopyFS(filepath.Join(dir, "microvm"), os.DirFS(parts)); err != nil {
+			os.RemoveAll(dir)
 			return nil, err
 		}
 	}
@@ -69,7 +70,7 @@ func start(ctx context.Context, thaw, kind string, b *brokers, flags ...string) 
 		return nil, err
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
-	for deadline := time.Now().Add(2 * time.Minute); ; {
+	for deadline := time.Now().Add(patience * 2 * time.Minute); ; {
 		health, err := s.admin.Health(ctx)
 		if err == nil {
 			u, err := url.Parse(health.Endpoint)
@@ -110,7 +111,7 @@ func (s *server) stop() error {
 			return fmt.Errorf("%w\n%s", err, s.words.Bytes())
 		}
 		return nil
-	case <-time.After(time.Minute):
+	case <-time.After(patience * time.Minute):
 		s.cmd.Process.Kill()
 		<-s.exited
 		return fmt.Errorf("did not end within a minute\n%s", s.words.Bytes())

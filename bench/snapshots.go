@@ -214,7 +214,7 @@ func (s *server) revise(ctx context.Context, f subject, revision int) error {
 
 // until asks every few milliseconds whether something is so.
 func (s *server) until(ctx context.Context, what string, limit time.Duration, is func() (bool, error)) error {
-	for end := time.Now().Add(limit); ; {
+	for end := time.Now().Add(patience * limit); ; {
 		ok, err := is()
 		if err != nil || ok {
 			return err

@@ -27,7 +27,7 @@ func measureTraces(ctx context.Context, o options, s *server) (results []result,
 		w.Header().Set("Content-Type", "application/x-protobuf")
 	}))
 	defer collector.Close()
-	t, err := start(ctx, o.thaw, s.kind, nil, "--otlp-endpoint", collector.URL)
+	t, err := start(ctx, o.thaw, o.parts, s.kind, nil, "--otlp-endpoint", collector.URL)
 	if err != nil {
 		return nil, fmt.Errorf("server with a collector: %w", err)
 	}

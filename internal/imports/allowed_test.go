@@ -160,7 +160,7 @@ var allowed = map[string]row{
 	"cmd/thaw-sandbox/internal/rewriter":  {"cmd/thaw-sandbox/internal/descriptors cmd/thaw-sandbox/internal/statefile", "it reads what an enemy may have written, and can do nothing else"},
 	"cmd/thaw-sandbox/internal/statefile": {"", "the form of a saved kernel's state"},
 
-	"bench":            {"admin eventsource eventsource/eventsourcetest eventsource/eventsourcetest/kinesistest internal/wholebody", "it measures a server from outside, as a user sees it; filters alone, too"},
+	"bench":            {"admin eventsource eventsource/eventsourcetest eventsource/eventsourcetest/kinesistest internal/outer internal/wholebody sandbox/firecracker/kvm", "it measures a server from outside, as a user sees it; filters alone, too"},
 	"bench/extension":  {"", "an extension, as anybody writes one"},
 	"bench/daily":      {"", "a function"},
 	"bench/echo":       {"", "a function"},
