@@ -1,22 +1,18 @@
 package qemu_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"thaw/sandbox/firecracker/kernel"
 	"thaw/sandbox/firecracker/qemu"
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/firecracker/vmm/vmmtest"
-	"thaw/sandbox/host/cgroup"
-	"thaw/sandbox/host/network"
 )
 
 // testUID is the user of machines in tests: nobody else's.
@@ -51,7 +47,7 @@ func TestMonitor(t *testing.T) {
 	t.Logf("%s, kernel %s", m.Key(), k.Version)
 	vmmtest.Run(t, &vmmtest.Suite{
 		Monitor: m, Kernel: k.Vmlinux, Initramfs: vmmtest.Initramfs(t, filepath.Dir(k.Modules[0])), Args: args, MemoryMiB: 128,
-		Slot: slots(t),
+		Slot: vmmtest.Slots(t, "qemu", testUID),
 	})
 }
 
@@ -59,9 +55,12 @@ func TestMonitor(t *testing.T) {
 func TestMonitorWithSharedPages(t *testing.T) {
 	m, k := monitor(t), debian(t)
 	done := "done with a whole slot"
+	var made atomic.Int32
 	vmmtest.Run(t, &vmmtest.Suite{
 		Monitor: m, Kernel: k.Vmlinux, Initramfs: vmmtest.Initramfs(t, filepath.Dir(k.Modules[0])), Args: args, MemoryMiB: 128,
-		Slot: func(t testing.TB) vmm.Slot { return vmm.Slot{Name: name(), Dir: t.TempDir()} },
+		Slot: func(t testing.TB) vmm.Slot {
+			return vmm.Slot{Name: "shared-" + strconv.Itoa(int(made.Add(1))), Dir: t.TempDir()}
+		},
 		Without: map[string]string{"life": done, "place": done, "drives": done, "errors": done, "a damaged snapshot": done,
 			"exit": done, "close": done},
 	})
@@ -81,7 +80,7 @@ func TestOwnKernel(t *testing.T) {
 	slices.SortFunc(built, func(a, b string) int { return modified(t, b).Compare(modified(t, a)) })
 	only := "a kernel's business is to boot, and to be copied"
 	vmmtest.Run(t, &vmmtest.Suite{
-		Monitor: m, Kernel: built[0], Initramfs: vmmtest.Initramfs(t, ""), Args: args, MemoryMiB: 128, Slot: slots(t),
+		Monitor: m, Kernel: built[0], Initramfs: vmmtest.Initramfs(t, ""), Args: args, MemoryMiB: 128, Slot: vmmtest.Slots(t, "qemu", testUID),
 		Without: map[string]string{"life": only, "copy of a copy": only, "drives": only, "errors": only, "a damaged snapshot": only,
 			"exit": only, "close": only},
 	})
@@ -97,49 +96,3 @@ func modified(t testing.TB, path string) time.Time {
 }
 
 const args = "reboot=t panic=-1 quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
-
-// slots makes slots with all that there is for root, and bare ones for others.
-func slots(t testing.TB) func(testing.TB) vmm.Slot {
-	if os.Geteuid() != 0 {
-		t.Log("not root: machines have no user, group and network of their own")
-		return func(t testing.TB) vmm.Slot { return vmm.Slot{Name: name(), Dir: t.TempDir()} }
-	}
-	groups, err := cgroup.Open(fmt.Sprintf("qemutest%d", os.Getpid()), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(groups.RemoveParents)
-	return func(t testing.TB) vmm.Slot {
-		s := vmm.Slot{Name: name(), Dir: t.TempDir(), UID: testUID, GID: testUID, Tap: "tap0"}
-		if s.Group, err = groups.Make(s.Name); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := s.Group.Remove(); err != nil {
-				t.Errorf("group: %v", err)
-			}
-		})
-		if s.Network, err = network.NewNamespace(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Network.Close() })
-		in, err := netlink.NewHandleAt(netns.NsHandle(s.Network.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		tap := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: s.Tap}, Mode: netlink.TUNTAP_MODE_TAP,
-			Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR, Owner: testUID, Group: testUID}
-		if err := in.LinkAdd(tap); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-}
-
-var made int
-
-func name() string {
-	made++
-	return fmt.Sprintf("qemu-test-%d-%d", os.Getpid(), made)
-}
