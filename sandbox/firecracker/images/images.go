@@ -12,7 +12,8 @@
 //
 // Images are kept by the SHA-256 of their bytes. What was looked at (names, modes, owners, sizes, times and inodes, no contents)
 // leads to it, so that a tree is read once as long as it stays as it is, also over restarts. What lies in the folder is
-// compared with its name when a process first uses it; a damaged image is made again.
+// compared with its name when a process first uses it: a large one in the background, as long as its file has the size and the
+// time that it was written with. A damaged image is made again.
 //
 // Life of an image:
 //
@@ -94,7 +95,8 @@ type image struct {
 	size   int64
 	users  int
 	used   time.Time
-	sound  bool // it was compared with its name in this process
+	sound  bool      // it was compared with its name in this process, or is being
+	wrote  time.Time // the time of its file; zero: unknown
 }
 
 // known is the last full look at a group.
@@ -108,6 +110,7 @@ type known struct {
 type index struct {
 	Looks map[string]string    `json:"looks"`
 	Used  map[string]time.Time `json:"used"`
+	Wrote map[string]time.Time `json:"wrote"` // times of the files
 }
 
 // Open opens the folder.
@@ -135,7 +138,7 @@ func (s *Store) load() error {
 		json.Unmarshal(b, &x) //nolint:errcheck // then it is empty, and trees are read once more
 	}
 	err := s.blobs.List(s.ctx, func(name string, size int64) bool {
-		s.images[name] = &image{digest: name, size: size, used: x.Used[name]}
+		s.images[name] = &image{digest: name, size: size, used: x.Used[name], wrote: x.Wrote[name]}
 		return true
 	})
 	for look, digest := range x.Looks {
@@ -151,12 +154,12 @@ func (s *Store) indexPath() string { return filepath.Join(s.dir, "looks.json") }
 // save writes the index. A lost one costs time.
 func (s *Store) save() {
 	s.mu.Lock()
-	x := index{map[string]string{}, map[string]time.Time{}}
+	x := index{map[string]string{}, map[string]time.Time{}, map[string]time.Time{}}
 	for look, digest := range s.looks {
 		x.Looks[look] = digest
 	}
 	for digest, im := range s.images {
-		x.Used[digest] = im.used
+		x.Used[digest], x.Wrote[digest] = im.used, im.wrote
 	}
 	s.mu.Unlock()
 	b, err := json.Marshal(x)
@@ -316,6 +319,12 @@ func (s *Store) verify(ctx context.Context, digest string) error {
 		return err
 	}
 	defer r.Close()
-	_, err = io.Copy(io.Discard, r)
-	return err
+	buf := make([]byte, 1<<20)
+	for err == nil && ctx.Err() == nil {
+		_, err = r.Read(buf)
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return errors.Join(err, ctx.Err())
 }

@@ -333,7 +333,9 @@ func TestChangingWhileRead(t *testing.T) {
 
 // TestDamage holds that an image is compared with its name when a process first uses it, and made again.
 func TestDamage(t *testing.T) {
-	dir := garden(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "index.js"), strings.Repeat("exports ", 5000))
+	waitSettled(t)
 	m := sandbox.Mount{Source: dir, Target: "/var/task"}
 	s, _ := open(t, t.TempDir())
 	set := get(t, s, m)
@@ -371,6 +373,53 @@ func TestDamage(t *testing.T) {
 	}
 	if get(t, s, m); !exists(path) {
 		t.Error("an image that was removed is not made again")
+	}
+}
+
+// TestDamageOfALargeImage holds that it is found in the background, and at once where the file's time is another.
+func TestDamageOfALargeImage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "lib"), make([]byte, readAtOnce+1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	waitSettled(t)
+	m := sandbox.Mount{Source: dir, Target: "/usr/lib"}
+	s, _ := open(t, t.TempDir())
+	path := get(t, s, m).Drives[0].Path
+	for _, hidden := range []bool{true, false} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{1}, info.Size()/2); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if hidden { // as a disk that turns a bit
+			if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var made *atomic.Int64
+		s, made = open(t, s.dir)
+		get(t, s, m)
+		if first := made.Load(); !hidden && first != 1 {
+			t.Errorf("its time is another, and it was made %d times", first)
+		}
+		for end := time.Now().Add(time.Minute); made.Load() == 0; time.Sleep(10 * time.Millisecond) {
+			get(t, s, m)
+			if time.Now().After(end) {
+				t.Fatal("it is not made again within a minute")
+			}
+		}
+		if err := s.verify(t.Context(), filepath.Base(path)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

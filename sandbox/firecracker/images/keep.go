@@ -83,6 +83,9 @@ func (s *Store) remember(key string, t *tree, digest string, began time.Time) {
 	s.groups[key] = &known{&tree{dirs: t.dirs, n: t.n}, digest, began}
 }
 
+// maxLooks bounds what is remembered of trees: one whose times alone change has a new look, and the image that it had.
+const maxLooks = 10_000
+
 // waiting are callers who want a look at a group that begins after they came.
 type waiting struct {
 	next *lookResult // of those who came while one is under way; nil: nobody
@@ -174,7 +177,13 @@ func (s *Store) make(ctx context.Context, g group, t *tree) (string, *tree, erro
 			s.images[digest] = im
 		}
 		im.size, im.used, im.sound = size, time.Now(), true
+		if info, err := os.Lstat(s.blobs.Path(digest)); err == nil {
+			im.wrote = info.ModTime()
+		}
 		if good {
+			if len(s.looks) >= maxLooks {
+				clear(s.looks) // trees are read once more
+			}
 			s.looks[of.look] = digest
 		}
 		s.mu.Unlock()
@@ -237,12 +246,15 @@ func (s *Store) acquire(ctx context.Context, digest string) (*image, error) {
 		return nil, nil
 	}
 	im.users++ // it cannot be evicted from here on
-	sound, size := im.sound, im.size
+	sound, size, wrote := im.sound, im.size, im.wrote
 	s.mu.Unlock()
 	info, err := os.Lstat(s.blobs.Path(digest))
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && info.Size() != size:
 		err = blob.ErrDamaged
+	case err == nil && !sound && size > readAtOnce && info.ModTime().Equal(wrote):
+		s.verifyLater(im)
+		return im, nil
 	case err == nil && !sound:
 		_, err = s.once(ctx, "check "+digest, func() (any, error) { return nil, s.verify(s.ctx, digest) })
 	}
@@ -257,6 +269,34 @@ func (s *Store) acquire(ctx context.Context, digest string) (*image, error) {
 		return nil, err
 	}
 	return nil, s.drop(im)
+}
+
+// readAtOnce is how large an image may be whose first user in a process waits until all of it was read: that of a host's
+// libraries, with a gigabyte, would keep the first cold start after a start waiting for a second and more.
+const readAtOnce = 8 << 20
+
+// verifyLater compares an image with its name in the background, once.
+func (s *Store) verifyLater(im *image) {
+	s.mu.Lock()
+	first := !im.sound && !s.closed
+	if first {
+		im.sound = true
+		s.work.Add(1)
+	}
+	s.mu.Unlock()
+	if !first {
+		return
+	}
+	go func() {
+		defer s.work.Done()
+		err := s.verify(s.ctx, im.digest)
+		if errors.Is(err, blob.ErrDamaged) {
+			err = s.drop(im)
+		}
+		if err != nil && s.ctx.Err() == nil {
+			s.log.Warn("an image was not checked", "image", im.digest, "error", err)
+		}
+	}()
 }
 
 // drop forgets an image that is damaged. Machines that have its file open keep it.
