@@ -47,7 +47,8 @@ func boot() (*host, error) {
 	return h, errors.Join(linkUp("lo"), addAddress("lo", platform))
 }
 
-// loadModules loads what the initramfs brings, and gives its memory back. A kernel may have one of them built in.
+// loadModules loads what the initramfs brings, and gives its memory back. A kernel may have one of them built in. One
+// that does not fit holds up no other: by the others the host may hear of it.
 func loadModules(dir string) error {
 	list, err := os.ReadFile(filepath.Join(dir, control.ModuleOrder))
 	if errors.Is(err, os.ErrNotExist) {
@@ -56,18 +57,25 @@ func loadModules(dir string) error {
 	if err != nil {
 		return err
 	}
+	var wrong error
 	for _, name := range strings.Fields(string(list)) {
-		f, err := os.Open(filepath.Join(dir, name+".ko"))
-		if err != nil {
-			return fmt.Errorf("module %s: %w", name, err)
-		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
-		f.Close()
-		if err != nil && err != unix.EEXIST {
-			return fmt.Errorf("module %s: %w", name, err)
+		if err := loadModule(filepath.Join(dir, name+".ko")); err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("module %s: %w", name, err))
 		}
 	}
-	return os.RemoveAll(dir)
+	return errors.Join(wrong, os.RemoveAll(dir))
+}
+
+func loadModule(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != unix.EEXIST {
+		return err
+	}
+	return nil
 }
 
 // settings of the kernel. What a kernel does not have is no error: it was built without the thing.

@@ -76,12 +76,12 @@ func run() error {
 	guest.Tune()
 	host, err := boot()
 	if err != nil {
-		return fmt.Errorf("boot: %w", err)
+		return complain(fmt.Errorf("boot: %w", err))
 	}
 	m := &machine{host: host, bound: make(chan struct{})}
 	m.stream.init()
 	if m.group, err = host.makeGroup(); err != nil {
-		return fmt.Errorf("boot: %w", err)
+		return complain(fmt.Errorf("boot: %w", err))
 	}
 	if err := m.listen(); err != nil {
 		return fmt.Errorf("boot: %w", err)
