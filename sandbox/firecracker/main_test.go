@@ -110,13 +110,7 @@ func testOptions(tb testing.TB, dir string) Options {
 func open(tb testing.TB, change func(*Options)) *Backend {
 	tb.Helper()
 	needRoot(tb)
-	base := tb.TempDir()
-	for dir := base; dir != "/"; dir = filepath.Dir(dir) { // machines are other users
-		if err := os.Chmod(dir, 0o711); err != nil || filepath.Dir(dir) == os.TempDir() {
-			break
-		}
-	}
-	o := testOptions(tb, filepath.Join(base, "microvms"))
+	o := testOptions(tb, filepath.Join(openFolder(tb), "microvms"))
 	if change != nil {
 		change(&o)
 	}
@@ -133,6 +127,17 @@ func open(tb testing.TB, change func(*Options)) *Backend {
 		}
 	})
 	return b
+}
+
+// openFolder is a folder of a test that other users may pass: machines are other users.
+func openFolder(tb testing.TB) string {
+	base := tb.TempDir()
+	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return base
 }
 
 func testSpec(id string) sandbox.Spec {

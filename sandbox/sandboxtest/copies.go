@@ -89,9 +89,9 @@ func (d *draws) add(who string, st state) {
 // What the backend gives a copy is the same whatever runs in it, so fifty copies are of the quickest function; of the
 // others ten. What each language makes of it is compared in runtimes/uniquetest.
 func unique(t *testing.T, s *suite, f *function) {
-	n := few(10, 2)
+	n := s.few(10, 2)
 	if f.name == "Go" {
-		n = few(50, 4)
+		n = s.few(50, 4)
 	}
 	b := s.backend(t)
 	x := f.begin(t, s, b)
@@ -164,7 +164,7 @@ func many(t *testing.T, s *suite, f *function) {
 	x := f.begin(t, s, b)
 	before := x.ask(t, "before")
 	d := x.checkpoint(t)
-	n := few(24, 3)
+	n := s.few(24, 3)
 	if v := os.Getenv("THAW_TEST_RESTORES"); v != "" {
 		fmt.Sscan(v, &n)
 	}

@@ -1,12 +1,12 @@
 package sandboxtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -83,28 +83,19 @@ func damaged(t *testing.T, s *suite, f *function) {
 	copied := s.restore(t, f, b, good)
 	copied.ask(t, "later")
 	other := copied.checkpoint(t) // a second snapshot, of the same function a moment later
-	edit := func(change func([]byte) []byte) func(string) error {
-		return func(path string) error {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(path, change(data), 0o600)
-		}
-	}
 	for i, c := range []struct {
 		name   string
-		damage func(path string) error
+		damage func(path string, size int64) error
 	}{
-		{"empty", func(p string) error { return os.Truncate(p, 0) }},
-		{"cut in half", edit(func(d []byte) []byte { return d[:len(d)/2] })},
-		{"cut by a page", edit(func(d []byte) []byte { return d[:max(len(d)-4096, 0)] })},
-		{"longer by a page", edit(func(d []byte) []byte { return append(d, make([]byte, 4096)...) })},
-		{"a bit turned in the middle", edit(func(d []byte) []byte { d[len(d)/2] ^= 1; return d })},
-		{"a bit turned at the end", edit(func(d []byte) []byte { d[len(d)-1] ^= 1; return d })},
-		{"zeroed", edit(func(d []byte) []byte { clear(d); return d })},
+		{"empty", func(p string, _ int64) error { return os.Truncate(p, 0) }},
+		{"cut in half", func(p string, n int64) error { return os.Truncate(p, n/2) }},
+		{"cut by a page", func(p string, n int64) error { return os.Truncate(p, max(n-4096, 0)) }},
+		{"longer by a page", func(p string, n int64) error { return os.Truncate(p, n+4096) }},
+		{"a bit turned in the middle", func(p string, n int64) error { return turn(p, n/2) }},
+		{"a bit turned at the end", func(p string, n int64) error { return turn(p, n-1) }},
+		{"zeroed", func(p string, n int64) error { return errors.Join(os.Truncate(p, 0), os.Truncate(p, n)) }},
 		{"that of another snapshot", nil},
-		{"missing", os.Remove},
+		{"missing", func(p string, _ int64) error { return os.Remove(p) }},
 	} {
 		for _, part := range good.parts(t) {
 			if c.damage == nil && alike(t, good.path(part), other.path(part)) {
@@ -113,21 +104,14 @@ func damaged(t *testing.T, s *suite, f *function) {
 			t.Run(part+" "+c.name, func(t *testing.T) {
 				d := folder(t.TempDir())
 				for _, p := range good.parts(t) {
-					data, err := os.ReadFile(good.path(p))
-					if err != nil {
-						t.Fatal(err)
-					}
+					from := good
 					if c.damage == nil && p == part {
-						if data, err = os.ReadFile(other.path(p)); err != nil {
-							t.Fatal(err)
-						}
+						from = other
 					}
-					if err := os.WriteFile(d.path(p), data, 0o600); err != nil {
-						t.Fatal(err)
-					}
+					copyFile(t, d.path(p), from.path(p))
 				}
 				if c.damage != nil {
-					if err := c.damage(d.path(part)); err != nil {
+					if err := c.damage(d.path(part), size(t, d.path(part))); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -154,14 +138,53 @@ func damaged(t *testing.T, s *suite, f *function) {
 	s.restore(t, f, b, good).ask(t, "after")
 }
 
-func alike(t testing.TB, one, other string) bool {
+func size(t testing.TB, path string) int64 {
 	t.Helper()
-	a, err := os.ReadFile(one)
-	b, err2 := os.ReadFile(other)
-	if err := errors.Join(err, err2); err != nil {
+	fi, err := os.Stat(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Equal(a, b)
+	return fi.Size()
+}
+
+// turn turns a bit of a byte.
+func turn(path string, at int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return err
+	}
+	b[0] ^= 1
+	_, err = f.WriteAt(b[:], at)
+	return err
+}
+
+// copyFile copies a part; a memory is mostly holes, and stays so.
+func copyFile(t testing.TB, to, from string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "--sparse=always", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func alike(t testing.TB, one, other string) bool {
+	t.Helper()
+	switch err := exec.Command("cmp", "-s", one, other).Run().(type) {
+	case nil:
+		return true
+	case *exec.ExitError:
+		if err.ExitCode() == 1 {
+			return false
+		}
+		t.Fatal(err)
+	default:
+		t.Fatal(err)
+	}
+	return false
 }
 
 func stalled(t *testing.T, s *suite, f *function) {
@@ -228,7 +251,7 @@ func snapshotLeaks(t *testing.T, s *suite, f *function) {
 	x.ask(t, "before")
 	d := x.checkpoint(t)
 	round := func() {
-		for range 3 {
+		for range s.few(3, 1) {
 			c := s.restore(t, f, b, readerSource{folder: d})
 			c.ask(t, "after")
 			pids := c.PIDs()
@@ -252,7 +275,7 @@ func snapshotLeaks(t *testing.T, s *suite, f *function) {
 	round()
 	// Blank sandboxes come and go beside the test: it begins when none is being made, and waits for the number to come back.
 	before := settledFiles(t)
-	for range 3 {
+	for range s.few(3, 2) {
 		round()
 	}
 	await(t, fmt.Sprintf("%d descriptors, as before", before), func() bool { return openFiles(t) <= before+4 })

@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds every wait of the suite: long enough for a busy machine, short enough for a person.
-const patience = 60 * time.Second
+var patience = 60 * time.Second
 
 // Host is the server's end of one sandbox: it reads all that the guest says and lets a test wait for what it expects.
 type Host struct {

@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,9 +31,23 @@ func imageOf(t *testing.T, text string) (path string) {
 	return path
 }
 
-// attached says whether a file is under a block device of the host.
+// attached says whether a file is under a block device of the host, or open in a process other than this.
 func attached(t *testing.T, path string) bool {
 	t.Helper()
+	if image, err := os.Stat(path); err == nil {
+		open, err := filepath.Glob("/proc/[0-9]*/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range open {
+			if strings.HasPrefix(fd, fmt.Sprintf("/proc/%d/", os.Getpid())) {
+				continue
+			}
+			if there, err := os.Stat(fd); err == nil && os.SameFile(there, image) {
+				return true
+			}
+		}
+	}
 	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func outputOrder(t *testing.T, s *suite) {
 	if f := x.Take(wire.KindReady, nil); f.LogsBefore < 2 {
 		t.Errorf("%d records before the first Ready, want those of two descriptors: %+v", f.LogsBefore, x.Logs())
 	}
-	for round := range few(20, 4) {
+	for round := range s.few(20, 4) {
 		const n = 2000
 		before := len(x.Logs())
 		x.SendInvoke("p", fmt.Appendf(nil, "print %d", n))
@@ -216,7 +216,7 @@ func freezing(t *testing.T, s *suite) {
 	if went < 500*time.Millisecond || went > real+time.Millisecond {
 		t.Errorf("the monotonic clock went on by %v in %v with a freeze of half a second", went, real)
 	}
-	for i := range few(50, 10) { // the way it is used
+	for i := range s.few(50, 10) { // the way it is used
 		if err := x.Freeze(); err != nil {
 			t.Fatal(err)
 		}
@@ -326,11 +326,26 @@ func outOfMemory(t *testing.T, s *suite) {
 	if grown := large - small; grown < 60<<20 || grown > 100<<20 {
 		t.Errorf("memory used went from %d to %d bytes with 64 MiB more", small, large)
 	}
-	x.SendInvoke("h", []byte("hang"))
-	x.Send(wire.KindOutOfMemory, nil, nil)
+	if s.opt.LimitInside {
+		x.SendInvoke("h", fmt.Appendf(nil, "alloc %d", x.spec.MemoryMiB))
+		select {
+		case <-x.MemoryExceeded():
+		case <-time.After(patience):
+			t.Error("the owner does not hear of it")
+		}
+	} else {
+		x.SendInvoke("h", []byte("hang"))
+	}
+	x.Send(wire.KindOutOfMemory, nil, nil) // the owner does so each time it hears of it
 	var got wire.Exited
 	if x.Take(wire.KindExited, &got); !got.OutOfMemory || got.Signal != int(syscall.SIGKILL) {
 		t.Errorf("got %+v, want killed for memory", got)
+	}
+	x.Kill(1, 0)
+	x.Start(x.start(2)) // all else of the sandbox is as it was
+	x.Ready()
+	if got := string(x.Invoke("after", []byte("after"))); got != "after" {
+		t.Errorf("the runtime after it says %q", got)
 	}
 }
 
@@ -339,7 +354,7 @@ func twenty(t *testing.T, s *suite) {
 	var boxes []*box
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for range few(20, 3) {
+	for range s.few(20, 3) {
 		spec := s.spec(t)
 		all.Go(func() {
 			sb, err := b.Create(t.Context(), spec)

@@ -12,21 +12,23 @@ import (
 	"thaw/sandbox"
 )
 
-// RunSnapshots runs the part of the suite that is for backends with Capabilities.Snapshots.
+// RunSnapshots runs the part of the suite that is for backends with Capabilities.Snapshots, all of it.
+func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
+	Options{}.RunSnapshots(t, open)
+}
+
+// RunSnapshots runs that part as the options say.
 //
 // Its functions (snapshotfn) exist in Go, Node and Python; the last two where the host has an interpreter. Each makes in Init a value in memory, a file in /tmp, a
 // timer and a connection to itself, and draws from OpenSSL; each invocation says whether these still work, both clocks, and something from every random generator
 // that the kernel alone can make unique.
-func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
-	s := &suite{open: open}
+func (o Options) RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
+	s := &suite{open: open, opt: o.fitted(t)}
 	if caps := s.backend(t).Capabilities(); !caps.Snapshots || caps.SnapshotKey == "" {
 		t.Fatalf("a backend with these capabilities takes no snapshots: %+v", caps)
 	}
-	var asleep []*sleepingCopy
-	if !testing.Short() {
-		asleep = s.sleepingCopies(t)
-	}
-	for _, f := range functions(t) {
+	asleep := s.sleepingCopies(t)
+	for _, f := range s.functions(t) {
 		t.Run(f.name, func(t *testing.T) {
 			for _, c := range []struct {
 				name string
@@ -36,7 +38,7 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 				{"copies of copies go on, too", generations},
 				{"copies draw no random bytes twice, of Go fifty", unique},
 			} {
-				t.Run(c.name, func(t *testing.T) { c.run(t, s, f) })
+				s.run(t, c.name, func(t *testing.T) { c.run(t, s, f) })
 			}
 		})
 	}
@@ -54,11 +56,11 @@ func RunSnapshots(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 		{"many restores at once", many},
 		{"snapshots leave nothing behind", snapshotLeaks},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, s, functions(t)[0]) })
+		s.run(t, c.name, func(t *testing.T) { c.run(t, s, functions(t)[0]) })
 	}
-	t.Run("a copy answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("it takes three copies more of each function; run without -short")
+	s.run(t, "a copy answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
+		if len(asleep) == 0 {
+			t.Skip("-short: no copy lies frozen for long")
 		}
 		for _, c := range asleep {
 			t.Run(c.name, c.wake)

@@ -1,7 +1,7 @@
 // Package sandboxtest is the conformance suite of sandbox backends: what every one must do, tried with the real guest and real processes.
 //
-// A backend's test calls Run with a function that opens it, and RemovePrograms at the end of its TestMain. With -short the
-// suite has fewer of everything that it has many of: for sandboxes that take seconds to make, under emulation.
+// A backend's test calls Run with a function that opens it, and RemovePrograms at the end of its TestMain. Options, and
+// -short, make it smaller for sandboxes that take seconds to make.
 package sandboxtest
 
 import (
@@ -15,13 +15,13 @@ import (
 	"thaw/sandbox"
 )
 
-// Run runs the suite. open makes a backend in a folder of its own, with GuestExe as guest; the suite closes it.
-func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
-	s := &suite{open: open}
-	var asleep *sleepers
-	if !testing.Short() {
-		asleep = s.sleepers(t)
-	}
+// Run runs the whole suite. open makes a backend in a folder of its own, with GuestExe as guest; the suite closes it.
+func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) { Options{}.Run(t, open) }
+
+// Run runs the suite as the options say.
+func (o Options) Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
+	s := &suite{open: open, opt: o.fitted(t)}
+	asleep := s.sleepers(t)
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -48,26 +48,14 @@ func Run(t *testing.T, open func(t testing.TB) sandbox.Backend) {
 		{"names are checked", names},
 		{"nothing is left behind", leaks},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+		s.run(t, c.name, func(t *testing.T) { c.run(t, s) })
 	}
-	t.Run("a sandbox answers after 12, 45 and 130 s of being frozen", func(t *testing.T) {
-		if asleep == nil {
-			t.Skip("it takes six sandboxes more; run without -short")
-		}
-		asleep.wake(t)
-	})
-}
-
-// few is how many of something there are.
-func few(many, short int) int {
-	if testing.Short() {
-		return short
-	}
-	return many
+	s.run(t, "a sandbox answers after 12, 45 and 130 s of being frozen", asleep.wake)
 }
 
 type suite struct {
 	open func(t testing.TB) sandbox.Backend
+	opt  Options
 	ids  int
 }
 
@@ -95,7 +83,7 @@ func (s *suite) spec(t testing.TB) sandbox.Spec {
 	_, bootstrap := programs(t)
 	s.ids++
 	return sandbox.Spec{
-		ID: sandbox.ID(fmt.Sprintf("suite-%d-%d", time.Now().UnixNano(), s.ids)), MemoryMiB: 256, TmpMiB: 64,
+		ID: sandbox.ID(fmt.Sprintf("suite-%d-%d", time.Now().UnixNano(), s.ids)), MemoryMiB: s.opt.MemoryMiB, TmpMiB: 64,
 		Mounts: []sandbox.Mount{{Source: filepath.Dir(bootstrap), Target: "/var/task"}},
 	}
 }

@@ -148,6 +148,21 @@ func closing(t *testing.T, s *suite) {
 		name string
 		when func(x *box)
 	}{
+		{"frozen", func(x *box) {
+			x.Hello()
+			x.Start(x.start(1))
+			x.Ready()
+			x.Invoke("d", []byte("daemon"))
+			if err := x.Freeze(); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"while it is being killed", func(x *box) {
+			x.Hello()
+			x.Start(x.start(1, "IGNORE_TERM=1"))
+			x.Ready()
+			x.Send(wire.KindKill, wire.Kill{Generation: 1, BudgetMs: 60_000, RuntimeMs: 60_000}, nil)
+		}},
 		{"at once", func(*box) {}},
 		{"after hello", func(x *box) { x.Hello() }},
 		{"while it starts", func(x *box) { x.Hello(); x.Send(wire.KindStart, x.start(1), nil) }},
@@ -165,22 +180,7 @@ func closing(t *testing.T, s *suite) {
 			x.SendInvoke("s", []byte("stream 50000000"))
 			x.Take(wire.KindStreamHead, nil)
 		}},
-		{"frozen", func(x *box) {
-			x.Hello()
-			x.Start(x.start(1))
-			x.Ready()
-			x.Invoke("d", []byte("daemon"))
-			if err := x.Freeze(); err != nil {
-				t.Error(err)
-			}
-		}},
-		{"while it is being killed", func(x *box) {
-			x.Hello()
-			x.Start(x.start(1, "IGNORE_TERM=1"))
-			x.Ready()
-			x.Send(wire.KindKill, wire.Kill{Generation: 1, BudgetMs: 60_000, RuntimeMs: 60_000}, nil)
-		}},
-	} {
+	}[:s.few(8, 3)] {
 		t.Run(c.name, func(t *testing.T) {
 			x := s.create(t, b, s.spec(t))
 			c.when(x)
@@ -245,7 +245,7 @@ func leaks(t *testing.T, s *suite) {
 	for round := range 3 {
 		t.Run("round", func(t *testing.T) {
 			b := s.backend(t)
-			for range 3 {
+			for range s.few(3, 2) {
 				x := s.create(t, b, s.spec(t))
 				x.Hello()
 				x.Start(x.start(1))

@@ -33,10 +33,13 @@ func TestMain(m *testing.M) {
 }
 
 // TestSuite holds the contract of sandboxes on Firecracker.
-func TestSuite(t *testing.T) { sandboxtest.Run(t, open) }
+func TestSuite(t *testing.T) { options.Run(t, open) }
 
 // TestSnapshots holds the contract of their snapshots.
-func TestSnapshots(t *testing.T) { sandboxtest.RunSnapshots(t, open) }
+func TestSnapshots(t *testing.T) { options.RunSnapshots(t, open) }
+
+// options are for machines that may be emulated, and whose own kernel kills at the limit of memory.
+var options = sandboxtest.Options{Patience: 3 * time.Minute, MemoryMiB: 128, LimitInside: true}
 
 // parts are what all machines of these tests are made of.
 var parts made
