@@ -54,9 +54,9 @@ demo-sources: need-source need-sources build ## an event source at work, with it
 test: need-test need-lanes build ## all tests, with the race detector where it pays
 	@scripts/test
 
-lanes: need-lanes build ## tests in machines of their own, emulated where this host lacks what they need: LANE=nested runs one
+lanes: need-lanes build ## all tests of machines, and in machines that are emulated where this host lacks what they need (LANE=nested runs one lane); make test has the heart of them
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-lanes ./internal/outer/lanes
-	@$(OUT)/thaw-lanes $(LANE)
+	@$(OUT)/thaw-lanes -whole $(LANE)
 
 bench: need-demo need-sources build ## the tables of speed and memory
 	$(STATIC) go build -trimpath -o $(OUT)/thaw-bench ./bench

@@ -16,11 +16,18 @@ import (
 
 // lane is a group of tests and where they run.
 type lane struct {
-	name     string
+	name    string
+	groups  []group
+	kind    outer.Kind    // of the outer machine; empty: this host
+	prepare func(*inside) // says what the machine has
+}
+
+// group is what one go test runs of a lane.
+type group struct {
 	packages []string
-	args     []string      // of go test
-	kind     outer.Kind    // of the outer machine; empty: this host
-	prepare  func(*inside) // says what the machine has
+	tests    []string // names, where the lane runs some tests of a package alone
+	skip     []string // names
+	heart    string   // a pattern of the tests that run where not all are asked for; empty: all
 }
 
 // inside is what a lane puts into its machine.
@@ -31,28 +38,65 @@ type inside struct {
 	err   error    // the first; a *missingError: the lane cannot run here
 }
 
+// allVar has suites run all of what they make smaller where machines are slow (sandboxtest.AllVar).
+const allVar = "THAW_TEST_ALL"
+
+// limit bounds one package of a lane.
+const limit = 20 * time.Minute
+
 // endLimit bounds how long go test may take to end what it has started.
 const endLimit = 20 * time.Second
 
-func (l lane) run(ctx context.Context, flags []string, r *results) error {
-	args := append([]string{"test", "-json", "-vet=off", "-count=1"}, l.args...)
-	if l.kind == "" {
-		args = append(args, flags...)
-	} else {
-		in, err := l.machine(ctx)
-		if err != nil {
+func (l lane) run(ctx context.Context, flags []string, whole bool, r *results) error {
+	in := &inside{}
+	if l.kind != "" {
+		var err error
+		if in, err = l.machine(ctx); err != nil {
 			return err
 		}
 		defer os.RemoveAll(in.dir)
-		args = append(args, "-p", "1", "-exec", strings.Join(in.flags, " "))
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, l.packages...)...)
+	var errs error
+	for _, g := range l.groups {
+		args := []string{"test", "-json", "-vet=off", "-count=1", "-p", "1", "-timeout", limit.String()}
+		if len(g.tests) > 0 {
+			args = append(args, "-run", pattern(g.tests))
+		} else if g.heart != "" && !whole {
+			args = append(args, "-run", g.heart, "-short")
+		}
+		if len(g.skip) > 0 {
+			args = append(args, "-skip", pattern(g.skip))
+		}
+		if l.kind != "" {
+			args = append(args, "-exec", strings.Join(in.flags, " "))
+		} else {
+			args = append(args, flags...)
+		}
+		if err := r.run(ctx, append(args, g.packages...), l.kind != ""); err != nil {
+			errs = errors.Join(errs, err)
+		}
+	}
+	if l.kind != "" {
+		r.table()
+	}
+	return errs
+}
+
+// pattern is the regular expression of go test for these names.
+func pattern(names []string) string { return "^(" + strings.Join(names, "|") + ")$" }
+
+// run runs go test and takes its results.
+func (r *results) run(ctx context.Context, args []string, static bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stderr = r.out
 	// go test ends without ending what it has started: so all of it is one group. It ends with this process, too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = endLimit
-	if l.kind != "" {
+	if static {
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	}
 	out, err := cmd.StdoutPipe()
@@ -65,9 +109,6 @@ func (l lane) run(ctx context.Context, flags []string, r *results) error {
 	err = r.read(out)
 	if werr := cmd.Wait(); werr != nil && !r.failed() {
 		err = errors.Join(err, werr)
-	}
-	if l.kind != "" {
-		r.table()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -88,7 +129,7 @@ func (l lane) machine(ctx context.Context) (*inside, error) {
 		return nil, err
 	}
 	in := &inside{ctx: ctx, dir: dir}
-	in.flags = []string{in.build("./internal/outer/run"), "-machine", string(l.kind)}
+	in.flags = []string{in.build("./internal/outer/run"), "-machine", string(l.kind), "-limit", limit.String(), "-var", allVar}
 	l.prepare(in)
 	if in.err != nil {
 		os.RemoveAll(dir)

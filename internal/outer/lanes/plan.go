@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"thaw/internal/outer"
@@ -13,9 +14,27 @@ import (
 // lanes are all there are, in the order in which they run.
 var lanes = []lane{
 	{
+		// Everything of microVMs that needs no machine: API, jails, images, memory, against fakes where a machine would be.
+		name: "plumbing",
+		groups: []group{
+			{packages: []string{"./sandbox/firecracker"}, skip: suites},
+			{packages: []string{"./sandbox/firecracker/fcapi", "./sandbox/firecracker/images", "./sandbox/firecracker/initramfs", "./sandbox/firecracker/install",
+				"./sandbox/firecracker/kernel", "./sandbox/firecracker/kvm", "./sandbox/firecracker/jail", "./sandbox/firecracker/pages", "./guest/control"}},
+		},
+	},
+	{
+		// The same backend on machines that QEMU emulates on this host.
+		name: "emulated",
+		groups: []group{
+			{packages: []string{"./sandbox/firecracker/qemu", "./guest/machine"}},
+			{packages: []string{"./sandbox/firecracker"}, tests: suites},
+			{packages: []string{"./runtimes/uniquetest", "./node"}, tests: mixed},
+		},
+	},
+	{
 		// The server with its gVisor backend under the kernel of a stock Debian 12.
 		name: "cgroup-v2", kind: outer.CgroupV2,
-		packages: []string{"./internal/outer/cgroupv2", "./sandbox/host/cgroup"},
+		groups: []group{{packages: []string{"./internal/outer/cgroupv2", "./sandbox/host/cgroup"}}},
 		prepare: func(in *inside) {
 			// What a user has, so not what a test builds.
 			if _, err := os.Stat("bin/thaw"); err != nil {
@@ -29,53 +48,41 @@ var lanes = []lane{
 	{
 		// The real Firecracker and its jailer, where virtual machines run inside the outer machine.
 		name: "nested", kind: outer.Nested,
-		packages: []string{"./sandbox/firecracker/kvm", "./sandbox/firecracker/fcapi"},
-		prepare: func(in *inside) {
-			in.firecracker()
+		groups: []group{
+			{packages: []string{"./sandbox/firecracker/kvm", "./sandbox/firecracker/fcapi", "./sandbox/firecracker/jail"}},
+			{packages: []string{"./internal/outer/nested"}, heart: suiteHeart},
+			{packages: []string{"./runtimes/uniquetest"}, tests: []string{"TestClonesOfMachinesDrawDifferentValues"}},
 		},
-	},
-	{
-		// Machines in it, and sandboxes in them.
-		name: "firecracker", kind: outer.Nested, packages: []string{"./sandbox/firecracker/jail", "./internal/outer/nested"},
 		prepare: func(in *inside) {
 			in.firecracker()
+			in.guest()
 			in.suite()
 		},
 	},
 }
 
-// suitePrograms are what the suite of sandboxes is about, and suiteTools what images are made with.
-var (
-	suitePrograms = []string{"./sandbox/firecracker/vmm/vmmtest/agent", "./cmd/thaw-guest", "./sandbox/sandboxtest/bootstrap", "./sandbox/sandboxtest/snapshotfn"}
-	suiteTools    = []string{"mkfs.erofs", "mkfs.ext4", "debugfs", "node"}
-)
+// suiteHeart are those cases of the suite of sandboxes that differ most on Firecracker. What is emulated inside of what is
+// emulated takes long.
+const suiteHeart = "^(TestSuite|TestSnapshots)$/^(an_event_goes_in_and_the_response_comes_out|freeze_stops_threads_and_timers,_thaw_lets_them_go_on|" +
+	"out_of_memory_ends_the_runtime|an_image_is_mounted_like_a_folder,_and_goes_with_its_sandbox|nothing_is_left_behind|Go|Node|snapshots_leave_nothing_behind)$" +
+	"/^(|a_copy_goes_on_where_the_snapshot_was_taken|copies_draw_no_random_bytes_twice,_of_Go_fifty)$"
 
-// suite puts in what the suite of sandboxes needs, where there is no Go to build it with, and the kernel of its machines.
-func (in *inside) suite() {
-	const there = "/test/programs"
-	for _, pkg := range suitePrograms {
-		in.file(in.build(pkg), there+"/"+filepath.Base(pkg))
-	}
-	in.flags = append(in.flags, "-var", "THAW_TEST_PROGRAMS="+there)
-	for _, tool := range suiteTools {
-		in.program(tool)
-	}
-	in.kernel()
-}
+// suites are the suite of sandboxes and that of their snapshots.
+var suites = []string{"TestSuite", "TestSnapshots"}
 
-// kernel puts in the kernel for guests, where the install package finds it.
-func (in *inside) kernel() {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		in.fail(&missingError{err.Error()})
-		return
+// mixed are tests of lanes in packages that belong to none.
+var mixed = []string{"TestMicroVM", "TestClonesOfMachinesDrawDifferentValues"}
+
+// covered are the packages of this host's lanes, whose other tests nobody else needs to run.
+func covered() (all []string) {
+	for _, l := range lanes {
+		for _, g := range l.groups {
+			if l.kind == "" && !slices.Equal(g.tests, mixed) {
+				all = append(all, g.packages...)
+			}
+		}
 	}
-	dir := filepath.Join(cache, "thaw", "microvm")
-	if err := install.DebianKernel(in.ctx, dir, func(string) {}); err != nil {
-		in.fail(&missingError{"no kernel for guests: " + err.Error()})
-		return
-	}
-	in.file(dir, "/root/.cache/thaw/microvm")
+	return all
 }
 
 // firecracker puts the programs in that THAW_FIRECRACKER and THAW_JAILER name, and else those of the pinned release.
@@ -102,5 +109,30 @@ func (in *inside) firecracker() {
 		there := "/test/" + strings.ToLower(name)
 		in.file(here, there)
 		in.flags = append(in.flags, "-var", "THAW_"+name+"="+there)
+	}
+}
+
+// guest puts a kernel in where installed ones are.
+func (in *inside) guest() {
+	dir := filepath.Join(in.dir, "microvm")
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		err = install.DebianKernel(in.ctx, dir, func(string) {})
+	}
+	if err != nil {
+		in.fail(&missingError{"no kernel for guests: " + err.Error()})
+	}
+	in.file(dir, "/root/.cache/thaw/microvm")
+}
+
+// suite puts in what the suites of monitors and sandboxes build where there is Go, and what their functions run on.
+func (in *inside) suite() {
+	const there = "/test/programs"
+	for _, pkg := range []string{"./sandbox/firecracker/vmm/vmmtest/agent", "./cmd/thaw-guest", "./sandbox/sandboxtest/bootstrap", "./sandbox/sandboxtest/snapshotfn"} {
+		in.file(in.build(pkg), there+"/"+filepath.Base(pkg))
+	}
+	in.flags = append(in.flags, "-var", "THAW_TEST_PROGRAMS="+there)
+	for _, tool := range []string{"mkfs.erofs", "mkfs.ext4", "debugfs", "node"} {
+		in.program(tool)
 	}
 }

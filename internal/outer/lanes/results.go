@@ -71,6 +71,9 @@ func (r *results) take(e event, open map[[2]string]*outcome) {
 	switch e.Action {
 	case "output":
 		o.output = append(o.output, e.Output)
+		if r.verbose {
+			fmt.Fprint(r.out, e.Output)
+		}
 	case "build-output":
 		fmt.Fprint(r.out, e.Output)
 	case "pass", "fail", "skip":
@@ -80,16 +83,21 @@ func (r *results) take(e event, open map[[2]string]*outcome) {
 			r.done(o)
 		} else if e.Action == "fail" {
 			r.broken = append(r.broken, e.Package)
-			fmt.Fprint(r.out, strings.Join(o.output, ""))
-		} else if r.verbose {
-			fmt.Fprint(r.out, strings.Join(o.output, ""))
+			r.show(o)
 		}
 	}
 }
 
 func (r *results) done(o *outcome) {
 	r.tests = append(r.tests, o)
-	if o.action == "fail" || r.verbose {
+	if o.action == "fail" {
+		r.show(o)
+	}
+}
+
+// show prints what a test has printed, unless that was done as it came.
+func (r *results) show(o *outcome) {
+	if !r.verbose {
 		fmt.Fprint(r.out, strings.Join(o.output, ""))
 	}
 }
