@@ -110,9 +110,13 @@ func benchInside(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	files, err := outer.Program("node")
-	if err != nil {
-		return err
+	var files []outer.File
+	for _, program := range []string{"node", "mkfs.ext4", "debugfs"} {
+		with, err := outer.Program(program)
+		if err != nil {
+			return err
+		}
+		files = append(files, with...)
 	}
 	const thaw, parts = "/test/thaw", "/test/microvm"
 	files = append(files, outer.File{Here: o.thaw, There: thaw}, outer.File{Here: o.parts, There: parts})

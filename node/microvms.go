@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/install"
 	"thaw/sandbox/firecracker/kvm"
 	"thaw/sandbox/firecracker/vmm"
@@ -50,7 +51,7 @@ func (c *Config) CanFirecracker(ctx context.Context) error {
 	if err := kvm.Probe(ctx); err != nil {
 		return err // without KVM nobody has to install anything
 	}
-	return errors.Join(c.MicroVMs(ctx).Err(), HasTun())
+	return errors.Join(c.MicroVMs(ctx).Err(), HasTun(), images.Missing())
 }
 
 // CanQEMU says why emulated microVMs cannot be used here; nil: they can.
@@ -63,7 +64,7 @@ func (c *Config) CanQEMU() error {
 		err = &vmm.MissingError{What: "there is no " + QEMU, Hint: "apt-get update && apt-get install -y --no-install-recommends qemu-system-x86"}
 	}
 	_, kernel := install.FindKernel(c.MicroVMDir(), c.GuestKernel, c.SandboxInstallCommand("qemu"))
-	return errors.Join(err, kernel, HasTun())
+	return errors.Join(err, kernel, HasTun(), images.Missing())
 }
 
 // HasTun says whether this host gives machines a network.

@@ -111,13 +111,32 @@ func (s *Store) makeTemplate(path string, mib int) error {
 	return os.Rename(f.Name(), path)
 }
 
-// run runs a program of e2fsprogs.
-func (s *Store) run(name string, args ...string) error {
+// Missing says what of the programs that make disks is not installed.
+func Missing() error {
+	for _, name := range []string{"mkfs.ext4", "debugfs"} {
+		if _, err := find(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find finds a program of e2fsprogs.
+func find(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if path = filepath.Join("/sbin", name); os.Getuid() != 0 || !executable(path) { // a PATH without sbin
-			return &vmm.MissingError{What: name + " is not installed", Hint: "apt-get install e2fsprogs"}
+			return "", &vmm.MissingError{What: name + " is not installed", Hint: "apt-get install e2fsprogs"}
 		}
+	}
+	return path, nil
+}
+
+// run runs a program of e2fsprogs.
+func (s *Store) run(name string, args ...string) error {
+	path, err := find(name)
+	if err != nil {
+		return err
 	}
 	cmd := exec.CommandContext(s.ctx, path, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBUGFS_PAGER=cat", fmt.Sprint("E2FSPROGS_FAKE_TIME=", buildTime)}
