@@ -3,6 +3,7 @@ package snapstart
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	goruntime "runtime"
 
@@ -34,8 +35,12 @@ func (s handleSource) Open(part string) (sandbox.SnapshotPart, error) {
 	return sandbox.SnapshotPart{Size: s.h.Size(part), File: f}, nil
 }
 
-// readerSource gives a sandbox the files of a snapshot straight from the store.
-type readerSource struct{ r *snapshot.Reader }
+// readerSource gives a sandbox the files of a snapshot straight from the store. The sandbox reads as long as it lives, so what is
+// wrong with them may show when it serves already: then it ends, and the snapshot must not be lent again.
+type readerSource struct {
+	r    *snapshot.Reader
+	lost func(error)
+}
 
 // Open implements sandbox.SnapshotSource.
 func (s readerSource) Open(part string) (sandbox.SnapshotPart, error) {
@@ -43,12 +48,26 @@ func (s readerSource) Open(part string) (sandbox.SnapshotPart, error) {
 	if err != nil {
 		return sandbox.SnapshotPart{}, err
 	}
-	return sandbox.SnapshotPart{Size: s.r.Size(part), Reader: f}, nil
+	return sandbox.SnapshotPart{Size: s.r.Size(part), Reader: lateFile{f, s.lost}}, nil
+}
+
+type lateFile struct {
+	f    io.ReaderAt
+	lost func(error)
+}
+
+// ReadAt implements io.ReaderAt.
+func (l lateFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := l.f.ReadAt(p, off)
+	if errors.As(err, new(*snapshot.CorruptError)) || errors.Is(err, snapshot.ErrNotFound) {
+		l.lost(err)
+	}
+	return n, err
 }
 
 // lend is open for an environment that somebody waits for: where sandboxes can run before their memory is there, and the
 // files are not, nobody waits for these. They are made meanwhile, since sandboxes that were restored from files share them.
-func (s *Service) lend(ctx context.Context, meta *snapshot.Meta) (*execenv.Restore, func(), error) {
+func (s *Service) lend(ctx context.Context, v *function.Version, meta *snapshot.Meta) (*execenv.Restore, func(), error) {
 	if !s.o.LateMemory || s.cache.Has(meta.ID) {
 		return s.open(ctx, meta)
 	}
@@ -57,7 +76,8 @@ func (s *Service) lend(ctx context.Context, meta *snapshot.Meta) (*execenv.Resto
 		return s.open(ctx, meta) // the files may be good still
 	}
 	s.cache.Begin(meta.ID)
-	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: readerSource{r}, CheckpointAt: meta.Created}, func() { r.Close() }, nil
+	lost := func(err error) { s.Lost(v, string(meta.ID), err) }
+	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: readerSource{r, lost}, CheckpointAt: meta.Created}, func() { r.Close() }, nil
 }
 
 // open lends the files of a snapshot; release gives them back.
@@ -105,7 +125,7 @@ func (s *Service) Lend(ctx context.Context, v *function.Version) (_ *execenv.Res
 			}
 			return nil, nil, nil
 		}
-		restore, release, err := s.lend(ctx, meta)
+		restore, release, err := s.lend(ctx, v, meta)
 		if err == nil {
 			return restore, release, nil
 		}

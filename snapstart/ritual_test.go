@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -145,6 +146,43 @@ func TestLateMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A snapshot whose damage shows when a sandbox runs from it already is not lent again.
+func TestLateMemoryIsDamaged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(o *Options) { o.LateMemory = true })
+		v := published(1)
+		b.make(v, nil)
+		first := b.record(v).Current.ID
+		b.cache.Drop(first)
+		packs, err := filepath.Glob(filepath.Join(b.disk.storeDir(), "pack", "*"))
+		if err != nil || len(packs) == 0 {
+			t.Fatalf("the store has no packs, %v", err)
+		}
+		restore, release, err := b.Lend(t.Context(), v)
+		if err != nil || restore == nil {
+			t.Fatalf("nothing is lent: %v", err)
+		}
+		defer release()
+		part, err := restore.Source.Open(fakeParts[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range packs {
+			if err := errors.Join(os.Chmod(p, 0o600), os.WriteFile(p, []byte("damaged"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := part.Reader.ReadAt(make([]byte, 10), 0); err == nil {
+			t.Fatal("damaged packs were read")
+		}
+		synctest.Wait()
+		if r := b.record(v); r.Current != nil && r.Current.ID == first {
+			t.Errorf("it is still current: %+v", r)
+		}
+	})
 }
 
 // The pool takes the verified copy, if it wants one and the copy knows the same end as the record.
