@@ -50,6 +50,9 @@ func (s *Sandbox) save(ctx context.Context, w *sinkParts, m *manifest) error {
 	if err := s.machine.Pause(ctx); err != nil {
 		return fmt.Errorf("pause: %w", err)
 	}
+	if err := s.giveRoom(); err != nil {
+		return err
+	}
 	if err := s.machine.Snapshot(ctx, w.file(partState), w.file(partMemory)); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,12 +20,14 @@ import (
 
 	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/firecracker/vmm"
+	"thaw/sandbox/host/cgroup"
 )
 
 // fakeMonitor is a vmm.Monitor whose machines are processes of this test binary. They can do all that the backend asks of
 // a machine, and are in the slot's group, so that the host's side of a sandbox is real.
 type fakeMonitor struct {
 	resets atomic.Int32 // so many connections after a restore answer, and are reset
+	room   atomic.Int64 // the limit of the group's memory at the last snapshot, in bytes; 0: it has none
 	key    string
 }
 
@@ -151,6 +154,7 @@ func (v *fakeVM) Snapshot(_ context.Context, state, memory *os.File) error {
 	if !v.paused.Load() {
 		return errors.New("it is not paused")
 	}
+	v.m.room.Store(memoryLimitOf(v.slot.Group))
 	if _, err := fmt.Fprintln(v.in, "save"); err != nil {
 		return err
 	}
@@ -172,6 +176,18 @@ func (v *fakeVM) Snapshot(_ context.Context, state, memory *os.File) error {
 		return err
 	}
 	return memory.Truncate(int64(machineMemory(testMemoryMiB)) << 20)
+}
+
+// memoryLimitOf is the limit of a group's memory.
+func memoryLimitOf(g *cgroup.Group) (n int64) {
+	for _, procs := range g.Procs() {
+		for _, name := range []string{"memory.limit_in_bytes", "memory.high"} {
+			if b, err := os.ReadFile(filepath.Join(filepath.Dir(procs), name)); err == nil {
+				fmt.Sscan(string(b), &n)
+			}
+		}
+	}
+	return n
 }
 
 // PIDs implements vmm.Machine.

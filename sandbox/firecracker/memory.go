@@ -3,6 +3,7 @@ package firecracker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,19 @@ func (s *Sandbox) limitMemory(context.Context) error {
 		return nil
 	}
 	return s.group.LimitMemory(int64(machineMemory(s.spec.MemoryMiB)+s.b.opt.OverheadMiB) << 20)
+}
+
+// giveRoom lets the monitor write a machine that is paused. What it writes counts as its group's, all of it where the
+// files are in memory (tmpfs): at the limit the kernel of version 2 has it wait for ever. And the function's share of the
+// processor is not for that.
+func (s *Sandbox) giveRoom() error {
+	if err := s.group.LimitCPU(float64(runtime.NumCPU())); err != nil {
+		return err
+	}
+	if !s.b.groups.HasMemory() {
+		return nil
+	}
+	return s.group.LimitMemory(int64(2*machineMemory(s.spec.MemoryMiB)+s.b.opt.OverheadMiB) << 20)
 }
 
 // limitCPU comes when the machine is up: its boot is nobody's invoke.
