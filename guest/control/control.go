@@ -84,7 +84,8 @@ type Memory struct {
 
 // Restored is the first word after a restore.
 type Restored struct {
-	Fresh Fresh `json:"fresh"`
+	Fresh Fresh             `json:"fresh"`
+	Files map[string][]byte `json:"files,omitempty"` // of Bind's that may say something else now: /etc/resolv.conf
 }
 
 // OutOfMemory says that the limit was reached and that the kernel has killed for it.

@@ -32,7 +32,7 @@ func (m *machine) bind(b *control.Bind) error {
 	if err := m.group.limit(b.MemoryBytes, b.MaxProcesses); err != nil {
 		return err
 	}
-	if err := makeRoot(b); err != nil {
+	if err := m.host.makeRoot(b); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
 	if err := enterRoot(); err != nil {

@@ -16,6 +16,7 @@ import (
 // descriptors alone.
 type host struct {
 	proc, sys, dev, groups *os.File // folders: mounted here, and for the guest alone
+	root                   *os.File // the function's root with nothing mounted in it, at no path: only here can it be written to
 }
 
 // Where the guest mounts the kernel's file systems in the initramfs.

@@ -33,8 +33,11 @@ func (m *machine) save() error {
 }
 
 // restored makes a copy a machine of its own.
-func (m *machine) restored(f control.Fresh) error {
-	if err := m.host.refresh(f); err != nil {
+func (m *machine) restored(r *control.Restored) error {
+	if err := m.host.refresh(r.Fresh); err != nil {
+		return err
+	}
+	if err := m.host.rewriteFiles(r.Files); err != nil {
 		return err
 	}
 	return m.group.freeze(false)

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -21,13 +22,18 @@ const (
 const harmless = unix.MS_NOSUID | unix.MS_NODEV
 
 // makeRoot makes the function's root at rootDir.
-func makeRoot(b *control.Bind) error {
+func (h *host) makeRoot(b *control.Bind) error {
 	if err := os.Mkdir(rootDir, 0o755); err != nil {
 		return err
 	}
 	if err := unix.Mount("root", rootDir, "tmpfs", harmless, "mode=755,size=64m"); err != nil {
 		return err
 	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, rootDir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	h.root = os.NewFile(uintptr(tree), "root")
 	dir, err := os.Open(rootDir)
 	if err != nil {
 		return err
@@ -76,6 +82,24 @@ func makeRoot(b *control.Bind) error {
 		return err
 	}
 	return unix.Mount("", rootDir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|harmless, "")
+}
+
+// rewriteFiles gives files of the root another content. They stay what they are, so a program that has one open reads it.
+func (h *host) rewriteFiles(files map[string][]byte) error {
+	for name, text := range files {
+		fd, err := unix.Openat2(int(h.root.Fd()), path.Clean("/"+name), &unix.OpenHow{
+			Flags: unix.O_WRONLY | unix.O_TRUNC | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		if err != nil {
+			return &os.PathError{Op: "open", Path: name, Err: err}
+		}
+		f := os.NewFile(uintptr(fd), name)
+		_, err = f.Write(text)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inRoot is the path of a path inside; it does not leave the root.

@@ -82,7 +82,7 @@ func (m *machine) answer(f wire.Frame) (answer any, after func(), err error) {
 		if err := f.Decode(&r); err != nil {
 			return nil, nil, err
 		}
-		return nil, nil, m.restored(r.Fresh)
+		return nil, nil, m.restored(&r)
 	}
 	return nil, nil, fmt.Errorf("frame of kind %d: unknown", f.Kind)
 }

@@ -25,6 +25,7 @@ type fakeState struct {
 	Calls  int
 	Fresh  string // sum of the last entropy that the host gave
 	Mounts int
+	Resolv string // name servers, as the last restore gave them
 	Args   string // of the kernel: words that make it behave badly
 }
 
@@ -132,6 +133,7 @@ func (g *fakeGuest) answer(f wire.Frame, w *wire.Writer) {
 		var r control.Restored
 		check(f.Decode(&r))
 		g.freshen(r.Fresh)
+		g.state.Resolv = string(r.Files["/etc/resolv.conf"])
 	case control.KindPing:
 	}
 	w.Send(f.Kind, head, nil)

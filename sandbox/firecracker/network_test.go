@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +120,25 @@ func TestMachinesHaveTheNetworkOfSandboxes(t *testing.T) {
 	for i, x := range copies {
 		t.Run(fmt.Sprint("copy ", i), func(t *testing.T) { reaches(t, x) })
 	}
+	t.Run("a copy where the host asks others for names", func(t *testing.T) {
+		other := firecrackertest.Open(t, func(o *firecracker.Options) {
+			o.Network = network.Options{Internet: true, DNS: []netip.Addr{netip.MustParseAddr("198.51.100.53")}}
+		})
+		spec.ID = "elsewhere"
+		sb, err := other.Restore(ctx, spec, snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := newBox(t, sb)
+		x.Send(wire.KindRestored, wire.Restored{UnixNanos: time.Now().UnixNano(), Entropy: make([]byte, 64), EnvID: string(spec.ID)}, nil)
+		x.Ready()
+		if got := x.ask("read /etc/resolv.conf"); got != "nameserver 198.51.100.53\n" {
+			t.Errorf("it has %q", got)
+		}
+		if got := x.ask("write /etc/resolv.conf nothing"); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("a function writes to it: %s", got)
+		}
+	})
 }
 
 func reaches(t *testing.T, x *box) {

@@ -100,7 +100,10 @@ func (s *Sandbox) awaitRestored(ctx context.Context) (err error) {
 	s.watchControl()
 	ctx, cancel := context.WithTimeoutCause(ctx, askLimit, errors.New("the guest does not answer"))
 	defer cancel()
-	return s.control.ask(ctx, control.KindRestored, control.Restored{Fresh: fresh()}, nil)
+	// The host may ask other name servers by now.
+	const resolv = "/etc/resolv.conf"
+	restored := control.Restored{Fresh: fresh(), Files: map[string][]byte{resolv: s.b.files[resolv]}}
+	return s.control.ask(ctx, control.KindRestored, restored, nil)
 }
 
 // restoreStages are the stages of a SnapshotError that a step ends in, where the error does not say it.

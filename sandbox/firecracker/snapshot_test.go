@@ -55,6 +55,9 @@ func TestASnapshotGoesOn(t *testing.T) {
 		if after.Value != before.Value || after.Calls != before.Calls+1 {
 			t.Errorf("copy %d says %+v, the original said %+v", i, after, before)
 		}
+		if after.Resolv != string(b.files["/etc/resolv.conf"]) {
+			t.Errorf("copy %d asks name servers %q", i, after.Resolv)
+		}
 		if seen[after.Fresh] {
 			t.Errorf("copy %d has another's entropy", i)
 		}
