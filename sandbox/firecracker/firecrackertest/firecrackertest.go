@@ -52,11 +52,13 @@ func Open(t testing.TB, change func(*firecracker.Options)) *firecracker.Backend 
 		t.Fatal(err)
 	}
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if o.Images, err = images.Open(images.Options{Dir: filepath.Join(dir, "images"), Log: o.Log}); err != nil {
+	store, err := images.Open(images.Options{Dir: filepath.Join(dir, "images"), Log: o.Log})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := o.Images.Close(); err != nil {
+	o.Images = store
+	t.Cleanup(func() { // change may have named another, which is not ours to close
+		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
