@@ -138,7 +138,7 @@ var tables = []table{
 	{name: "stream polled", measure: measureStream, flags: []string{}, brokers: startPolled, process: true},
 	{name: "stream pushed", measure: measureStream, flags: []string{}, brokers: startPushed, process: true},
 	{name: "streams at rest", measure: measureStreamsAtRest, flags: []string{}, brokers: startPushed, process: true},
-	{name: "firecracker", measure: measureMicroVMs, flags: []string{"--idle-expiry", "5s"}, micro: true, asked: true},
+	{name: "firecracker", measure: measureMicroVMs, flags: []string{"--idle-expiry", "5s", "--snapshot-disk", microDisk}, micro: true, asked: true},
 	{name: "soak", measure: measureSoak, flags: fleeting, asked: true, strict: true},
 	{name: "day", measure: measureDay, flags: []string{"--idle-expiry", dayExpiry.String()}, brokers: startLight, process: true, asked: true, spares: true, strict: true},
 }
