@@ -15,16 +15,13 @@ func TestDebianKernel(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		t.Skip("no apt-get: ", err)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skip(err)
-	}
-	if _, err := kernel.Debian(t.Context(), filepath.Join(cache, "thaw", "kernel"), kernel.Cloud); err != nil {
-		t.Skip("the package cannot be had: ", err)
-	}
 	dir, said := t.TempDir(), ""
 	for range 2 {
-		if err := DebianKernel(t.Context(), dir, func(s string) { said += s + "\n" }); err != nil {
+		err := DebianKernel(t.Context(), dir, func(s string) { said += s + "\n" })
+		if err != nil && said == "looking for Debian's package "+kernel.Cloud+"\n" {
+			t.Skip("the package cannot be had: ", err)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
