@@ -125,6 +125,9 @@ func (g *fakeGuest) answer(f wire.Frame, w *wire.Writer) {
 		}
 		head = control.Memory{Used: int64(g.state.Calls+1) << 20}
 	case control.KindSave:
+		if g.says("mutesave") {
+			return
+		}
 		if g.says("savefault") {
 			w.Send(control.KindFault, control.Fault{Text: "disk"}, nil)
 			return
@@ -181,6 +184,11 @@ func (g *fakeGuest) invoke(event string, w *wire.Writer) {
 	case "die":
 		fmt.Fprintln(os.Stderr, "Kernel panic: attempted to kill init")
 		os.Exit(3)
+	case "eat": // more than any machine of the tests has, as a monitor would that somebody has taken over
+		eaten := make([]byte, 1<<30)
+		for i := 0; i < len(eaten); i += 4096 {
+			eaten[i] = 1
+		}
 	case "break off":
 		g.control.Send(99, nil, nil) // nonsense: the host hangs up
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/guest/wire"
 	"thaw/sandbox"
 	"thaw/sandbox/host/cgroup"
 )
@@ -107,10 +108,10 @@ func TestAMachineThatEndsByItself(t *testing.T) {
 		name, words string
 		end         func(x *box)
 	}{
-		{"its guest dies", "Kernel panic", func(x *box) { x.send(2, nil, "die") }},
+		{"its guest dies", "Kernel panic", func(x *box) { x.send(wire.KindInvoke, nil, "die") }},
 		{"its monitor is killed", "killed", func(x *box) { unix.Kill(x.PIDs()[0], unix.SIGKILL) }},
 		{"its owner hangs up", "its guest has ended", func(x *box) { x.Conn().Close() }},
-		{"its guest says nonsense", "broken off", func(x *box) { x.send(2, nil, "break off") }},
+		{"its guest says nonsense", "broken off", func(x *box) { x.send(wire.KindInvoke, nil, "break off") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +129,24 @@ func TestAMachineThatEndsByItself(t *testing.T) {
 				t.Errorf("freeze of one that has ended: %v", err)
 			}
 		})
+	}
+}
+
+// The group around a monitor holds it, whatever it does.
+func TestAMonitorThatTakesMemory(t *testing.T) {
+	b := open(t, nil)
+	if !b.groups.HasMemory() {
+		t.Skip("memory is not counted on this host: it has no memory cgroup")
+	}
+	x := create(t, b, "eats")
+	x.send(wire.KindInvoke, wire.Invoke{RequestID: "1"}, "eat")
+	select {
+	case <-x.Exited():
+	case <-time.After(patience):
+		t.Fatal("it goes on")
+	}
+	if exit := x.Exit(); !exit.OutOfMemory || exit.Asked || exit.Err == nil {
+		t.Errorf("exit %+v", exit)
 	}
 }
 

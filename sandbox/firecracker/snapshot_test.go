@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/guest/wire"
 	"thaw/sandbox"
 )
 
@@ -256,6 +257,30 @@ func TestACheckpointThatFails(t *testing.T) {
 			t.Error(err)
 		}
 		wantStage(t, "a checkpoint of what is closed", x.Checkpoint(testContext(t), folder(t.TempDir())), sandbox.StageSave)
+	}
+}
+
+// A sandbox is closed in the middle of its checkpoint, which says so at once.
+func TestClosingInTheMiddleOfACheckpoint(t *testing.T) {
+	b := open(t, func(o *Options) { o.Args = "mutesave" })
+	x := create(t, b, "unsaved")
+	x.send(wire.KindQuiesce, nil, "")
+	x.expect(wire.KindQuiesced)
+	saved := make(chan error, 1)
+	go func() { saved <- x.Checkpoint(testContext(t), folder(t.TempDir())) }()
+	until(t, "the guest is asked to save", func() bool {
+		x.control.mu.Lock()
+		defer x.control.mu.Unlock()
+		return len(x.control.waiting) > 0
+	})
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-saved:
+		wantStage(t, "closed", err, sandbox.StageSave)
+	case <-time.After(saveLimit / 2):
+		t.Error("the checkpoint goes on")
 	}
 }
 
