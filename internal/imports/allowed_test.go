@@ -125,7 +125,6 @@ var allowed = map[string]row{
 
 	"sandbox/firecracker/fcapi":                       {"", "Firecracker's API: it knows nothing of who drives it"},
 	"sandbox/firecracker/jail":                        {"sandbox/firecracker/fcapi sandbox/firecracker/pages sandbox/firecracker/vmm", "a monitor: it knows no backend and no guest"},
-	"internal/outer/nested":                           {"", "tests alone"},
 	"sandbox/firecracker/fcapi/fcapitest/firecracker": {"sandbox/firecracker/fcapi/fcapitest", "the fake as a program"},
 	"sandbox/firecracker/install/installtest":         {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":             {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},

@@ -50,7 +50,7 @@ var lanes = []lane{
 		name: "nested", kind: outer.Nested,
 		groups: []group{
 			{packages: []string{"./sandbox/firecracker/kvm", "./sandbox/firecracker/fcapi", "./sandbox/firecracker/jail"}},
-			{packages: []string{"./internal/outer/nested"}, heart: suiteHeart},
+			{packages: []string{"./sandbox/firecracker"}, heart: suiteHeart},
 			{packages: []string{"./runtimes/uniquetest"}, tests: []string{"TestClonesOfMachinesDrawDifferentValues"}},
 		},
 		prepare: func(in *inside) {
