@@ -5,7 +5,6 @@ import (
 
 	"thaw/sandbox/firecracker/install/installtest"
 	"thaw/sandbox/firecracker/kvm"
-	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/firecracker/vmm/vmmtest"
 )
 
@@ -14,16 +13,10 @@ func TestMonitor(t *testing.T) {
 	if err := kvm.Probe(t.Context()); err != nil {
 		t.Skip(err)
 	}
-	m, k, c := real(t), installtest.Kernel(t), groups(t)
+	m, k := real(t), installtest.Kernel(t)
 	t.Logf("%s, kernel %s", m.Key(), k.Version)
 	vmmtest.Run(t, &vmmtest.Suite{
 		Monitor: m, Kernel: k.Path, Initramfs: vmmtest.Initramfs(t, k.Modules), MemoryMiB: 128,
-		Slot: func(t testing.TB) vmm.Slot {
-			made++
-			return slot(t, c, "machine-"+string(rune('a'+made/26))+string(rune('a'+made%26)))
-		},
+		Slot: vmmtest.Slots(t, "jail", testUID),
 	})
 }
-
-// made counts slots, which must have different names.
-var made int

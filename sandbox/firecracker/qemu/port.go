@@ -55,7 +55,7 @@ func (m *machine) Dial(ctx context.Context, number uint32) (net.Conn, error) {
 	}
 	select { // a port ends with the process
 	case <-m.exited:
-		return nil, fmt.Errorf("port %d: %w", number, m.Err())
+		return nil, fmt.Errorf("port %d: %w", number, m.why())
 	case <-ctx.Done():
 		return nil, fmt.Errorf("port %d: %w", number, context.Cause(ctx))
 	}

@@ -136,13 +136,13 @@ func (p *process) begin(s vmm.Slot) error {
 	return nil
 }
 
-// reason is why a process has ended. A machine that resets or powers off ends QEMU without a word.
+// reason is why a process has ended. QEMU ends without a word when the machine resets or powers off.
 func reason(err error, words string) error {
+	if err == nil {
+		return errEnded
+	}
 	if words == "" {
 		words = "no word"
-	}
-	if err == nil {
-		return fmt.Errorf("the machine has ended itself (%s)", words)
 	}
 	return fmt.Errorf("QEMU has ended: %w: %s", err, words)
 }

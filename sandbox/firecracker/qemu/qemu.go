@@ -81,8 +81,11 @@ func (m *Monitor) Open(ctx context.Context, s vmm.Slot) (vmm.Machine, error) {
 	return &machine{m: m, slot: s, exited: make(chan struct{}), ports: make(map[uint32]*port)}, nil
 }
 
-// errClosed is the end of a machine that was asked to.
-var errClosed = errors.New("the machine was closed")
+// Ends of a machine that are no faults.
+var (
+	errClosed = errors.New("the machine was closed")
+	errEnded  = errors.New("the machine has ended itself")
+)
 
 // machine is vmm.Machine. It begins without a process.
 type machine struct {
@@ -130,6 +133,14 @@ func (m *machine) Exited() <-chan struct{} { return m.exited }
 
 // Err is vmm.Machine's.
 func (m *machine) Err() error {
+	if err := m.why(); !errors.Is(err, errClosed) && !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
+}
+
+// why is the reason of whoever needs the machine after its end.
+func (m *machine) why() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.err

@@ -36,7 +36,7 @@ func (m *machine) ask(ctx context.Context, command string, args, result any, fil
 	if errors.Is(err, errGone) {
 		select {
 		case <-m.exited:
-			err = m.Err()
+			err = m.why()
 		case <-ctx.Done():
 		}
 	}

@@ -42,7 +42,7 @@ func (m *machine) launched(what string, err error) error {
 	// What QEMU says is more than that it is gone.
 	if errors.Is(err, errGone) {
 		<-m.exited
-		err = fmt.Errorf("%s machine %s: %w", what, m.slot.Name, m.Err())
+		err = fmt.Errorf("%s machine %s: %w", what, m.slot.Name, m.why())
 	}
 	return err
 }
@@ -184,6 +184,9 @@ func openTap(s vmm.Slot) (*os.File, error) {
 }
 
 func attachTap(name string) (*os.File, error) {
+	if _, err := net.InterfaceByName(name); err != nil { // it would be made
+		return nil, err
+	}
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}

@@ -96,7 +96,8 @@ type Machine interface {
 	Snapshot(ctx context.Context, state, memory *os.File) error
 	// PIDs are processes of the host; the first is the one that the machine ends with.
 	PIDs() []int
-	// Exited is closed when the monitor's process has ended; Err says why then.
+	// Exited is closed when the monitor's process has ended; Err says why then. nil: the machine has ended itself, or was
+	// closed.
 	Exited() <-chan struct{}
 	Err() error
 	// Close ends the process and returns when it is gone. It may be called at any time, more than once.

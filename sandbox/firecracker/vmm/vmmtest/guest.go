@@ -28,8 +28,11 @@ type guest struct {
 	w    *wire.Writer
 }
 
-// answerLimit bounds what an agent that runs is asked for.
-const answerLimit = time.Minute
+// answerLimit bounds what an agent that runs is asked for; helloLimit its first answer on a connection, which may be dead.
+const (
+	answerLimit = time.Minute
+	helloLimit  = 5 * time.Second
+)
 
 // call connects to the agent, to its first answer. A connection that was made right after a restore may die with its
 // first word: the guest notices then that it was somewhere else.
@@ -40,7 +43,7 @@ func (g *guest) call(ctx context.Context) error {
 			return err
 		}
 		g.conn, g.r, g.w = c, wire.NewReader(c), wire.NewWriter(c)
-		_, body, err := g.try(time.Now().Add(answerLimit), ask.Echo, ask.Question{}, []byte("hello"))
+		_, body, err := g.try(time.Now().Add(helloLimit), ask.Echo, ask.Question{}, []byte("hello"))
 		if err == nil && string(body) == "hello" {
 			return nil
 		}

@@ -143,11 +143,12 @@ func (s *Suite) slotUser(t testing.TB) int {
 // exits: the end of a machine is noticed, whoever ends it, and wakes everybody.
 func exits(t *testing.T, s *Suite) {
 	for _, how := range []struct {
-		name string
-		end  func(g *guest)
+		name   string
+		end    func(g *guest)
+		reason bool
 	}{
-		{"it ends itself", func(g *guest) { g.w.Send(ask.End, ask.Question{}, nil) }},
-		{"its process is killed", func(g *guest) { syscall.Kill(g.PIDs()[0], syscall.SIGKILL) }},
+		{"it ends itself", func(g *guest) { g.w.Send(ask.End, ask.Question{}, nil) }, false},
+		{"its process is killed", func(g *guest) { syscall.Kill(g.PIDs()[0], syscall.SIGKILL) }, true},
 	} {
 		t.Run(how.name, func(t *testing.T) {
 			g := s.boot(t, s.config())
@@ -158,8 +159,8 @@ func exits(t *testing.T, s *Suite) {
 				t.Errorf("who reads is not woken: %v", err)
 			}
 			g.awaitExit()
-			if g.Err() == nil {
-				t.Error("it ended, and there is no reason")
+			if err := g.Err(); (err != nil) != how.reason {
+				t.Errorf("it ended, and the reason is %v", err)
 			}
 			g.hangUp()
 			if c, err := g.Dial(limited(t), 1025); err == nil {

@@ -3,11 +3,12 @@ package vmmtest
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"thaw/sandbox/firecracker/vmm"
 	"thaw/sandbox/host/cgroup"
@@ -47,16 +48,24 @@ func Slots(t testing.TB, prefix string, uid int) func(testing.TB) vmm.Slot {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Network.Close() })
-		in, err := netlink.NewHandleAt(netns.NsHandle(s.Network.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		tap := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: s.Tap}, Mode: netlink.TUNTAP_MODE_TAP,
-			Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR, Owner: uint32(uid), Group: uint32(uid)}
-		if err := in.LinkAdd(tap); err != nil {
+		if err := makeTap(s); err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
+}
+
+// makeTap makes the slot's device. A tap belongs to the namespace of the thread that makes it.
+func makeTap(s vmm.Slot) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with this goroutine
+		err := unix.Setns(int(s.Network.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: s.Tap}, Mode: netlink.TUNTAP_MODE_TAP,
+				Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR | netlink.TUNTAP_TUN_EXCL, Owner: uint32(s.UID), Group: uint32(s.GID)})
+		}
+		done <- err
+	}()
+	return <-done
 }

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +30,7 @@ type Suite struct {
 	Slot func(t testing.TB) vmm.Slot
 	// Folder returns a new one for drives and snapshots, from where a monitor can use them. nil: t.TempDir.
 	Folder func(t testing.TB) string
+	Only   []string // the cases that are run; nil: all
 	// Without names cases that the monitor cannot do, with the reason. A name that no case has is an error.
 	Without map[string]string
 }
@@ -62,6 +65,9 @@ func Run(t *testing.T, s *Suite) {
 	known := make(map[string]bool)
 	for _, c := range cases {
 		known[c.name] = true
+		if s.Only != nil && !slices.Contains(s.Only, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			if why := s.Without[c.name]; why != "" {
 				t.Skip(s.Monitor.Name(), "cannot do this: ", why)
@@ -69,7 +75,7 @@ func Run(t *testing.T, s *Suite) {
 			c.run(t, s)
 		})
 	}
-	for name := range s.Without {
+	for _, name := range slices.Concat(s.Only, slices.Collect(maps.Keys(s.Without))) {
 		if !known[name] {
 			t.Errorf("no case is named %q", name)
 		}
