@@ -85,6 +85,7 @@ type Options struct {
 	// not say how long it waits. 0 freezes at once.
 	FreezeGrace time.Duration
 	CPUs        float64                                // 0: no limit
+	Processors  int                                    // as in sandbox.Spec
 	Observe     func(stage string, took time.Duration) // one call per stage of a cold start; may be nil
 	Reported    func(Reported)                         // one call per invocation of the function; must not block; may be nil
 	// Segments is given each datagram that the function or an extension sends to the daemon of X-Ray, as it came: nobody

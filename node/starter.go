@@ -179,7 +179,7 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 	}
 	o := execenv.Options{
 		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded}, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
-		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments(),
+		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Processors: processors(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments(),
 		AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.SecretAccessKey, SessionToken: cred.SessionToken,
 		OnExit: func() {
 			release()
@@ -209,6 +209,10 @@ func (s *starter) cpus(v *function.Version) float64 {
 	}
 	return max(1, share) + sandboxCPUs
 }
+
+// processors are those that a function's programs find in a machine of their own: as many as its memory is worth. A copy on another
+// host has as many, so the host's own count for nothing.
+func processors(v *function.Version) int { return (v.MemoryMiB + vcpuMiB - 1) / vcpuMiB }
 
 // streamName is the name of an environment's log stream. Source: spec control-plane 23.
 func streamName(at time.Time, version function.VersionNumber, id execenv.ID) string {

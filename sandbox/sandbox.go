@@ -42,7 +42,9 @@ type Spec struct {
 	MemoryMiB int     // limit for everything the function's processes hold; the backend adds what it needs itself
 	TmpMiB    int     // size of /tmp; does not count into MemoryMiB
 	CPUs      float64 // 0: no limit
-	Mounts    []Mount
+	// Processors is how many the function's programs find, where a backend makes them (microVMs); 0: one.
+	Processors int
+	Mounts     []Mount
 }
 
 // Capabilities say what a backend can do; a caller asks here instead of asserting types.

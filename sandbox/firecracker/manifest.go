@@ -22,14 +22,15 @@ const (
 
 // manifest says what the other parts are, and what must be the same to restore them.
 type manifest struct {
-	Made      madeOf          `json:"made"`
-	MemoryMiB int             `json:"memoryMiB"` // of the function
-	TmpMiB    int             `json:"tmpMiB"`
-	Targets   []target        `json:"targets"`
-	Images    []string        `json:"images"` // digests, in the order of the drives
-	Tmp       []extent        `json:"tmp"`    // where what partTmp holds lies on the disk
-	TmpSize   int64           `json:"tmpSize"`
-	Parts     map[string]sums `json:"parts"`
+	Made       madeOf          `json:"made"`
+	Processors int             `json:"processors"`
+	MemoryMiB  int             `json:"memoryMiB"` // of the function
+	TmpMiB     int             `json:"tmpMiB"`
+	Targets    []target        `json:"targets"`
+	Images     []string        `json:"images"` // digests, in the order of the drives
+	Tmp        []extent        `json:"tmp"`    // where what partTmp holds lies on the disk
+	TmpSize    int64           `json:"tmpSize"`
+	Parts      map[string]sums `json:"parts"`
 
 	sum string // hexadecimal; of the text that it was read from: no other snapshot has it
 }
@@ -78,7 +79,7 @@ func (e *stageError) Unwrap() error { return e.err }
 
 // describe is the manifest of a spec's machines, but for the images and the parts.
 func (b *Backend) describe(spec sandbox.Spec) *manifest {
-	m := &manifest{Made: b.made, MemoryMiB: spec.MemoryMiB, TmpMiB: spec.TmpMiB, Parts: make(map[string]sums)}
+	m := &manifest{Made: b.made, Processors: max(1, spec.Processors), MemoryMiB: spec.MemoryMiB, TmpMiB: spec.TmpMiB, Parts: make(map[string]sums)}
 	for _, mount := range spec.Mounts {
 		m.Targets = append(m.Targets, target{mount.Target, mount.Image})
 	}
@@ -90,9 +91,9 @@ func (m *manifest) fit(want *manifest) error {
 	if m.Made != want.Made {
 		return &stageError{sandbox.StageHeader, fmt.Errorf("it was made by %+v, here is %+v", m.Made, want.Made)}
 	}
-	if m.MemoryMiB != want.MemoryMiB || m.TmpMiB != want.TmpMiB {
-		return &stageError{sandbox.StageBind, fmt.Errorf("it has %d MB and a /tmp of %d MB, wanted are %d and %d",
-			m.MemoryMiB, m.TmpMiB, want.MemoryMiB, want.TmpMiB)}
+	if m.Processors != want.Processors || m.MemoryMiB != want.MemoryMiB || m.TmpMiB != want.TmpMiB {
+		return &stageError{sandbox.StageBind, fmt.Errorf("it has %d processors, %d MB and a /tmp of %d MB, wanted are %d, %d and %d",
+			m.Processors, m.MemoryMiB, m.TmpMiB, want.Processors, want.MemoryMiB, want.TmpMiB)}
 	}
 	if !slices.Equal(m.Targets, want.Targets) {
 		return &stageError{sandbox.StageBind, fmt.Errorf("it has something at %v, wanted is %v", m.Targets, want.Targets)}

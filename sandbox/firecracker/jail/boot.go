@@ -39,7 +39,7 @@ func (x *Machine) Boot(ctx context.Context, c vmm.Config) error {
 	}
 	calls := []func() error{
 		func() error {
-			return x.api.SetMachine(ctx, fcapi.MachineConfig{VCPUs: 1, MemoryMiB: c.MemoryMiB})
+			return x.api.SetMachine(ctx, fcapi.MachineConfig{VCPUs: max(1, c.Processors), MemoryMiB: c.MemoryMiB})
 		},
 		func() error {
 			return x.api.SetBootSource(ctx, fcapi.BootSource{Kernel: kernelName, Initramfs: initramfs, Args: args})

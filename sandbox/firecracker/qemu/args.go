@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"thaw/guest/control"
@@ -48,8 +49,8 @@ type inputs struct {
 func (c *command) machine(m *Monitor, name string, cfg vmm.Config, in inputs, mem *memory) {
 	c.add("-name", name, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		// One processor, whatever the host has: with more, the emulation takes as many cores and gets stuck more often.
-		"-accel", fmt.Sprintf("tcg,thread=single,tb-size=%d", translated), "-smp", "1",
+		// One thread for all processors, whatever the host has: with more, the emulation takes as many cores and gets stuck more often.
+		"-accel", fmt.Sprintf("tcg,thread=single,tb-size=%d", translated), "-smp", strconv.Itoa(max(1, cfg.Processors)),
 		"-cpu", "max,-la57",
 		"-M", "microvm,acpi=on,rtc=on,memory-backend=mem", "-m", fmt.Sprintf("%dM", cfg.MemoryMiB),
 		"-object", fmt.Sprintf("memory-backend-file,id=mem,size=%dM,share=%s,mem-path=%s", cfg.MemoryMiB, onOff(mem.shared), c.open(mem.file)),

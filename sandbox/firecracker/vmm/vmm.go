@@ -47,11 +47,12 @@ type Slot struct {
 // Config is what a machine is made of. To restore, it must be what it was when the snapshot was taken, but for the
 // content of drives that are writable, which the caller has saved with it.
 type Config struct {
-	MemoryMiB int
-	Kernel    string // absolute path of an ELF vmlinux
-	Initramfs string // absolute path
-	Args      string // of the kernel's command line, beside what the monitor needs itself
-	Drives    []Drive
+	Processors int // 0: one
+	MemoryMiB  int
+	Kernel     string // absolute path of an ELF vmlinux
+	Initramfs  string // absolute path
+	Args       string // of the kernel's command line, beside what the monitor needs itself
+	Drives     []Drive
 }
 
 // Drive is a disk of the machine: the first is /dev/vda, the second /dev/vdb.

@@ -3,6 +3,7 @@ package vmmtest
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -84,6 +85,7 @@ func (g *guest) portsCarryEverything() {
 }
 
 // copies: two machines go on from one snapshot at once; neither sees what the other writes, nor does the snapshot change.
+// They have two processors each, since others of the suite have one.
 func copies(t *testing.T, s *Suite) {
 	dir := s.folder(t)
 	disk := func(name string) string {
@@ -95,7 +97,9 @@ func copies(t *testing.T, s *Suite) {
 		return path
 	}
 	config := s.config(vmm.Drive{Path: disk("first"), Writable: true})
+	config.Processors = 2
 	first := s.boot(t, config)
+	first.has(2)
 	first.fill(16, "the first machine's memory, ")
 	want := first.sum()
 	saved := s.save(t, first, config)
@@ -126,6 +130,7 @@ func copies(t *testing.T, s *Suite) {
 	if got, _ := one.read("/dev/vda", 4096, 10); got != "only one's" {
 		t.Errorf("a copy's disk has %q", got)
 	}
+	one.has(2)
 	one.portsCarryEverything()
 	two.hangUp()
 	if err := two.call(limited(t)); err != nil {
@@ -138,6 +143,18 @@ func copies(t *testing.T, s *Suite) {
 	two.end()
 	if !bytes.Equal(before, hashOf(t, saved.saved.Memory)) {
 		t.Error("copies have changed the snapshot's memory file")
+	}
+}
+
+// has wants a number of processors.
+func (g *guest) has(processors int) {
+	g.Helper()
+	list := "0"
+	if processors > 1 {
+		list = fmt.Sprintf("0-%d", processors-1)
+	}
+	if got, _ := g.read("/sys/devices/system/cpu/online", 0, len(list)+1); got != list+"\n" {
+		g.Errorf("its processors are %q, want %s", got, list)
 	}
 }
 
