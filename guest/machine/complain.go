@@ -17,11 +17,13 @@ const complainLimit = time.Minute
 func complain(why error) error {
 	heard := make(chan struct{})
 	var once sync.Once
-	err := listenAll(map[uint32]func(io.ReadWriteCloser){
-		control.StreamPort: func(c io.ReadWriteCloser) { c.Close() },
-		control.Port: func(c io.ReadWriteCloser) {
-			if refuseAll(c, why) {
-				once.Do(func() { close(heard) })
+	err := listenAll(map[uint32]taker{
+		control.StreamPort: func(c io.ReadWriteCloser) func() { return func() { c.Close() } },
+		control.Port: func(c io.ReadWriteCloser) func() {
+			return func() {
+				if refuseAll(c, why) {
+					once.Do(func() { close(heard) })
+				}
 			}
 		},
 	})

@@ -102,20 +102,17 @@ func run() error {
 }
 
 // listen takes connections on both ports, by what the machine has. The stream's are taken from the beginning, so that
-// no program can listen there, and wait for Bound.
+// no program can listen there.
 func (m *machine) listen() error {
-	take := map[uint32]func(io.ReadWriteCloser){
-		control.Port: m.serve,
-		control.StreamPort: func(c io.ReadWriteCloser) {
-			<-m.bound
-			m.stream.offer(c)
-		},
-	}
-	return listenAll(take)
+	return listenAll(map[uint32]taker{control.Port: m.answering, control.StreamPort: m.stream.offer})
 }
 
+// taker takes a connection, at once, so that the last that was made is the one that counts. The rest, as long as the
+// connection lasts, is for serve.
+type taker func(io.ReadWriteCloser) (serve func())
+
 // listenAll takes connections on the machine's ports, by vsock or, where there is none, by virtio consoles.
-func listenAll(take map[uint32]func(io.ReadWriteCloser)) error {
+func listenAll(take map[uint32]taker) error {
 	vsock := false
 	for port, f := range take {
 		ok, err := listenVsock(port, f)
@@ -136,7 +133,11 @@ func Serve(take map[uint32]func(io.ReadWriteCloser)) error {
 	if _, err := boot(); err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
-	return listenAll(take)
+	takers := make(map[uint32]taker)
+	for port, f := range take {
+		takers[port] = func(c io.ReadWriteCloser) func() { return func() { f(c) } }
+	}
+	return listenAll(takers)
 }
 
 // watchLimit tells the host when the kernel has killed.

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +19,7 @@ const (
 
 // openSerial takes conversations on the ports of a virtio console (see control.Line). It looks for them until all are
 // there, since the devices of a machine come one by one, and takes nothing before.
-func openSerial(take map[uint32]func(io.ReadWriteCloser)) {
+func openSerial(take map[uint32]taker) {
 	found := map[uint32]*os.File{}
 	for len(found) < len(take) {
 		for port := range take {
@@ -53,7 +52,7 @@ func findSerial(name string) *os.File {
 }
 
 // serveSerial takes one conversation after the other: the one that takes it reads it to its end.
-func serveSerial(port *os.File, take func(io.ReadWriteCloser)) {
+func serveSerial(port *os.File, take taker) {
 	line := control.NewLine(serialPort{port})
 	for {
 		c, err := line.Accept()
@@ -61,7 +60,7 @@ func serveSerial(port *os.File, take func(io.ReadWriteCloser)) {
 			time.Sleep(hostPause)
 			continue
 		}
-		take(c)
+		take(c)()
 	}
 }
 

@@ -19,24 +19,29 @@ func (s *speaker) outOfMemory(n int64) {
 	s.w.Send(control.KindOutOfMemory, control.OutOfMemory{Count: n}, nil)
 }
 
-// serve answers the host. Only the last connection counts: the one before ends.
-func (m *machine) serve(c io.ReadWriteCloser) {
+// answering takes a connection on which the host asks. Only the last counts: the one before ends.
+func (m *machine) answering(c io.ReadWriteCloser) (serve func()) {
 	s := &speaker{c, wire.NewWriter(c)}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.talk != nil {
 		m.talk.c.Close()
 	}
 	m.talk = s
-	m.mu.Unlock()
+	return func() { m.serve(s) }
+}
+
+// serve answers the host until the connection ends.
+func (m *machine) serve(s *speaker) {
 	defer func() {
+		s.c.Close()
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		c.Close()
 		if m.talk == s {
 			m.talk = nil
 		}
 	}()
-	r := wire.NewReader(c)
+	r := wire.NewReader(s.c)
 	for {
 		f, err := r.Next()
 		if err != nil {

@@ -37,21 +37,25 @@ func (s *stream) wait() {
 	}
 }
 
-// offer makes a new connection the one that counts, or closes it, and returns when it is over.
-func (s *stream) offer(c io.ReadWriteCloser) {
+// offer makes a new connection the one that counts, or closes it. What it returns waits until it is over.
+func (s *stream) offer(c io.ReadWriteCloser) (over func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn != nil && !s.silent {
 		c.Close()
-		return
+		return func() {}
 	}
 	if s.conn != nil {
 		s.conn.Close()
 	}
 	s.conn = c
 	s.changed.Broadcast()
-	for s.conn == c {
-		s.changed.Wait()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for s.conn == c {
+			s.changed.Wait()
+		}
 	}
 }
 

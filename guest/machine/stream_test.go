@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"thaw/guest"
 )
@@ -13,8 +15,7 @@ import (
 // connect offers one end of a connection to the stream, and returns the other.
 func connect(s *stream) net.Conn {
 	ours, theirs := net.Pipe()
-	go s.offer(theirs)
-	synctest.Wait()
+	s.offer(theirs)
 	return ours
 }
 
@@ -84,6 +85,27 @@ func TestNewConnectionReplacesTheOldWhileTheStreamIsQuiet(t *testing.T) {
 		(<-seconds).Close()
 		read(t, &s, "", io.EOF)
 	})
+}
+
+// Two that wait to be taken when a machine goes on are taken in their order: the host has given up the first.
+func TestLastConnectionCounts(t *testing.T) {
+	m := &machine{bound: make(chan struct{})}
+	m.stream.init()
+	for port, take := range map[string]taker{"control": m.answering, "stream": m.stream.offer} {
+		first, theirs := net.Pipe()
+		second, last := net.Pipe()
+		for _, c := range []net.Conn{theirs, last} {
+			go take(c)()
+		}
+		if _, err := first.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: the first connection: %v", port, err)
+		}
+		second.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := second.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the second connection: %v", port, err)
+		}
+		second.Close()
+	}
 }
 
 func TestStreamEndsWithItsConnection(t *testing.T) {

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"time"
 	"unsafe"
@@ -12,7 +11,7 @@ import (
 
 // listenVsock takes connections on a port of the machine's vsock device; false: it has none. Each is taken as it comes:
 // one that was made right after a restore may already be dead, and the next is behind it.
-func listenVsock(port uint32, take func(io.ReadWriteCloser)) (bool, error) {
+func listenVsock(port uint32, take taker) (bool, error) {
 	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == unix.EAFNOSUPPORT {
 		return false, nil
@@ -41,7 +40,7 @@ func listenVsock(port uint32, take func(io.ReadWriteCloser)) (bool, error) {
 				}
 				continue
 			}
-			go take(os.NewFile(uintptr(c), "vsock"))
+			go take(os.NewFile(uintptr(c), "vsock"))()
 		}
 	}()
 	return true, nil
