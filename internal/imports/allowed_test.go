@@ -55,7 +55,7 @@ var allowed = map[string]row{
 	// Kernels and the monitor of lane 1.
 	"sandbox/firecracker/kernel":            {"internal/cleanup sandbox/firecracker/vmm", "a kernel for machines: it knows no monitor"},
 	"sandbox/firecracker/qemu":              {"guest/control internal/cleanup sandbox/firecracker/vmm", "a monitor: it knows neither the backend nor the other one"},
-	"sandbox/firecracker/vmm/vmmtest":       {"guest/control guest/wire sandbox/firecracker/initramfs sandbox/firecracker/vmm sandbox/firecracker/vmm/vmmtest/ask sandbox/host/cgroup sandbox/host/network", "for tests of monitors: it knows none of them"},
+	"sandbox/firecracker/vmm/vmmtest":       {"guest/control guest/wire sandbox/firecracker/initramfs sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/firecracker/vmm/vmmtest/ask sandbox/host/cgroup sandbox/host/network", "for tests of monitors: it knows none of them"},
 	"sandbox/firecracker/vmm/vmmtest/agent": {"guest/control guest/machine guest/wire sandbox/firecracker/vmm/vmmtest/ask", "the first process of machines in tests of monitors"},
 	"sandbox/firecracker/vmm/vmmtest/ask":   {"guest/wire", "what the suite and its agent say to each other"},
 

@@ -144,6 +144,7 @@ func copies(t *testing.T, s *Suite) {
 	if !bytes.Equal(before, hashOf(t, saved.saved.Memory)) {
 		t.Error("copies have changed the snapshot's memory file")
 	}
+	served(t, s, saved, want, disk)
 }
 
 // has wants a number of processors.
