@@ -44,9 +44,9 @@ func (p *process) decode(v any, at uint64) error {
 
 // layout is where an image lies.
 type layout struct {
-	bias    uint64 // added to the file's addresses
-	dynamic uint64 // address in memory of the table of the dynamic linker; 0: none
-	codeEnd uint64 // address in memory where its code ends, of the last segment with code
+	bias     uint64   // added to the file's addresses
+	dynamic  uint64   // address in memory of the table of the dynamic linker; 0: none
+	codeEnds []uint64 // addresses in memory where segments with code end
 }
 
 const maxSegments = 64
@@ -67,7 +67,7 @@ func (p *process) layout(im *image, h *elf.Header64) (l layout, err error) {
 				l.bias, first = im.maps[0].start-(g.Vaddr&^(g.Align-1)), false
 			}
 			if elf.ProgFlag(g.Flags)&elf.PF_X != 0 {
-				l.codeEnd = l.bias + g.Vaddr + g.Filesz
+				l.codeEnds = append(l.codeEnds, l.bias+g.Vaddr+g.Filesz)
 			}
 		case elf.PT_DYNAMIC:
 			l.dynamic = g.Vaddr

@@ -98,7 +98,7 @@ func near(a, b uint64) bool {
 	return d >= math.MinInt32 && d <= math.MaxInt32
 }
 
-// room is free memory of an image's last page of code.
+// room is free memory of a last page of code.
 func (p *process) room(im *image, size int) (uint64, bool) {
 	h, ok, err := p.header(im)
 	if !ok || err != nil {
@@ -108,20 +108,29 @@ func (p *process) room(im *image, size int) (uint64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	const align = 16
-	for _, m := range im.maps {
-		if !m.executable() || l.codeEnd <= m.start || l.codeEnd >= m.end {
-			continue
-		}
-		b := make([]byte, m.end-l.codeEnd)
-		if len(b) > 1<<16 || p.read(b, l.codeEnd) != nil {
-			continue
-		}
-		free := make([]byte, align)
-		for at := (l.codeEnd + align - 1) &^ (align - 1); at+align <= m.end; at += align {
-			if bytes.Equal(b[at-l.codeEnd:at-l.codeEnd+align], free) && size <= align {
-				return at, true
+	for _, end := range l.codeEnds {
+		for _, m := range im.maps {
+			if m.executable() && m.start < end && end < m.end {
+				if at, ok := p.free(end, m.end, size); ok {
+					return at, true
+				}
 			}
+		}
+	}
+	return 0, false
+}
+
+// free finds zeros.
+func (p *process) free(from, to uint64, size int) (uint64, bool) {
+	const align, most = 16, 1 << 16
+	b := make([]byte, min(to-from, most))
+	if size > align || p.read(b, from) != nil {
+		return 0, false
+	}
+	zeros := make([]byte, align)
+	for at := (from + align - 1) &^ (align - 1); at+align <= from+uint64(len(b)); at += align {
+		if bytes.Equal(b[at-from:at-from+align], zeros) {
+			return at, true
 		}
 	}
 	return 0, false
