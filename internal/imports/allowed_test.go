@@ -109,7 +109,7 @@ var allowed = map[string]row{
 	"jetstream/journal":           {"", "the second copy of the records, which must be readable when everything else is broken"},
 	"jetstream/backlog":           {"async function jetstream/broker outbox push", "the accepted events on disk; adapters never import each other"},
 	"backup":                      {"jetstream/journal", "a backup is read without a server"},
-	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment"},
+	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/making sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch":       {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
 	"sandbox/process":             {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
 	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/initramfs sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
@@ -129,9 +129,10 @@ var allowed = map[string]row{
 	"sandbox/firecracker/install/installtest":         {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":             {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
 
-	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
+	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/making sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 
-	"sandbox/host/etc": {"sandbox/host/network", "files of every sandbox's root, for any backend"},
+	"sandbox/host/making": {"sandbox", "steps to a sandbox, for any backend"},
+	"sandbox/host/etc":    {"sandbox/host/network", "files of every sandbox's root, for any backend"},
 
 	"sandbox/firecracker/initramfs": {"guest/control", "what a machine's kernel starts with, as a file: it knows neither kernel nor monitor"},
 

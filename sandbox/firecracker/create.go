@@ -9,6 +9,7 @@ import (
 	"thaw/guest/control"
 	"thaw/sandbox"
 	"thaw/sandbox/host/etc"
+	"thaw/sandbox/host/making"
 	"thaw/sandbox/host/network"
 )
 
@@ -27,7 +28,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbo
 	if err := b.reserve(spec); err != nil {
 		return nil, err
 	}
-	clock := newStages()
+	clock := making.NewClock()
 	s, err := b.work.slots.take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
@@ -37,16 +38,16 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbo
 	if err := s.create(ctx, clock); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.stages = clock.list
+	s.stages = clock.Stages
 	return s, nil
 }
 
-func (s *Sandbox) create(ctx context.Context, clock *stages) error {
+func (s *Sandbox) create(ctx context.Context, clock *making.Clock) error {
 	if err := s.b.boots.Acquire(ctx, 1); err != nil {
 		return s.describe(context.Cause(ctx))
 	}
 	defer s.b.boots.Release(1)
-	clock.mark("wait for a processor")
+	clock.Mark("wait for a processor")
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, errors.New("the machine took too long to boot"))
 	defer cancel()
 	failed, err := s.run(ctx, clock, createSteps)
@@ -56,7 +57,7 @@ func (s *Sandbox) create(ctx context.Context, clock *stages) error {
 	if s.ended() && s.Exit().Err != nil {
 		err = fmt.Errorf("%w (%w)", err, s.Exit().Err)
 	}
-	return resource("sandbox "+string(s.id), failed, err)
+	return making.Failed("sandbox "+string(s.id), failed, err)
 }
 
 func (s *Sandbox) boot(ctx context.Context) error { return s.machine.Boot(ctx, s.config()) }

@@ -4,45 +4,16 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"path"
 	"strconv"
-	"strings"
 	"sync"
 
 	"thaw/sandbox"
 )
 
-func validID(id sandbox.ID) bool {
-	for _, r := range id {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
-			return false
-		}
-	}
-	return id != ""
-}
-
-// checkMount refuses what no backend promises.
-func checkMount(m sandbox.Mount) error {
-	if !path.IsAbs(m.Source) || path.Clean(m.Target) != m.Target {
-		return fmt.Errorf("mount %s at %s: paths must be absolute and clean", m.Source, m.Target)
-	}
-	for _, r := range sandbox.Roots {
-		if m.Target == r || strings.HasPrefix(m.Target, r+"/") {
-			return nil
-		}
-	}
-	return fmt.Errorf("mount %s at %s: no folder for it", m.Source, m.Target)
-}
-
 // reserve checks a spec and takes its name. Close of the sandbox gives that back; unreserve does where none came to be.
 func (b *Backend) reserve(spec sandbox.Spec) error {
-	if !validID(spec.ID) {
-		return fmt.Errorf("sandbox name %q: only lower-case letters, digits and hyphens", spec.ID)
-	}
-	for _, m := range spec.Mounts {
-		if err := checkMount(m); err != nil {
-			return err
-		}
+	if err := spec.Check(); err != nil {
+		return err
 	}
 	b.work.mu.Lock()
 	defer b.work.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"thaw/guest/control"
 	"thaw/sandbox"
 	"thaw/sandbox/firecracker/vmm"
+	"thaw/sandbox/host/making"
 )
 
 // restoreLimit bounds one restore from the moment that its snapshot is there, whatever the caller's patience.
@@ -18,7 +19,7 @@ const restoreLimit = 2 * time.Minute
 
 // Restore implements sandbox.Backend.
 func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource) (sandbox.Sandbox, error) {
-	clock := newStages()
+	clock := making.NewClock()
 	if err := b.reserve(spec); err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 	if failed, err := s.run(ctx, clock, restoreSteps); err != nil {
 		return nil, s.restoreFailed(failed, err)
 	}
-	s.restoring, s.stages = nil, clock.list
+	s.restoring, s.stages = nil, clock.Stages
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/making"
 )
 
 // A shelf keeps slots ready that are nobody's yet.
@@ -56,7 +57,7 @@ func (sh *shelf) keep() {
 			return
 		}
 		ctx, cancel := context.WithTimeoutCause(b.ctx, slotLimit, errors.New("a slot took too long"))
-		s, err := b.makeSlot(ctx, newStages(), true)
+		s, err := b.makeSlot(ctx, making.NewClock(), true)
 		cancel()
 		if err != nil {
 			if b.ctx.Err() == nil {
@@ -84,7 +85,7 @@ func (b *Backend) rest(pause time.Duration) bool {
 }
 
 // take returns a slot that is ready, or makes one.
-func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
+func (sh *shelf) take(ctx context.Context, clock *making.Clock) (*Sandbox, error) {
 	b := sh.b
 	for {
 		s, err := sh.first()
@@ -97,7 +98,7 @@ func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 				return nil, fmt.Errorf("sandbox: %w", context.Cause(ctx))
 			}
 			defer b.make.Release(1)
-			clock.mark("wait for a core")
+			clock.Mark("wait for a core")
 			return b.makeSlot(ctx, clock, false)
 		}
 		sh.lookAgain()
@@ -106,7 +107,7 @@ func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 			s.Close()
 			continue
 		}
-		clock.mark("slot")
+		clock.Mark("slot")
 		return s, nil
 	}
 }

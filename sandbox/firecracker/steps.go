@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"thaw/sandbox"
+	"thaw/sandbox/host/making"
 )
 
 // # How a sandbox is made, and unmade
@@ -61,7 +60,7 @@ var (
 
 // run does steps in order, and names the one that failed. Close cuts them short, waits for the one that is being done,
 // and undoes them.
-func (s *Sandbox) run(ctx context.Context, clock *stages, steps []step) (failed string, err error) {
+func (s *Sandbox) run(ctx context.Context, clock *making.Clock, steps []step) (failed string, err error) {
 	s.steps.Lock()
 	defer s.steps.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -85,7 +84,7 @@ func (s *Sandbox) run(ctx context.Context, clock *stages, steps []step) (failed 
 			}
 			return st.name, err
 		}
-		clock.mark(st.name)
+		clock.Mark(st.name)
 	}
 	return "", nil
 }
@@ -108,14 +107,14 @@ func (st step) run(s *Sandbox, ctx context.Context) error {
 }
 
 // makeSlot makes a slot for nobody yet. A patient one leaves the processor to those for whom somebody waits.
-func (b *Backend) makeSlot(ctx context.Context, clock *stages, patient bool) (*Sandbox, error) {
+func (b *Backend) makeSlot(ctx context.Context, clock *making.Clock, patient bool) (*Sandbox, error) {
 	s := &Sandbox{
 		b: b, patient: patient, name: b.newName(), console: new(console),
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.dir = filepath.Join(b.opt.Dir, sandboxesDir, s.name)
 	if failed, err := s.run(ctx, clock, slotSteps); err != nil {
-		return nil, errors.Join(resource("slot", failed, err), s.Close())
+		return nil, errors.Join(making.Failed("slot", failed, err), s.Close())
 	}
 	// Only now is it the backend's to close: until here it is that of this goroutine alone.
 	b.work.mu.Lock()
@@ -128,19 +127,6 @@ func (b *Backend) makeSlot(ctx context.Context, clock *stages, patient bool) (*S
 		return nil, errors.Join(sandbox.ErrClosed, s.Close())
 	}
 	return s, nil
-}
-
-// resource tells an exhausted host from a broken one.
-func resource(what, stepName string, err error) error {
-	wrapped := fmt.Errorf("%s: %s: %w", what, stepName, err)
-	for errno, what := range map[unix.Errno]string{
-		unix.ENOMEM: "memory", unix.EAGAIN: "processes", unix.ENOSPC: "disk", unix.EDQUOT: "disk", unix.EMFILE: "files", unix.ENFILE: "files",
-	} {
-		if errors.Is(err, errno) {
-			return &sandbox.ResourceError{Resource: what, Err: wrapped}
-		}
-	}
-	return wrapped
 }
 
 // destroy undoes the steps that were begun, and takes the sandbox from the backend's lists.

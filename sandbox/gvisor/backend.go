@@ -48,6 +48,7 @@ import (
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
 	"thaw/sandbox/host/etc"
+	"thaw/sandbox/host/making"
 	"thaw/sandbox/host/network"
 )
 
@@ -239,7 +240,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 	if err := b.reserve(spec); err != nil {
 		return nil, err
 	}
-	clock := newStages()
+	clock := making.NewClock()
 	s, err := b.blanks.take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
@@ -249,28 +250,16 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 	if _, err := s.run(ctx, clock, createSteps); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", spec.ID, err), s.Close())
 	}
-	s.stages = clock.list
+	s.stages = clock.Stages
 	return s, nil
-}
-
-func validID(id sandbox.ID) bool {
-	for _, r := range id {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
-			return false
-		}
-	}
-	return id != ""
 }
 
 // reserve checks a spec and takes its name. Close of the sandbox gives that back; unreserve does where none came to be.
 func (b *Backend) reserve(spec sandbox.Spec) error {
-	if !validID(spec.ID) {
-		return fmt.Errorf("sandbox name %q: only lower-case letters, digits and hyphens", spec.ID)
+	if err := spec.Check(); err != nil {
+		return err
 	}
 	for _, m := range spec.Mounts {
-		if err := checkMount(m); err != nil {
-			return err
-		}
 		if m.Image && !b.images {
 			return fmt.Errorf("mount %s at %s: this host mounts no images", m.Source, m.Target)
 		}

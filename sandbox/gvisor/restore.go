@@ -9,6 +9,7 @@ import (
 
 	"thaw/sandbox"
 	"thaw/sandbox/gvisor/launch"
+	"thaw/sandbox/host/making"
 )
 
 // restoreLimit bounds one restore from the moment that it has a core, whatever the caller's patience: a sandbox that was given a snapshot
@@ -22,7 +23,7 @@ func (s *Sandbox) arm(ctx context.Context) error {
 
 // Restore implements sandbox.Backend.
 func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource) (sandbox.Sandbox, error) {
-	clock := newStages()
+	clock := making.NewClock()
 	if err := b.reserve(spec); err != nil {
 		return nil, err
 	}
@@ -30,12 +31,12 @@ func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 	if err != nil {
 		return nil, err
 	}
-	s.stages = clock.list
+	s.stages = clock.Stages
 	s.untrimmed.Store(trims)
 	return s, nil
 }
 
-func (b *Backend) restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource, clock *stages) (*Sandbox, error) {
+func (b *Backend) restore(ctx context.Context, spec sandbox.Spec, src sandbox.SnapshotSource, clock *making.Clock) (*Sandbox, error) {
 	from, err := b.openSource(src)
 	if err != nil {
 		b.unreserve(spec)
@@ -56,7 +57,7 @@ func (b *Backend) restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 	if err != nil {
 		return nil, s.snapshotFailed(failed, err)
 	}
-	clock.list = append(clock.list, s.restoring.marks...)
+	clock.Stages = append(clock.Stages, s.restoring.marks...)
 	s.restoring = nil
 	return s, nil
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,19 +68,6 @@ type Sandbox struct {
 
 	memory memory
 	wg     sync.WaitGroup // watchers
-}
-
-// checkMount refuses what no backend promises.
-func checkMount(m sandbox.Mount) error {
-	if !path.IsAbs(m.Source) || path.Clean(m.Target) != m.Target {
-		return fmt.Errorf("mount %s at %s: paths must be absolute and clean", m.Source, m.Target)
-	}
-	for _, r := range sandbox.Roots {
-		if m.Target == r || strings.HasPrefix(m.Target, r+"/") {
-			return nil
-		}
-	}
-	return fmt.Errorf("mount %s at %s: no folder for it", m.Source, m.Target)
 }
 
 // setLimits sets the limits of the spec.

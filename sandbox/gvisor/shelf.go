@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/making"
 )
 
 // A shelf keeps sandboxes of one kind ready that are nobody's yet. A backend has two: of blank sandboxes, whose guest is
@@ -66,7 +67,7 @@ func (sh *shelf) keep() {
 			return
 		}
 		ctx, cancel := context.WithTimeoutCause(b.ctx, blankLimit, errors.New("a blank sandbox took too long"))
-		s, err := b.makeSandbox(ctx, newStages(), true, sh.steps)
+		s, err := b.makeSandbox(ctx, making.NewClock(), true, sh.steps)
 		cancel()
 		if err != nil {
 			if b.ctx.Err() == nil {
@@ -94,7 +95,7 @@ func (b *Backend) rest(pause time.Duration) bool {
 }
 
 // take returns a sandbox that is ready, or makes one.
-func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
+func (sh *shelf) take(ctx context.Context, clock *making.Clock) (*Sandbox, error) {
 	b := sh.b
 	for {
 		s, err := sh.first()
@@ -107,7 +108,7 @@ func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 				return nil, fmt.Errorf("sandbox: %w", context.Cause(ctx))
 			}
 			defer b.make.Release(1)
-			clock.mark("wait for a core")
+			clock.Mark("wait for a core")
 			return b.makeSandbox(ctx, clock, false, sh.steps)
 		}
 		sh.lookAgain()
@@ -116,7 +117,7 @@ func (sh *shelf) take(ctx context.Context, clock *stages) (*Sandbox, error) {
 			s.Close()
 			continue
 		}
-		clock.mark("blank")
+		clock.Mark("blank")
 		return s, nil
 	}
 }

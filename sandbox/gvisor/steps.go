@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"thaw/sandbox"
+	"thaw/sandbox/host/making"
 )
 
 // # How a sandbox is made, and unmade
@@ -60,7 +59,7 @@ var (
 )
 
 // run does steps in order, and names the one that failed. Close undoes them.
-func (s *Sandbox) run(ctx context.Context, clock *stages, steps []step) (failed string, err error) {
+func (s *Sandbox) run(ctx context.Context, clock *making.Clock, steps []step) (failed string, err error) {
 	for _, st := range steps {
 		if st.undo != nil { // only those of makeSandbox: nobody else has the sandbox yet
 			s.begun = append(s.begun, st)
@@ -68,7 +67,7 @@ func (s *Sandbox) run(ctx context.Context, clock *stages, steps []step) (failed 
 		if err := st.run(s, ctx); err != nil {
 			return st.name, err
 		}
-		clock.mark(st.name)
+		clock.Mark(st.name)
 	}
 	return "", nil
 }
@@ -91,14 +90,14 @@ func (st step) run(s *Sandbox, ctx context.Context) error {
 }
 
 // makeSandbox makes a sandbox for nobody yet. A patient one leaves the processor to those for whom somebody waits.
-func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, steps []step) (*Sandbox, error) {
+func (b *Backend) makeSandbox(ctx context.Context, clock *making.Clock, patient bool, steps []step) (*Sandbox, error) {
 	s := &Sandbox{
 		b: b, patient: patient, name: b.newName(),
 		exited: make(chan struct{}), exceeded: make(chan struct{}, 1), closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.dir = filepath.Join(b.opt.Dir, "sandboxes", s.name)
 	if failed, err := s.run(ctx, clock, steps); err != nil {
-		return nil, errors.Join(resource(failed, err), s.Close())
+		return nil, errors.Join(making.Failed("blank sandbox", failed, err), s.Close())
 	}
 	// Only now is it the backend's to close: until here it is that of this goroutine alone.
 	b.mu.Lock()
@@ -111,19 +110,6 @@ func (b *Backend) makeSandbox(ctx context.Context, clock *stages, patient bool, 
 		return nil, errors.Join(sandbox.ErrClosed, s.Close())
 	}
 	return s, nil
-}
-
-// resource tells an exhausted host from a broken one.
-func resource(stepName string, err error) error {
-	wrapped := fmt.Errorf("blank sandbox: %s: %w", stepName, err)
-	for errno, what := range map[unix.Errno]string{
-		unix.ENOMEM: "memory", unix.EAGAIN: "processes", unix.ENOSPC: "disk", unix.EDQUOT: "disk", unix.EMFILE: "files", unix.ENFILE: "files",
-	} {
-		if errors.Is(err, errno) {
-			return &sandbox.ResourceError{Resource: what, Err: wrapped}
-		}
-	}
-	return wrapped
 }
 
 // destroy undoes the steps that were begun, and takes the sandbox from the backend's lists.

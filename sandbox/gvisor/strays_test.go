@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"thaw/sandbox"
+	"thaw/sandbox/host/making"
 )
 
 // held are the sockets, pipes and event descriptors that a process has open, by what tells one from another.
@@ -111,7 +112,7 @@ func TestAFailedStartSaysWhy(t *testing.T) {
 		}
 		return os.WriteFile(path, bytes.ReplaceAll(spec, []byte("CAP_SYS_TIME"), []byte("CAP_UNKNOWN")), 0o600)
 	}, nil}
-	s, err := b.makeSandbox(t.Context(), newStages(), false, slices.Insert(slices.Clone(blankSteps), 1, spoil))
+	s, err := b.makeSandbox(t.Context(), making.NewClock(), false, slices.Insert(slices.Clone(blankSteps), 1, spoil))
 	if err == nil {
 		s.Close()
 		t.Fatal("it started")
