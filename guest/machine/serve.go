@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"thaw/guest/control"
 	"thaw/guest/wire"
@@ -11,36 +12,55 @@ import (
 
 // speaker is the guest's end of a connection on control.Port.
 type speaker struct {
-	c io.ReadWriteCloser
-	w *wire.Writer
+	c      io.ReadWriteCloser
+	w      *wire.Writer
+	before *speaker      // that came before; nil: none that is there
+	ended  chan struct{} // closed when nobody reads it any more
 }
 
 func (s *speaker) outOfMemory(n int64) {
 	s.w.Send(control.KindOutOfMemory, control.OutOfMemory{Count: n}, nil)
 }
 
-// answering takes a connection on which the host asks. Only the last counts: the one before ends.
+// answering takes a connection on which the host asks. Only the last hears what comes by itself.
 func (m *machine) answering(c io.ReadWriteCloser) (serve func()) {
-	s := &speaker{c, wire.NewWriter(c)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.talk != nil {
-		m.talk.c.Close()
-	}
-	m.talk = s
+	m.talk = &speaker{c, wire.NewWriter(c), m.talk, make(chan struct{})}
+	s := m.talk
 	return func() { m.serve(s) }
+}
+
+// resetPatience bounds the wait for the connection before to end. The host has one at a time, so it does.
+const resetPatience = 10 * time.Second
+
+// awaitReset waits until the connection before has ended. After a restore that one ends because the kernel resets all
+// connections of the vsock device, those too that were made meanwhile. Somewhat late: who answered before would be
+// believed, and lost.
+func (s *speaker) awaitReset() {
+	if s.before == nil {
+		return
+	}
+	select {
+	case <-s.before.ended:
+	case <-time.After(resetPatience):
+		s.before.c.Close()
+	}
+	s.before = nil
 }
 
 // serve answers the host until the connection ends.
 func (m *machine) serve(s *speaker) {
 	defer func() {
 		s.c.Close()
+		close(s.ended)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.talk == s {
 			m.talk = nil
 		}
 	}()
+	s.awaitReset()
 	r := wire.NewReader(s.c)
 	for {
 		f, err := r.Next()
