@@ -2,6 +2,7 @@ package uniquetest
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,8 +20,9 @@ func TestClonesOfMachinesDrawDifferentValues(t *testing.T) {
 	if chosen == "" {
 		chosen = machinesDefault
 	}
-	b := firecrackertest.Open(t, nil) // its kernel has no VMGENID: what makes copies differ is our own word alone
-	for _, r := range []struct{ identifier, handler, file string }{
+	type row struct{ identifier, handler, file string }
+	rows := []row{
+		{"nodejs18.x", "index.handler", "index.js"},
 		{"nodejs20.x", "index.handler", "index.js"},
 		{"nodejs22.x", "index.handler", "index.js"},
 		{"nodejs24.x", "index.handler", "index.js"},
@@ -28,7 +30,14 @@ func TestClonesOfMachinesDrawDifferentValues(t *testing.T) {
 		{"java17", "example.Draws::handle", "example/Draws.java"},
 		{"java25", "example.Draws::handle", "example/Draws.java"},
 		{"provided.al2023", "bootstrap", "bootstrap"},
-	} {
+	}
+	for name := range strings.SplitSeq(chosen, ",") {
+		if name != "all" && !slices.ContainsFunc(rows, func(r row) bool { return r.identifier == name }) {
+			t.Fatalf("%s is %q, and %s is none of %v", machinesVar, chosen, name, rows)
+		}
+	}
+	b := firecrackertest.Open(t, nil) // its kernel has no VMGENID: what makes copies differ is our own word alone
+	for _, r := range rows {
 		t.Run(r.identifier, func(t *testing.T) {
 			if chosen != "all" && !strings.Contains(","+chosen+",", ","+r.identifier+",") {
 				t.Skipf("%s=%s, or all, tries it", machinesVar, r.identifier)

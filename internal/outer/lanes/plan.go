@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,8 +58,19 @@ var lanes = []lane{
 			in.firecracker()
 			in.guest()
 			in.suite()
+			in.hostNode()
 		},
 	},
+}
+
+// hostNode has the comparison of copies take this host's Node, which is in the machine: there it can install none.
+func (in *inside) hostNode() {
+	out, err := exec.CommandContext(in.ctx, "node", "--version").Output()
+	if err != nil {
+		return // the comparison says what it lacks
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(string(out), "v"), ".")
+	in.flags = append(in.flags, "-var", "THAW_UNIQUE_MACHINES=nodejs"+major+".x")
 }
 
 // suiteHeart are those cases of the suite of sandboxes that differ most on Firecracker. What is emulated inside of what is
