@@ -39,7 +39,8 @@ func newMemory(mib int, shared bool) (*memory, error) {
 	return m, nil
 }
 
-// savedMemory is that of a snapshot: the snapshot's file itself where QEMU may open it, else a copy.
+// savedMemory is that of a snapshot: the snapshot's file itself where QEMU may open it, else a copy. QEMU opens memory to
+// write even where it maps it privately, so a user of its own is not given the file: others run from it.
 func savedMemory(mib int, s vmm.Saved, uid, gid int) (*memory, error) {
 	size := int64(mib) << 20
 	if s.Memory == nil && s.Pages == nil {
