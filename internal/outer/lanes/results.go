@@ -25,7 +25,12 @@ type results struct {
 	verbose bool
 	tests   []*outcome
 	broken  []string // packages that failed beside their tests: they do not compile, or their process died
+	retried int      // boots of machines that hung, and were tried once more
 }
+
+// retry is what the suite of monitors, and the outer machine, say of a machine that hung: emulated ones do, rarely. It is
+// never passed over.
+var retry = regexp.MustCompile(`is tried once more|; retry 1 of 1$`)
 
 // outcome is what became of one test.
 type outcome struct {
@@ -71,7 +76,11 @@ func (r *results) take(e event, open map[[2]string]*outcome) {
 	switch e.Action {
 	case "output":
 		o.output = append(o.output, e.Output)
-		if r.verbose {
+		hung := retry.MatchString(strings.TrimSpace(e.Output))
+		if hung {
+			r.retried++
+		}
+		if r.verbose || hung {
 			fmt.Fprint(r.out, e.Output)
 		}
 	case "build-output":
@@ -181,6 +190,9 @@ func (r *results) line(err error) string {
 	line := fmt.Sprintf("%d ran, %d skipped", ran, total)
 	if total > 0 {
 		line += " (" + strings.Join(reasons, "; ") + ")"
+	}
+	if r.retried > 0 {
+		line += fmt.Sprintf(", %d boots hung and were tried once more", r.retried)
 	}
 	if failed > 0 {
 		line += fmt.Sprintf(", %d FAILED", failed)

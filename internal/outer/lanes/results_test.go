@@ -28,6 +28,9 @@ func TestLine(t *testing.T) {
 		"ran and skipped": {parts, "1 ran, 1 skipped (no KVM: 1)", nil, false},
 		"nothing":         {"", "0 ran, 0 skipped", nil, false},
 		"missing":         {"", "skipped: no QEMU", &missingError{"no QEMU"}, false},
+		"a boot that hung": {`{"Action":"output","Package":"thaw/p","Test":"TestA","Output":"    a boot hung for 1m0s and is tried once more: why\n"}
+{"Action":"pass","Package":"thaw/p","Test":"TestA","Elapsed":61}
+`, "1 ran, 0 skipped, 1 boots hung and were tried once more", nil, false},
 		"a failure": {parts + `{"Action":"output","Package":"thaw/p","Test":"TestB","Output":"broken\n"}
 {"Action":"fail","Package":"thaw/p","Test":"TestB","Elapsed":0}
 {"Action":"fail","Package":"thaw/p","Elapsed":0}
