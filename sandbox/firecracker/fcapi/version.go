@@ -76,7 +76,7 @@ type Features struct {
 	UntrackedDiff    bool // a snapshot of the type Diff without tracking of dirty pages, since 1.13
 	Serial           bool // /serial, since 1.14
 	VsockOverride    bool // of /snapshot/load, since 1.16
-	ClockRealtime    bool // of /snapshot/load, since 1.16
+	ClockRealtime    bool // of /snapshot/load, since 1.16; before, KVM's clock always goes on by the age of a snapshot (#5809)
 
 	// ResumeLosesVsock: after Paused and Resumed nobody gets through to the guest's ports. 1.16.0 and 1.16.1; #6100.
 	ResumeLosesVsock bool

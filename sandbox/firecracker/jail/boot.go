@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"thaw/sandbox/firecracker/fcapi"
 	"thaw/sandbox/firecracker/vmm"
@@ -19,6 +20,16 @@ const (
 	serial     = " console=ttyS0"
 )
 
+// clockArgs keep a machine's monotonic clock from showing the age of its snapshot, with releases that let KVM's clock go on
+// by it: the machine counts by the time stamp counter instead, which is restored as it was. That counter must be one to
+// rely on, so it has to be the host's own clock as well.
+func clockArgs(v fcapi.Version, hostClock string) string {
+	if v.Features().ClockRealtime || strings.TrimSpace(hostClock) != "tsc" {
+		return ""
+	}
+	return " clocksource=tsc tsc=reliable"
+}
+
 // device is the machine's name of its only network device.
 const device = "eth0"
 
@@ -31,6 +42,7 @@ func (x *Machine) Boot(ctx context.Context, c vmm.Config) error {
 	if x.m.opt.Serial {
 		args = kernelArgs + serial
 	}
+	args += x.m.clock
 	if c.Args != "" {
 		args += " " + c.Args
 	}

@@ -55,6 +55,7 @@ type Monitor struct {
 	opt     Options
 	version fcapi.Version
 	key     string
+	clock   string // arguments of machines' kernels
 }
 
 var _ vmm.Monitor = (*Monitor)(nil)
@@ -96,6 +97,8 @@ func New(ctx context.Context, opt Options) (*Monitor, error) {
 		return nil, err
 	}
 	m.key = fmt.Sprintf("%v %s", m.version, host)
+	clock, _ := os.ReadFile("/sys/devices/system/clocksource/clocksource0/current_clocksource") // not there: not to rely on
+	m.clock = clockArgs(m.version, string(clock))
 	return m, nil
 }
 
