@@ -11,6 +11,7 @@ import (
 	"thaw/sandbox/firecracker/firecrackertest"
 	"thaw/sandbox/firecracker/images"
 	"thaw/sandbox/firecracker/kvm"
+	"thaw/sandbox/firecracker/pages"
 	"thaw/sandbox/sandboxtest"
 )
 
@@ -46,8 +47,14 @@ func opener(t *testing.T) func(testing.TB) sandbox.Backend {
 			t.Error(err)
 		}
 	})
+	sets := filepath.Join(t.TempDir(), "working-sets")
 	return func(tb testing.TB) sandbox.Backend {
-		return firecrackertest.Open(tb, func(o *firecracker.Options) { o.Images, o.Slots = store, 1 })
+		return firecrackertest.Open(tb, func(o *firecracker.Options) {
+			o.Images, o.Slots = store, 1
+			if o.Monitor.Name() == "firecracker" && pages.Usable() == nil { // QEMU serves no memory
+				o.WorkingSets = sets
+			}
+		})
 	}
 }
 
