@@ -147,6 +147,12 @@ func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error
 		o.rounds, o.invokes = min(o.rounds, 3), min(o.invokes, 200)
 	}
 	p, err := s.makeAndPublish(ctx, microHeap)
+	for revision := 1; err != nil && emulated(s.kind) != "" && ctx.Err() == nil && revision <= 5; revision++ {
+		// Beside other work an emulated machine takes longer than the minute that a sandbox has to be made.
+		if err = s.revise(ctx, microHeap, revision); err == nil {
+			p, err = s.publish(ctx, microHeap)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
