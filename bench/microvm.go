@@ -27,13 +27,13 @@ const (
 // microVM says whether a sandbox is one of microVMs.
 func microVM(kind string) bool { return kind == firecracker || kind == qemu }
 
-// emulated says why times of this run are not those of hardware; empty: they are. Counts are what they are everywhere.
+// emulated says why times of this run are not those of hardware; empty: they are.
 func emulated(kind string) string {
 	switch {
 	case os.Getenv(outer.KindVar) != "":
-		return "the real Firecracker, on a processor that QEMU emulates"
+		return "the real Firecracker, on a processor that QEMU emulates: counts are what they are on hardware"
 	case kind == qemu:
-		return "QEMU without hardware instead of Firecracker"
+		return "QEMU without hardware instead of Firecracker: counts are QEMU's own"
 	}
 	return ""
 }
@@ -90,7 +90,7 @@ func benchTables(ctx context.Context, o options, kind string) error {
 	}
 	if how := emulated(kind); how != "" {
 		patience = 10
-		fmt.Printf("EMULATED: %s. Times say nothing of a machine with KVM but how they are in proportion to each other; counts are the real ones.\n", how)
+		fmt.Printf("EMULATED: %s. Times say nothing of a machine with KVM but how they are in proportion to each other.\n", how)
 	}
 	return bench(ctx, o)
 }
@@ -177,6 +177,11 @@ func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error
 		}
 		if err != nil {
 			return nil, err
+		}
+		for _, r := range rs { // an emulation takes long, and may be ended before the table is there
+			if emulated(s.kind) != "" {
+				fmt.Fprintf(os.Stderr, "bench: %s: %s\n", r.what, r)
+			}
 		}
 		out = append(out, rs...)
 	}
