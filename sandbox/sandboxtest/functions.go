@@ -2,9 +2,13 @@ package sandboxtest
 
 import (
 	_ "embed"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,26 +62,80 @@ func buildFunctions(dir string) ([]*function, error) {
 	}
 	task := []sandbox.Mount{{Source: dir, Target: "/var/task"}}
 	list := []*function{{name: "Go", mounts: task, argv: []string{"/var/task/snapshotfn"}}}
-	libraries := append([]sandbox.Mount(nil), task...)
-	for _, d := range []string{"/usr", "/lib", "/lib64"} {
-		if real, err := filepath.EvalSymlinks(d); err == nil {
-			libraries = append(libraries, sandbox.Mount{Source: real, Target: d})
+	if out, err := exec.Command("node", "-p", "process.execPath").Output(); err == nil {
+		node := strings.TrimSpace(string(out))
+		libraries, err := libraryMounts(filepath.Join(dir, "..", "libraries-node"), node)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if node, err := exec.Command("node", "-p", "process.execPath").Output(); err == nil {
 		list = append(list, &function{
 			name: "Node", argv: []string{"/var/lang/bin/node", "/var/task/function.js"},
-			mounts: append(libraries[:len(libraries):len(libraries)], sandbox.Mount{Source: strings.TrimSpace(string(node)), Target: "/var/lang/bin/node"}),
+			mounts: slices.Concat(task, libraries, []sandbox.Mount{{Source: node, Target: "/var/lang/bin/node"}}),
 		})
 	}
-	if out, err := exec.Command("python3", "-c", "import sys, os, ssl; print(os.path.realpath(sys.executable)); print(sys.base_prefix)").Output(); err == nil {
-		exe, prefix, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	const about = "import sys, os, ssl, sysconfig; print(os.path.realpath(sys.executable)); print(sys.base_prefix); print(sysconfig.get_path('platstdlib'))"
+	if out, err := exec.Command("python3", "-c", about).Output(); err == nil {
+		said := strings.Split(strings.TrimSpace(string(out)), "\n")
+		exe, prefix := said[0], said[1]
+		modules, err := filepath.Glob(filepath.Join(said[2], "lib-dynload", "*.so"))
+		if err != nil {
+			return nil, err
+		}
+		libraries, err := libraryMounts(filepath.Join(dir, "..", "libraries-python"), append(modules, exe)...)
+		if err != nil {
+			return nil, err
+		}
 		inside := strings.Replace(exe, prefix, "/var/lang", 1)
 		list = append(list, &function{
 			name: "Python", argv: []string{inside, "-B", "/var/task/function.py"},
-			mounts: append(libraries[:len(libraries):len(libraries)], sandbox.Mount{Source: prefix, Target: "/var/lang"}),
+			mounts: slices.Concat(task, libraries, []sandbox.Mount{{Source: prefix, Target: "/var/lang"}}),
 			vars:   []string{"LD_LIBRARY_PATH=/var/lang/lib", "PYTHONHOME=/var/lang"},
 		})
 	}
 	return list, nil
+}
+
+// shared is a shared object in what ldd says: NAME => PATH (ADDRESS), or the loader's PATH (ADDRESS).
+var shared = regexp.MustCompile(`(?m)(/\S+) \(0x`)
+
+// libraryMounts puts the shared objects that programs load into a folder, and mounts it where they look. All of /usr would
+// do as well, and does where there is no ldd, but a backend that makes images of what it mounts would make one of
+// gigabytes.
+func libraryMounts(dir string, programs ...string) (mounts []sandbox.Mount, err error) {
+	if _, err := exec.LookPath("ldd"); err != nil {
+		dir = "/"
+	}
+	if err := copyLibraries(dir, programs); err != nil {
+		return nil, err
+	}
+	for _, target := range []string{"/usr", "/lib", "/lib64"} {
+		if real, err := filepath.EvalSymlinks(filepath.Join(dir, target)); err == nil {
+			mounts = append(mounts, sandbox.Mount{Source: real, Target: target})
+		}
+	}
+	return mounts, nil
+}
+
+func copyLibraries(dir string, programs []string) error {
+	if _, err := os.Stat(dir); err == nil { // of the host, or made already
+		return nil
+	}
+	out, err := exec.Command("ldd", programs...).Output()
+	if err != nil {
+		return fmt.Errorf("ldd: %w: %s", err, out)
+	}
+	for _, m := range shared.FindAllStringSubmatch(string(out), -1) {
+		to := filepath.Join(dir, m[1])
+		if _, err := os.Stat(to); err == nil {
+			continue
+		}
+		text, err := os.ReadFile(m[1])
+		if err == nil {
+			err = errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, text, 0o755))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
