@@ -24,7 +24,7 @@ func main() {
 	runtime.LockOSThread() // children end with the thread that started them
 	flags := flag.String("flags", "", "further flags of go test for lanes of this host, such as -race")
 	verbose := flag.Bool("v", false, "print what passing tests print, too")
-	whole := flag.Bool("whole", false, "run all that lanes have, which takes half an hour, and not the heart of it alone")
+	whole := flag.Bool("whole", false, "run all cases of suites, not the heart of them alone; "+allVar+"=1 has what they make smaller for slow machines, too")
 	list := flag.Bool("list", false, "print the packages whose tests all run in lanes of this host, then a pattern of the tests of others that do")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: lanes [flags] [NAME...], of %s\n", strings.Join(names(), ", "))
@@ -34,9 +34,6 @@ func main() {
 	if *list {
 		fmt.Printf("%s\n%s\n", strings.ReplaceAll(strings.Join(covered(), " "), "./", "thaw/"), pattern(mixed))
 		return
-	}
-	if *whole {
-		os.Setenv(allVar, "1")
 	}
 	chosen := flag.Args()
 	if len(chosen) == 0 {
