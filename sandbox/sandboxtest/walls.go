@@ -242,10 +242,10 @@ func names(t *testing.T, s *suite) {
 // leaks counts what this process holds, before and after a life with everything in it. The first round is for what is made once.
 func leaks(t *testing.T, s *suite) {
 	var fds, goroutines int
-	for round := range 3 {
+	for round := range s.few(3, 2) {
 		t.Run("round", func(t *testing.T) {
 			b := s.backend(t)
-			for range s.few(3, 2) {
+			for range s.few(3, 1) {
 				x := s.create(t, b, s.spec(t))
 				x.Hello()
 				x.Start(x.start(1))
