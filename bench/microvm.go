@@ -156,8 +156,8 @@ func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error
 	if err != nil {
 		return nil, err
 	}
-	out := []result{{what: p.what + ", publish with a snapshot", value: ms(p.took), unit: "ms"},
-		{what: p.what + ", snapshot", value: float64(p.snapshot.Bytes) / 1e6, unit: "MB"}}
+	out := mark(s.kind, []result{{what: p.what + ", publish with a snapshot", value: ms(p.took), unit: "ms"},
+		{what: p.what + ", snapshot", value: float64(p.snapshot.Bytes) / 1e6, unit: "MB"}})
 	for _, part := range []struct {
 		what    string
 		measure func() ([]result, error)
@@ -178,6 +178,7 @@ func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error
 		if err != nil {
 			return nil, err
 		}
+		rs = mark(s.kind, rs)
 		for _, r := range rs { // an emulation takes long, and may be ended before the table is there
 			if emulated(s.kind) != "" {
 				fmt.Fprintf(os.Stderr, "bench: %s: %s\n", r.what, r)
@@ -185,7 +186,7 @@ func measureMicroVMs(ctx context.Context, o options, s *server) ([]result, error
 		}
 		out = append(out, rs...)
 	}
-	return mark(s.kind, out), nil
+	return out, nil
 }
 
 // microHeap is nodeHeap with the aim of a microVM.
