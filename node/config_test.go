@@ -35,7 +35,7 @@ func TestLoad(t *testing.T) {
 		{name: "a bad number names its variable", env: map[string]string{"THAW_CONCURRENCY": "many"}, err: `THAW_CONCURRENCY: "many" is no whole number`},
 		{name: "a bad duration names its flag", flags: map[string]string{"idle-expiry": "10"}, err: `--idle-expiry: "10" is no duration`},
 		{name: "too small a number", flags: map[string]string{"concurrency": "0"}, err: "concurrency: 0 is less than 1"},
-		{name: "an unknown sandbox", flags: map[string]string{"sandbox": "docker"}, err: "none of auto, gvisor, process"},
+		{name: "an unknown sandbox", flags: map[string]string{"sandbox": "docker"}, err: "none of auto, firecracker, gvisor, process, qemu"},
 		{name: "an account that is none", flags: map[string]string{"account-id": "12345"}, err: "not 12 digits"},
 		{name: "half a key", env: map[string]string{"THAW_ACCESS_KEY_ID": "AKIA"}, err: "go together"},
 		{name: "every address without credentials", flags: map[string]string{"listen": ":9600"}, err: "--credentials FILE"},
