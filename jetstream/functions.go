@@ -73,6 +73,9 @@ func (s *Store) write(ctx context.Context, key string, was uint64, value any, re
 // put stores a value, durably in both copies, if the key's revision is still the given one, 0 meaning that the key is
 // not there.
 func (s *Store) put(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, was uint64) (now uint64, err error) {
+	if err := s.room(putReserve + 2*int64(len(value))); err != nil {
+		return 0, err
+	}
 	if was == 0 {
 		now, err = kv.Create(ctx, key, value)
 	} else {
@@ -88,6 +91,9 @@ func (s *Store) put(ctx context.Context, kv jetstream.KeyValue, key string, valu
 // key-value client does not tell the revision of a deletion, so the marker is written by hand. Source: NATS ADR-8,
 // "delete".
 func (s *Store) remove(ctx context.Context, bucket, key string, was uint64) (now uint64, err error) {
+	if err := s.room(removeReserve); err != nil {
+		return 0, err
+	}
 	m := nats.NewMsg("$KV." + bucket + "." + key)
 	m.Header.Set("KV-Operation", "DEL")
 	var opts []jetstream.PublishOpt
@@ -131,7 +137,11 @@ func (s *Store) DeleteVersion(ctx context.Context, k function.Key, incarnation u
 
 // Epoch implements function.Store: revisions of a stream are never given twice, not even after everything in it was deleted.
 func (s *Store) Epoch(ctx context.Context) (uint64, error) {
-	n, err := s.kv.Put(ctx, epochKey, nil)
+	err := s.room(removeReserve)
+	var n uint64
+	if err == nil {
+		n, err = s.kv.Put(ctx, epochKey, nil)
+	}
 	if err == nil {
 		err = s.journal.Append(journal.Write{Bucket: functionsBucket.Bucket, Key: epochKey, Revision: n})
 	}
