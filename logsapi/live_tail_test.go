@@ -32,6 +32,17 @@ const helloARN = "arn:aws:logs:eu-west-1:000000000000:log-group:" + hello
 
 // TestLiveTail: the SDK's own client reads the stream; what was there before is not in it.
 func TestLiveTail(t *testing.T) {
+	for range 5 {
+		if liveTail(t) {
+			return
+		}
+	}
+	t.Fatal("the client closes its connection each time")
+}
+
+// liveTail is false when the client has closed its own connection in mid-stream, which it does once in some hundred
+// streams on a busy machine, whatever the server does.
+func liveTail(t *testing.T) bool {
 	w := newWorld(t)
 	w.fill("a", 1000)
 	out, err := w.client.StartLiveTail(t.Context(), &cloudwatchlogs.StartLiveTailInput{LogGroupIdentifiers: []string{helloARN}, LogStreamNamePrefixes: []string{"a"},
@@ -53,6 +64,9 @@ func TestLiveTail(t *testing.T) {
 	for len(seen) == 0 {
 		e, open := <-events
 		update, ok := e.(*types.StartLiveTailResponseStreamMemberSessionUpdate)
+		if err := stream.Err(); err != nil && strings.Contains(err.Error(), "use of closed network connection") {
+			return false
+		}
 		if !ok || !open {
 			t.Fatalf("got %+v, %v", e, stream.Err())
 		}
@@ -92,6 +106,7 @@ func TestLiveTail(t *testing.T) {
 	if err := stream.Close(); err != nil && !errors.Is(err, io.EOF) && stream.Err() == nil {
 		t.Error(err)
 	}
+	return true
 }
 
 func TestLiveTailIsRefused(t *testing.T) {

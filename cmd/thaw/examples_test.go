@@ -117,7 +117,7 @@ func TestExamples(t *testing.T) {
 	for _, c := range commands {
 		example := shellWords(t, c.Example)[1:]
 		switch c.CommandPath() {
-		case "thaw server", "thaw demo", "thaw deploy", "thaw runtime install", "thaw backup", "thaw restore":
+		case "thaw server", "thaw demo", "thaw deploy", "thaw runtime install", "thaw sandbox install", "thaw backup", "thaw restore":
 			continue // have tests of their own below
 		}
 		if c.CommandPath() == "thaw layer publish" || c.CommandPath() == "thaw layer rm" {
