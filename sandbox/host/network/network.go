@@ -54,7 +54,8 @@ type Networks struct {
 	state string // file that tells the next server which settings to put back
 	host  *netlink.Handle
 	nft   *ruleset
-	base  uint32 // first outside address, that of the host's side: no sandbox has it
+	base  uint32   // first outside address, that of the host's side: no sandbox has it
+	claim *os.File // says to other backends that the block is ours
 	paths hostPaths
 	relay *dnsRelay // nil: sandboxes ask name servers themselves
 
@@ -214,11 +215,38 @@ func (n *Networks) chooseBlock() (uint32, error) {
 				free = false
 			}
 		}
-		if free {
-			return base, nil
+		if !free {
+			continue
+		}
+		if ours, err := n.claimBlock(base); err != nil || ours {
+			return base, err
 		}
 	}
 	return 0, fmt.Errorf("every block of %v/15 is in use on this host", outsideBase)
+}
+
+// claimsDir holds a lock for each block that was ever used, at most 31 empty files. The lock goes with the process that has it.
+const claimsDir = "/run/thaw"
+
+// claimBlock takes a block, unless another backend of this host has it: whose routes are seen only once it has sandboxes.
+func (n *Networks) claimBlock(base uint32) (ours bool, err error) {
+	err = os.MkdirAll(claimsDir, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(filepath.Join(claimsDir, "block-"+toAddr(base).String()), os.O_CREATE|os.O_RDWR, 0o600)
+	}
+	if err != nil { // a host without a /run of its own: two that start at once are rare
+		return true, nil //nolint:nilerr // see above
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return false, nil
+		}
+		return false, fmt.Errorf("claims of addresses: %w", err)
+	}
+	n.claim = f
+	return true, nil
 }
 
 // Make makes the network of one sandbox of gVisor.
@@ -310,5 +338,8 @@ func (n *Networks) Close() error {
 	}
 	err = errors.Join(err, n.sweep())
 	n.host.Close()
+	if n.claim != nil {
+		n.claim.Close()
+	}
 	return err
 }

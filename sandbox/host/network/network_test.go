@@ -35,3 +35,39 @@ func TestUndisturbed(t *testing.T) {
 		})
 	}
 }
+
+// Two backends that open at once, before either has a sandbox, have different blocks; one that has gone gives its own back.
+func TestBlocksAreClaimed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	open := func(hash string) *Networks {
+		n, err := newNetworks(t.TempDir(), hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.base, err = n.chooseBlock(); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	one, two := open("0000000"), open("000001f") // which begin to look at the same block
+	if one.base == two.base {
+		t.Errorf("both have %v", toAddr(one.base))
+	}
+	if err := one.Close(); err != nil {
+		t.Error(err)
+	}
+	three := open("0000000")
+	if three.base != one.base {
+		t.Logf("%v was taken meanwhile", toAddr(one.base)) // by another server of this host
+	}
+	if three.base == two.base {
+		t.Errorf("both have %v", toAddr(two.base))
+	}
+	for _, n := range []*Networks{two, three} {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
