@@ -13,7 +13,7 @@
 // # Slots
 //
 // A slot is all of a sandbox that is the same for every function: folder, group, network, and a monitor's process that
-// waits, jailed, as a user of its own. Some are kept ready (shelf.go). Create boots a machine in one, with the function's
+// waits, jailed, as a user of its own. Some are kept ready (making.Shelf). Create boots a machine in one, with the function's
 // files as drives (disks.go); Restore lets a saved machine go on in one.
 //
 // # Snapshots
@@ -51,6 +51,7 @@ import (
 	"thaw/sandbox/host"
 	"thaw/sandbox/host/cgroup"
 	"thaw/sandbox/host/etc"
+	"thaw/sandbox/host/making"
 	"thaw/sandbox/host/network"
 )
 
@@ -106,7 +107,7 @@ type Backend struct {
 // work is what a backend has under way.
 type work struct {
 	mu     sync.Mutex // guards what follows
-	slots  *shelf
+	slots  *making.Shelf[*Sandbox]
 	live   map[*Sandbox]struct{} // whole slots, also those that are nobody's
 	ids    map[sandbox.ID]bool   // of those that are somebody's, and of those being created
 	closed bool
@@ -138,15 +139,19 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 		opt: o, log: o.Log, make: semaphore.NewWeighted(2), boots: semaphore.NewWeighted(int64(max(2, runtime.NumCPU()))),
 		verified: newVerified(), work: work{live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool)},
 	}
-	b.work.slots = newShelf(b)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.work.slots = &making.Shelf[*Sandbox]{
+		What: "slot", Stage: "slot", Size: max(o.Slots, 0), Ctx: b.ctx, Log: b.log, Turns: b.make, Group: &b.wg,
+		Make: b.makeSlot, Name: func(s *Sandbox) string { return s.name },
+		Mu: &b.work.mu, Closed: &b.work.closed,
+	}
 	if err := b.open(ctx); err != nil {
 		b.cancel()
 		b.wg.Wait()
 		return nil, errors.Join(err, b.release())
 	}
 	b.work.mu.Lock()
-	b.work.slots.wantLocked()
+	b.work.slots.WantLocked()
 	b.work.mu.Unlock()
 	return b, nil
 }

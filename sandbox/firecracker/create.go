@@ -29,7 +29,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbo
 		return nil, err
 	}
 	clock := making.NewClock()
-	s, err := b.work.slots.take(ctx, clock)
+	s, err := b.work.slots.Take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
 		return nil, err

@@ -29,7 +29,7 @@ func (b *Backend) Restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 		return nil, err
 	}
 	defer from.close()
-	s, err := b.work.slots.take(ctx, clock)
+	s, err := b.work.slots.Take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
 		if errors.Is(err, sandbox.ErrClosed) {

@@ -13,7 +13,7 @@ func awaitSlots(t *testing.T, b *Backend, n int) (names []string) {
 		b.work.mu.Lock()
 		defer b.work.mu.Unlock()
 		names = names[:0]
-		for _, s := range b.work.slots.ready {
+		for _, s := range b.work.slots.Ready {
 			names = append(names, s.name)
 		}
 		return len(names) >= n
@@ -39,7 +39,7 @@ func TestSlotsAreMadeAgain(t *testing.T) {
 	t.Run("also one whose monitor died", func(t *testing.T) {
 		awaitSlots(t, b, 2)
 		b.work.mu.Lock()
-		victim := b.work.slots.ready[0]
+		victim := b.work.slots.Ready[0]
 		b.work.mu.Unlock()
 		unix.Kill(victim.PIDs()[0], unix.SIGKILL)
 		<-victim.Exited()

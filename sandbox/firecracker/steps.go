@@ -145,7 +145,7 @@ func (s *Sandbox) destroy() error {
 	if s.id != "" {
 		delete(s.b.work.ids, s.id)
 	}
-	s.b.work.slots.dropLocked(s)
+	s.b.work.slots.DropLocked(s)
 	s.b.work.mu.Unlock()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close sandbox %s: %w", s.name, err)

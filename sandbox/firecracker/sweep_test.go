@@ -43,7 +43,7 @@ func TestVictim(t *testing.T) {
 	}
 	awaitSlots(t, b, 1)
 	b.work.mu.Lock()
-	pids = append(pids, b.work.slots.ready[0].PIDs()...)
+	pids = append(pids, b.work.slots.Ready[0].PIDs()...)
 	b.work.mu.Unlock()
 	fmt.Println(pids)
 	select {}

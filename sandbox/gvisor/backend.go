@@ -19,7 +19,7 @@
 // # Snapshots
 //
 // A snapshot is written by the sandbox into files of ours, and read by the sandbox from files of ours: see packages
-// agent and launcher in cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (shelf.go):
+// agent and launcher in cmd/thaw-sandbox. From the first one on there are blank sandboxes of a second kind (making.Shelf):
 // not started, but through all of a restore that is the same for every snapshot. Restore gives one of them its
 // snapshot, then its limits and mounts, and lets it run.
 //
@@ -40,6 +40,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -85,16 +86,15 @@ type Backend struct {
 	launchMu sync.Mutex // one start at a time; guards launch
 	launch   *launch.Launcher
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // who keeps the shelves, and sandboxes being made
+	cancel context.CancelFunc // ends what makes sandboxes
+	wg     sync.WaitGroup     // who keeps the shelves, and sandboxes being made
 	make   *semaphore.Weighted
 
 	mu     sync.Mutex // guards what follows
-	blanks *shelf
-	armed  *shelf                // from the first restore or checkpoint on: a server without snapshots has none
-	live   map[*Sandbox]struct{} // whole ones, also blank
-	ids    map[sandbox.ID]bool   // of those that are not blank, and of those being created
+	blanks *making.Shelf[*Sandbox]
+	armed  *making.Shelf[*Sandbox] // from the first restore or checkpoint on: a server without snapshots has none
+	live   map[*Sandbox]struct{}   // whole ones, also blank
+	ids    map[sandbox.ID]bool     // of those that are not blank, and of those being created
 	closed bool
 	seq    uint64
 }
@@ -115,16 +115,34 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 		o.Blank = DefaultBlank
 	}
 	b := &Backend{opt: o, log: o.Log, live: make(map[*Sandbox]struct{}), ids: make(map[sandbox.ID]bool), make: semaphore.NewWeighted(2)}
-	b.blanks, b.armed = newShelf(b, blankSteps, 0), newShelf(b, armedSteps, rearmPause)
+	life, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	b.blanks, b.armed = b.shelf(life, blankSteps, 0), b.shelf(life, armedSteps, rearmPause)
 	if err := b.open(ctx); err != nil {
+		cancel()
 		b.wg.Wait()
 		return nil, errors.Join(err, b.release())
 	}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.mu.Lock()
-	b.blanks.wantLocked()
+	b.blanks.WantLocked()
 	b.mu.Unlock()
 	return b, nil
+}
+
+// rearmPause is as long as a restore and its first invoke take on a busy machine.
+const rearmPause = 200 * time.Millisecond
+
+// shelf keeps sandboxes of one kind ready, which steps lead to. A backend has two: of blank sandboxes, whose guest is up,
+// and of armed ones, which wait for a snapshot.
+func (b *Backend) shelf(life context.Context, steps []step, pause time.Duration) *making.Shelf[*Sandbox] {
+	return &making.Shelf[*Sandbox]{
+		What: "blank sandbox", Stage: "blank", Size: max(b.opt.Blank, 0), Pause: pause, Ctx: life, Log: b.log, Turns: b.make, Group: &b.wg,
+		Make: func(ctx context.Context, clock *making.Clock, patient bool) (*Sandbox, error) {
+			return b.makeSandbox(ctx, clock, patient, steps)
+		},
+		Name: func(s *Sandbox) string { return s.name },
+		Mu:   &b.mu, Closed: &b.closed,
+	}
 }
 
 func (b *Backend) open(ctx context.Context) (err error) {
@@ -241,7 +259,7 @@ func (b *Backend) Create(ctx context.Context, spec sandbox.Spec) (_ sandbox.Sand
 		return nil, err
 	}
 	clock := making.NewClock()
-	s, err := b.blanks.take(ctx, clock)
+	s, err := b.blanks.Take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/sandbox/gvisor/launch"
+	"thaw/sandbox/host/making"
 )
 
 func (s *Sandbox) root() string { return filepath.Join(s.dir, "mnt", "root") }
@@ -99,7 +100,7 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 		return err
 	}
 	// Not to be given up: the launcher is in the sandbox's cgroups until it has answered.
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), blankLimit, errors.New("the launcher does not answer"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), making.Limit, errors.New("the launcher does not answer"))
 	defer cancel()
 	rep, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpCreate, ID: s.name, Create: c}, files...)
 	if err != nil {

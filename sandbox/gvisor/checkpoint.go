@@ -15,7 +15,7 @@ import (
 // Checkpoint implements sandbox.Sandbox.
 func (s *Sandbox) Checkpoint(ctx context.Context, sink sandbox.SnapshotSink) error {
 	s.b.mu.Lock()
-	s.b.armed.wantLocked() // a restore follows
+	s.b.armed.WantLocked() // a restore follows
 	s.b.mu.Unlock()
 	w, err := s.openSink(sink)
 	if err != nil {

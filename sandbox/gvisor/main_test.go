@@ -224,6 +224,6 @@ func awaitBlanks(tb testing.TB, b *Backend) {
 	until(tb, "as many blank sandboxes as asked for", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.blanks.ready) >= b.opt.Blank
+		return len(b.blanks.Ready) >= b.opt.Blank
 	})
 }

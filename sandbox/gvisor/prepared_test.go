@@ -48,7 +48,7 @@ func TestMemoryIsReadyForTheLastSnapshot(t *testing.T) {
 	for i, which := range []int{0, 1, 1, 0, 0, 1, 0, 1} {
 		awaitArmed(t, b)
 		b.mu.Lock()
-		armed := b.armed.ready[0]
+		armed := b.armed.Ready[0]
 		b.mu.Unlock()
 		ready := heldBy(t, armed)
 		switch last := ready - waiting; {
@@ -92,13 +92,13 @@ func TestMemoryIsReadyForTheLastSnapshot(t *testing.T) {
 		// The next waiting one is to be made with what was learned now: the one that is there, or under way, goes.
 		awaitArmed(t, b)
 		b.mu.Lock()
-		old := b.armed.ready
-		b.armed.ready = nil
+		old := b.armed.Ready
+		b.armed.Ready = nil
 		b.mu.Unlock()
 		for _, o := range old {
 			o.Close()
 		}
-		b.armed.lookAgain()
+		b.armed.LookAgain()
 	}
 }
 

@@ -43,7 +43,7 @@ func (b *Backend) restore(ctx context.Context, spec sandbox.Spec, src sandbox.Sn
 		return nil, err
 	}
 	defer from.close()
-	s, err := b.armed.take(ctx, clock)
+	s, err := b.armed.Take(ctx, clock)
 	if err != nil {
 		b.unreserve(spec)
 		if errors.Is(err, sandbox.ErrClosed) {

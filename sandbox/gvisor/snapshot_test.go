@@ -39,7 +39,7 @@ func awaitArmed(tb testing.TB, b *Backend) {
 	until(tb, "as many armed sandboxes as asked for", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.armed.ready) >= b.opt.Blank
+		return len(b.armed.Ready) >= b.opt.Blank
 	})
 }
 

@@ -126,8 +126,8 @@ func (s *Sandbox) destroy() error {
 	if s.id != "" {
 		delete(s.b.ids, s.id)
 	}
-	s.b.blanks.dropLocked(s)
-	s.b.armed.dropLocked(s)
+	s.b.blanks.DropLocked(s)
+	s.b.armed.DropLocked(s)
 	s.b.mu.Unlock()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close sandbox %s: %w", s.name, err)

@@ -257,7 +257,7 @@ func TestBlanksAreMadeAgain(t *testing.T) {
 	t.Run("also one that died", func(t *testing.T) {
 		awaitBlanks(t, b)
 		b.mu.Lock()
-		victim := b.blanks.ready[0]
+		victim := b.blanks.Ready[0]
 		b.mu.Unlock()
 		unix.Kill(victim.pid, unix.SIGKILL)
 		<-victim.Exited()
@@ -273,7 +273,7 @@ func blankNames(b *Backend) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var names []string
-	for _, s := range b.blanks.ready {
+	for _, s := range b.blanks.Ready {
 		names = append(names, s.name)
 	}
 	return names
