@@ -112,7 +112,7 @@ var allowed = map[string]row{
 	"sandbox/gvisor":              {"sandbox sandbox/gvisor/launch sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/making sandbox/host/network", "a backend: it knows no function and no environment"},
 	"sandbox/gvisor/launch":       {"sandbox", "what the server and thaw-sandbox share: a sandbox's start pays for it"},
 	"sandbox/process":             {"guest internal/proctree sandbox", "a backend: it knows no function and no environment; its guest is this program itself"},
-	"sandbox/firecracker/install": {"runtimes sandbox/firecracker/fcapi sandbox/firecracker/initramfs sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
+	"sandbox/firecracker/install": {"internal/treesum runtimes sandbox/firecracker/fcapi sandbox/firecracker/initramfs sandbox/firecracker/kernel sandbox/firecracker/vmm", "what microVMs are made of on this host, found and fetched: it runs no machine"},
 	"sandbox/firecracker/kvm":     {"", "whether virtual machines run here: it makes one of its own, and knows no monitor"},
 	"sandbox/firecracker/vmm":     {"sandbox/firecracker/pages sandbox/host/cgroup", "what a monitor of virtual machines must offer: it knows none of them"},
 	"sandbox/host":                {"", "what lies beside all backends of a host: it knows none of them"},
@@ -129,7 +129,7 @@ var allowed = map[string]row{
 	"sandbox/firecracker/install/installtest":         {"sandbox/firecracker/install", "it finds programs for tests"},
 	"sandbox/firecracker/fcapi/fcapitest":             {"sandbox/firecracker/fcapi sandbox/firecracker/pages/pagestest", "a fake Firecracker, for tests"},
 
-	"sandbox/firecracker": {"guest/control guest/wire sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/making sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
+	"sandbox/firecracker": {"guest/control guest/wire internal/treesum sandbox sandbox/firecracker/images sandbox/firecracker/pages sandbox/firecracker/vmm sandbox/host sandbox/host/cgroup sandbox/host/etc sandbox/host/making sandbox/host/network", "a backend: it knows no function and no environment; its monitor is given to it"},
 
 	"sandbox/host/making": {"sandbox", "steps to a sandbox, for any backend"},
 	"sandbox/host/etc":    {"sandbox/host/network", "files of every sandbox's root, for any backend"},

@@ -157,18 +157,9 @@ func Of(dir string, skip ...string) (string, error) {
 		if it.path == "" {
 			continue
 		}
-		g.Go(func() error {
-			f, err := os.Open(it.path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			h := sha256.New()
-			if _, err := io.Copy(h, f); err != nil {
-				return err
-			}
-			it.sum = [sha256.Size]byte(h.Sum(nil))
-			return nil
+		g.Go(func() (err error) {
+			it.sum, err = sumOf(it.path)
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -179,4 +170,26 @@ func Of(dir string, skip ...string) (string, error) {
 		fmt.Fprintf(h, "%q %s %x\n", it.name, it.what, it.sum)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// File is the SHA-256 of a file's content, in hexadecimal.
+func File(path string) (string, error) {
+	sum, err := sumOf(path)
+	if err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func sumOf(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }

@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
+
+	"thaw/internal/treesum"
 )
 
 // madeOf is all of the backend that a snapshot depends on.
@@ -29,10 +29,10 @@ func (b *Backend) madeOf() (m madeOf, err error) {
 		Format: format, Architecture: runtime.GOARCH, Monitor: b.opt.Monitor.Name() + " " + b.opt.Monitor.Key(), Args: b.opt.Args,
 		Network: b.nets != nil,
 	}
-	if m.Kernel, err = digest(b.opt.Kernel); err != nil {
+	if m.Kernel, err = treesum.File(b.opt.Kernel); err != nil {
 		return m, fmt.Errorf("kernel: %w", err)
 	}
-	if m.Initramfs, err = digest(b.opt.Initramfs); err != nil {
+	if m.Initramfs, err = treesum.File(b.opt.Initramfs); err != nil {
 		return m, fmt.Errorf("initramfs: %w", err)
 	}
 	return m, nil
@@ -43,17 +43,4 @@ func (m madeOf) key() string {
 	text, _ := json.Marshal(m) //nolint:errcheck // texts and numbers
 	h := sha256.Sum256(text)
 	return hex.EncodeToString(h[:16])
-}
-
-func digest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -11,8 +11,6 @@ package install
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"thaw/internal/treesum"
 )
 
 // Names of what is installed: of the links, and of what the folders begin with.
@@ -190,7 +190,7 @@ func openSet(dir, kind string) (set, error) {
 		return s, fmt.Errorf("%s %w: %v", real, errDamaged, err)
 	}
 	for name, want := range s.Files {
-		if got, err := sumOf(filepath.Join(real, name)); err != nil || got != want {
+		if got, err := treesum.File(filepath.Join(real, name)); err != nil || got != want {
 			return s, fmt.Errorf("%s %w: %s is not what was installed", real, errDamaged, name)
 		}
 	}
@@ -206,23 +206,10 @@ func sumsOf(dir string) (map[string]string, error) {
 		}
 		name, err := filepath.Rel(dir, path)
 		if err == nil {
-			sums[name], err = sumOf(path)
+			sums[name], err = treesum.File(path)
 		}
 		return err
 	})
-}
-
-func sumOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // copyFile copies a file that is somebody's own.

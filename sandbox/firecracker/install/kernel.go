@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"thaw/internal/treesum"
 	"thaw/sandbox/firecracker/initramfs"
 	"thaw/sandbox/firecracker/kernel"
 )
@@ -85,7 +86,7 @@ func Initramfs(dir, guest string, k Kernel) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum, err := sumOf(f.Name())
+	sum, err := treesum.File(f.Name())
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"time"
 
+	"thaw/internal/treesum"
 	"thaw/runtimes"
 	"thaw/sandbox/firecracker/fcapi"
 )
@@ -62,7 +63,7 @@ func (r release) install(ctx context.Context, dir string, tell Step) error {
 			}
 			for name, want := range r.files {
 				from, to := filepath.Join(fetched, "programs", name), filepath.Join(tmp, name)
-				if got, err := sumOf(from); err != nil || got != want {
+				if got, err := treesum.File(from); err != nil || got != want {
 					return manifest{}, fmt.Errorf("%s is not the program with the pinned hash %s (%v)", name, want, err)
 				}
 				if err := errors.Join(os.Chmod(from, 0o755), os.Rename(from, to)); err != nil {
