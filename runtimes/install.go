@@ -2,17 +2,17 @@ package runtimes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"thaw/internal/filelock"
 )
 
 // Install puts what a runtime needs and this host lacks into the data folder: the interpreter, AWS's client and AWS's
@@ -160,28 +160,11 @@ func finishPython(ctx context.Context, version, dir string, progress func(string
 
 // locked runs do while it holds the lock of a folder's name, against other processes too.
 func (r *Registry) locked(ctx context.Context, name string, progress func(string), do func() error) error {
-	f, err := os.OpenFile(filepath.Join(r.dir, ".lock-"+name), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+	lock, err := filelock.Wait(ctx, filepath.Join(r.dir, ".lock-"+name), func() { progress(name + ": waiting for another installation") })
 	if err != nil {
 		return err
 	}
-	defer f.Close() // which lets go of the lock
-	for told := false; ; told = true {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("lock of %s: %w", name, err)
-		}
-		if !told {
-			progress(name + ": waiting for another installation")
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	defer lock.Close()
 	// Whoever left these held the lock and is gone.
 	left, _ := filepath.Glob(filepath.Join(r.dir, ".tmp-"+name+"-*"))
 	for _, path := range left {

@@ -19,10 +19,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"thaw/internal/filelock"
 	"thaw/internal/treesum"
 )
 
@@ -51,28 +51,11 @@ func locked(ctx context.Context, dir string, tell Step, do func() error) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := filelock.Wait(ctx, filepath.Join(dir, ".lock"), func() { tell("waiting for another installation") })
 	if err != nil {
 		return err
 	}
-	defer f.Close() // which lets go of the lock
-	for told := false; ; told = true {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("lock of %s: %w", dir, err)
-		}
-		if !told {
-			tell("waiting for another installation")
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	defer lock.Close()
 	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
 	if err != nil {
 		return err

@@ -16,9 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"thaw/internal/cleanup"
+	"thaw/internal/filelock"
 	"thaw/sandbox/firecracker/vmm"
 )
 
@@ -42,11 +41,11 @@ func Debian(ctx context.Context, cache, meta string, further ...string) (Kernel,
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return Kernel{}, fmt.Errorf("kernel: %w", err)
 	}
-	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	lock, err := filelock.Wait(ctx, filepath.Join(cache, "lock"), nil)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("kernel: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	if k, err := load(dir); err == nil { // another process has made it meanwhile
 		return k, nil
 	}
@@ -254,32 +253,6 @@ func modified(path string) time.Time {
 		return fi.ModTime()
 	}
 	return time.Time{}
-}
-
-// lock waits until no other process has the file locked. The lock ends with its process.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("%s is locked by another process: %w", path, context.Cause(ctx))
-		}
-	}
 }
 
 func lastLine(out []byte) string {
