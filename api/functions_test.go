@@ -283,7 +283,8 @@ func TestUpdateCode(t *testing.T) { // C-037 to C-042, C-051
 	if after <= epoch {
 		t.Errorf("epoch %d after the update, was %d", after, epoch)
 	}
-	for end := time.Now().Add(time.Minute); !slices.Contains(w.runner.retirements(), retirement{ordersARN, "$LATEST", after}); time.Sleep(time.Millisecond) {
+	retired := retirement{ordersARN, "$LATEST", after}
+	for end := time.Now().Add(time.Minute); !slices.Contains(w.runner.retirements(), retired); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) { // it comes after the update was reported
 			t.Fatalf("retired %v", w.runner.retirements())
 		}

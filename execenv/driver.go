@@ -164,7 +164,10 @@ func (d *driver) run() {
 }
 
 func (d *driver) makeSandbox(ctx context.Context) {
-	spec := sandbox.Spec{ID: sandbox.ID(d.id[:16]), MemoryMiB: d.o.Version.MemoryMiB, TmpMiB: d.o.Version.EphemeralMiB, CPUs: d.o.CPUs, Processors: d.o.Processors, Mounts: d.o.Launch.Mounts}
+	spec := sandbox.Spec{
+		ID: sandbox.ID(d.id[:16]), MemoryMiB: d.o.Version.MemoryMiB, TmpMiB: d.o.Version.EphemeralMiB,
+		CPUs: d.o.CPUs, Processors: d.o.Processors, Mounts: d.o.Launch.Mounts,
+	}
 	var m madeSandbox
 	if r := d.o.Restore; r != nil {
 		m.box, m.err = r.open(ctx, d.o.Backend, spec)

@@ -117,7 +117,9 @@ func (g *Guest) start(s *wire.Start) error {
 		}
 	}
 
-	gen := &generation{number: s.Generation, out: out, hub: hub, box: g.box, guest: g, waiting: l, gone: make(chan struct{}), kills: g.place.kills()}
+	gen := &generation{
+		number: s.Generation, out: out, hub: hub, box: g.box, guest: g, waiting: l, gone: make(chan struct{}), kills: g.place.kills(),
+	}
 	token := runtimeapi.NewUUID()
 	gen.api = runtimeapi.New(runtimeapi.Options{
 		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials, Function: s.Function, NoExtensions: disabled, Telemetry: hub,

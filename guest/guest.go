@@ -141,7 +141,8 @@ func OpenIn(place Place, stream io.ReadWriter) (*Guest, error) {
 		noNewPrivileges()
 		syscall.Rmdir("/dev/shm") // the service has none; whoever may write to it would take memory that is nobody's
 	}
-	if err := g.box.send(wire.KindHello, wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1 && !place.machine()}, nil); err != nil {
+	hello := wire.Hello{Version: wire.Version, PID: os.Getpid(), MakesTmp: g.asPID1 && !place.machine()}
+	if err := g.box.send(wire.KindHello, hello, nil); err != nil {
 		g.Close()
 		return nil, fmt.Errorf("hello to the server: %w", err)
 	}

@@ -86,7 +86,9 @@ func (o *opener) gvisor(ctx context.Context, guest string) (sandbox.Backend, err
 	if err != nil {
 		return nil, err
 	}
-	return gvisor.Open(ctx, gvisor.Options{Dir: o.dir("sandboxes-gvisor"), SandboxExe: helper, GuestExe: guest, Blank: o.blank(), Network: net, Log: o.log})
+	return gvisor.Open(ctx, gvisor.Options{
+		Dir: o.dir("sandboxes-gvisor"), SandboxExe: helper, GuestExe: guest, Blank: o.blank(), Network: net, Log: o.log,
+	})
 }
 
 func (o *opener) network() (network.Options, error) {
@@ -140,14 +142,17 @@ func (o *opener) qemu(ctx context.Context, guest string) (sandbox.Backend, error
 	if err != nil {
 		return nil, err
 	}
-	o.log.Warn("microVMs are emulated: many times slower than a processor, and no isolation that anybody vouches for; for development of thaw", "kernel", kernel.Version)
+	o.log.Warn("microVMs are emulated: many times slower than a processor, and no isolation that anybody vouches for; "+
+		"for development of thaw", "kernel", kernel.Version)
 	return o.microVMs(ctx, guest, monitor, kernel, firecracker.Options{FirstUID: -1, OverheadMiB: qemuMiB})
 }
 
 // qemuMiB is what QEMU needs beside its machine's memory: code that it has translated above all.
 const qemuMiB = 256
 
-func (o *opener) microVMs(ctx context.Context, guest string, monitor vmm.Monitor, kernel install.Kernel, opt firecracker.Options) (_ sandbox.Backend, err error) {
+func (o *opener) microVMs(
+	ctx context.Context, guest string, monitor vmm.Monitor, kernel install.Kernel, opt firecracker.Options,
+) (_ sandbox.Backend, err error) {
 	if o.cfg.microVMs == "" {
 		if err := install.Sweep(o.cfg.MicroVMDir()); err != nil {
 			o.log.Warn("what was replaced of microVMs stays", "error", err)
@@ -157,7 +162,8 @@ func (o *opener) microVMs(ctx context.Context, guest string, monitor vmm.Monitor
 	if err != nil {
 		return nil, fmt.Errorf("initramfs: %w", err)
 	}
-	opt.Dir, opt.Monitor, opt.Kernel, opt.Initramfs, opt.Slots, opt.Log = o.dir("sandboxes-"+monitor.Name()), monitor, kernel.Path, archive, o.blank(), o.log
+	opt.Dir, opt.Monitor, opt.Kernel, opt.Initramfs = o.dir("sandboxes-"+monitor.Name()), monitor, kernel.Path, archive
+	opt.Slots, opt.Log = o.blank(), o.log
 	if opt.Network, err = o.network(); err != nil {
 		return nil, err
 	}

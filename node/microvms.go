@@ -40,7 +40,8 @@ func (c *Config) SandboxInstallCommand(sandbox string) string {
 
 // MicroVMs says what microVMs of this server are made of, and what is missing.
 func (c *Config) MicroVMs(ctx context.Context) install.Found {
-	return install.Find(ctx, c.MicroVMDir(), install.Choice{Firecracker: c.Firecracker, Jailer: c.Jailer, Kernel: c.GuestKernel}, c.SandboxInstallCommand("firecracker"))
+	own := install.Choice{Firecracker: c.Firecracker, Jailer: c.Jailer, Kernel: c.GuestKernel}
+	return install.Find(ctx, c.MicroVMDir(), own, c.SandboxInstallCommand("firecracker"))
 }
 
 // CanFirecracker says why microVMs cannot be used here; nil: they can.

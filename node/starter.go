@@ -178,8 +178,11 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 		return nil, err
 	}
 	o := execenv.Options{
-		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts), Sink: metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded}, Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
-		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Processors: processors(v), Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments(),
+		Backend: s.backend, Version: v, Launch: launchOf(plan, v, dir, opt, s.backend.Capabilities().Mounts),
+		Sink:   metered{stream, function.Key{Account: v.Account, Region: v.Region, Name: v.Name}, s.metrics.of.embedded},
+		Stream: streamName(began, v.Number, id), Owner: owner, Log: s.log,
+		FreezeGrace: freezeGrace, CPUs: s.cpus(v), Processors: processors(v),
+		Observe: s.metrics.stage, Reported: s.metrics.of.reported(v), Segments: s.segments(),
 		AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.SecretAccessKey, SessionToken: cred.SessionToken,
 		OnExit: func() {
 			release()

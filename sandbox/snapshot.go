@@ -20,9 +20,9 @@ type SnapshotSink interface {
 }
 
 // A SnapshotSource gives the parts of one snapshot, also to several who read it at once. Its readers stay valid until
-// Restore has returned; where Capabilities.LateMemory, those of parts without a File until the sandbox is closed. What is still under way then, because everybody gave up on it, may take as long as it likes: it
-// holds up the backend's Close, nothing else. Open can still be called then, and answers an error when the source has
-// ended.
+// Restore has returned; where Capabilities.LateMemory, those of parts without a File until the sandbox is closed. What is
+// still under way then, because everybody gave up on it, may take as long as it likes: it holds up the backend's Close,
+// nothing else. Open can still be called then, and answers an error when the source has ended.
 type SnapshotSource interface {
 	Open(part string) (SnapshotPart, error)
 }

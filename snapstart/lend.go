@@ -77,7 +77,8 @@ func (s *Service) lend(ctx context.Context, v *function.Version, meta *snapshot.
 	}
 	s.cache.Begin(meta.ID)
 	lost := func(err error) { s.Lost(v, string(meta.ID), err) }
-	return &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: readerSource{r, lost}, CheckpointAt: meta.Created}, func() { r.Close() }, nil
+	restore := &execenv.Restore{ID: string(meta.ID), Expires: meta.Expires, Source: readerSource{r, lost}, CheckpointAt: meta.Created}
+	return restore, func() { r.Close() }, nil
 }
 
 // open lends the files of a snapshot; release gives them back.

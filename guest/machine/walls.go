@@ -20,9 +20,9 @@ const (
 	dataArg0 = 16 // its lower half, on a little-endian machine
 )
 
-// wall is the filter of all programs in the machine, as the classic program of seccomp(2). It refuses what would
-// reach the host's end of the vsock device, and two ways around it: system calls by other tables than the machine's own, and io_uring, which
-// opens sockets without a system call. gVisor has none of them either.
+// wall is the filter of all programs in the machine, as the classic program of seccomp(2). It refuses what would reach the
+// host's end of the vsock device, and two ways around it: system calls by other tables than the machine's own, and
+// io_uring, which opens sockets without a system call. gVisor has none of them either.
 func wall() []unix.SockFilter {
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}

@@ -56,7 +56,8 @@ func (s *Sandbox) ownDisk() error {
 // config is what the sandbox's machine is made of.
 func (s *Sandbox) config() vmm.Config {
 	c := vmm.Config{
-		Processors: max(1, s.spec.Processors), MemoryMiB: machineMemory(s.spec.MemoryMiB), Kernel: s.b.opt.Kernel, Initramfs: s.b.opt.Initramfs, Args: s.b.opt.Args,
+		Processors: s.spec.Processors, MemoryMiB: machineMemory(s.spec.MemoryMiB),
+		Kernel: s.b.opt.Kernel, Initramfs: s.b.opt.Initramfs, Args: s.b.opt.Args,
 	}
 	c.Drives = append(append(c.Drives, s.disks.set.Drives...), vmm.Drive{Path: s.disks.tmp, Writable: true})
 	return c

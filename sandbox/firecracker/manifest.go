@@ -79,7 +79,9 @@ func (e *stageError) Unwrap() error { return e.err }
 
 // describe is the manifest of a spec's machines, but for the images and the parts.
 func (b *Backend) describe(spec sandbox.Spec) *manifest {
-	m := &manifest{Made: b.made, Processors: max(1, spec.Processors), MemoryMiB: spec.MemoryMiB, TmpMiB: spec.TmpMiB, Parts: make(map[string]sums)}
+	m := &manifest{
+		Made: b.made, Processors: max(1, spec.Processors), MemoryMiB: spec.MemoryMiB, TmpMiB: spec.TmpMiB, Parts: make(map[string]sums),
+	}
 	for _, mount := range spec.Mounts {
 		m.Targets = append(m.Targets, target{mount.Target, mount.Image})
 	}

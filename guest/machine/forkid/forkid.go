@@ -14,8 +14,8 @@
 //	in a program or       the call in openssl_get_fork_id, which its symbols name
 //	another library
 //
-// Both are one store into an instruction's operand or a pointer, so it does not matter where a thread stands. The added instructions lie behind
-// the last ones of a file's code, where its last page is empty.
+// Both are one store into an instruction's operand or a pointer, so it does not matter where a thread stands. The added
+// instructions lie behind the last ones of a file's code, where its last page is empty.
 //
 // Who has no symbols is not found, as in gVisor. Who is found and is not as expected is an error: a copy that repeats
 // another's keys is worse than none.

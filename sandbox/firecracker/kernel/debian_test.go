@@ -125,7 +125,8 @@ const aptCache = `case $4$3 in
 esac
 `
 
-// One download serves processes that ask at once and later ones, those that want further modules too, and goes on serving when the network has gone.
+// One download serves processes that ask at once and later ones, those that want further modules too, and goes on serving
+// when the network has gone.
 func TestOneDownloadServesAll(t *testing.T) {
 	files := map[string]string{"./boot/vmlinuz-9": string(smallELF(100))}
 	for _, w := range wanted {

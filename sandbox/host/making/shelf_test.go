@@ -40,7 +40,8 @@ func newBench() *bench {
 	b := new(bench)
 	ctx, end := context.WithCancel(context.Background())
 	b.end = end
-	b.Shelf = &Shelf[*item]{What: "item", Stage: "item", Size: 2, Ctx: ctx, Log: slog.New(slog.DiscardHandler), Turns: semaphore.NewWeighted(1), Group: &b.group,
+	b.Shelf = &Shelf[*item]{
+		What: "item", Stage: "item", Size: 2, Ctx: ctx, Log: slog.New(slog.DiscardHandler), Turns: semaphore.NewWeighted(1), Group: &b.group,
 		Make: func(context.Context, *Clock, bool) (*item, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -50,7 +51,8 @@ func newBench() *bench {
 			b.made++
 			return &item{n: b.made, exited: make(chan struct{})}, nil
 		},
-		Name: func(*item) string { return "" }, Mu: &b.mu, Closed: &b.closed}
+		Name: func(*item) string { return "" }, Mu: &b.mu, Closed: &b.closed,
+	}
 	return b
 }
 
