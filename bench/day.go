@@ -26,7 +26,7 @@ const (
 	dayCaller = 90 * time.Second
 	// dayExpiry ends environments that were idle for so long: longer than the pauses that are promised to be tried,
 	// shorter than the longest.
-	dayExpiry = 150 * time.Second
+	dayExpiry = 140 * time.Second
 )
 
 // day is the traffic of a day in short: functions of all kinds, requests from many a second to one in two minutes,

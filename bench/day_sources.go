@@ -44,8 +44,9 @@ type dailySource struct {
 	failed error // of put
 }
 
-// longPause is longer than environments stay, and short enough for a day of three minutes.
-const longPause = dayExpiry + 5*time.Second
+// longPause is longer than environments stay, and short enough for a day of three minutes. It counts from the put: the
+// function is done with the record some seconds later, and the pool looks for idle environments every five.
+const longPause = dayExpiry + 15*time.Second
 
 // beginSources makes a function and a mapping for each source. None, where there are no brokers.
 func (d *day) beginSources(ctx context.Context) (all []*dailySource, err error) {
