@@ -102,6 +102,9 @@ func (h *harness) wantEmpty(m *eventsource.Mapping) {
 	}
 }
 
+// soon is when what was not done with comes again, in cases that wait for it.
+const soon = 2 * time.Second
+
 func testStory(t *testing.T, f Fixture) {
 	h := newHarness(t, f)
 	m := h.mapping(nil)
@@ -172,6 +175,7 @@ func testPartial(t *testing.T, f Fixture) {
 	if m.Kind == eventsource.ActiveMQ || m.Kind == eventsource.RabbitMQ || m.Kind == eventsource.DocumentDB {
 		t.Skip("the kind has no partial answers")
 	}
+	h.again(m, 6*time.Second) // no other record may come again, however busy the machine is
 	exact := eventsource.TraitsOf(m.Kind).Exact
 	failed := map[string]bool{}
 	var firstBatch []Seen
@@ -229,6 +233,7 @@ func testPoison(t *testing.T, f Fixture) {
 	h := newHarness(t, f)
 	const poison = `{"n":666,"pass":true}`
 	m := h.mapping(nil)
+	h.again(m, soon)
 	traits := eventsource.TraitsOf(m.Kind)
 	queue := traits.IsQueue(m)
 	switch {
@@ -285,7 +290,9 @@ func testServerDies(t *testing.T, f Fixture) {
 		t.Skip("the server of this source cannot be stopped")
 	}
 	h := newHarness(t, f)
-	m := h.create(h.mapping(nil))
+	m := h.mapping(nil)
+	h.again(m, soon)
+	h.create(m)
 	put := h.putAll(m, 0, 3)
 	h.wantAll(put)
 	f.Stop(t)
@@ -305,6 +312,7 @@ func testServerDies(t *testing.T, f Fixture) {
 func testThrottled(t *testing.T, f Fixture) {
 	h := newHarness(t, f)
 	m := h.mapping(func(m *eventsource.Mapping) { m.Options.MaxRetries = 0 }) // S-008
+	h.again(m, soon)
 	var mu sync.Mutex
 	throttled := map[string]int{}
 	h.handle(func(seen []Seen) (string, bool, error) {
@@ -345,6 +353,7 @@ func testDisabled(t *testing.T, f Fixture) {
 func testKilled(t *testing.T, f Fixture) {
 	h := newHarness(t, f)
 	m := h.mapping(func(m *eventsource.Mapping) { m.Options.BatchSize = 2 })
+	h.again(m, soon)
 	put := h.putAll(m, 0, 6)
 	h.create(m)
 	const kills = 3

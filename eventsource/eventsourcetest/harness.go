@@ -134,6 +134,14 @@ func (h *harness) mapping(change func(*eventsource.Mapping)) *eventsource.Mappin
 	return m
 }
 
+// again sets how soon what was not done with comes again.
+func (h *harness) again(m *eventsource.Mapping, after time.Duration) {
+	h.t.Helper()
+	if h.f.Again != nil {
+		h.f.Again(h.t, m, after)
+	}
+}
+
 // create stores a mapping and waits until it is Enabled.
 func (h *harness) create(m *eventsource.Mapping) *eventsource.Mapping {
 	h.t.Helper()

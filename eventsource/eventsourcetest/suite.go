@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"thaw/eventsource"
 )
@@ -37,6 +38,9 @@ type Fixture struct {
 	Split func(t testing.TB, m *eventsource.Mapping)
 	// Stop ends the source's server, Start has it come back with what it had. nil: it cannot be shown.
 	Stop, Start func(t testing.TB)
+	// Again sets how soon what a queue gave, and was not done with, comes again. A case that waits for that asks for little,
+	// all others have what New gave: on a busy machine a short time brings what is merely late twice. nil: it is at once.
+	Again func(t testing.TB, m *eventsource.Mapping, after time.Duration)
 	// Unordered sources promise no order, whatever the key.
 	Unordered bool
 	// Virtual: nothing real is waited for, and the cases run in the time of testing/synctest.

@@ -83,7 +83,7 @@ func at(endpoint string) *service {
 func (s *service) queue(t testing.TB, fifo bool, attributes map[string]string) string {
 	t.Helper()
 	name := "q" + uuid.NewString()[:8]
-	all := map[string]string{"VisibilityTimeout": "2"}
+	all := map[string]string{"VisibilityTimeout": "30"}
 	for k, v := range attributes {
 		all[k] = v
 	}
@@ -159,6 +159,13 @@ func (s *service) fixture(fifo bool) eventsourcetest.Fixture {
 	f := eventsourcetest.Fixture{Driver: s.driver, Seen: seen, Pattern: `{"body":{"pass":[true]}}`, Unordered: !fifo,
 		New: func(t testing.TB) *eventsource.Mapping {
 			return &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: s.queue(t, fifo, nil)}}
+		},
+		Again: func(t testing.TB, m *eventsource.Mapping, after time.Duration) {
+			all := map[string]string{"VisibilityTimeout": strconv.Itoa(int(after.Seconds()))}
+			_, err := s.client.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: s.url(t, m.Source.ARN), Attributes: all})
+			if err != nil {
+				t.Fatal(err)
+			}
 		},
 		Put: func(t testing.TB, m *eventsource.Mapping, key string, bodies ...string) {
 			s.put(t, m.Source.ARN, key, bodies...)
@@ -291,7 +298,7 @@ func TestRedriveIsLeftToTheQueue(t *testing.T) {
 func TestVisibilityAndGroups(t *testing.T) {
 	s := elasticMQ(t)
 	window := 5
-	arn := s.queue(t, true, nil)
+	arn := s.queue(t, true, map[string]string{"VisibilityTimeout": "10"})
 	src, err := s.driver.Open(t.Context(), &eventsource.Mapping{Kind: eventsource.SQS, Source: eventsource.Origin{ARN: arn}, Options: eventsource.Options{Window: &window}},
 		eventsource.Facts{Timeout: 10 * time.Second})
 	if err != nil {

@@ -64,12 +64,9 @@ func traces(t *testing.T, dir string) (list []string) {
 			}
 		}
 	}
-	links, err := netlink.LinkList()
-	for range 50 {
-		if err == nil {
-			break
-		}
-		links, err = netlink.LinkList() // it was disturbed
+	links, err := network.Undisturbed(netlink.LinkList)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, l := range links {
 		if strings.HasPrefix(l.Attrs().Name, "tw"+hash) {

@@ -105,7 +105,7 @@ func TestFunctionReachesTheInternetAndNothingOfTheHost(t *testing.T) {
 		if got := forwarding(t, "up0"); got != "0" {
 			t.Errorf("forwarding of up0 is still %s", got)
 		}
-		links, err := netlink.LinkList()
+		links, err := network.Undisturbed(netlink.LinkList)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func traces(t *testing.T, dir string) []string {
 	for _, g := range append(groups, more...) {
 		list = append(list, "cgroup "+g)
 	}
-	links, err := netlink.LinkList()
+	links, err := network.Undisturbed(netlink.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}

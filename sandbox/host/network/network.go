@@ -167,7 +167,7 @@ func (n *Networks) sweepAddresses() error {
 	if err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
-	addrs, err := undisturbed(func() ([]netlink.Addr, error) { return n.host.AddrList(lo, netlink.FAMILY_V4) })
+	addrs, err := Undisturbed(func() ([]netlink.Addr, error) { return n.host.AddrList(lo, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("addresses of the loopback: %w", err)
 	}
@@ -193,7 +193,7 @@ func toAddr(v uint32) netip.Addr {
 
 // chooseBlock finds a block of addresses that no route of the host leads to.
 func (n *Networks) chooseBlock() (uint32, error) {
-	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := Undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return 0, fmt.Errorf("routes: %w", err)
 	}
@@ -287,10 +287,10 @@ func (n *Networks) make(furnish func(*Network, *netlink.Handle, netlink.Link) er
 	return w, n.nft.add(w.device, outside)
 }
 
-// undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR),
+// Undisturbed repeats a listing until nobody has changed what it lists meanwhile: the kernel says so (NLM_F_DUMP_INTR),
 // and what it gave may lack an entry. On a host where several servers make and remove sandboxes that is an everyday
 // thing.
-func undisturbed[T any](list func() ([]T, error)) (all []T, err error) {
+func Undisturbed[T any](list func() ([]T, error)) (all []T, err error) {
 	for range 50 {
 		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
@@ -309,7 +309,7 @@ func (n *Networks) sweep() error {
 			}
 		}
 	}
-	links, err := undisturbed(n.host.LinkList)
+	links, err := Undisturbed(n.host.LinkList)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("devices: %w", err))...)
 	}

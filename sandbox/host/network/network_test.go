@@ -23,7 +23,7 @@ func TestUndisturbed(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			calls := 0
-			got, err := undisturbed(func() ([]int, error) {
+			got, err := Undisturbed(func() ([]int, error) {
 				if calls++; calls <= tc.fails {
 					return nil, tc.with
 				}

@@ -459,7 +459,7 @@ func TestTapsAreLeftNowhere(t *testing.T) {
 
 func devices(t *testing.T) (names []string) {
 	t.Helper()
-	links, err := netlink.LinkList()
+	links, err := network.Undisturbed(netlink.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}

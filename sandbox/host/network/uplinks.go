@@ -11,7 +11,7 @@ import (
 
 // uplinks are the devices that default routes leave by.
 func (n *Networks) uplinks() ([]netlink.Link, error) {
-	routes, err := undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := Undisturbed(func() ([]netlink.Route, error) { return n.host.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
