@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // File is a file or folder of this host that is in the machine too.
@@ -47,7 +44,7 @@ func (m Machine) initramfs(j Job) (*os.File, error) {
 	}
 	return memoryFile("initramfs", func(w io.Writer) error {
 		a := newArchive(w)
-		a.device("dev/console", 5, 1) // without it the init has no output
+		a.Device(a.inside("dev/console"), 0o600, 5, 1) // without it the init has no output
 		a.file("init", self)
 		a.file("bin/busybox", busybox)
 		for i, module := range m.Modules {
@@ -72,7 +69,7 @@ func (m Machine) initramfs(j Job) (*os.File, error) {
 			}
 			a.tree(f.There, f.Here)
 		}
-		return a.end()
+		return a.Close()
 	})
 }
 
@@ -131,31 +128,4 @@ func Program(command string) ([]File, error) {
 		files = append(files, File{lib, string(m[1])})
 	}
 	return files, nil
-}
-
-// tree adds a file or folder with all that is in it, if it is there.
-func (a *archive) tree(there, here string) {
-	filepath.WalkDir(here, func(p string, d fs.DirEntry, err error) error {
-		rel, rerr := filepath.Rel(here, p)
-		switch name := path.Join(there, filepath.ToSlash(rel)); {
-		case err != nil && p == here && errors.Is(err, fs.ErrNotExist):
-		case err != nil || rerr != nil:
-			a.fail(errors.Join(err, rerr))
-		case d.IsDir():
-			a.folder(name)
-		case d.Type() == fs.ModeSymlink:
-			a.link(name, p)
-		case d.Type().IsRegular():
-			a.file(name, p)
-		}
-		return a.err
-	})
-}
-
-func (a *archive) strings(name string, all []string) {
-	var b strings.Builder
-	for _, s := range all {
-		b.WriteString(s + "\x00")
-	}
-	a.entry(name, modeFile|0o644, int64(b.Len()), 0, 0, strings.NewReader(b.String()))
 }

@@ -34,7 +34,7 @@ func TestArchive(t *testing.T) {
 	a.tree("/some/where", here)
 	a.strings("/job", []string{"a", "b c"})
 	a.tree("/nothing", filepath.Join(here, "is not there"))
-	if err := a.end(); err != nil {
+	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

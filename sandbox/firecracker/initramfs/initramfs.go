@@ -12,51 +12,52 @@ import (
 	"strings"
 
 	"thaw/guest/control"
+	"thaw/internal/cpio"
 )
 
 // Write writes the archive. guest is the path of a static thaw-guest; modules is a folder with the files NAME.ko of the
 // modules to load, not compressed, or empty.
 func Write(w io.Writer, guest, modules string) error {
-	a := &archive{w: w}
-	a.folder("dev")
-	a.device("dev/console", 0o600, 5, 1)
-	a.device("dev/null", 0o666, 1, 3)
-	if err := a.file("init", guest, 0o755); err != nil {
+	a := cpio.NewWriter(w)
+	a.Folder("dev")
+	a.Device("dev/console", 0o600, 5, 1)
+	a.Device("dev/null", 0o666, 1, 3)
+	if err := addFile(a, "init", guest, 0o755); err != nil {
 		return fmt.Errorf("initramfs: guest: %w", err)
 	}
 	if modules != "" {
-		if err := a.modules(modules); err != nil {
+		if err := addModules(a, modules); err != nil {
 			return fmt.Errorf("initramfs: %w", err)
 		}
 	}
-	if err := a.end(); err != nil {
+	if err := a.Close(); err != nil {
 		return fmt.Errorf("initramfs: %w", err)
 	}
 	return nil
 }
 
-func (a *archive) modules(dir string) error {
+func addModules(a *cpio.Writer, dir string) error {
 	names, err := order(dir)
 	if err != nil || len(names) == 0 {
 		return err
 	}
 	inside := strings.TrimPrefix(control.Modules, "/")
-	a.folder(inside)
+	a.Folder(inside)
 	for _, name := range names {
-		if err := a.file(path.Join(inside, name+".ko"), filepath.Join(dir, name+".ko"), 0o644); err != nil {
+		if err := addFile(a, path.Join(inside, name+".ko"), filepath.Join(dir, name+".ko"), 0o644); err != nil {
 			return fmt.Errorf("module %s: %w", name, err)
 		}
 	}
-	a.bytes(path.Join(inside, control.ModuleOrder), []byte(strings.Join(names, "\n")+"\n"), 0o644)
+	a.Bytes(path.Join(inside, control.ModuleOrder), 0o644, []byte(strings.Join(names, "\n")+"\n"))
 	return nil
 }
 
-// file adds a file of the host.
-func (a *archive) file(name, from string, mode uint32) error {
+// addFile adds a file of the host.
+func addFile(a *cpio.Writer, name, from string, permissions uint32) error {
 	b, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	a.bytes(name, b, mode)
+	a.Bytes(name, permissions, b)
 	return nil
 }
