@@ -41,8 +41,13 @@ type inside struct {
 // allVar has suites run all of what they make smaller where machines are slow (sandboxtest.AllVar).
 const allVar = "THAW_TEST_ALL"
 
-// limit bounds one package of a lane.
-const limit = 20 * time.Minute
+// limit bounds one package of a lane. All cases of a suite take long where one emulated processor emulates another.
+func limit(whole bool) time.Duration {
+	if whole {
+		return time.Hour
+	}
+	return 20 * time.Minute
+}
 
 // endLimit bounds how long go test may take to end what it has started.
 const endLimit = 20 * time.Second
@@ -51,14 +56,14 @@ func (l lane) run(ctx context.Context, flags []string, whole bool, r *results) e
 	in := &inside{}
 	if l.kind != "" {
 		var err error
-		if in, err = l.machine(ctx); err != nil {
+		if in, err = l.machine(ctx, limit(whole)); err != nil {
 			return err
 		}
 		defer os.RemoveAll(in.dir)
 	}
 	var errs error
 	for _, g := range l.groups {
-		args := []string{"test", "-json", "-vet=off", "-count=1", "-p", "1", "-timeout", limit.String()}
+		args := []string{"test", "-json", "-vet=off", "-count=1", "-p", "1", "-timeout", limit(whole).String()}
 		if len(g.tests) > 0 {
 			args = append(args, "-run", pattern(g.tests))
 		} else if g.heart != "" && !whole {
@@ -117,7 +122,7 @@ func (r *results) run(ctx context.Context, args []string, static bool) error {
 }
 
 // machine makes what an outer machine needs, and the command that starts it.
-func (l lane) machine(ctx context.Context) (*inside, error) {
+func (l lane) machine(ctx context.Context, limit time.Duration) (*inside, error) {
 	if err := outer.Missing(); err != nil {
 		return nil, &missingError{strings.ReplaceAll(err.Error(), "\n", ", ")}
 	}
