@@ -66,7 +66,7 @@ const embeddedFunction = `exports.handler = async (e) => {
 func TestMetricsOfFunctions(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "process")
-	f := s.js(embeddedFunction, timeout(3), withExtensions(t, map[string]string{"x": "events=INVOKE works=300ms"}))
+	f := s.js(embeddedFunction, timeout(3), s.withExtensions(map[string]string{"x": "events=INVOKE works=300ms"}))
 	f.invoke(`{"orders": 2}`).ok(t)
 	f.invoke(`{"fail": true, "orders": 3}`).failed(t, "Error", "as asked")
 	f.invoke(`{"wait": 60000, "orders": 5}`).failed(t, "Sandbox.Timedout", "")

@@ -65,15 +65,16 @@ func TestKill9(t *testing.T) {
 			if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			opt := optWith(t, "x")
 			c := startChild(t, kind, dir)
+			layer := c.extensions(nil, "x")
 			ctx := context.Background()
 			code := zipOf(t, map[string]string{"index.js": `exports.handler = async (e) => { if (e.ms) await new Promise(r => setTimeout(r, e.ms)); return process.env.MODE }`})
-			_, err := c.client.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: aws.String("kept"), Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
+			in := &lambda.CreateFunctionInput{FunctionName: aws.String("kept"), Runtime: types.Runtime(nodeRuntime(t)), Handler: aws.String("index.handler"),
 				Role: aws.String("arn:aws:iam::000000000000:role/r"), Code: &types.FunctionCode{ZipFile: code}, Timeout: aws.Int32(60),
-				Environment: &types.Environment{Variables: map[string]string{"MODE": "one", optVariable: opt,
-					"EXT_x": "events=INVOKE,SHUTDOWN ignores-shutdown " + subscribed("2022-12-13", "platform+function", "HTTP")}}, Tags: map[string]string{"k": "v"}})
-			if err != nil {
+				Environment: &types.Environment{Variables: map[string]string{"MODE": "one",
+					"EXT_x": "events=INVOKE,SHUTDOWN ignores-shutdown " + subscribed("2022-12-13", "platform+function", "HTTP")}}, Tags: map[string]string{"k": "v"}}
+			layer(in)
+			if _, err := c.client.CreateFunction(ctx, in); err != nil {
 				t.Fatal(err)
 			}
 			f := &deployed{c.server, "kept"}
@@ -129,7 +130,7 @@ func TestKill9(t *testing.T) {
 				t.Errorf("after: %s", got)
 			}
 			c.Kill()
-			left := func() []string { return append(leftovers(t, dir), leftovers(t, opt)...) }
+			left := func() []string { return leftovers(t, dir) }
 			for end := time.Now().Add(10 * time.Second); len(left()) > 0 && time.Now().Before(end) && kind == "process"; {
 				time.Sleep(20 * time.Millisecond) // a process sandbox has no sweeper but its own guest
 			}

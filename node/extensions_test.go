@@ -2,11 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,21 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"thaw/function"
-	"thaw/sandbox"
+	"thaw/codepackage"
 )
-
-// optVariable names, in a function of these tests, the folder that is mounted at /opt.
-const optVariable = "TEST_OPT"
-
-func init() { optOf = optOfTests }
-
-func optOfTests(v *function.Version) []sandbox.Mount {
-	if dir := v.Vars[optVariable]; dir != "" {
-		return []sandbox.Mount{{Source: dir, Target: "/opt"}}
-	}
-	return nil
-}
 
 var goPrograms struct {
 	sync.Mutex
@@ -65,36 +55,45 @@ func goProgram(t testing.TB, name string) []byte {
 	return code
 }
 
-// optWith makes a folder for /opt that holds the test's extension under each of the names.
-func optWith(t testing.TB, names ...string) string {
-	t.Helper()
-	code := goProgram(t, "extension")
-	opt := t.TempDir()
-	for dir := opt; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
-		os.Chmod(dir, 0o755) // the function's user comes through
-	}
-	if err := os.Mkdir(filepath.Join(opt, "extensions"), 0o755); err != nil {
-		t.Fatal(err)
+// extensions publishes a layer that holds the test's extension under each of the names. change, which may be nil, does
+// something else to its folder extensions before.
+func (s *server) extensions(change func(dir string) error, names ...string) option {
+	s.t.Helper()
+	code := goProgram(s.t, "extension")
+	opt := s.t.TempDir()
+	dir := filepath.Join(opt, "extensions")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		s.t.Fatal(err)
 	}
 	for _, n := range names {
-		if err := os.WriteFile(filepath.Join(opt, "extensions", n), code, 0o755); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(dir, n), code, 0o755); err != nil {
+			s.t.Fatal(err)
 		}
 	}
-	return opt
+	if change != nil {
+		if err := change(dir); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	pkg, err := codepackage.Pack(os.DirFS(opt), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return withLayers(s.layerOf("extensions-"+strings.Join(names, "-"), pkg))
 }
 
 // withExtensions makes the option for a function beside which extensions run; what gives each one's words.
-func withExtensions(t testing.TB, what map[string]string) option {
-	t.Helper()
+func (s *server) withExtensions(what map[string]string) option {
+	s.t.Helper()
 	kv := map[string]string{}
-	var names []string
 	for n, words := range what {
-		names = append(names, n)
 		kv["EXT_"+n] = words
 	}
-	kv[optVariable] = optWith(t, names...)
-	return vars(kv)
+	layer := s.extensions(nil, slices.Sorted(maps.Keys(what))...)
+	return func(in *lambda.CreateFunctionInput) {
+		layer(in)
+		vars(kv)(in)
+	}
 }
 
 const quickFunction = `console.log('loaded'); exports.handler = async (e) => {
@@ -119,21 +118,11 @@ func order(t testing.TB, lines []string, want ...string) {
 // E-094, E-098.
 func TestExtensions(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		opts := withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN works=300ms vars", "y": "events="})
-		f := s.js(quickFunction, opts)
-		opt := func() string {
-			out, err := f.client.GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: &f.name})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return out.Environment.Variables[optVariable]
-		}()
-		if err := os.Mkdir(filepath.Join(opt, "extensions", "folder"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink("x", filepath.Join(opt, "extensions", "z")); err != nil { // E-003
-			t.Fatal(err)
-		}
+		layer := s.extensions(func(dir string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "folder"), 0o755), os.WriteFile(filepath.Join(dir, "folder", "file"), nil, 0o755),
+				os.Symlink("x", filepath.Join(dir, "z"))) // E-003
+		}, "x", "y")
+		f := s.js(quickFunction, layer, vars(map[string]string{"EXT_x": "events=INVOKE,SHUTDOWN works=300ms vars", "EXT_y": "events="}))
 		if got := f.invoke(`{"a":1}`).ok(t); got != `{"a":1}` {
 			t.Fatalf("cold: %s", got)
 		}
@@ -177,7 +166,7 @@ func TestExtensions(t *testing.T) {
 // TestExtensionsAnswerFirst: the caller does not wait for an extension that works long. E-060
 func TestExtensionsAnswerFirst(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE works=8s"}))
+		f := s.js(quickFunction, s.withExtensions(map[string]string{"x": "events=INVOKE works=8s"}))
 		began := time.Now()
 		f.invoke(`{}`).ok(t)
 		if log := strings.Join(f.logs("[x] INVOKE"), ""); strings.Contains(log, "worked for") {
@@ -190,7 +179,7 @@ func TestExtensionsAnswerFirst(t *testing.T) {
 // invocation has new ones.
 func TestExtensionsTimeout(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, timeout(2), withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}))
+		f := s.js(quickFunction, timeout(2), s.withExtensions(map[string]string{"x": "events=INVOKE,SHUTDOWN"}))
 		f.invoke(`{}`).ok(t)
 		f.invoke(`{"wait":60000}`).failed(t, "Sandbox.Timedout", "Task timed out after 2.00 seconds")
 		f.logs("[x] SHUTDOWN TIMEOUT in ")
@@ -205,7 +194,7 @@ func TestExtensionsTimeout(t *testing.T) {
 func TestExtensionsThatFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		x       string
-		spoil   func(opt string) error
+		spoil   func(dir string) error
 		errType string
 		text    string
 		log     []string
@@ -216,15 +205,15 @@ func TestExtensionsThatFail(t *testing.T) {
 		"exits in an invoke":        {x: "events=INVOKE exits-in-invoke=0", errType: "Extension.Crash", text: "exit code 0", log: []string{"Status: error\tError Type: Extension.Crash", "[y] SHUTDOWN FAILURE"}},
 		"crashes":                   {x: "events=INVOKE,SHUTDOWN crashes", errType: "Extension.Crash", text: "signal: killed", log: []string{"[y] SHUTDOWN FAILURE"}},
 		"exit error":                {x: "events=INVOKE exit-error", errType: "Extension.ExitError", text: "exit status 1"},
-		"not executable": {spoil: func(opt string) error { return os.Chmod(filepath.Join(opt, "extensions", "x"), 0o644) }, errType: "Extension.LaunchError",
+		"not executable": {spoil: func(dir string) error { return os.Chmod(filepath.Join(dir, "x"), 0o644) }, errType: "Extension.LaunchError",
 			text: "permission denied", log: []string{"EXTENSION\tName: x\tState: LaunchError\tEvents: []\tError Type: PermissionDenied"}},
-		"no program": {spoil: func(opt string) error {
-			return os.WriteFile(filepath.Join(opt, "extensions", "x"), []byte("garbage"), 0o755)
+		"no program": {spoil: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "x"), []byte("garbage"), 0o755)
 		},
 			errType: "Extension.LaunchError", log: []string{"Error Type: UnknownError"}},
-		"eleven": {spoil: func(opt string) error {
+		"eleven": {spoil: func(dir string) error {
 			for i := range 9 {
-				if err := os.Symlink("x", filepath.Join(opt, "extensions", fmt.Sprint("x", i))); err != nil {
+				if err := os.Symlink("x", filepath.Join(dir, fmt.Sprint("x", i))); err != nil {
 					return err
 				}
 			}
@@ -233,14 +222,8 @@ func TestExtensionsThatFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachSandbox(t, func(t *testing.T, s *server) {
-				opt := optWith(t, "x", "y")
-				if c.spoil != nil {
-					if err := c.spoil(opt); err != nil {
-						t.Fatal(err)
-					}
-				}
 				f := s.js(`exports.handler = async (e) => { await new Promise(r => setTimeout(r, 2000)); return e }`, // on a busy machine, too, an exit is seen before the answer
-					vars(map[string]string{optVariable: opt, "EXT_x": c.x, "EXT_y": "events=SHUTDOWN"}))
+					s.extensions(c.spoil, "x", "y"), vars(map[string]string{"EXT_x": c.x, "EXT_y": "events=SHUTDOWN"}))
 				f.invoke(`{}`).failed(t, c.errType, c.text)
 				f.logs(c.log...)
 				shared(t, s.kind).bystander().invoke(`{"a":1}`).ok(t)
@@ -255,13 +238,13 @@ func TestExtensionsThatHang(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		t.Run("never registers", func(t *testing.T) {
 			t.Parallel()
-			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, timeout(1), withExtensions(t, map[string]string{"x": "never-registers"}))
+			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, timeout(1), s.withExtensions(map[string]string{"x": "never-registers"}))
 			f.invoke(`{}`).failed(t, "Sandbox.Timedout", "Task timed out after 1.00 seconds")
 			f.logs("EXTENSION\tName: x\tState: Started\tEvents: []", "Phase: init\tStatus: timeout")
 		})
 		t.Run("ignores SHUTDOWN", func(t *testing.T) {
 			t.Parallel()
-			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, withExtensions(t, map[string]string{"x": "events=SHUTDOWN ignores-shutdown"}))
+			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, s.withExtensions(map[string]string{"x": "events=SHUTDOWN ignores-shutdown"}))
 			f.invoke(`{}`).ok(t)
 			f.invoke(`{"exit":1}`).failed(t, "Runtime.ExitError", "exit status 1")
 			for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -287,10 +270,11 @@ func TestServerStopsWithExtensions(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			needRoot(t, kind)
-			s := openServer(t, kind, t.TempDir())
-			opt := optWith(t, "x")
+			dir := t.TempDir()
+			s := openServer(t, kind, dir)
+			layer := s.extensions(nil, "x")
 			for _, words := range []string{"events=SHUTDOWN ignores-shutdown", "events=", "events=INVOKE,SHUTDOWN floods=1h " + subscribed("2022-12-13", "platform+function+extension", "Slow")} {
-				f := s.js(quickFunction, timeout(2), vars(map[string]string{optVariable: opt, "EXT_x": words}))
+				f := s.js(quickFunction, timeout(2), layer, vars(map[string]string{"EXT_x": words}))
 				f.invoke(`{}`).ok(t)
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -302,7 +286,7 @@ func TestServerStopsWithExtensions(t *testing.T) {
 			if took := time.Since(began); took < 1900*time.Millisecond || took > 30*time.Second { // two seconds and two, but for a busy machine
 				t.Errorf("the server stopped in %v", took)
 			}
-			if left := leftovers(t, opt); len(left) > 0 {
+			if left := leftovers(t, dir); len(left) > 0 {
 				t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 			}
 		})
@@ -313,7 +297,7 @@ func TestServerStopsWithExtensions(t *testing.T) {
 // one notices more.
 func TestExtensionThatFloods(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE floods=2s " + subscribed("2022-12-13", "platform+function+extension", "HTTP")}))
+		f := s.js(quickFunction, s.withExtensions(map[string]string{"x": "events=INVOKE floods=2s " + subscribed("2022-12-13", "platform+function+extension", "HTTP")}))
 		other := s.js(quickFunction)
 		other.invoke(`{}`).ok(t)
 		f.invoke(`{}`).ok(t)
@@ -331,7 +315,7 @@ func TestExtensionThatFloods(t *testing.T) {
 // TestExtensionsAfterIdleTime: a frozen extension hears of the next invocation, however long that takes.
 func TestExtensionsAfterIdleTime(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN " + subscribed("2022-12-13", "platform", "HTTP")}))
+		f := s.js(quickFunction, s.withExtensions(map[string]string{"x": "events=INVOKE,SHUTDOWN " + subscribed("2022-12-13", "platform", "HTTP")}))
 		f.invoke(`{}`).ok(t)
 		f.invoke(`{"wait":300}`).ok(t)
 		f.told(`"platform.report"`)
@@ -384,7 +368,7 @@ func (f *deployed) resetTook() time.Duration {
 func TestExtensionsSnapStart(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
-	f := s.js(quickFunction, withExtensions(t, map[string]string{"x": "events=INVOKE,SHUTDOWN"}),
+	f := s.js(quickFunction, s.withExtensions(map[string]string{"x": "events=INVOKE,SHUTDOWN"}),
 		snapStart)
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("version is %s: %s", c.State, aws.ToString(c.StateReason))
@@ -411,7 +395,7 @@ func TestExtensionsThatFailInACopy(t *testing.T) {
 			t.Parallel()
 			s := &server{t: t, node: s.node, client: s.client, kind: s.kind}
 			f := s.js(quickFunction+"\nconst wait = exports.handler; exports.handler = async (e) => { await new Promise(r => setTimeout(r, 300)); return wait(e) }",
-				snapStart, withExtensions(t, map[string]string{"x": c.words, "y": "events=INVOKE " + subscribed("2022-12-13", "platform+extension", "Dead")}))
+				snapStart, s.withExtensions(map[string]string{"x": c.words, "y": "events=INVOKE " + subscribed("2022-12-13", "platform+extension", "Dead")}))
 			if c := f.publish(); c.State != types.StateActive {
 				t.Fatalf("version is %s: %s", c.State, aws.ToString(c.StateReason))
 			}

@@ -21,8 +21,14 @@ import (
 // layer publishes a layer of files and returns its version's ARN; it goes with the test.
 func (s *server) layer(name string, files map[string]string) string {
 	s.t.Helper()
+	return s.layerOf(name, zipOf(s.t, files))
+}
+
+// layerOf does it with a package.
+func (s *server) layerOf(name string, pkg []byte) string {
+	s.t.Helper()
 	ctx := context.Background()
-	out, err := s.client.PublishLayerVersion(ctx, &lambda.PublishLayerVersionInput{LayerName: &name, Content: &types.LayerVersionContentInput{ZipFile: zipOf(s.t, files)}})
+	out, err := s.client.PublishLayerVersion(ctx, &lambda.PublishLayerVersionInput{LayerName: &name, Content: &types.LayerVersionContentInput{ZipFile: pkg}})
 	if err != nil {
 		s.t.Fatalf("publish layer %s: %v", name, err)
 	}

@@ -49,9 +49,6 @@ type starter struct {
 	api       map[string]string // where functions reach this server's API, as variables; nil: they do not
 }
 
-// optOf mounts what a version has at /opt; nil: nothing has.
-var optOf func(*function.Version) []sandbox.Mount
-
 // Open implements pool.Starter: an environment from the version's snapshot where there is a good one, else from Init. A restore that fails, and not by
 // the function's own doing, becomes an Init without anybody noticing but the log and a counter.
 func (s *starter) Open(ctx context.Context, v *function.Version, owner execenv.Owner) (*execenv.Environment, error) {
@@ -189,9 +186,6 @@ func (s *starter) open(ctx context.Context, v *function.Version, owner execenv.O
 			releaseOpt()
 			stream.Close()
 		},
-	}
-	if optOf != nil {
-		o.Launch.Mounts = append(o.Launch.Mounts, optOf(v)...)
 	}
 	if more != nil {
 		more(&o)

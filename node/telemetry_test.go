@@ -33,7 +33,7 @@ func TestTelemetry(t *testing.T) {
 	for _, protocol := range []string{"HTTP", "TCP"} {
 		t.Run(protocol, func(t *testing.T) {
 			eachSandbox(t, func(t *testing.T, s *server) {
-				f := s.js(quickFunction, timeout(2), withExtensions(t, map[string]string{
+				f := s.js(quickFunction, timeout(2), s.withExtensions(map[string]string{
 					"x": "silent events=INVOKE,SHUTDOWN works=100ms " + subscribed("2022-12-13", "platform+function", protocol)}))
 				f.invoke(`{}`).ok(t)
 				f.logs("REPORT RequestId: ") // or the next one runs in another environment
@@ -57,7 +57,7 @@ func TestTelemetry(t *testing.T) {
 // TestLogsAPI: the same by the API of before.
 func TestLogsAPI(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{
+		f := s.js(quickFunction, s.withExtensions(map[string]string{
 			"x": "silent events=INVOKE works=100ms " + subscribed("2021-03-18", "platform+function", "Logs")}))
 		f.invoke(`{}`).ok(t)
 		f.logs("REPORT RequestId: ") // or the next one runs in another environment
@@ -73,7 +73,7 @@ func TestLogsAPI(t *testing.T) {
 // extension sends besides that no API knows is refused, and disturbs nobody.
 func TestTelemetrySubscribedTwice(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{
+		f := s.js(quickFunction, s.withExtensions(map[string]string{
 			"x": "events=INVOKE works=100ms garbage twice " + subscribed("2022-12-13", "platform+function", "HTTP"), "y": "events=INVOKE"}))
 		f.invoke(`{}`).ok(t)
 		f.logs("REPORT RequestId: ")
@@ -96,7 +96,7 @@ func TestTelemetrySubscribedTwice(t *testing.T) {
 // TestTelemetryThatNobodyTakes holds E-112: a subscriber that does not answer, or does not listen at all, delays nobody.
 func TestTelemetryThatNobodyTakes(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(quickFunction, withExtensions(t, map[string]string{
+		f := s.js(quickFunction, s.withExtensions(map[string]string{
 			"x": "events=INVOKE " + subscribed("2022-12-13", "platform+function+extension", "Slow"),
 			"y": "events=INVOKE " + subscribed("2022-12-13", "platform+function+extension", "Dead")}))
 		f.invoke(`{}`).ok(t)
@@ -114,7 +114,7 @@ func TestTelemetryThatNobodyTakes(t *testing.T) {
 func TestTelemetrySnapStart(t *testing.T) {
 	t.Parallel()
 	s := shared(t, "gvisor")
-	f := s.js(quickFunction, snapStart, withExtensions(t, map[string]string{
+	f := s.js(quickFunction, snapStart, s.withExtensions(map[string]string{
 		"x": "silent events=INVOKE works=100ms " + subscribed("2022-12-13", "platform", "HTTP")}))
 	if c := f.publish(); c.State != types.StateActive {
 		t.Fatalf("version is %s: %s", c.State, aws.ToString(c.StateReason))
@@ -128,7 +128,7 @@ func TestTelemetrySnapStart(t *testing.T) {
 func TestJSONLogs(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *server) {
 		f := s.js(`exports.handler = async () => { process.stdout.write('{"level":"debug","msg":"quiet"}\n{"level":"error","msg":"loud"}\n'); return 1 }`,
-			withExtensions(t, map[string]string{"x": "silent events=INVOKE works=100ms " + subscribed("2022-12-13", "platform+function", "HTTP")}),
+			s.withExtensions(map[string]string{"x": "silent events=INVOKE works=100ms " + subscribed("2022-12-13", "platform+function", "HTTP")}),
 			func(in *lambda.CreateFunctionInput) {
 				in.LoggingConfig = &types.LoggingConfig{LogFormat: types.LogFormatJson, ApplicationLogLevel: types.ApplicationLogLevelInfo, SystemLogLevel: types.SystemLogLevelInfo}
 			})

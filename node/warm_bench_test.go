@@ -12,7 +12,7 @@ func BenchmarkWarm(b *testing.B) {
 	for _, kind := range sandboxes {
 		b.Run(kind, func(b *testing.B) { warm(b, kind) })
 		b.Run(kind+"-two-extensions", func(b *testing.B) {
-			warm(b, kind, withExtensions(b, map[string]string{"x": "lean events=INVOKE", "y": "lean events=INVOKE"}))
+			warm(b, kind, shared(b, kind).withExtensions(map[string]string{"x": "lean events=INVOKE", "y": "lean events=INVOKE"}))
 		})
 	}
 }
