@@ -220,8 +220,10 @@ func (d *driver) startRuntime() {
 	d.looks.Reset(longInvoke)
 	start := platform.InitStart{InitializationType: d.initType(), Phase: d.gen.phase, Place: d.place()}
 	d.record(d.gen.from, start)
-	d.send(wire.KindStart, d.start(), nil)
-	d.tell(d.gen.from, start) // a guest has nobody to tell before
+	m := d.start()
+	var body []byte
+	m.First, body = news(d.gen.from, start)
+	d.send(wire.KindStart, m, body)
 }
 
 // longInit is what Init may take where nobody waits for it.

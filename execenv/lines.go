@@ -66,15 +66,21 @@ func (d *driver) tell(at time.Time, e platform.Event) {
 			return
 		}
 	}
-	body, err := json.Marshal(e)
-	if err != nil {
-		panic(err) // our own types
-	}
 	send := d.send
 	if _, start := e.(platform.Start); start && d.state == Invoking || d.state == Parked {
 		send = d.queue
 	}
-	send(wire.KindPlatform, wire.Platform{UnixMicros: at.UnixMicro(), Type: e.Type()}, body)
+	head, body := news(at, e)
+	send(wire.KindPlatform, head, body)
+}
+
+// news is an event as it goes to the guest.
+func news(at time.Time, e platform.Event) (wire.Platform, []byte) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // our own types
+	}
+	return wire.Platform{UnixMicros: at.UnixMicro(), Type: e.Type()}, body
 }
 
 func (d *driver) write(at time.Time, text string) {

@@ -233,8 +233,9 @@ func (d *driver) sendRestored() {
 	rand.Read(entropy) // never fails: crypto/rand
 	d.restoring.released = time.Now()
 	d.limit.Reset(restoreLimit - d.restoring.released.Sub(d.restoring.from))
-	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.restoring.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Segments: d.o.Segments != nil, Credentials: d.o.credentials()}, nil)
-	d.tell(d.restoring.from, platform.RestoreStart{Place: d.place()})
+	first, body := news(d.restoring.from, platform.RestoreStart{Place: d.place()})
+	d.send(wire.KindRestored, wire.Restored{UnixNanos: d.restoring.released.UnixNano(), Entropy: entropy, EnvID: string(d.id), Segments: d.o.Segments != nil,
+		First: first, Credentials: d.o.credentials()}, body)
 	if d.o.Observe != nil {
 		d.o.Observe("load snapshot", d.restoring.released.Sub(d.restoring.from))
 	}

@@ -2,6 +2,8 @@ package guest_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -152,4 +154,41 @@ func TestExtensionsAfterAReset(t *testing.T) {
 		t.Errorf("%d %s %v", status, body, err)
 	}
 	subscribe(api, registerAs(t, api, "internal", `["INVOKE"]`))
+}
+
+// What telemetry hears first comes with the runtime's start, not after it: whatever the runtime prints, and whoever
+// subscribes when.
+func TestWhatTelemetryHearsFirst(t *testing.T) {
+	t.Parallel()
+	r := create(t, script(t, "echo loaded; sleep 1000"))
+	s := r.start(1)
+	s.First = wire.Platform{UnixMicros: time.Now().UnixMicro(), Type: "platform.initStart"}
+	r.Send(wire.KindStart, s, []byte(`{"phase":"init"}`))
+	var started wire.Started
+	r.Take(wire.KindStarted, &started)
+	r.AwaitOutput(wire.LogStdout, "loaded\n")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	id := registerAs(t, started.APIHost, "internal", `[]`)
+	wish := fmt.Sprintf(`{"schemaVersion":"2022-12-13","types":["platform","function"],"buffering":{"timeoutMs":25},"destination":{"protocol":"TCP","port":%d}}`,
+		l.Addr().(*net.TCPAddr).Port)
+	if status, _, body, err := exchange("PUT", "http://"+started.APIHost+"/2022-07-01/telemetry", wish, "Lambda-Extension-Identifier: "+id); status != 200 {
+		t.Fatalf("subscribe: %d %s %v", status, body, err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	records := json.NewDecoder(c)
+	for _, want := range []string{"platform.initStart", "function"} {
+		var got struct{ Type string }
+		if err := records.Decode(&got); err != nil || got.Type != want {
+			t.Errorf("told %q (%v), want %q", got.Type, err, want)
+		}
+	}
 }

@@ -51,7 +51,7 @@ func (l *launching) close() {
 }
 
 // start begins a generation. A runtime that cannot be launched is no fault: it is an exit that says so.
-func (g *Guest) start(s *wire.Start) error {
+func (g *Guest) start(s *wire.Start, first []byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gen != nil {
@@ -125,6 +125,7 @@ func (g *Guest) start(s *wire.Start) error {
 		Generation: s.Generation, SnapStart: s.SnapStart, Token: token, Host: gen, Credentials: s.Credentials, Function: s.Function, NoExtensions: disabled, Telemetry: hub,
 	})
 	gen.primed.Store(s.Priming)
+	gen.told(s.First, first)
 	for _, name := range names {
 		gen.api.AddExternal(name)
 	}

@@ -218,7 +218,7 @@ func (g *Guest) handle(f wire.Frame) error {
 		if err := f.Decode(&s); err != nil {
 			return err
 		}
-		if err := g.start(&s); err != nil {
+		if err := g.start(&s, f.Body); err != nil {
 			return g.fault("start", err)
 		}
 	case wire.KindInvoke:
@@ -281,7 +281,7 @@ func (g *Guest) handle(f wire.Frame) error {
 		if err := f.Decode(&r); err != nil {
 			return err
 		}
-		return g.restored(&r)
+		return g.restored(&r, f.Body)
 	default:
 		return g.fault(fmt.Sprintf("frame of kind %d", f.Kind), errors.New("unknown kind"))
 	}
@@ -312,9 +312,16 @@ func (g *Guest) platform(f wire.Frame) error {
 		return err
 	}
 	if gen := g.generation(); gen != nil {
-		gen.hub.Event(time.UnixMicro(p.UnixMicros), platform.Encoded{Name: p.Type, JSON: f.Body})
+		gen.told(p, f.Body)
 	}
 	return nil
+}
+
+// told gives telemetry an event. No type: there is none.
+func (n *generation) told(p wire.Platform, body []byte) {
+	if p.Type != "" {
+		n.hub.Event(time.UnixMicro(p.UnixMicros), platform.Encoded{Name: p.Type, JSON: body})
+	}
 }
 
 // listenLocked makes the address, or keeps the one that is there.
@@ -343,7 +350,7 @@ func (g *Guest) takeSegmentsLocked(s *wire.Start) (err error) {
 }
 
 // restored goes on after a snapshot: fresh randomness and credentials first, then the runtime.
-func (g *Guest) restored(r *wire.Restored) error {
+func (g *Guest) restored(r *wire.Restored, first []byte) error {
 	mixEntropy(r.Entropy)
 	g.mu.Lock()
 	gen, segs := g.gen, g.segs
@@ -362,6 +369,7 @@ func (g *Guest) restored(r *wire.Restored) error {
 	}
 	gen.primed.Store(false)
 	gen.hub.Resume()
+	gen.told(r.First, first)
 	var err error
 	gen.hub.Subscriptions(func(name string, logs bool, types []string) {
 		err = errors.Join(err, g.box.send(wire.KindSubscribed, wire.Subscribed{Generation: gen.number, Name: name, Logs: logs, Restored: true, Types: types}, nil))

@@ -121,6 +121,7 @@ type Start struct {
 	Opt        string   `json:"opt,omitempty"`     // folder of layers: external extensions are the files of its extensions folder; empty: there is none
 	Function   Function `json:"fn"`                // for those who register
 	LogsJSON   bool     `json:"logjson,omitempty"` // the function logs JSON: what is JSON reaches telemetry as it is
+	First      Platform `json:"first,omitzero"`    // an event whose JSON is the body: telemetry has it before anything that the runtime does
 	Credentials
 }
 
@@ -180,10 +181,11 @@ type Platform struct {
 
 // Restored is the first frame a restored guest reads.
 type Restored struct {
-	UnixNanos int64  `json:"now"`            // the host's wall clock
-	Entropy   []byte `json:"entropy"`        // 64 bytes of the host's randomness, different for every restore
-	EnvID     string `json:"env"`            // of the environment that this copy is from now on
-	Segments  bool   `json:"segs,omitempty"` // as Start's: the snapshot may be another server's
+	UnixNanos int64    `json:"now"`            // the host's wall clock
+	Entropy   []byte   `json:"entropy"`        // 64 bytes of the host's randomness, different for every restore
+	EnvID     string   `json:"env"`            // of the environment that this copy is from now on
+	Segments  bool     `json:"segs,omitempty"` // as Start's: the snapshot may be another server's
+	First     Platform `json:"first,omitzero"` // as Start's
 	Credentials
 }
 
