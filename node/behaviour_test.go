@@ -170,6 +170,7 @@ func TestTimeout(t *testing.T) {
 				t.Errorf("tail has no %q:\n%s", want, a.log)
 			}
 		}
+		f.reset()
 		if got := f.invoke(`{}`).ok(t); got != `{"n":1,"kept":"here"}` {
 			t.Errorf("after the reset: %s", got)
 		}

@@ -247,16 +247,8 @@ func TestExtensionsThatHang(t *testing.T) {
 			f := (&server{t: t, node: s.node, client: s.client, kind: s.kind}).js(quickFunction, s.withExtensions(map[string]string{"x": "events=SHUTDOWN ignores-shutdown"}))
 			f.invoke(`{}`).ok(t)
 			f.invoke(`{"exit":1}`).failed(t, "Runtime.ExitError", "exit status 1")
-			for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-				if took := f.resetTook(); took > 0 {
-					if took < 1900*time.Millisecond {
-						t.Errorf("the reset took %v, less than the budget", took)
-					}
-					break
-				}
-				if time.Now().After(end) {
-					t.Fatal("the reset does not end")
-				}
+			if took := f.reset(); took < 1900*time.Millisecond {
+				t.Errorf("the reset took %v, less than the budget", took)
 			}
 		})
 	})
@@ -352,15 +344,20 @@ type keeper struct{ testing.TB }
 
 func (keeper) Cleanup(func()) {}
 
-// resetTook is how long the reset of an environment of the function took; 0: none has ended.
-func (f *deployed) resetTook() time.Duration {
-	for _, e := range f.node.pool.Environments() {
-		for _, m := range e.Moves {
-			if e.Function == f.name && m.From == "Resetting" {
-				return m.Took
+// reset waits until an environment of the function was reset, and returns how long that took. An invoke before may have
+// another environment.
+func (f *deployed) reset() time.Duration {
+	f.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for _, e := range f.node.pool.Environments() {
+			for _, m := range e.Moves {
+				if e.Function == f.name && m.From == "Resetting" && m.Took > 0 {
+					return m.Took
+				}
 			}
 		}
 	}
+	f.t.Fatal("the reset does not end")
 	return 0
 }
 

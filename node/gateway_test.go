@@ -71,8 +71,8 @@ func TestHTTPAPI(t *testing.T) {
 	f := s.js(apiFunction)
 	arn := "arn:aws:lambda:eu-west-1:000000000000:function:" + f.name
 	keys := credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")
-	client := apigatewayv2.New(apigatewayv2.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, Credentials: keys})
-	logs := cloudwatchlogs.New(cloudwatchlogs.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, Credentials: keys})
+	client := apigatewayv2.New(apigatewayv2.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil), Credentials: keys})
+	logs := cloudwatchlogs.New(cloudwatchlogs.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil), Credentials: keys})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -170,7 +170,7 @@ func TestHTTPAPI(t *testing.T) {
 	s = open()
 	want(200, "*", "/a/b", nil)
 	want(403, `{"message":"Forbidden"}`, "/secret", word("open barley"))
-	logs = cloudwatchlogs.New(cloudwatchlogs.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, Credentials: keys})
+	logs = cloudwatchlogs.New(cloudwatchlogs.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + s.node.Addr()), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil), Credentials: keys})
 	var lines []string
 	for deadline := time.Now().Add(time.Minute); len(lines) < 12 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		out, err := logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/access/api")})

@@ -22,10 +22,12 @@ import (
 
 	"thaw/eventsource/eventsourcetest"
 	"thaw/internal/childtest"
+	"thaw/internal/wholebody"
 )
 
 func topicsAt(addr string) *sns.Client {
-	return sns.New(sns.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	return sns.New(sns.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 
 // writesMessages notes each message in a file of the function's name, whichever way it came.

@@ -22,6 +22,7 @@ import (
 	"thaw/access"
 	"thaw/async"
 	"thaw/function"
+	"thaw/internal/wholebody"
 	"thaw/invoke"
 	"thaw/push"
 	"thaw/push/pushtest"
@@ -213,7 +214,8 @@ func makeBench(t testing.TB, withoutNetwork bool) *bench {
 		Functions: &push.Functions{Invoker: invoke.New(invoke.Options{View: view}), Queue: b.to, Enforced: func() bool { return b.enforced }}, Log: slog.New(slog.DiscardHandler)}
 	b.open()
 	t.Cleanup(func() { b.server.Close() })
-	b.client = awssns.New(awssns.Options{Region: region, BaseEndpoint: &base, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
+	b.client = awssns.New(awssns.Options{Region: region, BaseEndpoint: &base, RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
+		Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
 	return b
 }
 

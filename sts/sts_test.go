@@ -17,6 +17,7 @@ import (
 
 	"thaw/access"
 	"thaw/iam"
+	"thaw/internal/wholebody"
 	"thaw/sts"
 )
 
@@ -35,7 +36,8 @@ func service(t *testing.T, s *access.Store, who access.Caller) *awssts.Client {
 		server.Serve(w, r.WithContext(access.WithCaller(r.Context(), &who)), "", "eu-west-1", body)
 	}))
 	t.Cleanup(h.Close)
-	return awssts.New(awssts.Options{Region: "eu-west-1", BaseEndpoint: &h.URL, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
+	return awssts.New(awssts.Options{Region: "eu-west-1", BaseEndpoint: &h.URL, RetryMaxAttempts: 1, HTTPClient: wholebody.Client(nil),
+		Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
 }
 
 func store(t *testing.T) *access.Store {

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"thaw/internal/wholebody"
 )
 
 // throughAPI puts the first function of the demonstration behind an HTTP API and asks it as a browser does. It runs when
@@ -26,7 +28,7 @@ func (d *demonstration) throughAPI(ctx context.Context, key aws.CredentialsProvi
 	if through == nil {
 		through = http.DefaultClient
 	}
-	o.HTTPClient = through
+	o.HTTPClient = wholebody.Client(through)
 	d.apis = apigatewayv2.New(o)
 	made, err := d.apis.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: aws.String("demo"),
 		ProtocolType: types.ProtocolTypeHttp, Target: arn.FunctionArn})
