@@ -57,6 +57,7 @@ func main() {
 	flag.DurationVar(&o.soakTime, "soak-time", time.Hour, "time after which the soak ends, however many restores there were")
 	flag.DurationVar(&o.day, "day", 20*time.Minute, "how long requests come in the day, which runs with --only day alone")
 	flag.Uint64Var(&o.seed, "seed", 0, "what the day does by chance follows from this; 0: another one each time, which is printed")
+	flag.StringVar(&copyFile, "copy", "", "the compiled program of the Go function, where there is no Go; empty: it is compiled")
 	flag.StringVar(&o.parts, "parts", "", "folder of what microVMs are made of (microvm in a data folder); empty: thaw sandbox install fetches it")
 	flag.Parse()
 	if o.seed == 0 {

@@ -54,6 +54,10 @@ var (
 exports.handler = async (event) => ({ hello: event.hello, revision });
 `)}
 	extendedHello = subject{what: "Node hello with an extension", family: "nodejs", handler: "index.handler", files: nodeHello.files, extension: "first"}
+	goCopy = subject{what: "Go echo", family: "provided", handler: "bootstrap", memoryMiB: 128, files: func(ctx context.Context, _ int) (map[string][]byte, error) {
+		program, err := copyProgram(ctx)
+		return map[string][]byte{"bootstrap": program}, err
+	}}
 	// 40 MB of heap that are in use, with what Node holds besides some 45 MB of pages.
 	nodeHeap = subject{what: "Node, 40 MB of heap", family: "nodejs", handler: "index.handler", firstMs: 60, ratio: 8, files: sources("index.js", `const revision = REVISION;
 const table = [];
@@ -138,8 +142,11 @@ func orWords(what string, err error) ([]result, error) {
 
 // runtimeOf picks the newest runtime of a family that can run here, and puts its client into the data folder.
 func (s *server) runtimeOf(ctx context.Context, family string) (types.Runtime, error) {
-	if family == "nodejs" {
+	switch family {
+	case "nodejs":
 		return hostNode(ctx)
+	case "provided":
+		return types.RuntimeProvidedal2023, nil
 	}
 	out, err := exec.CommandContext(ctx, s.thaw, "runtime", "ls", "-o", "json", "--data-dir", s.dir).Output()
 	if err != nil {
