@@ -24,9 +24,11 @@ const (
 	// (64 bytes for 4096) and what it keeps in reserve. Measured with Debian's cloud kernel: 60 MB with its modules.
 	machineMiB  = 96
 	machinePart = 16
-	// firecrackerMiB is for Firecracker's own memory (5 MB at most, as its specification says), page tables of the
-	// machine's, and file cache to work with.
+	// firecrackerMiB is for Firecracker's own memory (5 MB at most, as its specification says), and file cache to work with.
 	firecrackerMiB = 48
+	// tablesPart is for page tables of the machine's memory, the monitor's and the processor's: 8 bytes for 4096 each,
+	// and as much again.
+	tablesPart = 128
 )
 
 // machineMemory is how large the machine of a function is, in MiB.
@@ -51,11 +53,17 @@ func (s *Sandbox) limitMemory(context.Context) error {
 	if !s.b.groups.HasMemory() {
 		return nil
 	}
-	return s.group.LimitMemory(int64(machineMemory(s.spec.MemoryMiB)+s.b.opt.OverheadMiB) << 20)
+	return s.group.BoundMemory(s.bound(1))
+}
+
+// bound is what the monitor may have with so many times the machine's memory, in bytes.
+func (s *Sandbox) bound(times int) int64 {
+	machine := machineMemory(s.spec.MemoryMiB)
+	return int64(times*machine+machine/tablesPart+s.b.opt.OverheadMiB) << 20
 }
 
 // giveRoom lets the monitor write a machine that is paused. What it writes counts as its group's, all of it where the
-// files are in memory (tmpfs): at the limit the kernel of version 2 has it wait for ever. And the function's share of the
+// files are in memory (tmpfs). And the function's share of the
 // processor is not for that.
 func (s *Sandbox) giveRoom() error {
 	if err := s.group.LimitCPU(float64(runtime.NumCPU())); err != nil {
@@ -64,7 +72,7 @@ func (s *Sandbox) giveRoom() error {
 	if !s.b.groups.HasMemory() {
 		return nil
 	}
-	return s.group.LimitMemory(int64(2*machineMemory(s.spec.MemoryMiB)+s.b.opt.OverheadMiB) << 20)
+	return s.group.BoundMemory(s.bound(2))
 }
 
 // limitCPU comes when the machine is up: its boot is nobody's invoke.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -49,6 +50,14 @@ func limit(whole bool) time.Duration {
 	return 20 * time.Minute
 }
 
+// memoryMiB is what an outer machine has. Among all cases of a suite are twenty sandboxes at once.
+func memoryMiB(whole bool) int {
+	if whole {
+		return 8192
+	}
+	return 3072
+}
+
 // endLimit bounds how long go test may take to end what it has started.
 const endLimit = 20 * time.Second
 
@@ -56,7 +65,7 @@ func (l lane) run(ctx context.Context, flags []string, whole bool, r *results) e
 	in := &inside{}
 	if l.kind != "" {
 		var err error
-		if in, err = l.machine(ctx, limit(whole)); err != nil {
+		if in, err = l.machine(ctx, whole); err != nil {
 			return err
 		}
 		defer os.RemoveAll(in.dir)
@@ -122,7 +131,7 @@ func (r *results) run(ctx context.Context, args []string, static bool) error {
 }
 
 // machine makes what an outer machine needs, and the command that starts it.
-func (l lane) machine(ctx context.Context, limit time.Duration) (*inside, error) {
+func (l lane) machine(ctx context.Context, whole bool) (*inside, error) {
 	if err := outer.Missing(); err != nil {
 		return nil, &missingError{strings.ReplaceAll(err.Error(), "\n", ", ")}
 	}
@@ -134,7 +143,7 @@ func (l lane) machine(ctx context.Context, limit time.Duration) (*inside, error)
 		return nil, err
 	}
 	in := &inside{ctx: ctx, dir: dir}
-	in.flags = []string{in.build("./internal/outer/run"), "-machine", string(l.kind), "-limit", limit.String(), "-var", allVar}
+	in.flags = []string{in.build("./internal/outer/run"), "-machine", string(l.kind), "-limit", limit(whole).String(), "-memory", strconv.Itoa(memoryMiB(whole)), "-var", allVar}
 	l.prepare(in)
 	if in.err != nil {
 		os.RemoveAll(dir)

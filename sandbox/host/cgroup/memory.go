@@ -33,6 +33,19 @@ func (g *Group) LimitMemory(limit int64) error {
 	return g.write("memory", "memory.limit_in_bytes", strconv.FormatInt(limit+GiveWay, 10))
 }
 
+// BoundMemory is the limit of a group where nobody listens to MemoryEvents, in bytes: what comes to it is killed, all of the
+// group, and not slowed down before. With memory.high the kernel has what passes it wait, up to two seconds for some
+// hundred kilobytes, and kills nothing: it is for groups whose owner does.
+func (g *Group) BoundMemory(limit int64) error {
+	if !g.c.onlyV2() {
+		return g.write("memory", "memory.limit_in_bytes", strconv.FormatInt(limit, 10))
+	}
+	if err := g.write("memory", "memory.oom.group", "1"); err != nil {
+		return err
+	}
+	return g.write("memory", "memory.max", strconv.FormatInt(limit, 10))
+}
+
 // LimitCPU gives the group so many cores' worth of time; 0: no limit.
 func (g *Group) LimitCPU(cpus float64) error {
 	if !g.c.HasCPU() || cpus <= 0 {
