@@ -54,7 +54,7 @@ var (
 exports.handler = async (event) => ({ hello: event.hello, revision });
 `)}
 	extendedHello = subject{what: "Node hello with an extension", family: "nodejs", handler: "index.handler", files: nodeHello.files, extension: "first"}
-	goCopy = subject{what: "Go echo", family: "provided", handler: "bootstrap", memoryMiB: 128, files: func(ctx context.Context, _ int) (map[string][]byte, error) {
+	goCopy        = subject{what: "Go echo", family: "provided", handler: "bootstrap", memoryMiB: 128, files: func(ctx context.Context, _ int) (map[string][]byte, error) {
 		program, err := copyProgram(ctx)
 		return map[string][]byte{"bootstrap": program}, err
 	}}

@@ -181,7 +181,7 @@ func (v *fakeVM) Snapshot(_ context.Context, state, memory *os.File) error {
 // memoryLimitOf is the limit of a group's memory.
 func memoryLimitOf(g *cgroup.Group) (n int64) {
 	for _, procs := range g.Procs() {
-		for _, name := range []string{"memory.limit_in_bytes", "memory.high"} {
+		for _, name := range []string{"memory.limit_in_bytes", "memory.max"} {
 			if b, err := os.ReadFile(filepath.Join(filepath.Dir(procs), name)); err == nil {
 				fmt.Sscan(string(b), &n)
 			}
