@@ -42,6 +42,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"thaw/guest/control"
 	"thaw/sandbox"
@@ -93,6 +94,8 @@ type Backend struct {
 	key    string            // see snapshotKey
 	uids   *uids             // nil: monitors run as the server does
 	sets   *pages.Sets       // nil: memory is not served
+
+	inMemory bool // what lies in the folder takes memory
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -160,6 +163,11 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(b.opt.Dir, 0o711); err != nil {
 		return fmt.Errorf("folder of microVMs: %w", err)
 	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(b.opt.Dir, &fs); err != nil {
+		return fmt.Errorf("folder of microVMs: %w", err)
+	}
+	b.inMemory = fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC
 	hash := host.Hash(b.opt.Dir)
 	if b.lock, err = host.Lock(ctx, filepath.Join(b.opt.Dir, "lock")); err != nil {
 		return err

@@ -3,6 +3,7 @@ package firecracker
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,6 +148,33 @@ func TestAMonitorThatTakesMemory(t *testing.T) {
 	}
 	if exit := x.Exit(); !exit.OutOfMemory || exit.Asked || exit.Err == nil {
 		t.Errorf("exit %+v", exit)
+	}
+}
+
+// What a machine writes to its disk of /tmp is no reason to end it, where that disk takes memory, too.
+func TestRoomForADiskInMemory(t *testing.T) {
+	shm, err := os.MkdirTemp("/dev/shm", "thaw-test-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(shm) })
+	if err := os.Chmod(shm, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(dir string) int64 {
+		b := open(t, func(o *Options) { o.Dir = filepath.Join(dir, "microvms") })
+		if !b.groups.HasMemory() {
+			t.Skip("memory is not counted on this host: it has no memory cgroup")
+		}
+		return memoryLimitOf(create(t, b, "disk").group)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(t.TempDir(), &fs); err != nil || fs.Type == unix.TMPFS_MAGIC {
+		t.Skipf("temporary files are in memory here, too, or nobody knows where: %v", err)
+	}
+	onDisk := limit(openFolder(t))
+	if got, want := limit(shm)-onDisk, int64(testSpec("").TmpMiB)<<20; got != want || onDisk < int64(machineMemory(testMemoryMiB))<<20 {
+		t.Errorf("a disk in memory has %d bytes more of %d, want %d", got, onDisk, want)
 	}
 }
 

@@ -56,10 +56,15 @@ func (s *Sandbox) limitMemory(context.Context) error {
 	return s.group.BoundMemory(s.bound(1))
 }
 
-// bound is what the monitor may have with so many times the machine's memory, in bytes.
+// bound is what the monitor may have with so many times the machine's memory, in bytes. What it writes to the disk of /tmp
+// is file cache, which the kernel writes back; where the data folder is in memory (tmpfs) it is there to stay.
 func (s *Sandbox) bound(times int) int64 {
 	machine := machineMemory(s.spec.MemoryMiB)
-	return int64(times*machine+machine/tablesPart+s.b.opt.OverheadMiB) << 20
+	n := times*machine + machine/tablesPart + s.b.opt.OverheadMiB
+	if s.b.inMemory {
+		n += s.spec.TmpMiB
+	}
+	return int64(n) << 20
 }
 
 // giveRoom lets the monitor write a machine that is paused. What it writes counts as its group's, all of it where the
