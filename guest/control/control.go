@@ -28,6 +28,8 @@ const (
 	KindPing        wire.Kind = 5 // nothing -> nothing
 	KindOutOfMemory wire.Kind = 6 // OutOfMemory, by itself
 	KindFault       wire.Kind = 7 // Fault, instead of an answer
+	KindFreeze      wire.Kind = 8 // nothing -> Freeze: the machine is about to be frozen; processes that are computing stand still until Thaw
+	KindThaw        wire.Kind = 9 // nothing -> nothing: it goes on, after a Freeze with Held
 )
 
 // Bind makes a booted machine the sandbox of one function.
@@ -80,6 +82,16 @@ type Bound struct {
 // Memory is what the function's processes hold, in bytes, without /tmp.
 type Memory struct {
 	Used int64 `json:"used"`
+}
+
+// Freeze is what the guest did before the machine is frozen.
+//
+// Of the time that a machine is frozen its kernel knows nothing but that it went by: it charges all of it to the thread that
+// had the processor. Where that was the guest, or a thread of the kernel that brings events in, and a thread of the
+// function computes, that one has the processor until it has had as much: after a night, for a night.
+type Freeze struct {
+	Memory
+	Held bool `json:"held,omitempty"` // processes of the function stand still
 }
 
 // Restored is the first word after a restore.

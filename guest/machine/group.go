@@ -51,11 +51,15 @@ func (g *group) limit(memory int64, processes int) error {
 	return nil
 }
 
-// freezePatience bounds how long processes take to stand still: some wait for a disk.
-const freezePatience = time.Minute
+// savePatience bounds how long processes take to stand still before a machine is saved: some wait for a disk. Before it
+// is frozen they need not.
+const (
+	savePatience   = time.Minute
+	freezePatience = 200 * time.Millisecond
+)
 
 // freeze makes all processes stand still, and returns when they do, or lets them go on.
-func (g *group) freeze(frozen bool) error {
+func (g *group) freeze(frozen bool, patience time.Duration) error {
 	value := map[bool]string{true: "1", false: "0"}[frozen]
 	if err := writeAt(g.dir, "cgroup.freeze", value); err != nil {
 		return err
@@ -63,7 +67,7 @@ func (g *group) freeze(frozen bool) error {
 	if !frozen {
 		return nil // they go on when it is their turn: a restore waits for nobody
 	}
-	for end := time.Now().Add(freezePatience); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		text, err := readAt(g.dir, "cgroup.events")
 		if err != nil {
 			return err
@@ -72,31 +76,33 @@ func (g *group) freeze(frozen bool) error {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("processes do not stand still for %v", freezePatience)
+			return fmt.Errorf("processes do not stand still for %v", patience)
 		}
 	}
 }
 
 // processes are those of the group.
-func (g *group) processes() (pids []int, err error) {
-	fd, err := unix.Openat(int(g.dir.Fd()), "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func (g *group) processes() ([]int, error) { return g.members("cgroup.procs") }
+
+func (g *group) members(file string) (ids []int, err error) {
+	fd, err := unix.Openat(int(g.dir.Fd()), file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: "cgroup.procs", Err: err}
+		return nil, &os.PathError{Op: "open", Path: file, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), "cgroup.procs")
+	f := os.NewFile(uintptr(fd), file)
 	defer f.Close()
 	text, err := io.ReadAll(f)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range strings.Fields(string(text)) {
-		pid, err := strconv.Atoi(s)
+		id, err := strconv.Atoi(s)
 		if err != nil {
 			return nil, err
 		}
-		pids = append(pids, pid)
+		ids = append(ids, id)
 	}
-	return pids, nil
+	return ids, nil
 }
 
 // kills is how often the kernel has killed the group at its limit, since the boot.

@@ -257,6 +257,7 @@ func TestGuestInItsOwnMachine(t *testing.T) {
 	b.start(1, "/opt")
 	t.Run("what the function sees", func(t *testing.T) { b.sees(t) })
 	t.Run("the host is out of reach", func(t *testing.T) { b.walls(t) })
+	t.Run("what computes stands still before a freeze", func(t *testing.T) { b.computing(t) })
 	t.Run("memory is counted, and limited by the kernel", func(t *testing.T) { b.memory(t) })
 	if t.Failed() {
 		return
@@ -332,6 +333,30 @@ func (b *box) walls(t *testing.T) {
 	}
 	if got := b.say("socket %d", unix.AF_INET); got != "ok" {
 		t.Errorf("an ordinary socket: %s", got)
+	}
+}
+
+// What computes stands still until Thaw, and nothing else does: a machine must not be frozen while it does (control.Freeze).
+func (b *box) computing(t *testing.T) {
+	freeze := func() (f control.Freeze) {
+		b.ask(control.KindFreeze, nil, &f)
+		return f
+	}
+	if f := freeze(); f.Held || f.Used == 0 {
+		t.Errorf("nobody computes: %+v", f)
+	}
+	b.say("spin")
+	spins := func() (n int) {
+		fmt.Sscan(b.say("spins"), &n)
+		return n
+	}
+	for before := spins(); spins() == before; {
+	}
+	if f := freeze(); !f.Held || f.Used == 0 {
+		t.Errorf("a thread computes: %+v", f)
+	}
+	b.ask(control.KindThaw, nil, nil)
+	for before := spins(); spins() == before; {
 	}
 }
 

@@ -100,6 +100,10 @@ func (m *machine) answer(f wire.Frame) (answer any, after func(), err error) {
 	case control.KindMemory:
 		used, err := m.group.used()
 		return control.Memory{Used: used}, nil, err
+	case control.KindFreeze:
+		return m.freeze()
+	case control.KindThaw:
+		return nil, nil, m.group.freeze(false, 0)
 	case control.KindSave:
 		return nil, nil, m.save()
 	case control.KindRestored:

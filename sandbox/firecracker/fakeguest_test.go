@@ -26,6 +26,7 @@ type fakeState struct {
 	Fresh  string // sum of the last entropy that the host gave
 	Mounts int
 	Resolv string // name servers, as the last restore gave them
+	Held   bool   // until control.KindThaw
 	Args   string // of the kernel: words that make it behave badly
 }
 
@@ -37,6 +38,7 @@ type fakeGuest struct {
 	restored bool // the stream waits for wire.Restored
 	bound    chan struct{}
 	control  *wire.Writer
+	late     []func() // answers that it has had no time for
 }
 
 func fakeMachine() {
@@ -120,10 +122,15 @@ func (g *fakeGuest) answer(f wire.Frame, w *wire.Writer) {
 		close(g.bound)
 		head = control.Bound{Baseline: 5 << 20}
 	case control.KindMemory:
-		if g.says("mutememory") {
+		head = control.Memory{Used: int64(g.state.Calls+1) << 20}
+	case control.KindFreeze:
+		g.state.Held = g.says("computing")
+		head = control.Freeze{Memory: control.Memory{Used: int64(g.state.Calls+1) << 20}, Held: g.state.Held}
+	case control.KindThaw:
+		if g.says("mutethaw") {
 			return
 		}
-		head = control.Memory{Used: int64(g.state.Calls+1) << 20}
+		g.state.Held = false
 	case control.KindSave:
 		if g.says("mutesave") {
 			return
@@ -139,6 +146,14 @@ func (g *fakeGuest) answer(f wire.Frame, w *wire.Writer) {
 		g.state.Resolv = string(r.Files["/etc/resolv.conf"])
 	case control.KindPing:
 	}
+	if (f.Kind == control.KindMemory || f.Kind == control.KindFreeze) && g.says("slowmemory") {
+		g.late = append(g.late, func() { w.Send(f.Kind, head, nil) })
+		return
+	}
+	for _, send := range g.late { // in order
+		send()
+	}
+	g.late = nil
 	w.Send(f.Kind, head, nil)
 }
 

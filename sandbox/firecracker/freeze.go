@@ -1,11 +1,14 @@
 package firecracker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"thaw/guest/control"
 	"thaw/sandbox"
 )
 
@@ -13,6 +16,7 @@ import (
 type freezing struct {
 	mu     sync.Mutex // one change of the freezer at a time; guards stuck
 	stuck  error      // why it is not known any more whether it runs; only Close is left
+	held   bool       // the guest has processes stand still, or may have
 	frozen atomic.Bool
 }
 
@@ -20,7 +24,6 @@ type freezing struct {
 // processors among them. That is the same for every monitor, and leaves its connections alone: in Firecracker 1.16 a
 // pause of the machine does not.
 func (s *Sandbox) Freeze() error {
-	s.noteMemory()
 	s.keepWorkingSet()
 	return s.setFrozen(true)
 }
@@ -44,6 +47,9 @@ func (s *Sandbox) setFrozen(want bool) error {
 	if s.freezing.frozen.Load() == want {
 		return nil
 	}
+	if want {
+		s.askFreeze()
+	}
 	if want { // before: whoever asks for memory meanwhile does not wait for an answer of what is frozen
 		s.freezing.frozen.Store(true)
 	}
@@ -54,13 +60,49 @@ func (s *Sandbox) setFrozen(want bool) error {
 			return err
 		}
 		// Half-frozen is worse than running.
-		if undo := s.freezer(false, s.closing); undo != nil {
+		if undo := s.goOn(s.freezer(false, s.closing)); undo != nil {
 			s.freezing.stuck = errors.Join(err, undo)
 			return s.freezing.stuck
 		}
 		s.freezing.frozen.Store(false)
 		return err
 	}
+	if !want {
+		if err := s.goOn(nil); err != nil {
+			s.freezing.stuck = s.describe(err)
+			return s.freezing.stuck
+		}
+	}
 	s.freezing.frozen.Store(want)
+	return nil
+}
+
+// askFreeze has the guest prepare (control.Freeze). A guest that has no time for it is frozen all the same.
+func (s *Sandbox) askFreeze() {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), memoryLimit, errors.New("it takes too long"))
+	defer cancel()
+	var f control.Freeze
+	if err := s.control.ask(ctx, control.KindFreeze, nil, &f); err != nil {
+		s.freezing.held = true
+		return
+	}
+	s.freezing.held = f.Held
+	s.heldMemory(f.Memory)
+}
+
+// thawLimit bounds the wait for a guest that runs again.
+const thawLimit = 10 * time.Second
+
+// goOn lets processes go on that the guest had stand still, in a machine that runs again if thawed is nil.
+func (s *Sandbox) goOn(thawed error) error {
+	if thawed != nil || !s.freezing.held {
+		return thawed
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), thawLimit, errors.New("the guest does not answer"))
+	defer cancel()
+	if err := s.control.ask(ctx, control.KindThaw, nil, nil); err != nil {
+		return err
+	}
+	s.freezing.held = false
 	return nil
 }

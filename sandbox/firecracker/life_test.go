@@ -180,7 +180,7 @@ func TestRoomForADiskInMemory(t *testing.T) {
 
 // A guest that does not answer costs whoever asks for memory a second, and then the last answer counts.
 func TestAGuestThatHasNoTimeToCount(t *testing.T) {
-	b := open(t, func(o *Options) { o.Args = "mutememory" })
+	b := open(t, func(o *Options) { o.Args = "slowmemory" })
 	x := create(t, b, "mute")
 	if _, err := x.MemoryUsed(); err == nil {
 		t.Error("memory that nobody has ever counted")
@@ -193,6 +193,61 @@ func TestAGuestThatHasNoTimeToCount(t *testing.T) {
 	}
 	if st := x.ask("still there"); st.Calls != 1 {
 		t.Errorf("it says %+v", st)
+	}
+}
+
+// What computes stands still in the machine before it is frozen, and goes on with it (control.Freeze).
+func TestWhatComputesStandsStill(t *testing.T) {
+	for _, args := range []string{"", "computing"} {
+		b := open(t, func(o *Options) { o.Args = args })
+		x := create(t, b, "computes")
+		for range 2 {
+			if err := x.Freeze(); err != nil {
+				t.Fatal(err)
+			}
+			if x.freezing.held != (args == "computing") {
+				t.Errorf("with %q: held is %v", args, x.freezing.held)
+			}
+			if used, err := x.MemoryUsed(); err != nil || used == 0 {
+				t.Errorf("%d bytes, %v", used, err)
+			}
+			if err := x.Thaw(); err != nil {
+				t.Fatal(err)
+			}
+			if st := x.ask("goes on"); st.Held {
+				t.Errorf("with %q it still stands still", args)
+			}
+		}
+		x.freezer = func(want bool, closing <-chan struct{}) error {
+			if want {
+				return cgroup.ErrFreezeLate
+			}
+			return nil
+		}
+		if err := x.Freeze(); !errors.Is(err, cgroup.ErrFreezeLate) {
+			t.Errorf("it says %v", err)
+		}
+		if st := x.ask("the freeze is undone"); st.Held {
+			t.Errorf("with %q it stands still after a freeze that failed", args)
+		}
+	}
+}
+
+// A machine that runs again, and whose guest does not let the function go on, is of no use: only Close is left.
+func TestAGuestThatDoesNotGoOn(t *testing.T) {
+	t.Parallel()
+	b := open(t, func(o *Options) { o.Args = "computing mutethaw" })
+	x := create(t, b, "deaf")
+	if err := x.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := x.Thaw(); err == nil || !strings.Contains(err.Error(), "the guest does not answer") {
+			t.Errorf("it says %v", err)
+		}
+	}
+	if err := x.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

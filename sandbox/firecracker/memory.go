@@ -83,12 +83,8 @@ func (s *Sandbox) giveRoom() error {
 // limitCPU comes when the machine is up: its boot is nobody's invoke.
 func (s *Sandbox) limitCPU(context.Context) error { return s.group.LimitCPU(s.spec.CPUs) }
 
-const (
-	// memoryLimit bounds the wait for the guest's answer: whoever asks drives the environment.
-	memoryLimit = time.Second
-	// memoryAge is how old an answer may be that a frozen sandbox is asked for.
-	memoryAge = time.Second
-)
+// memoryLimit bounds the wait for the guest's answer: whoever asks drives the environment.
+const memoryLimit = time.Second
 
 // MemoryUsed implements sandbox.Sandbox. A frozen sandbox holds what it held.
 func (s *Sandbox) MemoryUsed() (int64, error) {
@@ -112,17 +108,13 @@ func (s *Sandbox) askMemory() error {
 	if err := s.control.ask(ctx, control.KindMemory, nil, &m); err != nil {
 		return err
 	}
-	s.memory.used.Store(m.Used)
-	s.memory.asked.Store(time.Now().UnixNano())
+	s.heldMemory(m)
 	return nil
 }
 
-// noteMemory asks before a freeze, when nobody has for a while.
-func (s *Sandbox) noteMemory() {
-	if s.freezing.frozen.Load() || s.ended() || time.Now().UnixNano()-s.memory.asked.Load() < int64(memoryAge) {
-		return
-	}
-	s.askMemory() //nolint:errcheck // a guest that has no time for it is frozen all the same
+func (s *Sandbox) heldMemory(m control.Memory) {
+	s.memory.used.Store(m.Used)
+	s.memory.asked.Store(time.Now().UnixNano())
 }
 
 // noteExceeded hears that the machine's kernel has killed for memory.
