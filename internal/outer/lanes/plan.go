@@ -144,7 +144,7 @@ func (in *inside) suite() {
 		in.file(in.build(pkg), there+"/"+filepath.Base(pkg))
 	}
 	in.flags = append(in.flags, "-var", "THAW_TEST_PROGRAMS="+there)
-	for _, tool := range []string{"mkfs.erofs", "mkfs.ext4", "debugfs", "node"} {
+	for _, tool := range []string{"mkfs.erofs", "mkfs.ext4", "debugfs", "node", "cp"} {
 		in.program(tool)
 	}
 }
