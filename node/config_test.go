@@ -156,3 +156,25 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A server with a data folder of its own for a while, as the demonstration's, uses the parts of microVMs of the one before.
+func TestMoveData(t *testing.T) {
+	for _, c := range []struct{ dir, hint string }{
+		{DefaultDataDir(), "thaw sandbox install qemu"},
+		{"/srv/thaw", "thaw sandbox install qemu --data-dir /srv/thaw"},
+	} {
+		config := Config{DataDir: c.dir}
+		for range 2 {
+			if got := config.MicroVMDir(); got != filepath.Join(c.dir, "microvm") {
+				t.Errorf("parts of microVMs are looked for in %s", got)
+			}
+			if got := config.SandboxInstallCommand("qemu"); got != c.hint {
+				t.Errorf("it says %q, want %q", got, c.hint)
+			}
+			config.MoveData("/tmp/thaw-demo")
+			if config.DataDir != "/tmp/thaw-demo" {
+				t.Errorf("the data folder is %s", config.DataDir)
+			}
+		}
+	}
+}

@@ -30,12 +30,17 @@ func (c *Config) MicroVMDir() string {
 	return filepath.Join(c.DataDir, "microvm")
 }
 
-// SandboxInstallCommand is what to type to put what a sandbox needs into this data folder.
+// MoveData gives the server another data folder. What microVMs are made of stays where it is: it is large, and
+// somebody has put it there.
+func (c *Config) MoveData(dir string) { c.microVMs, c.DataDir = c.MicroVMDir(), dir }
+
+// SandboxInstallCommand is what to type to put what a sandbox needs where this server looks for it.
 func (c *Config) SandboxInstallCommand(sandbox string) string {
-	if c.DataDir == DefaultDataDir() {
+	dir := filepath.Dir(c.MicroVMDir())
+	if dir == DefaultDataDir() {
 		return "thaw sandbox install " + sandbox
 	}
-	return "thaw sandbox install " + sandbox + " --data-dir " + c.DataDir
+	return "thaw sandbox install " + sandbox + " --data-dir " + dir
 }
 
 // MicroVMs says what microVMs of this server are made of, and what is missing.

@@ -67,7 +67,7 @@ func (d *demonstration) start(ctx context.Context, c node.Config, given func(str
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c.DataDir = dir
+	c.MoveData(dir)
 	if !given("offline") {
 		c.Offline = true // show fetches what the samples need and says so; they use no SDK
 	}
