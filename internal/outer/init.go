@@ -121,8 +121,8 @@ func mountRest() error {
 	return errors.Join(err, unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""))
 }
 
-// searchPath is where programs are looked for.
-const searchPath = "/bin:/sbin:/usr/bin:/usr/sbin"
+// searchPath is where programs are looked for: those of the host that were brought in before the applets of busybox.
+const searchPath = "/usr/bin:/usr/sbin:/bin:/sbin"
 
 func installBusybox() error {
 	for _, dir := range strings.Split(searchPath, ":") {
