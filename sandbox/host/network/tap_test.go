@@ -112,7 +112,7 @@ func attach(t *testing.T, n *network.Network, uid, gid, mtu int) *machine {
 			}
 		}()
 	}
-	m.eth, err = netlink.NewHandleAt(m.ns)
+	m.eth, err = netlink.NewHandleAt(m.ns, unix.NETLINK_ROUTE)
 	must(err)
 	t.Cleanup(m.eth.Close)
 	m.device, err = m.eth.LinkByName("eth0")

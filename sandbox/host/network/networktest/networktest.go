@@ -141,10 +141,10 @@ func Lab(t *testing.T) (internet netns.NsHandle) {
 		}
 		return l
 	}
-	host, err := netlink.NewHandle()
+	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	must(err)
 	defer host.Close()
-	far, err := netlink.NewHandleAt(ns)
+	far, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	must(err)
 	defer far.Close()
 	attrs := netlink.NewLinkAttrs()
