@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,31 +48,7 @@ func Open(hash string, ignoreV1 bool) (*Hierarchies, error) {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	defer f.Close()
-	sc := bufio.NewScanner(f)
-	for sc.Scan() {
-		// ID parent major:minor root mount options [optional] - type source super-options. Source: proc_pid_mountinfo(5).
-		left, right, ok := strings.Cut(sc.Text(), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 5 || len(r) < 3 {
-			continue
-		}
-		switch r[0] {
-		case "cgroup2":
-			c.v2 = l[4]
-		case "cgroup":
-			if ignoreV1 {
-				continue
-			}
-			for _, o := range strings.Split(r[2], ",") {
-				for _, name := range controllers {
-					if o == name {
-						c.v1[name] = l[4]
-					}
-				}
-			}
-		}
-	}
-	if err := sc.Err(); err != nil {
+	if err := c.find(f, ignoreV1); err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	if c.v2 != "" {
@@ -87,6 +64,46 @@ func Open(hash string, ignoreV1 bool) (*Hierarchies, error) {
 		return nil, err
 	}
 	return c, c.makeParents()
+}
+
+// usual is the folder that hierarchies are mounted in. Elsewhere there are those that somebody else has mounted, for containers or for a
+// while: they count only where there is no other.
+const usual = "/sys/fs/cgroup"
+
+// find reads a mountinfo.
+func (c *Hierarchies) find(mountinfo io.Reader, ignoreV1 bool) error {
+	ours := func(dir string) bool { return dir == usual || strings.HasPrefix(dir, usual+"/") }
+	better := func(old, dir string) bool { return old == "" || ours(dir) && !ours(old) }
+	sc := bufio.NewScanner(mountinfo)
+	for sc.Scan() {
+		// ID parent major:minor root mount options [optional] - type source super-options. Source: proc_pid_mountinfo(5).
+		left, right, ok := strings.Cut(sc.Text(), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 5 || len(r) < 3 {
+			continue
+		}
+		switch r[0] {
+		case "cgroup2":
+			if better(c.v2, l[4]) {
+				c.v2 = l[4]
+			}
+		case "cgroup":
+			if ignoreV1 {
+				continue
+			}
+			for _, o := range strings.Split(r[2], ",") {
+				for _, name := range controllers {
+					if o == name && better(c.v1[name], l[4]) {
+						c.v1[name] = l[4]
+					}
+				}
+			}
+		}
+	}
+	if c.v1["freezer"] != "" && ours(c.v1["freezer"]) && !ours(c.v2) {
+		c.v2 = ""
+	}
+	return sc.Err()
 }
 
 // findHome finds the server's own groups, where the launcher goes back to.

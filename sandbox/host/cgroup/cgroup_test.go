@@ -106,3 +106,34 @@ func freezes(t *testing.T, g *Group, pid int) {
 		}
 	}
 }
+
+// Of several mounts of a hierarchy the usual one counts: others are containers', or a program's that has mounted one for a
+// while.
+func TestWhichMountCounts(t *testing.T) {
+	const (
+		v2       = "30 25 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+		unified  = "30 25 0:26 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n"
+		other    = "90 25 0:26 / /tmp/other/cgroup rw - cgroup2 none rw\n"
+		third    = "91 25 0:26 / /sys/fs/cgroups-of-mine rw - cgroup2 none rw\n"
+		freezer  = "31 25 0:27 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n"
+		strange  = "92 25 0:27 / /mnt/freezer rw - cgroup cgroup rw,freezer\n"
+		noMounts = "25 1 0:1 / / rw - ext4 /dev/vda rw\n"
+	)
+	for _, c := range []struct{ mounts, v2, freezer string }{
+		{noMounts, "", ""},
+		{v2, "/sys/fs/cgroup", ""},
+		{v2 + other, "/sys/fs/cgroup", ""},
+		{other + v2, "/sys/fs/cgroup", ""},
+		{third + v2 + other, "/sys/fs/cgroup", ""},
+		{other + third, "/tmp/other/cgroup", ""},
+		{freezer + unified, "/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer"},
+		{other + freezer + strange, "", "/sys/fs/cgroup/freezer"},
+		{strange + other, "/tmp/other/cgroup", "/mnt/freezer"},
+		{strange + freezer, "", "/sys/fs/cgroup/freezer"},
+	} {
+		h := &Hierarchies{v1: map[string]string{}}
+		if err := h.find(strings.NewReader(c.mounts), false); err != nil || h.v2 != c.v2 || h.v1["freezer"] != c.freezer {
+			t.Errorf("%q, %q, %v; want %q, %q of\n%s", h.v2, h.v1["freezer"], err, c.v2, c.freezer, c.mounts)
+		}
+	}
+}
