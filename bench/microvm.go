@@ -120,11 +120,15 @@ func benchInside(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	echo := filepath.Join(filepath.Dir(o.parts), "echo")
+	dir, err := os.MkdirTemp("", "thaw-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	echo := filepath.Join(dir, "echo")
 	if err := os.WriteFile(echo, program, 0o755); err != nil {
 		return err
 	}
-	defer os.Remove(echo)
 	const thaw, parts, copier = "/test/thaw", "/test/microvm", "/test/echo"
 	files = append(files, outer.File{Here: o.thaw, There: thaw}, outer.File{Here: o.parts, There: parts}, outer.File{Here: echo, There: copier})
 	code, err := outer.Run(ctx, m, outer.Job{Program: self, Files: files, Limit: time.Hour, Output: os.Stdout, Notes: os.Stderr,
