@@ -11,18 +11,17 @@ import (
 
 // freeze prepares the machine for being frozen (control.Freeze). Mostly nothing of the function is computing then: its
 // processes are left alone, since some calls end when a process stands still (EINTR).
-func (m *machine) freeze() (answer any, after func(), err error) {
-	used, err := m.group.used()
-	if err != nil {
-		return nil, nil, err
+func (m *machine) freeze() (f control.Freeze, err error) {
+	if f.Used, err = m.group.used(); err != nil {
+		return f, err
 	}
-	computing, err := m.computing()
-	if err == nil && computing {
-		if err = m.group.freeze(true, freezePatience); err != nil {
-			err = errors.Join(err, m.group.freeze(false, 0))
-		}
+	if f.Held, err = m.computing(); err != nil || !f.Held {
+		return f, err
 	}
-	return control.Freeze{Memory: control.Memory{Used: used}, Held: computing && err == nil}, nil, err
+	if err := m.group.freeze(freezePatience); err != nil {
+		return f, errors.Join(err, m.group.thaw())
+	}
+	return f, nil
 }
 
 // computing says whether a thread of the function has a processor, or waits for one.

@@ -15,7 +15,7 @@ import (
 // save prepares the machine for being copied. The function's processes stand still from here on until the copy has what
 // is its own: none of them reads a stale clock, or draws what another copy draws.
 func (m *machine) save() error {
-	if err := m.group.freeze(true, savePatience); err != nil {
+	if err := m.group.freeze(savePatience); err != nil {
 		return err
 	}
 	pids, err := m.group.processes()
@@ -40,7 +40,7 @@ func (m *machine) restored(r *control.Restored) error {
 	if err := m.host.rewriteFiles(r.Files); err != nil {
 		return err
 	}
-	return m.group.freeze(false, 0)
+	return m.group.thaw()
 }
 
 // refresh gives the machine the host's clock, and randomness that no other has. A copy has the memory of the original,

@@ -58,21 +58,17 @@ const (
 	freezePatience = 200 * time.Millisecond
 )
 
-// freeze makes all processes stand still, and returns when they do, or lets them go on.
-func (g *group) freeze(frozen bool, patience time.Duration) error {
-	value := map[bool]string{true: "1", false: "0"}[frozen]
-	if err := writeAt(g.dir, "cgroup.freeze", value); err != nil {
+// freeze makes all processes stand still, and returns when they do.
+func (g *group) freeze(patience time.Duration) error {
+	if err := writeAt(g.dir, "cgroup.freeze", "1"); err != nil {
 		return err
-	}
-	if !frozen {
-		return nil // they go on when it is their turn: a restore waits for nobody
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		text, err := readAt(g.dir, "cgroup.events")
 		if err != nil {
 			return err
 		}
-		if n, err := field(text, "frozen"); err != nil || strconv.FormatInt(n, 10) == value {
+		if n, err := field(text, "frozen"); err != nil || n == 1 {
 			return err
 		}
 		if time.Now().After(end) {
@@ -80,6 +76,9 @@ func (g *group) freeze(frozen bool, patience time.Duration) error {
 		}
 	}
 }
+
+// thaw lets them go on. They do when it is their turn: a restore waits for nobody.
+func (g *group) thaw() error { return writeAt(g.dir, "cgroup.freeze", "0") }
 
 // processes are those of the group.
 func (g *group) processes() ([]int, error) { return g.members("cgroup.procs") }

@@ -75,7 +75,7 @@ func TestGroupStandsStill(t *testing.T) {
 		}
 	}
 	grows(0)
-	if err := g.freeze(true, savePatience); err != nil {
+	if err := g.freeze(savePatience); err != nil {
 		t.Fatal(err)
 	}
 	pids, err := g.processes()
@@ -87,10 +87,10 @@ func TestGroupStandsStill(t *testing.T) {
 	if now := size(); now != still {
 		t.Errorf("%d bytes were written by who stands still", now-still)
 	}
-	if err := g.freeze(true, savePatience); err != nil {
+	if err := g.freeze(savePatience); err != nil {
 		t.Errorf("a second time: %v", err)
 	}
-	if err := g.freeze(false, 0); err != nil {
+	if err := g.thaw(); err != nil {
 		t.Fatal(err)
 	}
 	grows(still)

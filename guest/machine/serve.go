@@ -101,9 +101,10 @@ func (m *machine) answer(f wire.Frame) (answer any, after func(), err error) {
 		used, err := m.group.used()
 		return control.Memory{Used: used}, nil, err
 	case control.KindFreeze:
-		return m.freeze()
+		frozen, err := m.freeze()
+		return frozen, nil, err
 	case control.KindThaw:
-		return nil, nil, m.group.freeze(false, 0)
+		return nil, nil, m.group.thaw()
 	case control.KindSave:
 		return nil, nil, m.save()
 	case control.KindRestored:

@@ -49,8 +49,7 @@ func (s *Sandbox) setFrozen(want bool) error {
 	}
 	if want {
 		s.askFreeze()
-	}
-	if want { // before: whoever asks for memory meanwhile does not wait for an answer of what is frozen
+		// Before: whoever asks for memory meanwhile does not wait for an answer of what is frozen.
 		s.freezing.frozen.Store(true)
 	}
 	if err := s.freezer(want, s.closing); err != nil {
@@ -60,7 +59,11 @@ func (s *Sandbox) setFrozen(want bool) error {
 			return err
 		}
 		// Half-frozen is worse than running.
-		if undo := s.goOn(s.freezer(false, s.closing)); undo != nil {
+		undo := s.freezer(false, s.closing)
+		if undo == nil {
+			undo = s.goOn()
+		}
+		if undo != nil {
 			s.freezing.stuck = errors.Join(err, undo)
 			return s.freezing.stuck
 		}
@@ -68,7 +71,7 @@ func (s *Sandbox) setFrozen(want bool) error {
 		return err
 	}
 	if !want {
-		if err := s.goOn(nil); err != nil {
+		if err := s.goOn(); err != nil {
 			s.freezing.stuck = s.describe(err)
 			return s.freezing.stuck
 		}
@@ -93,10 +96,10 @@ func (s *Sandbox) askFreeze() {
 // thawLimit bounds the wait for a guest that runs again.
 const thawLimit = 10 * time.Second
 
-// goOn lets processes go on that the guest had stand still, in a machine that runs again if thawed is nil.
-func (s *Sandbox) goOn(thawed error) error {
-	if thawed != nil || !s.freezing.held {
-		return thawed
+// goOn lets processes go on that the guest had stand still, in a machine that runs again.
+func (s *Sandbox) goOn() error {
+	if !s.freezing.held {
+		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), thawLimit, errors.New("the guest does not answer"))
 	defer cancel()

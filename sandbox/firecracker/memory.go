@@ -40,7 +40,7 @@ func machineMemory(functionMiB int) int {
 // memory is what was heard of it last.
 type memory struct {
 	used  atomic.Int64 // bytes
-	asked atomic.Int64 // when, in nanoseconds of the Unix clock; 0: never
+	heard atomic.Bool  // ever
 }
 
 // limitMemory bounds the monitor, and lets it have its share of the processor.
@@ -68,8 +68,7 @@ func (s *Sandbox) bound(times int) int64 {
 }
 
 // giveRoom lets the monitor write a machine that is paused. What it writes counts as its group's, all of it where the
-// files are in memory (tmpfs). And the function's share of the
-// processor is not for that.
+// files are in memory (tmpfs). And the function's share of the processor is not for that.
 func (s *Sandbox) giveRoom() error {
 	if err := s.group.LimitCPU(float64(runtime.NumCPU())); err != nil {
 		return err
@@ -95,7 +94,7 @@ func (s *Sandbox) MemoryUsed() (int64, error) {
 		return s.memory.used.Load(), nil
 	}
 	err := s.askMemory()
-	if err != nil && (s.ended() || s.memory.asked.Load() == 0) {
+	if err != nil && (s.ended() || !s.memory.heard.Load()) {
 		return 0, err
 	}
 	return s.memory.used.Load(), nil
@@ -114,7 +113,7 @@ func (s *Sandbox) askMemory() error {
 
 func (s *Sandbox) heldMemory(m control.Memory) {
 	s.memory.used.Store(m.Used)
-	s.memory.asked.Store(time.Now().UnixNano())
+	s.memory.heard.Store(true)
 }
 
 // noteExceeded hears that the machine's kernel has killed for memory.
