@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"thaw/api"
+	"thaw/internal/wholebody"
 	"thaw/objects"
 )
 
@@ -28,7 +29,7 @@ func TestRequestsOfS3(t *testing.T) {
 		o.Verify, o.Credentials = true, []api.Credential{{AccessKeyID: "test", SecretAccessKey: "secret"}}
 	})
 	with := func(secret string) *s3.Client {
-		return s3.New(s3.Options{BaseEndpoint: &w.url, Region: "eu-west-3", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("test", secret, "")})
+		return s3.New(s3.Options{BaseEndpoint: &w.url, Region: "eu-west-3", UsePathStyle: true, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("test", secret, "")})
 	}
 	key := aws.String("a b+c&ü%2F/d.txt")
 	if _, err := with("secret").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("2026-in"), Key: key, Body: strings.NewReader("text")}); err != nil {

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"thaw/internal/wholebody"
 )
 
 const busRules = 10_000
@@ -46,7 +48,7 @@ func measureBuses(ctx context.Context, o options, s *server) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := eventbridge.New(eventbridge.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	c := eventbridge.New(eventbridge.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
 	began := time.Now()
 	if err := busRulesOf(ctx, c, "match", *f.FunctionArn, busRules, func(i int, in *eventbridge.PutRuleInput) {
 		in.EventPattern = aws.String(fmt.Sprintf(`{"source":["shop"],"detail-type":["Placed"],"detail":{"customer":["c-%d"],"total":[{"numeric":[">",10]}]}}`, i))

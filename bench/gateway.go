@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2"
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"thaw/internal/wholebody"
 )
 
 // measureGateway tells what an HTTP API with 300 routes adds to a warm invoke of the function behind it.
@@ -40,7 +42,7 @@ func measureGateway(ctx context.Context, o options, s *server) ([]result, error)
 
 // openAPI puts a function behind an HTTP API, at one of its routes.
 func (s *server) openAPI(ctx context.Context, name string) (*url.URL, error) {
-	c := apigatewayv2.New(apigatewayv2.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	c := apigatewayv2.New(apigatewayv2.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
 	f, err := s.client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(name)})
 	if err != nil {
 		return nil, err

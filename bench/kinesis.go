@@ -21,6 +21,7 @@ import (
 
 	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/eventsourcetest/kinesistest"
+	"thaw/internal/wholebody"
 )
 
 // stream is one of Kinesis with one shard, and how it is written and read.
@@ -93,7 +94,7 @@ func startPushed(ctx context.Context) (*brokers, error) {
 }
 
 func streams(endpoint string, c aws.HTTPClient) *kinesis.Client {
-	return kinesis.New(kinesis.Options{BaseEndpoint: &endpoint, Region: region, HTTPClient: c, Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
+	return kinesis.New(kinesis.Options{BaseEndpoint: &endpoint, Region: region, HTTPClient: wholebody.Client(c), Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
 }
 
 // streamNode notes how long after its writing each record began to be handled, and tells it who asks.

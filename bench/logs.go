@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"thaw/internal/wholebody"
 )
 
 const (
@@ -35,7 +37,7 @@ const (
 
 // measureLogs has a function print, and searches a group of a million events.
 func measureLogs(ctx context.Context, o options, s *server) ([]result, error) {
-	logs := cloudwatchlogs.New(cloudwatchlogs.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	logs := cloudwatchlogs.New(cloudwatchlogs.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
 	out, err := s.measureOutput(ctx, logs)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/apigatewayv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/gorilla/websocket"
+
+	"thaw/internal/wholebody"
 )
 
 // openSockets is how many connections there are. More than half of the descriptors that a process usually may have is not
@@ -93,7 +95,7 @@ func dialSockets(ctx context.Context, at string) ([]*websocket.Conn, time.Durati
 
 // openSocketAPI puts a function behind the routes $connect and $default of a WebSocket API.
 func (s *server) openSocketAPI(ctx context.Context, name string) (string, error) {
-	c := apigatewayv2.New(apigatewayv2.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
+	c := apigatewayv2.New(apigatewayv2.Options{Region: region, BaseEndpoint: aws.String("http://" + s.host), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider(keyID, keySecret, "")})
 	f, err := s.client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String(name)})
 	if err != nil {
 		return "", err

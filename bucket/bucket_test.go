@@ -23,6 +23,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"thaw/controlplane"
+	"thaw/internal/wholebody"
 )
 
 // store is an S3 server whose answers a test can spoil.
@@ -50,7 +51,7 @@ func newStore(t *testing.T) *store {
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	s.client = s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: &srv.URL, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+		HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 	if _, err := s.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("code")}); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ import (
 	"thaw/admin"
 	"thaw/async"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 )
 
 // send has a function run for an event without waiting for it.
@@ -311,6 +312,7 @@ func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.HTTPClient = wholebody.Client(nil)
 	queues, topics, buses := sqs.NewFromConfig(cfg), sns.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
 	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 	const of = "arn:aws:%s:eu-west-1:123456789012:%s" // moto's account

@@ -23,10 +23,11 @@ import (
 	schedules "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
 	"thaw/internal/childtest"
+	"thaw/internal/wholebody"
 )
 
 func eventsOf(addr string) *eventbridge.Client {
-	return eventbridge.New(eventbridge.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	return eventbridge.New(eventbridge.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + addr), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 }
 
 // sendTo has a rule send to targets.
@@ -105,7 +106,7 @@ func TestBusesAndSchedules(t *testing.T) {
 	}
 	witness.logs(`got {"well":"done"}`)
 
-	planned := scheduler.New(scheduler.Options{Region: "eu-west-1", BaseEndpoint: aws.String(s.node.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	planned := scheduler.New(scheduler.Options{Region: "eu-west-1", BaseEndpoint: aws.String(s.node.Endpoint()), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 	if _, err := planned.CreateSchedule(ctx, &scheduler.CreateScheduleInput{Name: aws.String("soon"), ActionAfterCompletion: schedules.ActionAfterCompletionDelete,
 		ScheduleExpression: aws.String("at(" + time.Now().UTC().Add(2*time.Second).Format("2006-01-02T15:04:05") + ")"), FlexibleTimeWindow: &schedules.FlexibleTimeWindow{Mode: schedules.FlexibleTimeWindowModeOff},
 		Target: &schedules.Target{Arn: functionARN(witness.name), RoleArn: aws.String("arn:aws:iam::000000000000:role/any")}}); err != nil {

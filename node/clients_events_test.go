@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 
 	"thaw/access"
+	"thaw/internal/wholebody"
 )
 
 // Terraform makes a bus, rules with targets and schedules, changes them, has nothing to do then, and takes them away;
@@ -74,7 +75,7 @@ func (s *server) scheduleByRole(t *testing.T, f *deployed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := scheduler.New(scheduler.Options{Region: "eu-west-1", BaseEndpoint: aws.String(s.node.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")})
+	c := scheduler.New(scheduler.Options{Region: "eu-west-1", BaseEndpoint: aws.String(s.node.Endpoint()), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")})
 	at := time.Now().UTC().Add(2 * time.Second).Format("2006-01-02T15:04:05")
 	for _, role := range []string{"nobody", "may-invoke"} {
 		_, err := c.CreateSchedule(context.Background(), &scheduler.CreateScheduleInput{Name: aws.String("by-" + role), ScheduleExpression: aws.String("at(" + at + ")"), ActionAfterCompletion: types.ActionAfterCompletionDelete,

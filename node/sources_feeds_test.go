@@ -23,6 +23,7 @@ import (
 
 	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/eventsourcetest/mongotest"
+	"thaw/internal/wholebody"
 )
 
 // feed is a source that is there, with a mapping of it and somebody who puts records.
@@ -48,7 +49,7 @@ func secretARN(name string) *string {
 // queueFeeds are a standard and a FIFO queue of ElasticMQ.
 func queueFeeds(t *testing.T) (feeds []*feed) {
 	endpoint, _ := eventsourcetest.ElasticMQ(t)
-	queues := sqs.New(sqs.Options{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
+	queues := sqs.New(sqs.Options{Region: "eu-west-1", BaseEndpoint: &endpoint, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
 	for _, name := range []string{"plain", "ordered.fifo"} {
 		attributes := map[string]string{"VisibilityTimeout": "5"}
 		f := &feed{name: name, env: []string{"AWS_ENDPOINT_URL_SQS=" + endpoint, "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"},

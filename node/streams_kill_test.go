@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 )
 
 // What TestKillsLoseNoRecord holds of other sources, of Kinesis and DynamoDB: a stream that is polled, with two batches of
@@ -39,13 +40,13 @@ func TestKillsLoseNoStreamRecord(t *testing.T) {
 	pool.AppendCertsFromPEM([]byte(root))
 	k := &kinesisFeeds{t: t, env: []string{"AWS_CA_BUNDLE=" + bundle, "AWS_ENDPOINT_URL_KINESIS=" + endpoint, "AWS_ENDPOINT_URL_DYNAMODB_STREAMS=" + endpoint, "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"},
 		cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
-			HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}}}
+			HTTPClient: wholebody.Client(&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}})}}
 	killWhileRead(t, []*feed{k.polled("polled"), k.pushed("pushed"), k.table("changed")}, kills)
 	if long {
 		t.Run("while shards are split and merged", func(t *testing.T) {
 			endpoint := eventsourcetest.KinesisLocal(t)
 			k := &kinesisFeeds{t: t, env: []string{"AWS_ENDPOINT_URL_KINESIS=" + endpoint, "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"},
-				cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}}
+				cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}}
 			f := k.polled("resharded")
 			put, n := f.put, 0
 			f.put = func(key, body string) error {

@@ -29,6 +29,7 @@ import (
 
 	"thaw/eventsource/eventsourcetest"
 	"thaw/internal/childtest"
+	"thaw/internal/wholebody"
 )
 
 // streams is a server, moto, which stands for all services of AWS that it reads and tells, and a folder in which functions
@@ -52,7 +53,7 @@ func withMoto(t *testing.T) *streams {
 	address := p.Line()
 	return &streams{
 		child: &child{&server{t: t, client: clientOf(address), kind: "process"}, p}, address: address,
-		cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}, out: out,
+		cfg: aws.Config{Region: "eu-west-1", BaseEndpoint: &endpoint, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}, out: out,
 	}
 }
 

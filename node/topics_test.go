@@ -55,7 +55,9 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{t: t, seen: t.TempDir(), queues: sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.BaseEndpoint = &endpoint })}
+	s := &stack{t: t, seen: t.TempDir(), queues: sqs.NewFromConfig(cfg, func(o *sqs.Options) {
+		o.BaseEndpoint, o.HTTPClient = &endpoint, wholebody.Client(nil)
+	})}
 	dir := t.TempDir()
 	for d := s.seen; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o777) //nolint:errcheck // the function's user must get there

@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"thaw/access"
+	"thaw/internal/wholebody"
 )
 
 // chat answers on every route. push sends to the connection over the management API, at the endpoint that its SDK would
@@ -70,7 +71,7 @@ func newSockets(t *testing.T, f *deployed, authorizer string) *sockets {
 	t.Helper()
 	ctx := t.Context()
 	api := apigatewayv2.New(apigatewayv2.Options{Region: "eu-west-1", BaseEndpoint: aws.String("http://" + f.node.Addr()),
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+		HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

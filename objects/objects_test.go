@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
+	"thaw/internal/wholebody"
 	"thaw/objects"
 )
 
@@ -46,7 +47,7 @@ func client(t *testing.T, dir string) *s3.Client {
 		o.Serve(w, r, "", "eu-west-1", body)
 	}))
 	t.Cleanup(s.Close)
-	return s3.New(s3.Options{BaseEndpoint: &s.URL, Region: "eu-west-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
+	return s3.New(s3.Options{BaseEndpoint: &s.URL, Region: "eu-west-1", UsePathStyle: true, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
 }
 
 func code(err error) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
+	"thaw/internal/wholebody"
 	"thaw/schemaregistry"
 )
 
@@ -237,7 +238,7 @@ func glueServer(t *testing.T, schemas map[string][2]string) schemaregistry.Regis
 	}))
 	t.Cleanup(s.Close)
 	return schemaregistry.NewGlue(aws.Config{
-		Region: "eu-north-1", BaseEndpoint: aws.String(s.URL), Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		Region: "eu-north-1", BaseEndpoint: aws.String(s.URL), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 )
 
 // toMoto leads requests for Amazon's hosts to moto, as a name server would.
@@ -38,7 +39,7 @@ func TestMotoSends(t *testing.T) {
 	}
 	b := newBench(t)
 	b.server.door.certs.client.Transport = toMoto{at}
-	c := awssns.New(awssns.Options{Region: "us-east-1", BaseEndpoint: aws.String(at.String()), Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
+	c := awssns.New(awssns.Options{Region: "us-east-1", BaseEndpoint: aws.String(at.String()), HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")})
 	topic, err := c.CreateTopic(t.Context(), &awssns.CreateTopicInput{Name: aws.String("orders")})
 	if err != nil {
 		t.Fatal(err)

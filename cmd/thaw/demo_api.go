@@ -24,12 +24,11 @@ func (d *demonstration) throughAPI(ctx context.Context, key aws.CredentialsProvi
 	if err != nil {
 		return plainer(err)
 	}
-	o := apigatewayv2.Options{BaseEndpoint: &d.endpoint, Region: region(), Credentials: key, Retryer: aws.NopRetryer{}}
 	if through == nil {
 		through = http.DefaultClient
 	}
-	o.HTTPClient = wholebody.Client(through)
-	d.apis = apigatewayv2.New(o)
+	d.apis = apigatewayv2.New(apigatewayv2.Options{BaseEndpoint: &d.endpoint, Region: region(), Credentials: key, Retryer: aws.NopRetryer{},
+		HTTPClient: wholebody.Client(through)})
 	made, err := d.apis.CreateApi(ctx, &apigatewayv2.CreateApiInput{Name: aws.String("demo"),
 		ProtocolType: types.ProtocolTypeHttp, Target: arn.FunctionArn})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 	"thaw/samples"
 )
 
@@ -31,7 +32,7 @@ func TestSourceCommands(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_SQS", endpoint)
 	t.Setenv("AWS_ACCESS_KEY_ID", "k")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
-	queues := sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "us-east-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+	queues := sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "us-east-1", HTTPClient: wholebody.Client(nil), Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
 	})})
 	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("orders")})

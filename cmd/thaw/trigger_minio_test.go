@@ -16,6 +16,7 @@ import (
 
 	"thaw/admin"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 )
 
 // A real MinIO, told what `thaw trigger add s3` prints, has a function run for what is written into its bucket and deleted.
@@ -50,7 +51,7 @@ func TestNotificationsOfMinIO(t *testing.T) {
 			t.Log(out.String())
 		}
 	})
-	c := s3.New(s3.Options{BaseEndpoint: aws.String("http://" + at), Region: "us-east-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("minioadmin", "minioadmin", "")})
+	c := s3.New(s3.Options{BaseEndpoint: aws.String("http://" + at), Region: "us-east-1", UsePathStyle: true, HTTPClient: wholebody.Client(nil), Credentials: credentials.NewStaticCredentialsProvider("minioadmin", "minioadmin", "")})
 	b, key := aws.String("images"), aws.String("a dir/b+c&ü.txt")
 	eventsourcetest.Until(t, "MinIO has a bucket", func() bool {
 		_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: b})

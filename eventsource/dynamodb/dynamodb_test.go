@@ -24,6 +24,7 @@ import (
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/shards"
+	"thaw/internal/wholebody"
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +52,7 @@ func serviceAt(endpoint, root string) *service {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(root))
 	// moto closes connections that the client would use again; a request that is then sent twice is done twice.
-	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	once := wholebody.Client(&http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}})
 	cfg := aws.Config{BaseEndpoint: &endpoint, Region: "eu-west-1", HTTPClient: once, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}
 	s := &service{driver: New(), tables: dynamodb.NewFromConfig(cfg)}
 	s.driver.clients.Put("eu-west-1", dynamodbstreams.NewFromConfig(cfg))

@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go/eventstream"
+
+	"thaw/internal/wholebody"
 )
 
 // receiveBuffer is how much of a subscription may wait unread on its connection: the window of HTTP/2. The four MiB that
@@ -22,12 +23,9 @@ const dead = 15 * time.Second
 // subscribing makes a client of HTTP fit for subscriptions: their connections hold little, those that have died are
 // noticed, and the first event may be missing.
 func subscribing(c aws.HTTPClient) aws.HTTPClient {
-	if b, ok := c.(*awshttp.BuildableClient); ok {
-		c = b.WithTransportOptions(func(t *http.Transport) {
-			t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer, SendPingTimeout: dead, PingTimeout: dead}
-		})
-	}
-	return initialResponse{c}
+	return initialResponse{wholebody.Tuned(c, func(t *http.Transport) {
+		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: receiveBuffer, SendPingTimeout: dead, PingTimeout: dead}
+	})}
 }
 
 // initialResponse gives subscriptions their first event, initial-response, where the server leaves it out: the client of

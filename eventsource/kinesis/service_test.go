@@ -21,6 +21,7 @@ import (
 	"thaw/eventsource"
 	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/shards"
+	"thaw/internal/wholebody"
 )
 
 func TestMain(m *testing.M) {
@@ -48,12 +49,12 @@ var servers = map[string]func(testing.TB) *service{
 }
 
 func serviceAt(endpoint string, client *awshttp.BuildableClient) *service {
-	cfg := aws.Config{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")}
-	// moto closes connections that the client would use again; a request that is then sent twice is done twice.
-	cfg.HTTPClient = client.WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true })
+	cfg := aws.Config{BaseEndpoint: &endpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
+		// moto closes connections that the client would use again; a request that is then sent twice is done twice.
+		HTTPClient: wholebody.Client(client.WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }))}
 	s := &service{driver: New(), client: kinesis.NewFromConfig(cfg)}
 	if strings.HasPrefix(endpoint, "https:") {
-		cfg.HTTPClient = client
+		cfg.HTTPClient = wholebody.Client(client)
 	}
 	s.driver.clients.Put("eu-west-1", newClient(cfg))
 	return s

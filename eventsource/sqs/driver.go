@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
@@ -82,17 +81,17 @@ const idleConnections = 2000
 // in returns the client of a region.
 func (d *Driver) in(ctx context.Context, region string) (*sqs.Client, error) {
 	return d.clients.In(ctx, region, func(cfg aws.Config) *sqs.Client {
-		cfg.HTTPClient = connections()
+		cfg.HTTPClient = connections(cfg.HTTPClient)
 		return sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = 2 })
 	})
 }
 
 // connections makes what sends requests. Buffers are small: most requests and answers are. A body that is in memory goes
 // out with its head in one piece, which is a quarter of what a poll without messages costs.
-func connections() aws.HTTPClient {
-	return wholebody.Client(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+func connections(c aws.HTTPClient) aws.HTTPClient {
+	return wholebody.Tuned(c, func(t *http.Transport) {
 		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ReadBufferSize, t.WriteBufferSize = idleConnections, idleConnections, 2<<10, 2<<10
-	}))
+	})
 }
 
 // find looks a queue up: where it is, and how long it hides what was received.

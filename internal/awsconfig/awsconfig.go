@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"thaw/internal/wholebody"
 )
 
 // Load reads the configuration for a region; the empty one is the SDK's own.
@@ -25,6 +27,7 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // of S3, whose ARNs have none
 	}
+	cfg.HTTPClient = wholebody.Client(cfg.HTTPClient)
 	return cfg, nil
 }
 

@@ -39,7 +39,7 @@ var allowed = map[string]row{
 	// Event sources: each knows its protocol and the contract, and nothing of filters, batches and functions.
 	"eventsource/poller":   {"eventsource function invoke pool", "it runs mappings, whatever their sources: it knows no protocol"},
 	"eventsource/shards":   {"eventsource", "one shard that is asked by iterators, whatever the service"},
-	"eventsource/kinesis":  {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
+	"eventsource/kinesis":  {"eventsource eventsource/shards internal/awsconfig internal/wholebody", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/dynamodb": {"eventsource eventsource/shards internal/awsconfig", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/kafka":    {"eventsource eventsource/secret schemaregistry", "a source: it knows its protocol, and nothing of invoking"},
 	"eventsource/activemq": {"eventsource eventsource/secret", "a source: it knows its protocol, and nothing of invoking"},
@@ -166,10 +166,10 @@ var allowed = map[string]row{
 	"bench/echo":       {"", "a function"},
 	"samples":          {"codepackage", "functions to begin with, packed"},
 	"samples/go-hello": {"", "a function"},
-	"samples/sources":  {"admin eventsource/eventsourcetest eventsource/eventsourcetest/mongotest", "it shows a source from outside, as a user sees it, with the servers that tests start"},
+	"samples/sources":  {"admin eventsource/eventsourcetest eventsource/eventsourcetest/mongotest internal/wholebody", "it shows a source from outside, as a user sees it, with the servers that tests start"},
 
 	// Mechanisms: each with a name of its own, and without anything of the service.
-	"internal/awsconfig":      {"", "a mechanism: how other services are called"},
+	"internal/awsconfig":      {"internal/wholebody", "a mechanism: how other services are called"},
 	"internal/certtest":       {"", "a mechanism of tests"},
 	"internal/cleanup":        {"", "a mechanism"},
 	"internal/childtest":      {"", "a mechanism of tests"},

@@ -19,7 +19,19 @@ func Client(next aws.HTTPClient) aws.HTTPClient {
 	if next == nil {
 		next = awshttp.NewBuildableClient()
 	}
+	if whole, ok := next.(client); ok {
+		return whole
+	}
 	return client{next}
+}
+
+// Tuned is a Client whose transport is changed. What is not the SDK's own stays as it is.
+func Tuned(c aws.HTTPClient, change func(*http.Transport)) aws.HTTPClient {
+	whole := Client(c).(client)
+	if own, ok := whole.next.(*awshttp.BuildableClient); ok {
+		whole.next = own.WithTransportOptions(change)
+	}
+	return whole
 }
 
 type client struct{ next aws.HTTPClient }

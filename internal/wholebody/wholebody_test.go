@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
 	"thaw/internal/wholebody"
 )
 
@@ -46,4 +49,15 @@ func TestABodyIsSentWhole(t *testing.T) {
 			t.Errorf("%d bytes arrived of %d, closed: %v", len(sent), len(text), b.closed)
 		}
 	}
+}
+
+func TestTuned(t *testing.T) {
+	for name, c := range map[string]aws.HTTPClient{"none": nil, "the SDK's": awshttp.NewBuildableClient(), "whole": wholebody.Client(nil), "whole twice": wholebody.Client(wholebody.Client(nil))} {
+		changed := false
+		wholebody.Tuned(c, func(*http.Transport) { changed = true })
+		if !changed {
+			t.Errorf("%s: its transport was not changed", name)
+		}
+	}
+	wholebody.Tuned(http.DefaultClient, func(*http.Transport) { t.Error("somebody's own transport was changed") })
 }

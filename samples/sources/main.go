@@ -30,6 +30,7 @@ import (
 
 	"thaw/admin"
 	"thaw/eventsource/eventsourcetest"
+	"thaw/internal/wholebody"
 )
 
 const (
@@ -88,7 +89,7 @@ func (t demo) read(s *source) {
 	t.say("server", "%s", c.health.Endpoint)
 	c.run("deploy", t.folder, "--region", region)
 	t.say("function", "%s", function)
-	client := lambda.New(lambda.Options{Region: region, BaseEndpoint: &c.health.Endpoint, Credentials: anyKey})
+	client := lambda.New(lambda.Options{Region: region, BaseEndpoint: &c.health.Endpoint, HTTPClient: wholebody.Client(nil), Credentials: anyKey})
 	s.mapping.FunctionName = aws.String(function)
 	m, err := client.CreateEventSourceMapping(ctx, s.mapping)
 	t.Must(err)

@@ -17,6 +17,7 @@ import (
 
 	"thaw/eventsource/eventsourcetest"
 	"thaw/eventsource/eventsourcetest/mongotest"
+	"thaw/internal/wholebody"
 )
 
 // source is one that was started.
@@ -44,7 +45,7 @@ func secret(name string) *string {
 
 func startSQS(t *eventsourcetest.Stage) *source {
 	endpoint, _ := eventsourcetest.ElasticMQ(t)
-	client := sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
+	client := sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: region, HTTPClient: wholebody.Client(nil), Credentials: anyKey})
 	q, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("orders")})
 	t.Must(err)
 	return &source{
@@ -59,7 +60,7 @@ func startSQS(t *eventsourcetest.Stage) *source {
 
 func startKinesis(t *eventsourcetest.Stage) *source {
 	endpoint := eventsourcetest.Moto(t)
-	client := kinesis.New(kinesis.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
+	client := kinesis.New(kinesis.Options{BaseEndpoint: &endpoint, Region: region, HTTPClient: wholebody.Client(nil), Credentials: anyKey})
 	_, err := client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("orders"), ShardCount: aws.Int32(2)})
 	t.Must(err)
 	var arn *string
@@ -84,7 +85,7 @@ func key(n int) *string { return aws.String(fmt.Sprintf("customer-%d", n%3)) }
 
 func startDynamoDB(t *eventsourcetest.Stage) *source {
 	endpoint := eventsourcetest.Moto(t)
-	client := dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: region, Credentials: anyKey})
+	client := dynamodb.New(dynamodb.Options{BaseEndpoint: &endpoint, Region: region, HTTPClient: wholebody.Client(nil), Credentials: anyKey})
 	out, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String("orders"), BillingMode: tables.BillingModePayPerRequest,
 		AttributeDefinitions: []tables.AttributeDefinition{{AttributeName: aws.String("order"), AttributeType: tables.ScalarAttributeTypeN}},
