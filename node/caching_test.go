@@ -141,12 +141,18 @@ func TestCachingExtension(t *testing.T) {
 	if a := ask(web); a.How != "miss" || a.Text != "1" {
 		t.Fatalf("the first: %+v", a)
 	}
-	for end := time.Now().Add(time.Minute); origin.times("web") < 4; time.Sleep(20 * time.Millisecond) {
-		if a := ask(web); a.How != "hit" || a.Age >= int(webLife/time.Second) {
-			t.Fatalf("a warm function waited, or had an old answer: %+v", a)
+	// Three times in a row: a busy machine may come to the second of an answer's end late, once.
+	ahead, fetched := 0, origin.times("web")
+	for end := time.Now().Add(time.Minute); ahead < 3; time.Sleep(20 * time.Millisecond) {
+		a, now := ask(web), origin.times("web")
+		if a.Age >= int(webLife/time.Second) {
+			t.Fatalf("a warm function had an old answer: %+v", a)
 		}
-		if time.Now().After(end) {
-			t.Fatal("nothing is fetched ahead")
+		if ahead += now - fetched; a.How != "hit" {
+			ahead = 0
+		}
+		if fetched = now; time.Now().After(end) {
+			t.Fatalf("nothing is fetched ahead: %+v", a)
 		}
 	}
 

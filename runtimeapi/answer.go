@@ -184,8 +184,9 @@ func (a *API) stream(c *conn, q *request, in *invocation) error {
 }
 
 // exitNotice is how long a response that breaks off waits for the word that the runtime exited: the connection closes a
-// moment before the process can be waited for.
-const exitNotice = 100 * time.Millisecond
+// moment before the process can be waited for. A tenth of a second was too short on a busy machine; who breaks off and
+// lives, and so waits for all of it, is rare.
+const exitNotice = time.Second
 
 // exits waits, at most so long, for Exiting or the end of the generation, and says whether there was either.
 func (a *API) exits(limit time.Duration) bool {
