@@ -49,10 +49,13 @@ func TestShutdownWithoutBudget(t *testing.T) {
 // time is over.
 func TestShutdownOfAnInternalExtension(t *testing.T) {
 	t.Parallel()
-	for what, text := range map[string]string{"goes": trapping, "stays": stubborn} {
+	for what, c := range map[string]struct {
+		text   string
+		budget time.Duration
+	}{"goes": {trapping, patience}, "stays": {stubborn, 500 * time.Millisecond}} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			r := create(t, script(t, text))
+			r := create(t, script(t, c.text))
 			api := r.Start(r.start(1)).APIHost
 			r.AwaitOutput(wire.LogStdout, "ready")
 			registerAs(t, api, "internal", `["INVOKE"]`)
@@ -61,12 +64,12 @@ func TestShutdownOfAnInternalExtension(t *testing.T) {
 				t.Errorf("the host was told %+v", x)
 			}
 			began := time.Now()
-			r.Kill(1, 500*time.Millisecond)
+			r.Kill(1, c.budget)
 			took := time.Since(began)
 			if out := r.Output(wire.LogStdout); !strings.Contains(out, "terminated") {
 				t.Errorf("no SIGTERM: %q", out)
 			}
-			if stays := what == "stays"; stays != (took >= 500*time.Millisecond) {
+			if stays := what == "stays"; stays != (took >= c.budget) {
 				t.Errorf("the shutdown took %v", took)
 			}
 		})
@@ -103,9 +106,10 @@ echo NAME $(curl -s -H "Lambda-Extension-Identifier: $id" $api/event/next)
 	for r.TakeAny().Kind != wire.KindReady {
 	}
 	began := time.Now()
-	r.Send(wire.KindKill, wire.Kill{Generation: 1, BudgetMs: 2000, RuntimeMs: 300, Reason: "SPINDOWN"}, nil)
+	const budget = patience / 2
+	r.Send(wire.KindKill, wire.Kill{Generation: 1, BudgetMs: budget.Milliseconds(), RuntimeMs: budget.Milliseconds() / 2, Reason: "SPINDOWN"}, nil)
 	r.Take(wire.KindKilled, nil)
-	if took := time.Since(began); took > 1900*time.Millisecond {
+	if took := time.Since(began); took > budget*9/10 {
 		t.Errorf("the shutdown took %v although everybody went", took)
 	}
 	out, ext := r.Output(wire.LogStdout), r.Output(wire.LogExtension)
@@ -123,7 +127,7 @@ echo NAME $(curl -s -H "Lambda-Extension-Identifier: $id" $api/event/next)
 	if err := json.Unmarshal([]byte(strings.TrimSpace(event)), &e); err != nil || e.EventType != "SHUTDOWN" || e.ShutdownReason != "SPINDOWN" {
 		t.Fatalf("the extensions printed %q: %v", ext, err)
 	}
-	if d := time.UnixMilli(e.DeadlineMs).Sub(began); d < 1900*time.Millisecond || d > 2500*time.Millisecond {
+	if d := time.UnixMilli(e.DeadlineMs).Sub(began); d < budget-100*time.Millisecond || d > budget*3/2 {
 		t.Errorf("the deadline is %v after the beginning", d)
 	}
 }

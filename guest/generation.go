@@ -208,7 +208,7 @@ func (n *generation) exited(status syscall.WaitStatus) {
 	e.Code, e.Signal = ending(status)
 	n.api.Exiting()
 	// Its connections end with it, unless a child has inherited one.
-	const lastCalls = 100 * time.Millisecond
+	const lastCalls = time.Second // a busy machine comes to what was sent just before the exit after a tenth of it
 	enough := make(chan struct{})
 	timer := time.AfterFunc(lastCalls, func() { close(enough) })
 	n.api.Idle(enough)

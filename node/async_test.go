@@ -80,7 +80,7 @@ func TestAsynchronousInvokes(t *testing.T) {
 			}
 			f.logs("ran one", "ran two", "ran three")
 			ids := map[string]int{}
-			until(t, 20*time.Second, "the one that fails has run three times", func() bool {
+			until(t, time.Minute, "the one that fails has run three times", func() bool {
 				clear(ids)
 				for _, line := range f.logs() {
 					if _, id, ok := strings.Cut(line, "ran two "); ok {
@@ -95,7 +95,7 @@ func TestAsynchronousInvokes(t *testing.T) {
 			if len(ids) != 1 {
 				t.Errorf("its attempts had the ids %v", ids)
 			}
-			until(t, 20*time.Second, "nothing is left", func() bool { b, err := s.node.events.Backlog(t.Context()); return err == nil && len(b) == 0 })
+			until(t, time.Minute, "nothing is left", func() bool { b, err := s.node.events.Backlog(t.Context()); return err == nil && len(b) == 0 })
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestTheBacklogIsSeenAndPurged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, 20*time.Second, "two of twenty run", func() bool {
+	until(t, time.Minute, "two of twenty run", func() bool {
 		list, err := door.Backlog(t.Context())
 		return err == nil && len(list) == 1 && list[0].Events == 20 && list[0].Running == 2 && list[0].Function == f.name && list[0].Qualifier == "$LATEST" && time.Since(list[0].Oldest) < time.Minute
 	})
@@ -134,7 +134,7 @@ func TestTheBacklogIsSeenAndPurged(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.logs("ran after")
-	until(t, 20*time.Second, "three have run: two were running when the others were forgotten, and one came later", func() bool {
+	until(t, time.Minute, "three have run: two were running when the others were forgotten, and one came later", func() bool {
 		ran := 0
 		for _, line := range f.logs() {
 			if strings.Contains(line, "ran ") {
@@ -143,7 +143,7 @@ func TestTheBacklogIsSeenAndPurged(t *testing.T) {
 		}
 		return ran == 3
 	})
-	until(t, 20*time.Second, "nothing is left", func() bool { list, err := door.Backlog(t.Context()); return err == nil && len(list) == 0 })
+	until(t, time.Minute, "nothing is left", func() bool { list, err := door.Backlog(t.Context()); return err == nil && len(list) == 0 })
 	metrics := s.get("/metrics")
 	for _, want := range []string{"thaw_async_events_received_total 21", "thaw_async_event_age_seconds_count 3", "thaw_async_events_dropped_total 0"} {
 		if !strings.Contains(metrics, want) {
@@ -345,7 +345,7 @@ func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
 	received := func(queue string) sqsMessage {
 		t.Helper()
 		var m sqsMessage
-		until(t, 30*time.Second, "the queue "+queue+" has a message", func() bool {
+		until(t, time.Minute, "the queue "+queue+" has a message", func() bool {
 			out, err := queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: aws.String(urls[queue]), MessageAttributeNames: []string{"All"}})
 			if err != nil || len(out.Messages) == 0 {
 				return false
@@ -397,7 +397,7 @@ func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
 		t.Errorf("a dead-letter queue got %+v", m)
 	}
 	var key string
-	until(t, 20*time.Second, "the bucket has an object", func() bool {
+	until(t, time.Minute, "the bucket has an object", func() bool {
 		list, err := buckets.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String("failures")})
 		if err == nil && len(list.Contents) == 1 {
 			key = *list.Contents[0].Key
@@ -412,7 +412,7 @@ func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
 		!regexp.MustCompile(`^aws/lambda/async/`+f.name+`/\d{4}/\d\d/\d\d/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$`).MatchString(key) {
 		t.Errorf("the bucket got %s: %s", key, text)
 	}
-	until(t, 20*time.Second, "nothing is left", func() bool { b, err := s.node.events.Backlog(ctx); return err == nil && len(b) == 0 })
+	until(t, time.Minute, "nothing is left", func() bool { b, err := s.node.events.Backlog(ctx); return err == nil && len(b) == 0 })
 }
 
 type sqsMessage struct {

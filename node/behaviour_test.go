@@ -161,11 +161,11 @@ func TestTimeout(t *testing.T) {
 			const file = path.join(os.tmpdir(), 'kept')
 			exports.handler = async (e) => { n++
 				if (e.hang) { fs.writeFileSync(file, 'here'); await new Promise(() => setInterval(() => {}, 1000)) }
-				return { n, kept: fs.existsSync(file) && fs.readFileSync(file, 'utf8') } }`, timeout(1))
+				return { n, kept: fs.existsSync(file) && fs.readFileSync(file, 'utf8') } }`, timeout(3))
 		f.invoke(`{}`).ok(t)
 		a := f.tail(`{"hang":true}`)
-		a.failed(t, "Sandbox.Timedout", "Error: Task timed out after 1.00 seconds")
-		for _, want := range []string{"Task timed out after 1.00 seconds", "Status: timeout", "Duration: 1000.00 ms\tBilled Duration: 1000 ms"} {
+		a.failed(t, "Sandbox.Timedout", "Error: Task timed out after 3.00 seconds")
+		for _, want := range []string{"Task timed out after 3.00 seconds", "Status: timeout", "Duration: 3000.00 ms\tBilled Duration: 3000 ms"} {
 			if !strings.Contains(a.log, want) {
 				t.Errorf("tail has no %q:\n%s", want, a.log)
 			}
@@ -397,7 +397,7 @@ func TestReservedConcurrency(t *testing.T) {
 		f.invoke(`{}`).ok(t)
 		done := make(chan answer)
 		go func() { done <- f.invoke(`{"ms":3000}`) }()
-		for end := time.Now().Add(20 * time.Second); !f.working(); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !f.working(); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the first invoke never began")
 			}
@@ -584,12 +584,12 @@ exports.handler = awslambda.streamifyResponse(async (event, stream) => {
 		{"unfinished", "abc", "Unhandled", "Error", "Response stream is not finished."},
 		{"uncaught", "abc", "Unhandled", "SyntaxError", "later"},
 		{"rejection", "abc", "Unhandled", "Runtime.UnhandledPromiseRejection", "nobody"},
-		{"timeout", "abc", "Unhandled", "Sandbox.Timedout", "Task timed out after 2.00 seconds"},
+		{"timeout", "abc", "Unhandled", "Sandbox.Timedout", "Task timed out after 4.00 seconds"},
 		{"exit", "abc", "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime exited with error: exit status 7"},
 		{"signal", "abc", "Runtime.TruncatedResponse", "Runtime.ExitError", "Runtime exited with error: signal: killed"},
 	}
 	eachSandbox(t, func(t *testing.T, s *server) {
-		f := s.js(code, timeout(2))
+		f := s.js(code, timeout(4))
 		for _, test := range tests {
 			event := fmt.Sprintf(`{"kind":%q}`, test.kind)
 			payload, end := f.streamed(event)

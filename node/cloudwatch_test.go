@@ -78,7 +78,7 @@ func TestMetricsOfFunctions(t *testing.T) {
 				t.Logf("%s{%s} is %v", name, labels, got)
 			}
 		}()
-		until(t, 10*time.Second, fmt.Sprintf("%s{%s} is %v", name, labels, want), func() bool { got = f.number(name, labels); return got == want })
+		until(t, time.Minute, fmt.Sprintf("%s{%s} is %v", name, labels, want), func() bool { got = f.number(name, labels); return got == want })
 	}
 	is("invocations_total", latest, 3)
 	is("errors_total", latest, 2)
@@ -94,7 +94,7 @@ func TestMetricsOfFunctions(t *testing.T) {
 	embedded := fmt.Sprintf(`{function=%q,metric="Orders",namespace="Shop",region="eu-west-1",unit="Count"}`, f.name)
 	checkout := "{dimension_Service=\"checkout\"," + embedded[1:]
 	for name, want := range map[string]float64{"_sum" + embedded: 10, "_count" + embedded: 3, "_last" + embedded: 5, "_sum" + checkout: 10} {
-		until(t, 10*time.Second, fmt.Sprintf("thaw_embedded_metric%s is %v", name, want), func() bool { return s.samples()["thaw_embedded_metric"+name] == want })
+		until(t, time.Minute, fmt.Sprintf("thaw_embedded_metric%s is %v", name, want), func() bool { return s.samples()["thaw_embedded_metric"+name] == want })
 	}
 
 	f.provisionedAndSpilled(is)
@@ -106,7 +106,7 @@ func TestMetricsOfFunctions(t *testing.T) {
 	if _, err := f.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 10*time.Second, "nothing is left of the deleted function", func() bool { return !strings.Contains(s.get("/metrics"), fmt.Sprintf("function=%q", f.name)) })
+	until(t, time.Minute, "nothing is left of the deleted function", func() bool { return !strings.Contains(s.get("/metrics"), fmt.Sprintf("function=%q", f.name)) })
 }
 
 // provisionedAndSpilled has version 1 run on provisioned concurrency, and beside it.
@@ -195,7 +195,7 @@ func TestDashboard(t *testing.T) {
 	if err := f.send(`{}`); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 20*time.Second, "all has been counted", func() bool {
+	until(t, time.Minute, "all has been counted", func() bool {
 		all := s.get("/metrics")
 		return strings.Contains(all, "thaw_embedded_metric_sum{") && strings.Contains(all, "thaw_lambda_async_event_age_seconds_count{") && f.number("invocations_total", latest) == 2
 	})

@@ -223,7 +223,7 @@ func TestEveryFileOfSnapshots(t *testing.T) {
 				if got := f.invokeVersion("1", `{}`).ok(t); got != `"one"` {
 					t.Errorf("it answers %s", got)
 				}
-				for end := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 					r, _, err := s.node.snapshots.Inside().Records.Get(t.Context(), snapshot.Version{Function: function.ARN(s.arn(f.name)), Number: "1"})
 					if err == nil && r.State == snapshot.Current {
 						if _, err = s.node.snapshots.Inside().Store.Manifest(t.Context(), r.Current.ID); err == nil {

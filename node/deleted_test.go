@@ -287,7 +287,7 @@ func TestDeletedWhileItIsRefreshed(t *testing.T) {
 					if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "was deleted meanwhile") {
 						t.Errorf("the refresh says: %v", err)
 					}
-				case <-time.After(10 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatal("the refresh of a deleted version does not return")
 				}
 				f.once("environments of the deleted version stay", func() bool { return len(f.leftovers()) == 0 })

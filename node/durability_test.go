@@ -96,7 +96,7 @@ func TestKill9(t *testing.T) {
 			c.Kill()
 			if kind == "gvisor" { // the sandboxes' parent clears up, without a next start
 				groups := func() []string { return groupsOf(filepath.Join(dir, "sandboxes-gvisor")) }
-				for end := time.Now().Add(20 * time.Second); len(groups()) > 0; time.Sleep(20 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); len(groups()) > 0; time.Sleep(20 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Errorf("cgroups stay: %q", groups())
 						break
@@ -131,7 +131,7 @@ func TestKill9(t *testing.T) {
 			}
 			c.Kill()
 			left := func() []string { return leftovers(t, dir) }
-			for end := time.Now().Add(10 * time.Second); len(left()) > 0 && time.Now().Before(end) && kind == "process"; {
+			for end := time.Now().Add(time.Minute); len(left()) > 0 && time.Now().Before(end) && kind == "process"; {
 				time.Sleep(20 * time.Millisecond) // a process sandbox has no sweeper but its own guest
 			}
 			n, err := Open(ctx, testConfig(kind, dir), slog.New(slog.DiscardHandler)) // sweeps

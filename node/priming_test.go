@@ -375,13 +375,13 @@ func TestPrimingThatFails(t *testing.T) {
 func TestPrimingThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, event, want string }{
-		{"past the timeout of the function", `{"id":"slow"}`, "Priming event e (1 of 1): Sandbox.Timedout: Task timed out after 1.00 seconds"},
+		{"past the timeout of the function", `{"id":"slow"}`, "Priming event e (1 of 1): Sandbox.Timedout: Task timed out after 3.00 seconds"},
 		{"the process ends", `{"id":"exit"}`, "Priming event e (1 of 1): Runtime.ExitError: Runtime exited with error: exit status 3"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := shared(t, "gvisor")
 			s.t = t
-			f := s.js(primedNode, snapStart, timeout(1), tags(map[string]string{snapshot.TagPrime: "e", snapshot.TagEvent + "e": tc.event}))
+			f := s.js(primedNode, snapStart, timeout(3), tags(map[string]string{snapshot.TagPrime: "e", snapshot.TagEvent + "e": tc.event}))
 			if c := f.publish(); c.State != types.StateFailed || aws.ToString(c.StateReason) != tc.want {
 				t.Errorf("state %s, reason %q", c.State, aws.ToString(c.StateReason))
 			}

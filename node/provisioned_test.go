@@ -88,7 +88,7 @@ func TestProvisionedConcurrency(t *testing.T) {
 	if _, err := g.client.DeleteProvisionedConcurrencyConfig(context.Background(), &lambda.DeleteProvisionedConcurrencyConfigInput{FunctionName: &g.name, Qualifier: aws.String("1")}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, e := range s.node.pool.Environments() {
 			if e.Provisioned {

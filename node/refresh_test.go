@@ -156,7 +156,7 @@ func TestRefreshUnderLoad(t *testing.T) {
 		t.Errorf("Init ran %d times in %d environments for %d generations", inits, len(streams), now.Generation)
 	}
 	// Environments of former generations go, and so do their files.
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		var old []string
 		for _, e := range f.node.pool.Environments() {
 			if e.Function == f.name && e.Qualifier == "1" && e.Snapshot != f.snap("1").ID {

@@ -260,7 +260,7 @@ func TestDamagedSnapshotBecomesAnInit(t *testing.T) {
 	if first == second {
 		t.Errorf("the answer came from the damaged snapshot: %s", second)
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		r, _, err := s.node.snapshots.Inside().Records.Get(t.Context(), snapshot.Version{Function: function.ARN(s.arn(f.name)), Number: "1"})
 		state := r.State
 		if err == nil && state == snapshot.Current {

@@ -38,7 +38,7 @@ func (f *deployed) spares() (out []execenv.Status) {
 // frozenSpare waits for a spare that is frozen, and is none of those: of several the oldest, which is claimed first.
 func (f *deployed) frozenSpare(not ...string) execenv.Status {
 	f.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		all := f.spares()
 		slices.SortFunc(all, func(a, b execenv.Status) int { return a.Created.Compare(b.Created) })
 		for _, e := range all {
@@ -88,7 +88,7 @@ func TestSpareAnswersAfterIdleAndTheNextConcurrent(t *testing.T) {
 	if len(first) != 1 {
 		t.Fatalf("environments %v", first)
 	}
-	for end := time.Now().Add(30 * time.Second); f.env(first[0]) != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); f.env(first[0]) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the environment that served does not go after its idle time")
 		}
@@ -224,7 +224,7 @@ func TestRefreshReplacesTheSpare(t *testing.T) {
 	if used := f.envs(); len(used) == 0 || !slices.ContainsFunc(used, func(id string) bool { return f.env(id) != nil && f.env(id).Snapshot == after.ID }) {
 		t.Errorf("%q served", used)
 	}
-	for end := time.Now().Add(30 * time.Second); f.env(before.ID) != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); f.env(before.ID) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the spare of the old generation stays: %+v", f.env(before.ID))
 		}
@@ -244,7 +244,7 @@ func TestDeletedVersionsLoseTheirSpares(t *testing.T) {
 	if _, err := f.client.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: &f.name, Qualifier: aws.String("1")}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		left := 0
 		for _, e := range f.node.pool.Environments() {
 			if e.Function == f.name && e.Qualifier == "1" {

@@ -79,7 +79,7 @@ func TestAServerThatIsStoppedForAMinute(t *testing.T) {
 			if _, err := f.client.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &f.name, ZipFile: zipOf(t, map[string]string{"index.js": `exports.handler = async () => 'new'`})}); err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(30 * time.Second); f.configuration("$LATEST").LastUpdateStatus != types.LastUpdateStatusSuccessful; time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); f.configuration("$LATEST").LastUpdateStatus != types.LastUpdateStatusSuccessful; time.Sleep(50 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("the update does not end")
 				}

@@ -33,7 +33,7 @@ func TestTelemetry(t *testing.T) {
 	for _, protocol := range []string{"HTTP", "TCP"} {
 		t.Run(protocol, func(t *testing.T) {
 			eachSandbox(t, func(t *testing.T, s *server) {
-				f := s.js(quickFunction, timeout(2), s.withExtensions(map[string]string{
+				f := s.js(quickFunction, timeout(4), s.withExtensions(map[string]string{
 					"x": "silent events=INVOKE,SHUTDOWN works=100ms " + subscribed("2022-12-13", "platform+function", protocol)}))
 				f.invoke(`{}`).ok(t)
 				f.logs("REPORT RequestId: ") // or the next one runs in another environment
@@ -46,7 +46,7 @@ func TestTelemetry(t *testing.T) {
 					`"platform.initReport"`, `"platform.start"`, `"platform.runtimeDone"`, `"status":"success"`, `"responseLatency"`)
 				f.told(`"extensionOverhead"`, `"initDurationMs"`)
 				f.invoke(`{"wait":60000}`).failed(t, "Sandbox.Timedout", "")
-				order(t, f.logs("SHUTDOWN TIMEOUT"), `"type":"platform.runtimeDone"`, `"status":"timeout","metrics":{"durationMs":2000`, "[x] SHUTDOWN TIMEOUT")
+				order(t, f.logs("SHUTDOWN TIMEOUT"), `"type":"platform.runtimeDone"`, `"status":"timeout","metrics":{"durationMs":4000`, "[x] SHUTDOWN TIMEOUT")
 				f.logs("TELEMETRY\tName: x\tState: Subscribed\tTypes: [Platform, Function]\n")
 				f.invoke(`{}`).ok(t)
 			})

@@ -111,7 +111,7 @@ func TestQuickStart(t *testing.T) {
 		path := dir + ":" + os.Getenv("PATH")
 		typed(block, path)
 		settings, _, _ := strings.Cut(block, "echo")     // what is exported and set stays in the terminal
-		for end := time.Now().Add(30 * time.Second); ; { // the last line is written after the answer
+		for end := time.Now().Add(time.Minute); ; { // the last line is written after the answer
 			out, err := answer(settings+logs, path)
 			if err == nil && strings.Contains(out, "REPORT RequestId: ") {
 				break

@@ -113,7 +113,7 @@ func (s *Sandbox) makeProcesses(ctx context.Context) error {
 }
 
 // lastWords bounds the wait for what processes said that ended before they were of use.
-const lastWords = 200 * time.Millisecond
+const lastWords = time.Second
 
 func (s *Sandbox) start(ctx context.Context) error {
 	_, err := s.launcher.Call(ctx, launch.Request{Op: launch.OpStart, ID: s.name})

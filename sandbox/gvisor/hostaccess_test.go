@@ -205,7 +205,7 @@ func TestNamesResolveOnEveryHost(t *testing.T) {
 			t.Errorf("some.test is %s after %v", got, time.Since(began))
 		}
 		change("127.0.0.11")
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			got := g.do("lookup some.test")
 			if got == "[192.0.2.20]" {
 				break

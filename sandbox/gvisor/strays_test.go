@@ -76,7 +76,7 @@ func TestTheLauncherClosesWhatItHeldOfASandbox(t *testing.T) {
 		for i := range 4 {
 			create(t, b, sandbox.Spec{ID: sandbox.ID(fmt.Sprintf("%s-%d", round, i))}).Close()
 		}
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.launch.PID()))
 			if err != nil || len(fds) == 0 {
 				t.Fatalf("descriptors of the launcher: %d, %v", len(fds), err)
