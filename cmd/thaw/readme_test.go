@@ -110,8 +110,8 @@ func TestQuickStart(t *testing.T) {
 		t.Logf("with %s", version)
 		path := dir + ":" + os.Getenv("PATH")
 		typed(block, path)
-		settings, _, _ := strings.Cut(block, "echo")     // what is exported and set stays in the terminal
-		for end := time.Now().Add(time.Minute); ; { // the last line is written after the answer
+		settings, _, _ := strings.Cut(block, "echo") // what is exported and set stays in the terminal
+		for end := time.Now().Add(time.Minute); ; {  // the last line is written after the answer
 			out, err := answer(settings+logs, path)
 			if err == nil && strings.Contains(out, "REPORT RequestId: ") {
 				break
