@@ -159,7 +159,7 @@ func failingKafka(t *testing.T, other string) {
 	eventsourcetest.Until(t, "the failure is told", func() bool {
 		s = shownSource{}
 		ran(t, &s, "source", "show", "fails")
-		return s.Server != nil && s.Server.Trouble != nil && s.Server.Held > 0 && s.Server.Lag != nil
+		return s.Server != nil && s.Server.Trouble != nil && s.Server.Held > 0 && s.Server.Lag != nil && s.Result != "No records processed" // which is written later
 	})
 	v := s.Server
 	if v.Trouble.Cause != "function" || v.Oldest.IsZero() || v.Pollers != 1 || len(v.Shards) != 1 || v.Shards[0].ID != "orders-0" || v.Last.Done != 0 || v.Last.Records != 1 ||
