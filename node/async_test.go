@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	bridge "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -30,7 +29,7 @@ import (
 	"thaw/admin"
 	"thaw/async"
 	"thaw/eventsource/eventsourcetest"
-	"thaw/internal/wholebody"
+	"thaw/internal/awsconfig"
 )
 
 // send has a function run for an event without waiting for it.
@@ -308,11 +307,10 @@ func TestDestinations(t *testing.T) { // it sets variables, so it runs alone
 		t.Setenv(k, v)
 	}
 	ctx := t.Context()
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := awsconfig.Load(ctx, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.HTTPClient = wholebody.Client(nil)
 	queues, topics, buses := sqs.NewFromConfig(cfg), sns.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg)
 	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 	const of = "arn:aws:%s:eu-west-1:123456789012:%s" // moto's account

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
@@ -51,13 +50,8 @@ func newStack(t *testing.T) *stack {
 	t.Helper()
 	endpoint, broker := eventsourcetest.ElasticMQ(t)
 	t.Cleanup(broker.Kill)
-	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("eu-west-1"), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("k", "s", "")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stack{t: t, seen: t.TempDir(), queues: sqs.NewFromConfig(cfg, func(o *sqs.Options) {
-		o.BaseEndpoint, o.HTTPClient = &endpoint, wholebody.Client(nil)
-	})}
+	s := &stack{t: t, seen: t.TempDir(), queues: sqs.New(sqs.Options{Region: "eu-west-1", BaseEndpoint: &endpoint, HTTPClient: wholebody.Client(nil),
+		Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})}
 	dir := t.TempDir()
 	for d := s.seen; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o777) //nolint:errcheck // the function's user must get there

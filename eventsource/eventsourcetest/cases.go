@@ -115,15 +115,14 @@ func testStory(t *testing.T, f Fixture) {
 	after := h.putAll(m, 100, 9)
 	h.wantOnce(after)
 	h.wantEmpty(m)
+	want := map[bool]string{true: "OK"}[traits.Result]
 	var now *eventsource.Mapping
-	Until(t, "the result is told", func() bool { // it is written after the batch
+	Until(t, fmt.Sprintf("LastProcessingResult is %q", want), func() bool { // S-003; it is written after the batch
 		var err error
-		if now, err = h.service.Get(m.ID); err != nil {
-			t.Fatal(err)
-		}
-		return now.Result == map[bool]string{true: "OK"}[traits.Result] // S-002, S-003
+		now, err = h.service.Get(m.ID)
+		return err == nil && now.Result == want
 	})
-	if now.Reason != traits.Reason {
+	if now.Reason != traits.Reason { // S-002
 		t.Errorf("StateTransitionReason %q, want %q", now.Reason, traits.Reason)
 	}
 	if m.Kind == eventsource.Kinesis || m.Kind == eventsource.DynamoDB {

@@ -86,7 +86,7 @@ func (d *Driver) in(ctx context.Context, region string) (*sqs.Client, error) {
 	})
 }
 
-// connections makes what sends requests. Buffers are small: most requests and answers are. A body that is in memory goes
+// connections tunes what sends requests; nil is the SDK's own. Buffers are small: most requests and answers are. A body that is in memory goes
 // out with its head in one piece, which is a quarter of what a poll without messages costs.
 func connections(c aws.HTTPClient) aws.HTTPClient {
 	return wholebody.Tuned(c, func(t *http.Transport) {

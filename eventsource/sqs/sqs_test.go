@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
@@ -72,7 +71,7 @@ func motoServer(t testing.TB) *service {
 // at makes a client and a driver that go to this server, whatever the environment says.
 func at(endpoint string) *service {
 	s := &service{driver: New()}
-	s.client = sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", HTTPClient: connections(awshttp.NewBuildableClient()),
+	s.client = sqs.New(sqs.Options{BaseEndpoint: &endpoint, Region: "eu-west-1", HTTPClient: connections(nil),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s"}, nil
 		})})
